@@ -1,0 +1,168 @@
+#include "crdt/buf.h"
+
+#include <string.h>
+
+void weft__buf_init(weft_buf *b, const weft_alloc *mem, size_t max) {
+  memset(b, 0, sizeof *b);
+  b->mem = *mem;
+  b->max = max;
+}
+
+void weft__buf_free(weft_buf *b) {
+  b->mem.free(b->mem.ctx, b->at);
+  b->at = NULL;
+  b->len = b->cap = 0;
+  b->err = WEFT_OK;
+}
+
+void weft__buf_reset(weft_buf *b) {
+  b->len = 0;
+  b->err = WEFT_OK;
+}
+
+static void buf_grow(weft_buf *b, size_t need) {
+  size_t cap = b->cap ? b->cap : 64;
+  while (cap < need) cap = cap > b->max / 2 ? b->max : cap * 2;
+  uint8_t *at = b->mem.grow(b->mem.ctx, b->at, cap);
+  if (!at) {
+    b->err = WEFT_ENOMEM;
+    return;
+  }
+  b->at = at;
+  b->cap = cap;
+}
+
+uint8_t *weft__buf_room(weft_buf *b, size_t len) {
+  if (b->err != WEFT_OK) return NULL;
+  if (len > b->max - b->len) {
+    b->err = WEFT_ELIMIT;
+    return NULL;
+  }
+  if (b->len + len > b->cap || !b->at) {
+    buf_grow(b, b->len + len);
+    if (b->err != WEFT_OK) return NULL;
+  }
+  uint8_t *at = b->at + b->len;
+  b->len += len;
+  return at;
+}
+
+void weft__buf_put_raw(weft_buf *b, const void *at, size_t len) {
+  if (len == 0) return;
+  uint8_t *to = weft__buf_room(b, len);
+  if (to) memcpy(to, at, len);
+}
+
+void weft__buf_put(weft_buf *b, weft_bytes bytes) { weft__buf_put_raw(b, bytes.at, bytes.len); }
+
+void weft__buf_u8(weft_buf *b, uint8_t v) {
+  uint8_t *to = weft__buf_room(b, 1);
+  if (to) *to = v;
+}
+
+static void buf_big_endian(weft_buf *b, uint64_t v, unsigned len) {
+  uint8_t *to = weft__buf_room(b, len);
+  if (!to) return;
+  for (unsigned i = 0; i < len; i++) to[i] = (uint8_t)(v >> (8 * (len - 1 - i)));
+}
+
+void weft__buf_u16(weft_buf *b, uint16_t v) { buf_big_endian(b, v, 2); }
+void weft__buf_u32(weft_buf *b, uint32_t v) { buf_big_endian(b, v, 4); }
+void weft__buf_u64(weft_buf *b, uint64_t v) { buf_big_endian(b, v, 8); }
+
+void weft__buf_varint(weft_buf *b, uint64_t v) {
+  uint8_t bytes[10];
+  size_t len = 0;
+  while (v >= 0x80) {
+    bytes[len++] = (uint8_t)(v | 0x80);
+    v >>= 7;
+  }
+  bytes[len++] = (uint8_t)v;
+  weft__buf_put_raw(b, bytes, len);
+}
+
+void weft__buf_svarint(weft_buf *b, int64_t v) {
+  weft__buf_varint(b, ((uint64_t)v << 1) ^ (v < 0 ? UINT64_MAX : 0));
+}
+
+void weft__buf_block(weft_buf *b, weft_bytes bytes) {
+  weft__buf_varint(b, bytes.len);
+  weft__buf_put(b, bytes);
+}
+
+weft_err weft__buf_err(const weft_buf *b) { return b->err; }
+
+weft_bytes weft__buf_view(const weft_buf *b) { return weft_bytes_of(b->at, b->len); }
+
+weft_rd weft__rd(weft_bytes bytes) {
+  weft_rd r = {bytes.at, bytes.at ? bytes.at + bytes.len : bytes.at, false};
+  return r;
+}
+
+size_t weft__rd_left(const weft_rd *r) { return r->failed ? 0 : (size_t)(r->end - r->at); }
+
+bool weft__rd_done(const weft_rd *r) { return !r->failed && r->at == r->end; }
+
+weft_bytes weft__rd_take(weft_rd *r, size_t len) {
+  if (r->failed || len > (size_t)(r->end - r->at)) {
+    r->failed = true;
+    return weft_bytes_of(NULL, 0);
+  }
+  weft_bytes view = weft_bytes_of(r->at, len);
+  if (len) r->at += len;
+  return view;
+}
+
+static uint64_t rd_big_endian(weft_rd *r, unsigned len) {
+  weft_bytes b = weft__rd_take(r, len);
+  uint64_t v = 0;
+  for (size_t i = 0; i < b.len; i++) v = v << 8 | b.at[i];
+  return v;
+}
+
+uint8_t weft__rd_u8(weft_rd *r) { return (uint8_t)rd_big_endian(r, 1); }
+uint16_t weft__rd_u16(weft_rd *r) { return (uint16_t)rd_big_endian(r, 2); }
+uint32_t weft__rd_u32(weft_rd *r) { return (uint32_t)rd_big_endian(r, 4); }
+uint64_t weft__rd_u64(weft_rd *r) { return rd_big_endian(r, 8); }
+
+uint64_t weft__rd_varint(weft_rd *r) {
+  uint64_t v = 0;
+  for (unsigned shift = 0; shift < 70; shift += 7) {
+    uint8_t byte = weft__rd_u8(r);
+    if (r->failed) return 0;
+    if (shift == 63 && byte > 1) break;          /* over 64 bits */
+    v |= (uint64_t)(byte & 0x7f) << shift;
+    if (byte & 0x80) continue;
+    if (byte == 0 && shift > 0) break; /* a shorter form exists */
+    return v;
+  }
+  r->failed = true;
+  return 0;
+}
+
+int64_t weft__rd_svarint(weft_rd *r) {
+  uint64_t v = weft__rd_varint(r);
+  return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
+}
+
+weft_bytes weft__rd_block(weft_rd *r) {
+  uint64_t len = weft__rd_varint(r);
+  if (len > SIZE_MAX) r->failed = true;
+  return weft__rd_take(r, (size_t)len);
+}
+
+weft_id weft__rd_id(weft_rd *r) {
+  weft_id id = {{0}};
+  weft_bytes b = weft__rd_take(r, sizeof id.b);
+  if (b.len) memcpy(id.b, b.at, sizeof id.b);
+  return id;
+}
+
+size_t weft__varint_len(uint64_t v) {
+  size_t len = 1;
+  while (v >= 0x80) {
+    v >>= 7;
+    len++;
+  }
+  return len;
+}

@@ -1,0 +1,77 @@
+/* Writing and reading bytes: a growable buffer, and a cursor that cannot leave its view.
+ *
+ * A weft_buf remembers its first failure: writers after it do nothing, and weft__buf_err() tells at
+ * the end, so codecs need no check per field.  A weft_rd likewise fails once and for ever. */
+#ifndef WEFT_BUF_H
+#define WEFT_BUF_H
+
+#include "crdt/alloc.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct weft_buf {
+  weft_alloc mem;
+  uint8_t *at;
+  size_t len; /* bytes written */
+  size_t cap; /* bytes held */
+  size_t max; /* refuses to grow beyond: WEFT_ELIMIT */
+  weft_err err;
+} weft_buf;
+
+/* Prepares an empty buffer of at most `max` bytes. Takes nothing yet. */
+void weft__buf_init(weft_buf *b, const weft_alloc *mem, size_t max);
+/* Gives memory back; the buffer is empty and usable again. */
+void weft__buf_free(weft_buf *b);
+/* Empties it, forgets an error, keeps memory. */
+void weft__buf_reset(weft_buf *b);
+/* Appends room for `len` bytes and gives it uninitialised, or NULL after a failure. */
+uint8_t *weft__buf_room(weft_buf *b, size_t len);
+void weft__buf_put(weft_buf *b, weft_bytes bytes);
+void weft__buf_put_raw(weft_buf *b, const void *at, size_t len);
+void weft__buf_u8(weft_buf *b, uint8_t v);
+/* Big-endian. */
+void weft__buf_u16(weft_buf *b, uint16_t v);
+void weft__buf_u32(weft_buf *b, uint32_t v);
+void weft__buf_u64(weft_buf *b, uint64_t v);
+/* Minimal LEB128: 7 bits a byte, least significant first, at most 10 bytes. */
+void weft__buf_varint(weft_buf *b, uint64_t v);
+/* Zigzag, then varint. */
+void weft__buf_svarint(weft_buf *b, int64_t v);
+/* A varint of the length, then the bytes. */
+void weft__buf_block(weft_buf *b, weft_bytes bytes);
+/* WEFT_OK, or the first failure: WEFT_ENOMEM or WEFT_ELIMIT. */
+weft_err weft__buf_err(const weft_buf *b);
+/* A view of what was written, good until the next write. */
+weft_bytes weft__buf_view(const weft_buf *b);
+
+typedef struct weft_rd {
+  const uint8_t *at;
+  const uint8_t *end;
+  bool failed;
+} weft_rd;
+
+weft_rd weft__rd(weft_bytes bytes);
+size_t weft__rd_left(const weft_rd *r);
+/* True when nothing failed and every byte was read. */
+bool weft__rd_done(const weft_rd *r);
+/* Each reads one item; on failure gives 0 or an empty view and stays failed. */
+uint8_t weft__rd_u8(weft_rd *r);
+uint16_t weft__rd_u16(weft_rd *r);
+uint32_t weft__rd_u32(weft_rd *r);
+uint64_t weft__rd_u64(weft_rd *r);
+/* Refuses an encoding that is not minimal. */
+uint64_t weft__rd_varint(weft_rd *r);
+int64_t weft__rd_svarint(weft_rd *r);
+weft_bytes weft__rd_take(weft_rd *r, size_t len);
+weft_bytes weft__rd_block(weft_rd *r);
+weft_id weft__rd_id(weft_rd *r);
+
+/* Bytes that weft__buf_varint writes for `v`. */
+size_t weft__varint_len(uint64_t v);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,5 @@
+# Sources and public headers of net/.  One file a line, so that changes merge.
+set(WEFT_NET_SOURCES
+)
+set(WEFT_NET_HEADERS
+)

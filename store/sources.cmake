@@ -1,0 +1,5 @@
+# Sources and public headers of store/.  One file a line, so that changes merge.
+set(WEFT_STORE_SOURCES
+)
+set(WEFT_STORE_HEADERS
+)

@@ -1,0 +1,17 @@
+/* An allocator that counts, and fails on demand: the k-th call, once or for ever after. */
+#ifndef WEFT_TESTS_FAULT_ALLOC_H
+#define WEFT_TESTS_FAULT_ALLOC_H
+
+#include "crdt/alloc.h"
+
+typedef struct test_fault_alloc {
+  size_t calls;   /* allocations asked for so far */
+  size_t live;    /* pieces not given back */
+  size_t fail_at; /* 1-based call that fails; 0 never */
+  bool sticky;    /* every later call fails too */
+} test_fault_alloc;
+
+/* Gives an allocator on malloc that counts in `f`, which must outlive it. */
+weft_alloc test_fault_alloc_of(test_fault_alloc *f);
+
+#endif
