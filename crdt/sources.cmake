@@ -4,6 +4,7 @@ set(WEFT_CRDT_SOURCES
   crdt/assert.c
   crdt/base.c
   crdt/buf.c
+  crdt/crypto_sodium.c
   crdt/err.c
 )
 set(WEFT_CRDT_HEADERS
