@@ -6,6 +6,7 @@ set(WEFT_CRDT_SOURCES
   crdt/buf.c
   crdt/crypto_sodium.c
   crdt/err.c
+  crdt/identity.c
 )
 set(WEFT_CRDT_HEADERS
   crdt/alloc.h
