@@ -1,0 +1,414 @@
+/* The replica: one device's copy of one space, the first of the two doors an application needs.
+ *
+ * It owns a store, the logs in it and the state made from them:
+ *   commit  own writes become one signed change, durable and shown when the call returns;
+ *   hold    changes of others enter their logs, durable when the call returns;
+ *   show    what is held and settled becomes visible, in larger batches;
+ *   read    documents, lists, history, conflicts, each from one snapshot.
+ *
+ * A replica is used from one thread at a time.  Nothing here calls back into the caller, except the
+ * platform table, which must not call the replica.  Views returned live in the arena given, unless
+ * said otherwise.  After WEFT_EIO, WEFT_ECORRUPT or WEFT_EFULL from a write, nothing of that write is
+ * in the store; after WEFT_EIO every later write fails with it until the replica is opened again. */
+#ifndef WEFT_REPLICA_H
+#define WEFT_REPLICA_H
+
+#include "crdt/change.h"
+#include "crdt/digest.h"
+#include "crdt/doc.h"
+#include "crdt/identity.h"
+#include "crdt/roster.h"
+#include "crdt/value.h"
+#include "crdt/vector.h"
+#include "store/store.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct weft_replica weft_replica;
+typedef struct weft_edit weft_edit;
+
+/* What a replica wants from the outside world.  The simulator fills it with its own. */
+typedef struct weft_platform {
+  void *ctx;
+  weft_ms (*wall_ms)(void *ctx);                     /* since 1970; may jump */
+  void (*entropy)(void *ctx, void *out, size_t len); /* unpredictable bytes */
+} weft_platform;
+
+typedef struct weft_replica_options {
+  size_t struct_size;
+  weft_alloc mem;
+  const weft_crypto *crypto;
+  weft_platform platform;
+  const weft_identity *identity; /* copied */
+  weft_id space;
+  weft_store *store;       /* taken: freed with the replica */
+  const char *mirror_dir;  /* folder of the incarnation mirror, outside the store; NULL: none kept
+                              (every open then starts a new incarnation before its first write) */
+  weft_bytes machine;      /* what names this machine, e.g. /etc/machine-id; copied */
+  uint64_t store_dev;      /* device and inode of the store file, 0 for memory */
+  uint64_t store_ino;
+} weft_replica_options;
+
+#define weft_replica_options_init(o) weft_replica_options_init_sized((o), sizeof *(o))
+/* Fills in defaults: libc allocator, libsodium, everything else empty. */
+WEFT_API void weft_replica_options_init_sized(weft_replica_options *o, size_t struct_size);
+
+/* Opens the replica of `space` in the store, which may be new (then it is initialised for that space).
+ * Rebuilds what a crash left half shown.  On error the store is still the caller's.
+ * WEFT_EFOREIGN: the store is of another space; WEFT_EVERSION; WEFT_ECORRUPT; WEFT_EIO; WEFT_ENOMEM. */
+WEFT_API weft_err weft_replica_open(weft_replica **out, const weft_replica_options *o) WEFT_MUST_USE;
+/* Closes: writes the mirror, closes the store.  NULL-safe.  Drops open edits. */
+WEFT_API void weft_replica_free(weft_replica *r);
+/* What the last error of `r` was about, one English clause; "" when there is none.  View until the
+ * next call. */
+WEFT_API const char *weft_replica_error(const weft_replica *r);
+
+/* --- membership --- */
+
+/* Holds one signed membership record, in one synced transaction.  WEFT_EEXIST: held already;
+ * WEFT_EMALFORMED, WEFT_EBADSIG, WEFT_EFOREIGN, WEFT_EGAP: a dependency is missing (kept nowhere). */
+WEFT_API weft_err weft_replica_add_record(weft_replica *r, weft_bytes record) WEFT_MUST_USE;
+/* The roster of all records held.  View until the next add_record. */
+WEFT_API const weft_roster *weft_replica_roster(const weft_replica *r);
+/* Reads a held record; view in `arena`. WEFT_ENOTFOUND. */
+WEFT_API weft_err weft_replica_record(weft_replica *r, weft_arena *arena, const weft_id *id,
+                                      weft_bytes *out) WEFT_MUST_USE;
+/* Lists the ids of all records held, in an order in which dependencies come first. */
+WEFT_API weft_err weft_replica_records(weft_replica *r, weft_arena *arena, weft_id **ids,
+                                       size_t *count) WEFT_MUST_USE;
+
+/* --- local edits --- */
+
+typedef struct weft_edit_options {
+  size_t struct_size;
+  weft_bytes message;      /* UTF-8, up to WEFT_MESSAGE_LEN_MAX; copied */
+  weft_lane lane;          /* WEFT_LANE_NORMAL by default */
+  const weft_vector *base; /* the shown vector the decision rests on; NULL: now; copied */
+  weft_bytes extensions;   /* WEFT_EXT_* items as they stand in a change; copied */
+} weft_edit_options;
+#define weft_edit_options_init(o) weft_edit_options_init_sized((o), sizeof *(o))
+WEFT_API void weft_edit_options_init_sized(weft_edit_options *o, size_t struct_size);
+
+/* Opens a transaction over any number of documents.  Several may be open; each is computed on its base
+ * and checked again at commit.  WEFT_EBASE: the base names changes not shown here; WEFT_EFROZEN;
+ * WEFT_EDENIED: this device may not write; WEFT_ENOMEM. */
+WEFT_API weft_err weft_edit_begin(weft_edit **out, weft_replica *r, const weft_edit_options *o)
+    WEFT_MUST_USE;
+/* Drops it.  NULL-safe; also after commit. */
+WEFT_API void weft_edit_free(weft_edit *e);
+
+/* The writes.  `doc` is a document name, `pointer` a JSON Pointer, "" the whole document.  A failed
+ * write leaves the edit as it was before it, except WEFT_ENOMEM, after which only free may follow.
+ * WEFT_EBADNAME, WEFT_EBADPATH, WEFT_EBADVALUE, WEFT_ELIMIT, WEFT_ENOTFOUND (unset, move, delete,
+ * undelete: nothing there), WEFT_ENOMEM.  `-` as the last token of set appends. */
+WEFT_API weft_err weft_edit_set(weft_edit *e, weft_bytes doc, weft_bytes pointer,
+                                const weft_value *value) WEFT_MUST_USE;
+WEFT_API weft_err weft_edit_unset(weft_edit *e, weft_bytes doc, weft_bytes pointer) WEFT_MUST_USE;
+WEFT_API weft_err weft_edit_insert(weft_edit *e, weft_bytes doc, weft_bytes pointer, size_t idx,
+                                   const weft_value *value) WEFT_MUST_USE;
+WEFT_API weft_err weft_edit_move(weft_edit *e, weft_bytes doc, weft_bytes pointer, size_t from,
+                                 size_t to) WEFT_MUST_USE;
+WEFT_API weft_err weft_edit_delete(weft_edit *e, weft_bytes doc) WEFT_MUST_USE;
+WEFT_API weft_err weft_edit_undelete(weft_edit *e, weft_bytes doc) WEFT_MUST_USE;
+/* The document becomes `value` (an object); only the difference is written.  `merge` keeps members that
+ * `value` lacks. */
+WEFT_API weft_err weft_edit_import(weft_edit *e, weft_bytes doc, const weft_value *value, bool merge)
+    WEFT_MUST_USE;
+/* Resolves by typed path: writes `value`, or with NULL keeps the container that is shown there. */
+WEFT_API weft_err weft_edit_resolve(weft_edit *e, weft_bytes doc, weft_path path,
+                                    const weft_value *value) WEFT_MUST_USE;
+/* Resolves in favour of a deletion. */
+WEFT_API weft_err weft_edit_remove_path(weft_edit *e, weft_bytes doc, weft_path path) WEFT_MUST_USE;
+
+typedef struct weft_commit {
+  bool written;      /* false: nothing differed, no change was made */
+  weft_id change;    /* its id */
+  weft_id log;
+  uint64_t seq;
+  uint64_t hlc;
+  size_t op_count;
+} weft_commit;
+
+/* Makes the edit one signed change.  Outside a group it is durable and shown on return.
+ * WEFT_ESTALE: a log of this device wrote there after the base; WEFT_ELIMIT; WEFT_EIO, WEFT_EFULL,
+ * WEFT_EREADONLY; WEFT_ENOMEM.  The edit stays open on error and may be freed or tried again. */
+WEFT_API weft_err weft_edit_commit(weft_edit *e, weft_commit *out) WEFT_MUST_USE;
+
+/* Group commit: commits between begin and end share one synced transaction and become durable together
+ * when end returns WEFT_OK; with any error none of them happened.  Not nested; hold and show may not be
+ * called inside.  abort drops the group. */
+WEFT_API weft_err weft_group_begin(weft_replica *r) WEFT_MUST_USE;
+WEFT_API weft_err weft_group_end(weft_replica *r) WEFT_MUST_USE;
+WEFT_API void weft_group_abort(weft_replica *r);
+
+/* --- changes of others --- */
+
+typedef enum weft_hold_verdict {
+  WEFT_HOLD_TAKEN,   /* (part of) the run is new and now held */
+  WEFT_HOLD_KNOWN,   /* everything was held already */
+  WEFT_HOLD_GAP,     /* something before it is missing: ask from `want` on */
+  WEFT_HOLD_UNKNOWN, /* its author is no member here (yet): stays wanted */
+  WEFT_HOLD_BRANCH   /* continues another branch than ours, whose start we lack */
+} weft_hold_verdict;
+
+typedef struct weft_held_run {
+  weft_id log;
+  uint64_t first, last;
+  weft_hold_verdict verdict;
+  uint64_t want; /* GAP and BRANCH: first seq to ask for */
+} weft_held_run;
+
+typedef struct weft_hold_report {
+  weft_held_run *runs; /* in the arena given */
+  size_t run_count;
+  uint64_t changes; /* newly held */
+  weft_bytes bad;   /* after WEFT_EBADSIG, WEFT_EMALFORMED: the chunk that was at fault */
+} weft_hold_report;
+
+/* Checks and holds chunks in one synced transaction (all or none).  A bad signature, chain or encoding
+ * is the sender's fault and fails the call with nothing held; forbidden content under a valid signature
+ * is held.  WEFT_EMALFORMED, WEFT_EVERSION, WEFT_EBADSIG, WEFT_ELIMIT, WEFT_EIO, WEFT_EFULL, WEFT_ENOMEM.
+ * A small run on an empty backlog (up to 64 changes) is shown in the same transaction. */
+WEFT_API weft_err weft_replica_hold(weft_replica *r, weft_arena *arena, const weft_bytes *chunks,
+                                    size_t count, weft_hold_report *report) WEFT_MUST_USE;
+
+typedef struct weft_show_report {
+  uint64_t changes; /* shown by this call */
+  uint64_t ops;
+  uint64_t waiting; /* still held and not shown */
+  bool more;        /* call again: more is settled than the budget allowed */
+} weft_show_report;
+
+/* Shows what is settled, at most about `changes_max` changes (0: the default batch), in transactions of
+ * its own.  WEFT_OK also when there was nothing to do; WEFT_EIO, WEFT_EFULL, WEFT_ENOMEM. */
+WEFT_API weft_err weft_replica_show(weft_replica *r, uint64_t changes_max, weft_show_report *report)
+    WEFT_MUST_USE;
+
+/* A change that is held and not shown, and the first thing it waits for. */
+typedef struct weft_stuck {
+  weft_id log;
+  uint64_t seq;
+  weft_id wants_log;
+  uint64_t wants_seq;
+} weft_stuck;
+/* Lists the first waiting change of every log that has one; array in `arena`. */
+WEFT_API weft_err weft_replica_stuck(weft_replica *r, weft_arena *arena, weft_stuck **out,
+                                     size_t *count) WEFT_MUST_USE;
+
+/* --- vectors and serving others --- */
+
+/* What is durably in the logs; what the state reflects; what is showable (held with everything claimed,
+ * transitively): this is what acknowledgements announce.  Views until the next call that writes. */
+WEFT_API const weft_vector *weft_replica_held(const weft_replica *r);
+WEFT_API const weft_vector *weft_replica_shown(const weft_replica *r);
+WEFT_API const weft_vector *weft_replica_showable(const weft_replica *r);
+/* The state digest, and the count of arrivals: it grows by one with every run held or committed. */
+WEFT_API weft_digest weft_replica_digest(const weft_replica *r);
+WEFT_API uint64_t weft_replica_arrival(const weft_replica *r);
+/* Random number of this store's life, changed when it was restored or recreated. */
+WEFT_API uint64_t weft_replica_instance(const weft_replica *r);
+/* Bit set of the op kinds and versions this code shows. */
+WEFT_API uint32_t weft_replica_apply_level(const weft_replica *r);
+
+typedef struct weft_range {
+  weft_id log;
+  uint64_t from, to; /* inclusive */
+} weft_range;
+
+/* Lists what is held here and not covered by `theirs`, in the order to send it: as it became shown here,
+ * then what is held and not shown in order of arrival.  At most `max` ranges; array in `arena`. */
+WEFT_API weft_err weft_replica_missing(weft_replica *r, weft_arena *arena, const weft_vector *theirs,
+                                       size_t max, weft_range **out, size_t *count) WEFT_MUST_USE;
+/* Lists the ranges that arrived after `arrival`, oldest first, at most `max`; `last` gets the arrival
+ * number they reach. */
+WEFT_API weft_err weft_replica_arrivals(weft_replica *r, weft_arena *arena, uint64_t arrival,
+                                        size_t max, weft_range **out, size_t *count, uint64_t *last)
+    WEFT_MUST_USE;
+/* Appends a chunk that starts at `from` of `log` and goes on to a signature: as far as `to` if that is
+ * reached within a chunk's limits, at least one signed run (which may pass `to`).  `last` gets the seq
+ * of its last change.  WEFT_ENOTFOUND: not held. */
+WEFT_API weft_err weft_replica_read_chunk(weft_replica *r, const weft_id *log, uint64_t from,
+                                          uint64_t to, weft_buf *out, uint64_t *last) WEFT_MUST_USE;
+/* The id of (log, seq).  WEFT_ENOTFOUND. */
+WEFT_API weft_err weft_replica_id_at(weft_replica *r, const weft_id *log, uint64_t seq, weft_id *out)
+    WEFT_MUST_USE;
+
+/* --- acknowledgements and addresses: small tables kept for the node --- */
+
+/* Stores or lists the newest acknowledgement of each device, as signed bytes (crdt/ack.h). */
+WEFT_API weft_err weft_replica_put_ack(weft_replica *r, const weft_id *device, weft_bytes ack)
+    WEFT_MUST_USE;
+WEFT_API weft_err weft_replica_acks(weft_replica *r, weft_arena *arena, weft_bytes **acks,
+                                    size_t *count) WEFT_MUST_USE;
+/* Remembers or lists an address (host:port) that worked for a device. */
+WEFT_API weft_err weft_replica_put_address(weft_replica *r, weft_bytes address, const weft_id *device)
+    WEFT_MUST_USE;
+WEFT_API weft_err weft_replica_addresses(weft_replica *r, weft_arena *arena, weft_bytes **addresses,
+                                         size_t *count) WEFT_MUST_USE;
+
+/* --- reading --- */
+
+/* Renders what is shown at `pointer` of `doc` into `arena`.  WEFT_ENOTFOUND; WEFT_EBADNAME,
+ * WEFT_EBADPATH. */
+WEFT_API weft_err weft_replica_get(weft_replica *r, weft_arena *arena, weft_bytes doc,
+                                   weft_bytes pointer, weft_value *out) WEFT_MUST_USE;
+/* The same as the document stood when exactly `base` was shown.  WEFT_EBASE. */
+WEFT_API weft_err weft_replica_get_at(weft_replica *r, weft_arena *arena, weft_bytes doc,
+                                      weft_bytes pointer, const weft_vector *base, weft_value *out)
+    WEFT_MUST_USE;
+/* The vector of what `change` had seen (its claims and own past, transitively), for `get --at CHANGE`;
+ * and of everything written up to a time by its authors' clocks, for `get --at TIME`. */
+WEFT_API weft_err weft_replica_vector_at_change(weft_replica *r, const weft_id *change,
+                                                weft_vector *out) WEFT_MUST_USE;
+WEFT_API weft_err weft_replica_vector_at_time(weft_replica *r, weft_ms wall, weft_vector *out)
+    WEFT_MUST_USE;
+
+typedef struct weft_doc_info {
+  weft_bytes name;
+  bool deleted;
+  uint64_t created_hlc, modified_hlc; /* of the first and last change shown that touched it */
+  weft_id created_by, modified_by;    /* device keys */
+  uint64_t versions;                  /* changes shown that touched it */
+  uint64_t conflicts;                 /* as weft_replica_conflicts lists them */
+} weft_doc_info;
+
+WEFT_API weft_err weft_replica_doc_info(weft_replica *r, weft_arena *arena, weft_bytes doc,
+                                        weft_doc_info *out) WEFT_MUST_USE;
+
+typedef enum weft_where_op {
+  WEFT_WHERE_EQ, WEFT_WHERE_NE, WEFT_WHERE_LT, WEFT_WHERE_LE, WEFT_WHERE_GT, WEFT_WHERE_GE,
+  WEFT_WHERE_CONTAINS /* strings, case-insensitive for ASCII; arrays: some element equals */
+} weft_where_op;
+
+typedef struct weft_where {
+  weft_bytes pointer; /* JSON Pointer, or @created @modified @by @versions */
+  weft_where_op op;
+  weft_value value;   /* scalar */
+} weft_where;
+
+typedef struct weft_query {
+  size_t struct_size;
+  weft_bytes collection;     /* empty: all */
+  const weft_where *where;   /* joined by and */
+  size_t where_count;
+  weft_bytes sort;           /* pointer or @..., empty: by name */
+  bool descending;
+  size_t limit;              /* 1..10,000; 0: 100 */
+  weft_bytes cursor;         /* from the last page; empty: the first */
+  bool deleted;              /* list the deleted instead of the living */
+} weft_query;
+#define weft_query_init(q) weft_query_init_sized((q), sizeof *(q))
+WEFT_API void weft_query_init_sized(weft_query *q, size_t struct_size);
+
+typedef struct weft_list_item {
+  weft_doc_info info;
+  weft_value value; /* the whole document */
+} weft_list_item;
+
+typedef struct weft_list {
+  weft_list_item *items; /* in the arena */
+  size_t count;
+  weft_bytes next; /* cursor of the next page; empty at the end */
+  bool indexed;    /* a declared index was used */
+} weft_list;
+
+/* Lists documents.  A cursor stays right while others write: nothing that stays is skipped or doubled.
+ * WEFT_EMALFORMED: the cursor is not of this query; WEFT_EBADPATH; WEFT_ELIMIT; WEFT_ENOMEM. */
+WEFT_API weft_err weft_replica_list(weft_replica *r, weft_arena *arena, const weft_query *q,
+                                    weft_list *out) WEFT_MUST_USE;
+/* Declares an index over one field of a collection; builds it at once, keeps it from then on.
+ * WEFT_EEXIST.  drop: WEFT_ENOTFOUND. */
+WEFT_API weft_err weft_replica_declare_index(weft_replica *r, weft_bytes collection,
+                                             weft_bytes pointer) WEFT_MUST_USE;
+WEFT_API weft_err weft_replica_drop_index(weft_replica *r, weft_bytes collection,
+                                          weft_bytes pointer) WEFT_MUST_USE;
+
+typedef struct weft_counts {
+  uint64_t docs, deleted, conflicts, changes_held, changes_shown, logs;
+} weft_counts;
+WEFT_API weft_err weft_replica_counts(weft_replica *r, weft_counts *out) WEFT_MUST_USE;
+
+/* --- history --- */
+
+typedef struct weft_history_entry {
+  weft_id change;
+  weft_id log;
+  uint64_t seq;
+  uint64_t hlc;
+  weft_id device;
+  weft_bytes message;
+  weft_bytes extensions;
+  const weft_op *ops; /* all of the change, or those of the document and path asked for */
+  size_t op_count;
+} weft_history_entry;
+
+typedef struct weft_history_query {
+  size_t struct_size;
+  weft_bytes doc;          /* empty: the whole space */
+  weft_bytes pointer;      /* with has_pointer: ops at, above or below it */
+  bool has_pointer;
+  const weft_id *device;   /* NULL: all */
+  weft_ms since, until;    /* wall time; 0 and WEFT_NEVER: open */
+  size_t limit;            /* 1..10,000; 0: 100 */
+  weft_bytes cursor;
+} weft_history_query;
+#define weft_history_query_init(q) weft_history_query_init_sized((q), sizeof *(q))
+WEFT_API void weft_history_query_init_sized(weft_history_query *q, size_t struct_size);
+
+/* Lists shown DATA changes, newest first by (hlc, log, seq); `next` as for list. */
+WEFT_API weft_err weft_replica_history(weft_replica *r, weft_arena *arena,
+                                       const weft_history_query *q, weft_history_entry **out,
+                                       size_t *count, weft_bytes *next) WEFT_MUST_USE;
+/* One change by id, or by a prefix of its id of at least 4 bytes that is unique here.
+ * WEFT_ENOTFOUND; WEFT_EMALFORMED: the prefix is ambiguous or too short. */
+WEFT_API weft_err weft_replica_change(weft_replica *r, weft_arena *arena, weft_bytes id_prefix,
+                                      weft_history_entry *out, weft_change_state *state) WEFT_MUST_USE;
+
+/* --- conflicts --- */
+
+typedef struct weft_conflict_value {
+  weft_shape shape;    /* SCALAR: value; OBJECT, ARRAY: a container; NONE: a deletion */
+  weft_value value;
+  bool winner;
+  weft_history_entry change; /* op_count 0 */
+} weft_conflict_value;
+
+typedef struct weft_conflict_entry {
+  weft_bytes doc;
+  weft_path path;
+  weft_bytes pointer; /* as it is shown now; at NULL when not visible */
+  weft_conflict_kind kind;
+  weft_conflict_value *values; /* winner first, then by (hlc, ...) descending */
+  size_t value_count;
+} weft_conflict_entry;
+
+/* Lists the conflicts of a document, or of all (`doc` empty), by document and path. */
+WEFT_API weft_err weft_replica_conflicts(weft_replica *r, weft_arena *arena, weft_bytes doc,
+                                         size_t limit, weft_conflict_entry **out, size_t *count)
+    WEFT_MUST_USE;
+
+/* --- trust --- */
+
+typedef struct weft_verify_report {
+  uint64_t changes, signatures, documents, fields;
+  uint64_t bad;      /* findings */
+  char first[160];   /* the first finding, one English clause; "" when clean */
+} weft_verify_report;
+
+/* Called now and then during verify and repair: done of total steps. */
+typedef void (*weft_progress)(void *ctx, uint64_t done, uint64_t total);
+
+/* Proves chain and signatures of all logs, rebuilds the state in memory and compares every sibling, the
+ * metadata, the indexes and the digest.  Changes nothing.  WEFT_OK when clean, WEFT_ECORRUPT when not. */
+WEFT_API weft_err weft_replica_verify(weft_replica *r, weft_progress progress, void *ctx,
+                                      weft_verify_report *report) WEFT_MUST_USE;
+/* Rebuilds state, metadata and indexes from the logs.  WEFT_ECORRUPT: a log itself is damaged. */
+WEFT_API weft_err weft_replica_repair(weft_replica *r, weft_progress progress, void *ctx,
+                                      weft_verify_report *report) WEFT_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
