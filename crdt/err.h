@@ -46,6 +46,15 @@ typedef enum weft_err {
 #undef WEFT_ERR_ENUM
 } weft_err;
 
+/* What an object knows about its last failure beyond the code.  Fixed size: telling allocates
+ * nothing.  `text` is NUL-terminated English, "" when there is nothing to add. */
+typedef struct weft_diag {
+  weft_err err;
+  int sys;         /* errno or the dependency's own number, 0 when there is none */
+  uint64_t offset; /* where in a file or message, when that is known */
+  char text[96];
+} weft_diag;
+
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -33,6 +33,8 @@
 
 /* --- keys of the store: LMDB's own limit --- */
 #define WEFT_KEY_LEN_MAX          511u
+#define WEFT_STORE_META_KEY_LEN_MAX 64u            /* names we chose ourselves */
+#define WEFT_STORE_VALUE_LEN_MAX  (16u << 20)      /* the largest chunk, with room to spare */
 
 /* --- clocks --- */
 #define WEFT_CLOCK_AHEAD_MAX_MS   600000u          /* further ahead is shown, not merged */
@@ -41,5 +43,7 @@ _Static_assert(WEFT_SIGN_LEN_MAX <= WEFT_CHUNK_LEN_MAX, "a signature falls withi
 _Static_assert(WEFT_SIGN_CHANGES_MAX <= WEFT_CHUNK_CHANGES_MAX, "likewise by count");
 _Static_assert(WEFT_VALUE_LEN_MAX < WEFT_CHANGE_LEN_MAX, "one value fits a change");
 _Static_assert(WEFT_POSITION_LEN_WINDOW < WEFT_POSITION_LEN_MAX, "a window frees room");
+
+_Static_assert(WEFT_CHANGE_LEN_MAX * 2u <= WEFT_STORE_VALUE_LEN_MAX, "a chunk fits a value");
 
 #endif
