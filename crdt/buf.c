@@ -130,7 +130,7 @@ uint64_t weft__rd_varint(weft_rd *r) {
   for (unsigned shift = 0; shift < 70; shift += 7) {
     uint8_t byte = weft__rd_u8(r);
     if (r->failed) return 0;
-    if (shift == 63 && byte > 1) break;          /* over 64 bits */
+    if (shift == 63 && byte > 1) break; /* over 64 bits */
     v |= (uint64_t)(byte & 0x7f) << shift;
     if (byte & 0x80) continue;
     if (byte == 0 && shift > 0) break; /* a shorter form exists */

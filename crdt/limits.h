@@ -3,41 +3,41 @@
 #define WEFT_LIMITS_H
 
 /* --- a change: part of the format; a change that breaks one is invalid content --- */
-#define WEFT_CHANGE_OPS_MAX       65536u           /* a batch a person can wait for */
-#define WEFT_CHANGE_LEN_MAX       (4u << 20)       /* one change must fit one chunk */
-#define WEFT_VALUE_LEN_MAX        (256u << 10)     /* encoded scalar; larger things are files */
-#define WEFT_NAME_LEN_MAX         255u             /* document name, object key */
-#define WEFT_ELEMENT_LEN_MAX      32u              /* element id */
-#define WEFT_PATH_LEN_MAX         1024u            /* encoded path */
-#define WEFT_PATH_STEPS_MAX       64u              /* also bounds every walk over ancestors */
-#define WEFT_POSITION_LEN_MAX     64u              /* encoded position of an array element */
-#define WEFT_POSITION_LEN_WINDOW  32u              /* a rewritten window leaves this much room */
-#define WEFT_MESSAGE_LEN_MAX      1024u            /* a person's note on a change */
-#define WEFT_CHANGE_CLAIMS_MAX    65536u           /* logs a change can claim */
+#define WEFT_CHANGE_OPS_MAX      65536u       /* a batch a person can wait for */
+#define WEFT_CHANGE_LEN_MAX      (4u << 20)   /* one change must fit one chunk */
+#define WEFT_VALUE_LEN_MAX       (256u << 10) /* encoded scalar; larger things are files */
+#define WEFT_NAME_LEN_MAX        255u         /* document name, object key */
+#define WEFT_ELEMENT_LEN_MAX     32u          /* element id */
+#define WEFT_PATH_LEN_MAX        1024u        /* encoded path */
+#define WEFT_PATH_STEPS_MAX      64u          /* also bounds every walk over ancestors */
+#define WEFT_POSITION_LEN_MAX    64u          /* encoded position of an array element */
+#define WEFT_POSITION_LEN_WINDOW 32u          /* a rewritten window leaves this much room */
+#define WEFT_MESSAGE_LEN_MAX     1024u        /* a person's note on a change */
+#define WEFT_CHANGE_CLAIMS_MAX   65536u       /* logs a change can claim */
 
 /* --- a chunk --- */
-#define WEFT_CHUNK_CHANGES_MAX    4096u
-#define WEFT_CHUNK_LEN_MAX        (256u << 10)     /* canonical bytes, unless it is one change */
-#define WEFT_CHUNK_RUNS_MAX       64u              /* logs that share one chunk on the wire */
-#define WEFT_SIGN_CHANGES_MAX     4096u            /* unsigned changes an author leaves behind */
-#define WEFT_SIGN_LEN_MAX         (128u << 10)     /* canonical bytes it leaves unsigned */
+#define WEFT_CHUNK_CHANGES_MAX 4096u
+#define WEFT_CHUNK_LEN_MAX     (256u << 10) /* canonical bytes, unless it is one change */
+#define WEFT_CHUNK_RUNS_MAX    64u          /* logs that share one chunk on the wire */
+#define WEFT_SIGN_CHANGES_MAX  4096u        /* unsigned changes an author leaves behind */
+#define WEFT_SIGN_LEN_MAX      (128u << 10) /* canonical bytes it leaves unsigned */
 
 /* --- JSON and values in memory --- */
-#define WEFT_JSON_DEPTH_MAX       64u              /* as deep as a path can reach */
-#define WEFT_JSON_LEN_MAX         (64u << 20)
+#define WEFT_JSON_DEPTH_MAX 64u /* as deep as a path can reach */
+#define WEFT_JSON_LEN_MAX   (64u << 20)
 
 /* --- membership --- */
-#define WEFT_RECORD_LEN_MAX       4096u
-#define WEFT_RECORD_DEPS_MAX      16u
-#define WEFT_DEVICE_NAME_LEN_MAX  64u
+#define WEFT_RECORD_LEN_MAX      4096u
+#define WEFT_RECORD_DEPS_MAX     16u
+#define WEFT_DEVICE_NAME_LEN_MAX 64u
 
 /* --- keys of the store: LMDB's own limit --- */
-#define WEFT_KEY_LEN_MAX          511u
-#define WEFT_STORE_META_KEY_LEN_MAX 64u            /* names we chose ourselves */
-#define WEFT_STORE_VALUE_LEN_MAX  (16u << 20)      /* the largest chunk, with room to spare */
+#define WEFT_KEY_LEN_MAX            511u
+#define WEFT_STORE_META_KEY_LEN_MAX 64u         /* names we chose ourselves */
+#define WEFT_STORE_VALUE_LEN_MAX    (16u << 20) /* the largest chunk, with room to spare */
 
 /* --- clocks --- */
-#define WEFT_CLOCK_AHEAD_MAX_MS   600000u          /* further ahead is shown, not merged */
+#define WEFT_CLOCK_AHEAD_MAX_MS 600000u /* further ahead is shown, not merged */
 
 _Static_assert(WEFT_SIGN_LEN_MAX <= WEFT_CHUNK_LEN_MAX, "a signature falls within every chunk");
 _Static_assert(WEFT_SIGN_CHANGES_MAX <= WEFT_CHUNK_CHANGES_MAX, "likewise by count");

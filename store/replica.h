@@ -8,8 +8,9 @@
  *
  * A replica is used from one thread at a time.  Nothing here calls back into the caller, except the
  * platform table, which must not call the replica.  Views returned live in the arena given, unless
- * said otherwise.  After WEFT_EIO, WEFT_ECORRUPT or WEFT_EFULL from a write, nothing of that write is
- * in the store; after WEFT_EIO every later write fails with it until the replica is opened again. */
+ * said otherwise.  After WEFT_EIO, WEFT_ECORRUPT or WEFT_EFULL from a write, nothing of that write
+ * is in the store; after WEFT_EIO every later write fails with it until the replica is opened
+ * again. */
 #ifndef WEFT_REPLICA_H
 #define WEFT_REPLICA_H
 
@@ -43,11 +44,11 @@ typedef struct weft_replica_options {
   weft_platform platform;
   const weft_identity *identity; /* copied */
   weft_id space;
-  weft_store *store;       /* taken: freed with the replica */
-  const char *mirror_dir;  /* folder of the incarnation mirror, outside the store; NULL: none kept
-                              (every open then starts a new incarnation before its first write) */
-  weft_bytes machine;      /* what names this machine, e.g. /etc/machine-id; copied */
-  uint64_t store_dev;      /* device and inode of the store file, 0 for memory */
+  weft_store *store;      /* taken: freed with the replica */
+  const char *mirror_dir; /* folder of the incarnation mirror, outside the store; NULL: none kept
+                             (every open then starts a new incarnation before its first write) */
+  weft_bytes machine;     /* what names this machine, e.g. /etc/machine-id; copied */
+  uint64_t store_dev;     /* device and inode of the store file, 0 for memory */
   uint64_t store_ino;
 } weft_replica_options;
 
@@ -55,10 +56,12 @@ typedef struct weft_replica_options {
 /* Fills in defaults: libc allocator, libsodium, everything else empty. */
 WEFT_API void weft_replica_options_init_sized(weft_replica_options *o, size_t struct_size);
 
-/* Opens the replica of `space` in the store, which may be new (then it is initialised for that space).
- * Rebuilds what a crash left half shown.  On error the store is still the caller's.
- * WEFT_EFOREIGN: the store is of another space; WEFT_EVERSION; WEFT_ECORRUPT; WEFT_EIO; WEFT_ENOMEM. */
-WEFT_API weft_err weft_replica_open(weft_replica **out, const weft_replica_options *o) WEFT_MUST_USE;
+/* Opens the replica of `space` in the store, which may be new (then it is initialised for that
+ * space). Rebuilds what a crash left half shown.  On error the store is still the caller's.
+ * WEFT_EFOREIGN: the store is of another space; WEFT_EVERSION; WEFT_ECORRUPT; WEFT_EIO;
+ * WEFT_ENOMEM. */
+WEFT_API weft_err weft_replica_open(weft_replica **out,
+                                    const weft_replica_options *o) WEFT_MUST_USE;
 /* Closes: writes the mirror, closes the store.  NULL-safe.  Drops open edits. */
 WEFT_API void weft_replica_free(weft_replica *r);
 /* What the last error of `r` was about, one English clause; "" when there is none.  View until the
@@ -68,7 +71,8 @@ WEFT_API const char *weft_replica_error(const weft_replica *r);
 /* --- membership --- */
 
 /* Holds one signed membership record, in one synced transaction.  WEFT_EEXIST: held already;
- * WEFT_EMALFORMED, WEFT_EBADSIG, WEFT_EFOREIGN, WEFT_EGAP: a dependency is missing (kept nowhere). */
+ * WEFT_EMALFORMED, WEFT_EBADSIG, WEFT_EFOREIGN, WEFT_EGAP: a dependency is missing (kept nowhere).
+ */
 WEFT_API weft_err weft_replica_add_record(weft_replica *r, weft_bytes record) WEFT_MUST_USE;
 /* The roster of all records held.  View until the next add_record. */
 WEFT_API const weft_roster *weft_replica_roster(const weft_replica *r);
@@ -91,11 +95,11 @@ typedef struct weft_edit_options {
 #define weft_edit_options_init(o) weft_edit_options_init_sized((o), sizeof *(o))
 WEFT_API void weft_edit_options_init_sized(weft_edit_options *o, size_t struct_size);
 
-/* Opens a transaction over any number of documents.  Several may be open; each is computed on its base
- * and checked again at commit.  WEFT_EBASE: the base names changes not shown here; WEFT_EFROZEN;
- * WEFT_EDENIED: this device may not write; WEFT_ENOMEM. */
-WEFT_API weft_err weft_edit_begin(weft_edit **out, weft_replica *r, const weft_edit_options *o)
-    WEFT_MUST_USE;
+/* Opens a transaction over any number of documents.  Several may be open; each is computed on its
+ * base and checked again at commit.  WEFT_EBASE: the base names changes not shown here;
+ * WEFT_EFROZEN; WEFT_EDENIED: this device may not write; WEFT_ENOMEM. */
+WEFT_API weft_err weft_edit_begin(weft_edit **out, weft_replica *r,
+                                  const weft_edit_options *o) WEFT_MUST_USE;
 /* Drops it.  NULL-safe; also after commit. */
 WEFT_API void weft_edit_free(weft_edit *e);
 
@@ -112,10 +116,10 @@ WEFT_API weft_err weft_edit_move(weft_edit *e, weft_bytes doc, weft_bytes pointe
                                  size_t to) WEFT_MUST_USE;
 WEFT_API weft_err weft_edit_delete(weft_edit *e, weft_bytes doc) WEFT_MUST_USE;
 WEFT_API weft_err weft_edit_undelete(weft_edit *e, weft_bytes doc) WEFT_MUST_USE;
-/* The document becomes `value` (an object); only the difference is written.  `merge` keeps members that
- * `value` lacks. */
-WEFT_API weft_err weft_edit_import(weft_edit *e, weft_bytes doc, const weft_value *value, bool merge)
-    WEFT_MUST_USE;
+/* The document becomes `value` (an object); only the difference is written.  `merge` keeps members
+ * that `value` lacks. */
+WEFT_API weft_err weft_edit_import(weft_edit *e, weft_bytes doc, const weft_value *value,
+                                   bool merge) WEFT_MUST_USE;
 /* Resolves by typed path: writes `value`, or with NULL keeps the container that is shown there. */
 WEFT_API weft_err weft_edit_resolve(weft_edit *e, weft_bytes doc, weft_path path,
                                     const weft_value *value) WEFT_MUST_USE;
@@ -123,8 +127,8 @@ WEFT_API weft_err weft_edit_resolve(weft_edit *e, weft_bytes doc, weft_path path
 WEFT_API weft_err weft_edit_remove_path(weft_edit *e, weft_bytes doc, weft_path path) WEFT_MUST_USE;
 
 typedef struct weft_commit {
-  bool written;      /* false: nothing differed, no change was made */
-  weft_id change;    /* its id */
+  bool written;   /* false: nothing differed, no change was made */
+  weft_id change; /* its id */
   weft_id log;
   uint64_t seq;
   uint64_t hlc;
@@ -136,9 +140,9 @@ typedef struct weft_commit {
  * WEFT_EREADONLY; WEFT_ENOMEM.  The edit stays open on error and may be freed or tried again. */
 WEFT_API weft_err weft_edit_commit(weft_edit *e, weft_commit *out) WEFT_MUST_USE;
 
-/* Group commit: commits between begin and end share one synced transaction and become durable together
- * when end returns WEFT_OK; with any error none of them happened.  Not nested; hold and show may not be
- * called inside.  abort drops the group. */
+/* Group commit: commits between begin and end share one synced transaction and become durable
+ * together when end returns WEFT_OK; with any error none of them happened.  Not nested; hold and
+ * show may not be called inside.  abort drops the group. */
 WEFT_API weft_err weft_group_begin(weft_replica *r) WEFT_MUST_USE;
 WEFT_API weft_err weft_group_end(weft_replica *r) WEFT_MUST_USE;
 WEFT_API void weft_group_abort(weft_replica *r);
@@ -167,10 +171,11 @@ typedef struct weft_hold_report {
   weft_bytes bad;   /* after WEFT_EBADSIG, WEFT_EMALFORMED: the chunk that was at fault */
 } weft_hold_report;
 
-/* Checks and holds chunks in one synced transaction (all or none).  A bad signature, chain or encoding
- * is the sender's fault and fails the call with nothing held; forbidden content under a valid signature
- * is held.  WEFT_EMALFORMED, WEFT_EVERSION, WEFT_EBADSIG, WEFT_ELIMIT, WEFT_EIO, WEFT_EFULL, WEFT_ENOMEM.
- * A small run on an empty backlog (up to 64 changes) is shown in the same transaction. */
+/* Checks and holds chunks in one synced transaction (all or none).  A bad signature, chain or
+ * encoding is the sender's fault and fails the call with nothing held; forbidden content under a
+ * valid signature is held.  WEFT_EMALFORMED, WEFT_EVERSION, WEFT_EBADSIG, WEFT_ELIMIT, WEFT_EIO,
+ * WEFT_EFULL, WEFT_ENOMEM. A small run on an empty backlog (up to 64 changes) is shown in the same
+ * transaction. */
 WEFT_API weft_err weft_replica_hold(weft_replica *r, weft_arena *arena, const weft_bytes *chunks,
                                     size_t count, weft_hold_report *report) WEFT_MUST_USE;
 
@@ -181,10 +186,11 @@ typedef struct weft_show_report {
   bool more;        /* call again: more is settled than the budget allowed */
 } weft_show_report;
 
-/* Shows what is settled, at most about `changes_max` changes (0: the default batch), in transactions of
- * its own.  WEFT_OK also when there was nothing to do; WEFT_EIO, WEFT_EFULL, WEFT_ENOMEM. */
-WEFT_API weft_err weft_replica_show(weft_replica *r, uint64_t changes_max, weft_show_report *report)
-    WEFT_MUST_USE;
+/* Shows what is settled, at most about `changes_max` changes (0: the default batch), in
+ * transactions of its own.  WEFT_OK also when there was nothing to do; WEFT_EIO, WEFT_EFULL,
+ * WEFT_ENOMEM. */
+WEFT_API weft_err weft_replica_show(weft_replica *r, uint64_t changes_max,
+                                    weft_show_report *report) WEFT_MUST_USE;
 
 /* A change that is held and not shown, and the first thing it waits for. */
 typedef struct weft_stuck {
@@ -199,8 +205,9 @@ WEFT_API weft_err weft_replica_stuck(weft_replica *r, weft_arena *arena, weft_st
 
 /* --- vectors and serving others --- */
 
-/* What is durably in the logs; what the state reflects; what is showable (held with everything claimed,
- * transitively): this is what acknowledgements announce.  Views until the next call that writes. */
+/* What is durably in the logs; what the state reflects; what is showable (held with everything
+ * claimed, transitively): this is what acknowledgements announce.  Views until the next call that
+ * writes. */
 WEFT_API const weft_vector *weft_replica_held(const weft_replica *r);
 WEFT_API const weft_vector *weft_replica_shown(const weft_replica *r);
 WEFT_API const weft_vector *weft_replica_showable(const weft_replica *r);
@@ -217,34 +224,36 @@ typedef struct weft_range {
   uint64_t from, to; /* inclusive */
 } weft_range;
 
-/* Lists what is held here and not covered by `theirs`, in the order to send it: as it became shown here,
- * then what is held and not shown in order of arrival.  At most `max` ranges; array in `arena`. */
-WEFT_API weft_err weft_replica_missing(weft_replica *r, weft_arena *arena, const weft_vector *theirs,
-                                       size_t max, weft_range **out, size_t *count) WEFT_MUST_USE;
-/* Lists the ranges that arrived after `arrival`, oldest first, at most `max`; `last` gets the arrival
- * number they reach. */
+/* Lists what is held here and not covered by `theirs`, in the order to send it: as it became shown
+ * here, then what is held and not shown in order of arrival.  At most `max` ranges; array in
+ * `arena`. */
+WEFT_API weft_err weft_replica_missing(weft_replica *r, weft_arena *arena,
+                                       const weft_vector *theirs, size_t max, weft_range **out,
+                                       size_t *count) WEFT_MUST_USE;
+/* Lists the ranges that arrived after `arrival`, oldest first, at most `max`; `last` gets the
+ * arrival number they reach. */
 WEFT_API weft_err weft_replica_arrivals(weft_replica *r, weft_arena *arena, uint64_t arrival,
-                                        size_t max, weft_range **out, size_t *count, uint64_t *last)
-    WEFT_MUST_USE;
-/* Appends a chunk that starts at `from` of `log` and goes on to a signature: as far as `to` if that is
- * reached within a chunk's limits, at least one signed run (which may pass `to`).  `last` gets the seq
- * of its last change.  WEFT_ENOTFOUND: not held. */
+                                        size_t max, weft_range **out, size_t *count,
+                                        uint64_t *last) WEFT_MUST_USE;
+/* Appends a chunk that starts at `from` of `log` and goes on to a signature: as far as `to` if that
+ * is reached within a chunk's limits, at least one signed run (which may pass `to`).  `last` gets
+ * the seq of its last change.  WEFT_ENOTFOUND: not held. */
 WEFT_API weft_err weft_replica_read_chunk(weft_replica *r, const weft_id *log, uint64_t from,
                                           uint64_t to, weft_buf *out, uint64_t *last) WEFT_MUST_USE;
 /* The id of (log, seq).  WEFT_ENOTFOUND. */
-WEFT_API weft_err weft_replica_id_at(weft_replica *r, const weft_id *log, uint64_t seq, weft_id *out)
-    WEFT_MUST_USE;
+WEFT_API weft_err weft_replica_id_at(weft_replica *r, const weft_id *log, uint64_t seq,
+                                     weft_id *out) WEFT_MUST_USE;
 
 /* --- acknowledgements and addresses: small tables kept for the node --- */
 
 /* Stores or lists the newest acknowledgement of each device, as signed bytes (crdt/ack.h). */
-WEFT_API weft_err weft_replica_put_ack(weft_replica *r, const weft_id *device, weft_bytes ack)
-    WEFT_MUST_USE;
+WEFT_API weft_err weft_replica_put_ack(weft_replica *r, const weft_id *device,
+                                       weft_bytes ack) WEFT_MUST_USE;
 WEFT_API weft_err weft_replica_acks(weft_replica *r, weft_arena *arena, weft_bytes **acks,
                                     size_t *count) WEFT_MUST_USE;
 /* Remembers or lists an address (host:port) that worked for a device. */
-WEFT_API weft_err weft_replica_put_address(weft_replica *r, weft_bytes address, const weft_id *device)
-    WEFT_MUST_USE;
+WEFT_API weft_err weft_replica_put_address(weft_replica *r, weft_bytes address,
+                                           const weft_id *device) WEFT_MUST_USE;
 WEFT_API weft_err weft_replica_addresses(weft_replica *r, weft_arena *arena, weft_bytes **addresses,
                                          size_t *count) WEFT_MUST_USE;
 
@@ -256,14 +265,14 @@ WEFT_API weft_err weft_replica_get(weft_replica *r, weft_arena *arena, weft_byte
                                    weft_bytes pointer, weft_value *out) WEFT_MUST_USE;
 /* The same as the document stood when exactly `base` was shown.  WEFT_EBASE. */
 WEFT_API weft_err weft_replica_get_at(weft_replica *r, weft_arena *arena, weft_bytes doc,
-                                      weft_bytes pointer, const weft_vector *base, weft_value *out)
-    WEFT_MUST_USE;
-/* The vector of what `change` had seen (its claims and own past, transitively), for `get --at CHANGE`;
- * and of everything written up to a time by its authors' clocks, for `get --at TIME`. */
+                                      weft_bytes pointer, const weft_vector *base,
+                                      weft_value *out) WEFT_MUST_USE;
+/* The vector of what `change` had seen (its claims and own past, transitively), for `get --at
+ * CHANGE`; and of everything written up to a time by its authors' clocks, for `get --at TIME`. */
 WEFT_API weft_err weft_replica_vector_at_change(weft_replica *r, const weft_id *change,
                                                 weft_vector *out) WEFT_MUST_USE;
-WEFT_API weft_err weft_replica_vector_at_time(weft_replica *r, weft_ms wall, weft_vector *out)
-    WEFT_MUST_USE;
+WEFT_API weft_err weft_replica_vector_at_time(weft_replica *r, weft_ms wall,
+                                              weft_vector *out) WEFT_MUST_USE;
 
 typedef struct weft_doc_info {
   weft_bytes name;
@@ -278,26 +287,31 @@ WEFT_API weft_err weft_replica_doc_info(weft_replica *r, weft_arena *arena, weft
                                         weft_doc_info *out) WEFT_MUST_USE;
 
 typedef enum weft_where_op {
-  WEFT_WHERE_EQ, WEFT_WHERE_NE, WEFT_WHERE_LT, WEFT_WHERE_LE, WEFT_WHERE_GT, WEFT_WHERE_GE,
+  WEFT_WHERE_EQ,
+  WEFT_WHERE_NE,
+  WEFT_WHERE_LT,
+  WEFT_WHERE_LE,
+  WEFT_WHERE_GT,
+  WEFT_WHERE_GE,
   WEFT_WHERE_CONTAINS /* strings, case-insensitive for ASCII; arrays: some element equals */
 } weft_where_op;
 
 typedef struct weft_where {
   weft_bytes pointer; /* JSON Pointer, or @created @modified @by @versions */
   weft_where_op op;
-  weft_value value;   /* scalar */
+  weft_value value; /* scalar */
 } weft_where;
 
 typedef struct weft_query {
   size_t struct_size;
-  weft_bytes collection;     /* empty: all */
-  const weft_where *where;   /* joined by and */
+  weft_bytes collection;   /* empty: all */
+  const weft_where *where; /* joined by and */
   size_t where_count;
-  weft_bytes sort;           /* pointer or @..., empty: by name */
+  weft_bytes sort; /* pointer or @..., empty: by name */
   bool descending;
-  size_t limit;              /* 1..10,000; 0: 100 */
-  weft_bytes cursor;         /* from the last page; empty: the first */
-  bool deleted;              /* list the deleted instead of the living */
+  size_t limit;      /* 1..10,000; 0: 100 */
+  weft_bytes cursor; /* from the last page; empty: the first */
+  bool deleted;      /* list the deleted instead of the living */
 } weft_query;
 #define weft_query_init(q) weft_query_init_sized((q), sizeof *(q))
 WEFT_API void weft_query_init_sized(weft_query *q, size_t struct_size);
@@ -314,8 +328,9 @@ typedef struct weft_list {
   bool indexed;    /* a declared index was used */
 } weft_list;
 
-/* Lists documents.  A cursor stays right while others write: nothing that stays is skipped or doubled.
- * WEFT_EMALFORMED: the cursor is not of this query; WEFT_EBADPATH; WEFT_ELIMIT; WEFT_ENOMEM. */
+/* Lists documents.  A cursor stays right while others write: nothing that stays is skipped or
+ * doubled. WEFT_EMALFORMED: the cursor is not of this query; WEFT_EBADPATH; WEFT_ELIMIT;
+ * WEFT_ENOMEM. */
 WEFT_API weft_err weft_replica_list(weft_replica *r, weft_arena *arena, const weft_query *q,
                                     weft_list *out) WEFT_MUST_USE;
 /* Declares an index over one field of a collection; builds it at once, keeps it from then on.
@@ -346,12 +361,12 @@ typedef struct weft_history_entry {
 
 typedef struct weft_history_query {
   size_t struct_size;
-  weft_bytes doc;          /* empty: the whole space */
-  weft_bytes pointer;      /* with has_pointer: ops at, above or below it */
+  weft_bytes doc;     /* empty: the whole space */
+  weft_bytes pointer; /* with has_pointer: ops at, above or below it */
   bool has_pointer;
-  const weft_id *device;   /* NULL: all */
-  weft_ms since, until;    /* wall time; 0 and WEFT_NEVER: open */
-  size_t limit;            /* 1..10,000; 0: 100 */
+  const weft_id *device; /* NULL: all */
+  weft_ms since, until;  /* wall time; 0 and WEFT_NEVER: open */
+  size_t limit;          /* 1..10,000; 0: 100 */
   weft_bytes cursor;
 } weft_history_query;
 #define weft_history_query_init(q) weft_history_query_init_sized((q), sizeof *(q))
@@ -364,12 +379,13 @@ WEFT_API weft_err weft_replica_history(weft_replica *r, weft_arena *arena,
 /* One change by id, or by a prefix of its id of at least 4 bytes that is unique here.
  * WEFT_ENOTFOUND; WEFT_EMALFORMED: the prefix is ambiguous or too short. */
 WEFT_API weft_err weft_replica_change(weft_replica *r, weft_arena *arena, weft_bytes id_prefix,
-                                      weft_history_entry *out, weft_change_state *state) WEFT_MUST_USE;
+                                      weft_history_entry *out,
+                                      weft_change_state *state) WEFT_MUST_USE;
 
 /* --- conflicts --- */
 
 typedef struct weft_conflict_value {
-  weft_shape shape;    /* SCALAR: value; OBJECT, ARRAY: a container; NONE: a deletion */
+  weft_shape shape; /* SCALAR: value; OBJECT, ARRAY: a container; NONE: a deletion */
   weft_value value;
   bool winner;
   weft_history_entry change; /* op_count 0 */
@@ -386,22 +402,23 @@ typedef struct weft_conflict_entry {
 
 /* Lists the conflicts of a document, or of all (`doc` empty), by document and path. */
 WEFT_API weft_err weft_replica_conflicts(weft_replica *r, weft_arena *arena, weft_bytes doc,
-                                         size_t limit, weft_conflict_entry **out, size_t *count)
-    WEFT_MUST_USE;
+                                         size_t limit, weft_conflict_entry **out,
+                                         size_t *count) WEFT_MUST_USE;
 
 /* --- trust --- */
 
 typedef struct weft_verify_report {
   uint64_t changes, signatures, documents, fields;
-  uint64_t bad;      /* findings */
-  char first[160];   /* the first finding, one English clause; "" when clean */
+  uint64_t bad;    /* findings */
+  char first[160]; /* the first finding, one English clause; "" when clean */
 } weft_verify_report;
 
 /* Called now and then during verify and repair: done of total steps. */
 typedef void (*weft_progress)(void *ctx, uint64_t done, uint64_t total);
 
-/* Proves chain and signatures of all logs, rebuilds the state in memory and compares every sibling, the
- * metadata, the indexes and the digest.  Changes nothing.  WEFT_OK when clean, WEFT_ECORRUPT when not. */
+/* Proves chain and signatures of all logs, rebuilds the state in memory and compares every sibling,
+ * the metadata, the indexes and the digest.  Changes nothing.  WEFT_OK when clean, WEFT_ECORRUPT
+ * when not. */
 WEFT_API weft_err weft_replica_verify(weft_replica *r, weft_progress progress, void *ctx,
                                       weft_verify_report *report) WEFT_MUST_USE;
 /* Rebuilds state, metadata and indexes from the logs.  WEFT_ECORRUPT: a log itself is damaged. */

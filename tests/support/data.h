@@ -5,8 +5,8 @@
 #include "crdt/alloc.h"
 
 /* Reads WEFT_TEST_DATA/`name` whole; a name ending in .gz is unpacked.  Gives malloc'ed bytes that
- * the caller frees through free((void *)at), with a NUL behind them; at is NULL when the variable is
- * unset or the file missing: then call test_skip_no_data(). */
+ * the caller frees through free((void *)at), with a NUL behind them; at is NULL when the variable
+ * is unset or the file missing: then call test_skip_no_data(). */
 weft_bytes test_data_read(const char *name);
 
 /* Reads any file, as above. */
@@ -15,7 +15,8 @@ weft_bytes test_file_read(const char *path);
 /* The folder WEFT_TEST_DATA names, or NULL. */
 const char *test_data_folder(void);
 
-/* Prints "skipped: no WEFT_TEST_DATA" and marks the running cmocka test as skipped. Does not return. */
+/* Prints "skipped: no WEFT_TEST_DATA" and marks the running cmocka test as skipped. Does not
+ * return. */
 void test_skip_no_data(void);
 
 #endif
