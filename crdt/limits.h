@@ -6,14 +6,15 @@
 #define WEFT_CHANGE_OPS_MAX      65536u       /* a batch a person can wait for */
 #define WEFT_CHANGE_LEN_MAX      (4u << 20)   /* one change must fit one chunk */
 #define WEFT_VALUE_LEN_MAX       (256u << 10) /* encoded scalar; larger things are files */
-#define WEFT_NAME_LEN_MAX        255u         /* document name, object key */
-#define WEFT_ELEMENT_LEN_MAX     32u          /* element id */
-#define WEFT_PATH_LEN_MAX        1024u        /* encoded path */
-#define WEFT_PATH_STEPS_MAX      64u          /* also bounds every walk over ancestors */
-#define WEFT_POSITION_LEN_MAX    64u          /* encoded position of an array element */
-#define WEFT_POSITION_LEN_WINDOW 32u          /* a rewritten window leaves this much room */
-#define WEFT_MESSAGE_LEN_MAX     1024u        /* a person's note on a change */
-#define WEFT_CHANGE_CLAIMS_MAX   65536u       /* logs a change can claim */
+#define WEFT_TEXT_LEN_MAX        (WEFT_VALUE_LEN_MAX - 5u) /* string or bytes: less its header */
+#define WEFT_NAME_LEN_MAX        255u                      /* document name, object key */
+#define WEFT_ELEMENT_LEN_MAX     32u                       /* element id */
+#define WEFT_PATH_LEN_MAX        1024u                     /* encoded path */
+#define WEFT_PATH_STEPS_MAX      64u    /* also bounds every walk over ancestors */
+#define WEFT_POSITION_LEN_MAX    64u    /* encoded position of an array element */
+#define WEFT_POSITION_LEN_WINDOW 32u    /* a rewritten window leaves this much room */
+#define WEFT_MESSAGE_LEN_MAX     1024u  /* a person's note on a change */
+#define WEFT_CHANGE_CLAIMS_MAX   65536u /* logs a change can claim */
 
 /* --- a chunk --- */
 #define WEFT_CHUNK_CHANGES_MAX 4096u

@@ -27,8 +27,9 @@ typedef struct weft_step {
 /* Walks the steps of a checked path: start with *at = 0; false at the end.  `step` is a view. */
 WEFT_API bool weft_path_next(weft_path p, size_t *at, weft_step *step);
 
-/* Appends one step to an encoded path.  b->err becomes WEFT_ELIMIT when step or path grow too long;
- * keys must be UTF-8 without NUL (WEFT_EBADPATH). */
+/* Appends one step to the encoded path that `b` holds and nothing else.  b->err becomes WEFT_ELIMIT
+ * when step or path grow too long or deep, WEFT_EBADPATH when a key is not UTF-8 or has a NUL, or
+ * an element id is empty; `b` then still holds the path as it was. */
 WEFT_API void weft_path_push(weft_buf *b, weft_step step);
 
 /* Number of steps. */

@@ -4,14 +4,21 @@ set(WEFT_CRDT_SOURCES
   crdt/assert.c
   crdt/base.c
   crdt/buf.c
+  crdt/codec_value.c
   crdt/crypto_sodium.c
   crdt/err.c
   crdt/identity.c
+  crdt/path.c
+  crdt/value.c
 )
 set(WEFT_CRDT_HEADERS
   crdt/alloc.h
   crdt/assert.h
   crdt/base.h
+  crdt/buf.h
   crdt/crypto.h
   crdt/err.h
+  crdt/limits.h
+  crdt/path.h
+  crdt/value.h
 )
