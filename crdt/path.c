@@ -15,9 +15,7 @@
 
 _Static_assert(WEFT_ELEMENT_LEN_MAX <= WEFT_NAME_LEN_MAX, "one bound covers both kinds of step");
 
-static bool has_nul(weft_bytes text) {
-  return text.len > 0 && memchr(text.at, 0, text.len);
-}
+static bool has_nul(weft_bytes text) { return text.len > 0 && memchr(text.at, 0, text.len); }
 
 /* What push and check demand of one step; `wrong` is the caller's word for bytes out of place. */
 static weft_err step_check(weft_step step, weft_err wrong) {

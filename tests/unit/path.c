@@ -16,17 +16,11 @@
 
 #define SEED 20
 
-static weft_bytes text(const char *s) {
-  return weft_bytes_str(s);
-}
+static weft_bytes text(const char *s) { return weft_bytes_str(s); }
 
-static bool same(weft_bytes a, weft_bytes b) {
-  return weft_bytes_cmp(a, b) == 0;
-}
+static bool same(weft_bytes a, weft_bytes b) { return weft_bytes_cmp(a, b) == 0; }
 
-static weft_step key(const char *s) {
-  return (weft_step){false, text(s)};
-}
+static weft_step key(const char *s) { return (weft_step){false, text(s)}; }
 
 /* --- laws --- */
 

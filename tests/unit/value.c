@@ -16,17 +16,11 @@
 
 #define SEED 30
 
-static bool same(weft_bytes a, weft_bytes b) {
-  return weft_bytes_cmp(a, b) == 0;
-}
+static bool same(weft_bytes a, weft_bytes b) { return weft_bytes_cmp(a, b) == 0; }
 
-static weft_value of_int(int64_t i) {
-  return (weft_value){WEFT_INT, {.integer = i}};
-}
+static weft_value of_int(int64_t i) { return (weft_value){WEFT_INT, {.integer = i}}; }
 
-static weft_value of_double(double d) {
-  return (weft_value){WEFT_DOUBLE, {.real = d}};
-}
+static weft_value of_double(double d) { return (weft_value){WEFT_DOUBLE, {.real = d}}; }
 
 static weft_value of_text(const char *s) {
   return (weft_value){WEFT_STRING, {.bytes = weft_bytes_str(s)}};
