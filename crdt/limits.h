@@ -32,6 +32,9 @@
 #define WEFT_RECORD_DEPS_MAX     16u
 #define WEFT_DEVICE_NAME_LEN_MAX 64u
 
+/* --- version vectors --- */
+#define WEFT_VECTOR_HEADS_MAX     131072u          /* twice the logs a change can claim */
+
 /* --- keys of the store: LMDB's own limit --- */
 #define WEFT_KEY_LEN_MAX            511u
 #define WEFT_STORE_META_KEY_LEN_MAX 64u         /* names we chose ourselves */

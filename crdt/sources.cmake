@@ -10,6 +10,7 @@ set(WEFT_CRDT_SOURCES
   crdt/identity.c
   crdt/path.c
   crdt/value.c
+  crdt/vector.c
 )
 set(WEFT_CRDT_HEADERS
   crdt/alloc.h
