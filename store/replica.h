@@ -219,21 +219,21 @@ WEFT_API uint64_t weft_replica_instance(const weft_replica *r);
 /* Bit set of the op kinds and versions this code shows. */
 WEFT_API uint32_t weft_replica_apply_level(const weft_replica *r);
 
-typedef struct weft_range {
+typedef struct weft_span {
   weft_id log;
   uint64_t from, to; /* inclusive */
-} weft_range;
+} weft_span;
 
 /* Lists what is held here and not covered by `theirs`, in the order to send it: as it became shown
  * here, then what is held and not shown in order of arrival.  At most `max` ranges; array in
  * `arena`. */
 WEFT_API weft_err weft_replica_missing(weft_replica *r, weft_arena *arena,
-                                       const weft_vector *theirs, size_t max, weft_range **out,
+                                       const weft_vector *theirs, size_t max, weft_span **out,
                                        size_t *count) WEFT_MUST_USE;
 /* Lists the ranges that arrived after `arrival`, oldest first, at most `max`; `last` gets the
  * arrival number they reach. */
 WEFT_API weft_err weft_replica_arrivals(weft_replica *r, weft_arena *arena, uint64_t arrival,
-                                        size_t max, weft_range **out, size_t *count,
+                                        size_t max, weft_span **out, size_t *count,
                                         uint64_t *last) WEFT_MUST_USE;
 /* Appends a chunk that starts at `from` of `log` and goes on to a signature: as far as `to` if that
  * is reached within a chunk's limits, at least one signed run (which may pass `to`).  `last` gets
