@@ -1,5 +1,6 @@
-/* The state digest: a sum modulo 2^128 over every sibling, so that adding and removing one is cheap and
- * the order of arrival does not matter.  It finds bugs and damaged disks; it is no security boundary. */
+/* The state digest: a sum modulo 2^128 over every sibling, so that adding and removing one is cheap
+ * and the order of arrival does not matter.  It finds bugs and damaged disks; it is no security
+ * boundary. */
 #ifndef WEFT_DIGEST_H
 #define WEFT_DIGEST_H
 
@@ -13,7 +14,8 @@ typedef struct weft_digest {
   uint64_t high, low;
 } weft_digest;
 
-/* What a sibling is called everywhere: the log's id instead of a local number, and the change's id. */
+/* What a sibling is called everywhere: the log's id instead of a local number, and the change's id.
+ */
 typedef struct weft_digest_key {
   uint8_t b[16];
 } weft_digest_key;

@@ -5,12 +5,17 @@ set(WEFT_CRDT_SOURCES
   crdt/base.c
   crdt/buf.c
   crdt/codec_value.c
+  crdt/conflict.c
   crdt/crypto_sodium.c
+  crdt/digest.c
+  crdt/doc.c
   crdt/err.c
   crdt/identity.c
   crdt/path.c
+  crdt/sort.c
   crdt/value.c
   crdt/vector.c
+  crdt/view.c
 )
 set(WEFT_CRDT_HEADERS
   crdt/alloc.h

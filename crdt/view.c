@@ -1,0 +1,489 @@
+/* What a document shows (model: sides(), alive_below(), shape(), elems(), view()).
+ *
+ * A live sibling counts for its own place and for each container above, up to the first register
+ * whose scalars or unsets cover it: that one does not count it, and whatever lies above does not
+ * see it at all.  So one pass in path order suffices, with a stack of the nodes above: when a
+ * sibling is met, every register that could hide it has been met.
+ *
+ * Invariants: a node stands directly before everything below it, and is closed (its shape settled)
+ * before the next node that is not below it begins.  The stack is as deep as a path has steps.
+ * Cost: registers times depth, each step one comparison of clocks; asking the lineage is needed
+ * only below scalars and unsets and between equal clocks. Failure modes: memory; a scalar that does
+ * not decode, when the holder let damaged bytes in. */
+#include "crdt/view.h"
+
+#include <string.h>
+
+#include "crdt/assert.h"
+#include "crdt/sort.h"
+
+/* --- the tree --- */
+
+static bool at_or_under(weft_path top, weft_path p) {
+  return top.len == p.len ? weft_bytes_cmp(top, p) == 0 : weft_path_under(top, p);
+}
+
+weft_shape weft__step_side(weft_step step) {
+  return step.element ? WEFT_SHAPE_ARRAY : WEFT_SHAPE_OBJECT;
+}
+
+static void keep_best(const weft_lineage *l, const weft_sibling **best, const weft_sibling *s) {
+  if (!*best || weft__sibling_cmp(l, s, *best) > 0) *best = s;
+}
+
+/* Only a change that wrote a value and, below it, more can tie: then the scalar is shown rather
+ * than the object, and the object rather than the array, on every replica. */
+static weft_shape node_shape(const weft_lineage *l, const weft_node *node) {
+  const weft_sibling *best = node->scalar;
+  weft_shape shape = best ? WEFT_SHAPE_SCALAR : WEFT_SHAPE_NONE;
+  if (node->object && (!best || weft__sibling_cmp(l, node->object, best) > 0)) {
+    best = node->object;
+    shape = WEFT_SHAPE_OBJECT;
+  }
+  if (node->array && (!best || weft__sibling_cmp(l, node->array, best) > 0)) {
+    shape = WEFT_SHAPE_ARRAY;
+  }
+  return shape;
+}
+
+static weft_err tree_open(weft_tree *t, weft_path path, weft_step step) {
+  WEFT_ASSERT(t->depth < WEFT_VIEW_DEPTH);
+  if (t->arena) {
+    void *nodes = t->nodes;
+    WEFT_TRY(weft__arena_grow(t->arena, &nodes, t->count, &t->cap, t->count + 1, sizeof *t->nodes));
+    t->nodes = nodes;
+  }
+  WEFT_ASSERT(t->count < t->cap);
+  size_t parent = t->depth > 0 ? t->open[t->depth - 1] : 0;
+  t->nodes[t->count] = (weft_node){.path = path, .step = step, .parent = parent};
+  t->open[t->depth++] = t->count++;
+  return WEFT_OK;
+}
+
+static void tree_close(weft_tree *t) {
+  weft_node *node = &t->nodes[t->open[--t->depth]];
+  node->end = t->count;
+  node->shape = node_shape(weft__doc_lineage(t->doc), node);
+  if (!t->arena) t->count--;
+}
+
+static bool register_hides(const weft_lineage *l, const weft_register *reg, const weft_sibling *x) {
+  for (size_t i = 0; i < reg->value_count; i++) {
+    const weft_sibling *s = &reg->values[i];
+    if (s->kind != WEFT_OP_SCALAR && s->kind != WEFT_OP_UNSET) continue;
+    if (weft__covers(l, s->dot, s->claims, s->claim_count, x->dot)) return true;
+  }
+  return false;
+}
+
+/* Counts a live sibling of the innermost open node for the containers above it. */
+static void tally_above(weft_tree *t, const weft_sibling *x) {
+  const weft_lineage *l = weft__doc_lineage(t->doc);
+  for (size_t d = t->depth - 1; d > 0; d--) {
+    const weft_node *child = &t->nodes[t->open[d]];
+    weft_node *node = &t->nodes[t->open[d - 1]];
+    if (node->hides && register_hides(l, node->reg, x)) return;
+    keep_best(l, child->step.element ? &node->array : &node->object, x);
+  }
+  for (size_t d = t->depth; d > 0 && !t->nodes[t->open[d - 1]].alive; d--) {
+    t->nodes[t->open[d - 1]].alive = true;
+  }
+}
+
+static void tally_own(const weft_lineage *l, weft_node *node, const weft_sibling *x) {
+  switch (x->kind) {
+  case WEFT_OP_SCALAR:
+    node->hides = true;
+    keep_best(l, &node->scalar, x);
+    return;
+  case WEFT_OP_UNSET:
+    node->hides = true;
+    node->unset = true;
+    return;
+  case WEFT_OP_MARK_OBJECT:
+  case WEFT_OP_FRESH_OBJECT:
+    node->object_mark = true;
+    keep_best(l, &node->object, x);
+    return;
+  case WEFT_OP_MARK_ARRAY:
+  case WEFT_OP_FRESH_ARRAY:
+    node->array_mark = true;
+    keep_best(l, &node->array, x);
+    return;
+  case WEFT_OP_POSITION: return;
+  }
+}
+
+static void tally(weft_tree *t, const weft_register *reg) {
+  const weft_lineage *l = weft__doc_lineage(t->doc);
+  weft_node *node = &t->nodes[t->open[t->depth - 1]];
+  node->reg = reg;
+  for (size_t i = 0; i < reg->value_count; i++) {
+    tally_own(l, node, &reg->values[i]);
+    if (reg->values[i].kind != WEFT_OP_UNSET) tally_above(t, &reg->values[i]);
+  }
+  const weft_sibling *best = NULL;
+  for (size_t i = 0; i < reg->position_count; i++) keep_best(l, &best, &reg->positions[i]);
+  if (best) node->position = best->value;
+}
+
+/* Closes what `path` does not lie below, and opens the nodes that lead to it. */
+static weft_err tree_reach(weft_tree *t, weft_path path) {
+  while (!at_or_under(t->nodes[t->open[t->depth - 1]].path, path)) tree_close(t);
+  size_t at = t->nodes[t->open[t->depth - 1]].path.len;
+  weft_step step;
+  while (weft_path_next(path, &at, &step)) {
+    WEFT_TRY(tree_open(t, weft_bytes_of(path.at, at), step));
+  }
+  return WEFT_OK;
+}
+
+static weft_err tree_pass(weft_tree *t, weft_path top) {
+  weft_step none = {false, {NULL, 0}};
+  WEFT_TRY(tree_open(t, top, none));
+  const weft_register *reg = weft__doc_seek(t->doc, top);
+  for (; reg && at_or_under(top, reg->path); reg = weft__doc_next(t->doc, reg)) {
+    if (reg->value_count == 0 && reg->position_count == 0) continue;
+    WEFT_TRY(tree_reach(t, reg->path));
+    tally(t, reg);
+  }
+  while (t->depth > 0) tree_close(t);
+  return WEFT_OK;
+}
+
+weft_err weft__tree_build(weft_tree *tree, const weft_doc *doc, weft_path top, weft_arena *arena) {
+  *tree = (weft_tree){.doc = doc, .arena = arena};
+  WEFT_TRY(tree_pass(tree, top));
+  weft_node *nodes = tree->nodes;
+  for (size_t i = 0; i < tree->count; i++) {
+    const weft_node *above = &nodes[nodes[i].parent];
+    bool led = i == 0 || (above->visible && above->shape == weft__step_side(nodes[i].step));
+    nodes[i].visible = led && nodes[i].shape != WEFT_SHAPE_NONE;
+  }
+  return WEFT_OK;
+}
+
+size_t weft__tree_child(const weft_tree *tree, size_t idx, weft_step step) {
+  const weft_node *nodes = tree->nodes;
+  for (size_t i = idx + 1; i < nodes[idx].end; i = nodes[i].end) {
+    if (nodes[i].step.element != step.element) continue;
+    if (weft_bytes_cmp(nodes[i].step.name, step.name) == 0) return i;
+  }
+  return 0;
+}
+
+/* Members by key, elements by position and then id: as the steps of one parent and kind, no two are
+ * equal. */
+static int child_cmp(const void *ctx, const void *a, const void *b) {
+  (void)ctx;
+  const weft_node *left = a, *right = b;
+  if (left->step.element) {
+    int order = weft_bytes_cmp(left->position, right->position);
+    if (order != 0) return order;
+  }
+  return weft_bytes_cmp(left->step.name, right->step.name);
+}
+
+static bool is_shown_child(const weft_node *node, weft_shape want) {
+  return weft__step_side(node->step) == want && node->shape != WEFT_SHAPE_NONE;
+}
+
+size_t weft__tree_children(const weft_tree *tree, size_t idx, weft_shape want,
+                           const weft_node **list, const weft_node **scratch) {
+  const weft_node *nodes = tree->nodes;
+  size_t count = 0;
+  for (size_t i = idx + 1; i < nodes[idx].end; i = nodes[i].end) {
+    if (is_shown_child(&nodes[i], want)) list[count++] = &nodes[i];
+  }
+  weft__sort((const void **)list, (const void **)scratch, count, child_cmp, NULL);
+  return count;
+}
+
+/* --- one place --- */
+
+weft_err weft__doc_sides(const weft_doc *doc, weft_path path, weft_sides *out) {
+  weft_node line[WEFT_VIEW_DEPTH];
+  weft_tree t = {.doc = doc, .nodes = line, .cap = WEFT_VIEW_DEPTH};
+  WEFT_TRY(tree_pass(&t, path));
+  const weft_node *node = &line[0];
+  *out = (weft_sides){
+      .shape = node->shape,
+      .winner = node->shape == WEFT_SHAPE_SCALAR ? node->scalar : NULL,
+      .has_scalar = node->scalar != NULL,
+      .has_hide = node->hides,
+      .has_unset = node->unset,
+      .object_mark = node->object_mark,
+      .array_mark = node->array_mark,
+      .object_alive = node->object != NULL,
+      .array_alive = node->array != NULL,
+  };
+  return WEFT_OK;
+}
+
+/* A tree and the room to list children of any of its nodes. */
+typedef struct view {
+  weft_arena scratch;
+  weft_tree tree;
+  const weft_node **list;
+  const weft_node **spare;
+} view;
+
+static weft_err view_open(view *v, const weft_doc *doc, weft_path top) {
+  weft__arena_init(&v->scratch, weft__doc_mem(doc));
+  WEFT_TRY(weft__tree_build(&v->tree, doc, top, &v->scratch));
+  v->list = weft__arena_zero(&v->scratch, v->tree.count, sizeof *v->list);
+  v->spare = weft__arena_zero(&v->scratch, v->tree.count, sizeof *v->spare);
+  return v->list && v->spare ? WEFT_OK : WEFT_ENOMEM;
+}
+
+static void view_close(view *v) { weft__arena_free(&v->scratch); }
+
+static size_t view_children(view *v, size_t idx, weft_shape want) {
+  return weft__tree_children(&v->tree, idx, want, v->list, v->spare);
+}
+
+static weft_err list_children(view *v, weft_shape want, weft_arena *arena, weft_child **out,
+                              size_t *count) {
+  size_t found = view_children(v, 0, want);
+  weft_child *list = weft__arena_zero(arena, found, sizeof *list);
+  if (!list) return WEFT_ENOMEM;
+  for (size_t i = 0; i < found; i++) {
+    const weft_node *node = v->list[i];
+    list[i] = (weft_child){node->step, node->path, node->shape, node->position};
+  }
+  *out = list;
+  *count = found;
+  return WEFT_OK;
+}
+
+weft_err weft__doc_children(const weft_doc *doc, weft_path path, weft_shape want, weft_arena *arena,
+                            weft_child **out, size_t *count) {
+  *out = NULL;
+  *count = 0;
+  view v;
+  weft_err err = view_open(&v, doc, path);
+  if (err == WEFT_OK) err = list_children(&v, want, arena, out, count);
+  view_close(&v);
+  return err;
+}
+
+/* --- rendering --- */
+
+/* Where each node's value goes; NULL for what is not shown. */
+typedef struct renderer {
+  view v;
+  weft_value **slots;
+  weft_arena *arena;
+} renderer;
+
+static weft_err render_scalar(renderer *r, const weft_node *node, weft_value *slot) {
+  WEFT_TRY(weft__scalar_decode(node->scalar->value, slot));
+  if (slot->kind != WEFT_STRING && slot->kind != WEFT_BYTES) return WEFT_OK;
+  return weft__arena_copy(r->arena, slot->as.bytes, &slot->as.bytes);
+}
+
+static size_t node_idx(const renderer *r, const weft_node *node) {
+  return (size_t)(node - r->v.tree.nodes);
+}
+
+static weft_err render_object(renderer *r, const weft_node *node, weft_value *slot) {
+  size_t count = view_children(&r->v, node_idx(r, node), WEFT_SHAPE_OBJECT);
+  weft_member *members = weft__arena_zero(r->arena, count, sizeof *members);
+  if (!members) return WEFT_ENOMEM;
+  for (size_t i = 0; i < count; i++) {
+    const weft_node *child = r->v.list[i];
+    WEFT_TRY(weft__arena_copy(r->arena, child->step.name, &members[i].key));
+    r->slots[node_idx(r, child)] = &members[i].value;
+  }
+  slot->kind = WEFT_OBJECT;
+  slot->as.object.at = members;
+  slot->as.object.count = count;
+  return WEFT_OK;
+}
+
+static weft_err render_array(renderer *r, const weft_node *node, weft_value *slot) {
+  size_t count = view_children(&r->v, node_idx(r, node), WEFT_SHAPE_ARRAY);
+  weft_value *items = weft__arena_zero(r->arena, count, sizeof *items);
+  if (!items) return WEFT_ENOMEM;
+  for (size_t i = 0; i < count; i++) r->slots[node_idx(r, r->v.list[i])] = &items[i];
+  slot->kind = WEFT_ARRAY;
+  slot->as.array.at = items;
+  slot->as.array.count = count;
+  return WEFT_OK;
+}
+
+static weft_err render_node(renderer *r, const weft_node *node) {
+  weft_value *slot = r->slots[node_idx(r, node)];
+  switch (node->shape) {
+  case WEFT_SHAPE_SCALAR: return render_scalar(r, node, slot);
+  case WEFT_SHAPE_OBJECT: return render_object(r, node, slot);
+  case WEFT_SHAPE_ARRAY: return render_array(r, node, slot);
+  case WEFT_SHAPE_NONE: break;
+  }
+  return WEFT_ENOTFOUND;
+}
+
+static weft_err render_tree(renderer *r, weft_value *out) {
+  const weft_tree *t = &r->v.tree;
+  weft_value top;
+  r->slots = weft__arena_zero(&r->v.scratch, t->count, sizeof *r->slots);
+  if (!r->slots) return WEFT_ENOMEM;
+  r->slots[0] = &top;
+  for (size_t i = 0; i < t->count;) {
+    const weft_node *node = &t->nodes[i];
+    if (!r->slots[i]) {
+      i = node->end;
+      continue;
+    }
+    WEFT_TRY(render_node(r, node));
+    i++;
+  }
+  *out = top;
+  return WEFT_OK;
+}
+
+weft_err weft__doc_render(const weft_doc *doc, weft_path path, weft_arena *arena, weft_value *out) {
+  renderer r = {.arena = arena};
+  weft_err err = view_open(&r.v, doc, path);
+  if (err == WEFT_OK) err = render_tree(&r, out);
+  view_close(&r.v);
+  return err;
+}
+
+/* --- places and pointers --- */
+
+/* Follows `path` from the root through what is shown; `line` gets the index of each node on the
+ * way. False when the path is not visible. */
+static bool tree_follow(const weft_tree *t, weft_path path, size_t line[WEFT_VIEW_DEPTH]) {
+  size_t at = 0, depth = 0, idx = 0;
+  line[0] = 0;
+  weft_step step;
+  while (weft_path_next(path, &at, &step)) {
+    idx = weft__tree_child(t, idx, step);
+    if (idx == 0) return false;
+    WEFT_ASSERT(depth + 1 < WEFT_VIEW_DEPTH);
+    line[++depth] = idx;
+  }
+  return t->nodes[idx].visible;
+}
+
+weft_err weft__doc_visible(const weft_doc *doc, weft_path path, bool *out) {
+  view v;
+  size_t line[WEFT_VIEW_DEPTH];
+  weft_err err = view_open(&v, doc, weft_bytes_of(NULL, 0));
+  if (err == WEFT_OK) *out = tree_follow(&v.tree, path, line);
+  view_close(&v);
+  return err;
+}
+
+/* Reads an array index; false for anything but digits without a leading zero. */
+static bool index_read(weft_bytes token, size_t *idx) {
+  if (token.len == 0 || (token.len > 1 && token.at[0] == '0')) return false;
+  size_t sum = 0;
+  for (size_t i = 0; i < token.len; i++) {
+    if (token.at[i] < '0' || token.at[i] > '9') return false;
+    if (!weft__mul_ok(sum, 10, &sum) || !weft__add_ok(sum, (size_t)(token.at[i] - '0'), &sum)) {
+      return false;
+    }
+  }
+  *idx = sum;
+  return true;
+}
+
+typedef struct resolver {
+  view v;
+  weft_buf path;
+  bool gone;  /* nothing is shown where the path leads: what follows are keys */
+  size_t idx; /* the node it leads to, unless gone */
+} resolver;
+
+static void resolve_move(resolver *r, weft_step step) {
+  weft_path_push(&r->path, step);
+  if (!r->gone) r->idx = weft__tree_child(&r->v.tree, r->idx, step);
+  if (r->idx == 0 || r->v.tree.nodes[r->idx].shape == WEFT_SHAPE_NONE) r->gone = true;
+}
+
+static weft_err resolve_token(resolver *r, weft_bytes token, bool last, bool *append) {
+  weft_shape shape = r->gone ? WEFT_SHAPE_NONE : r->v.tree.nodes[r->idx].shape;
+  if (shape == WEFT_SHAPE_SCALAR) return WEFT_EBADPATH;
+  weft_step step = {false, token};
+  if (shape == WEFT_SHAPE_ARRAY) {
+    if (token.len == 1 && token.at[0] == '-') {
+      *append = true;
+      return last ? WEFT_OK : WEFT_EBADPATH;
+    }
+    size_t idx;
+    if (!index_read(token, &idx)) return WEFT_EBADPATH;
+    if (idx >= view_children(&r->v, r->idx, WEFT_SHAPE_ARRAY)) return WEFT_EBADPATH;
+    step = r->v.list[idx]->step;
+  }
+  resolve_move(r, step);
+  return weft__buf_err(&r->path);
+}
+
+static weft_err resolve_all(resolver *r, const weft_bytes *tokens, size_t count, bool *append,
+                            size_t *depth) {
+  r->gone = r->v.tree.nodes[0].shape == WEFT_SHAPE_NONE;
+  for (*depth = 0; *depth < count; ++*depth) {
+    WEFT_TRY(resolve_token(r, tokens[*depth], *depth + 1 == count, append));
+  }
+  return WEFT_OK;
+}
+
+weft_err weft__doc_resolve(const weft_doc *doc, weft_arena *arena, const weft_bytes *tokens,
+                           size_t count, weft_path *path, bool *append, size_t *depth) {
+  *path = weft_bytes_of(NULL, 0);
+  *append = false;
+  *depth = 0;
+  resolver r = {.gone = false};
+  weft__buf_init(&r.path, weft__doc_mem(doc), WEFT_PATH_LEN_MAX);
+  weft_err err = view_open(&r.v, doc, weft_bytes_of(NULL, 0));
+  if (err == WEFT_OK) err = resolve_all(&r, tokens, count, append, depth);
+  if (err == WEFT_OK) err = weft__arena_copy(arena, weft__buf_view(&r.path), path);
+  if (err != WEFT_OK) *append = false;
+  view_close(&r.v);
+  weft__buf_free(&r.path);
+  return err;
+}
+
+static void push_index(weft_buf *out, size_t idx) {
+  uint8_t digits[20]; /* of the greatest 64-bit number */
+  size_t at = sizeof digits;
+  do {
+    digits[--at] = (uint8_t)('0' + idx % 10);
+    idx /= 10;
+  } while (idx > 0);
+  weft_pointer_push(out, weft_bytes_of(digits + at, sizeof digits - at));
+}
+
+/* How many shown elements stand before `node`. */
+static size_t element_index(const weft_tree *t, const weft_node *node) {
+  size_t before = 0;
+  const weft_node *nodes = t->nodes;
+  for (size_t i = node->parent + 1; i < nodes[node->parent].end; i = nodes[i].end) {
+    if (is_shown_child(&nodes[i], WEFT_SHAPE_ARRAY) && child_cmp(NULL, &nodes[i], node) < 0) {
+      before++;
+    }
+  }
+  return before;
+}
+
+weft_err weft__doc_pointer(const weft_doc *doc, weft_path path, weft_arena *scratch,
+                           weft_buf *out) {
+  weft_tree t;
+  size_t line[WEFT_VIEW_DEPTH];
+  WEFT_TRY(weft__tree_build(&t, doc, weft_bytes_of(NULL, 0), scratch));
+  if (!tree_follow(&t, path, line)) return WEFT_ENOTFOUND;
+  WEFT_TRY(weft__buf_err(out));
+  size_t before = out->len, depth = weft_path_depth(path);
+  for (size_t i = 1; i <= depth; i++) {
+    const weft_node *node = &t.nodes[line[i]];
+    if (node->step.element) {
+      push_index(out, element_index(&t, node));
+    } else {
+      weft_pointer_push(out, node->step.name);
+    }
+  }
+  if (weft__buf_err(out) != WEFT_OK) out->len = before;
+  return weft__buf_err(out);
+}

@@ -1,0 +1,63 @@
+/* The view as a tree: every place at or below a path that has a register or leads to one, with what
+ * stands there side by side.  One pass over the registers makes it; render, children, pointers and
+ * conflicts read it. */
+#ifndef WEFT_VIEW_H
+#define WEFT_VIEW_H
+
+#include "crdt/doc.h"
+#include "crdt/limits.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { WEFT_VIEW_DEPTH = WEFT_PATH_STEPS_MAX + 1 }; /* nodes on the way to a place, root included */
+
+typedef struct weft_node {
+  weft_path path;           /* view into the document */
+  weft_step step;           /* its last step; of the top: none, and an empty key */
+  const weft_register *reg; /* NULL when nothing was written at the place itself */
+  weft_bytes position;      /* the winning position; empty = first */
+  size_t parent;            /* index; of the top 0 */
+  size_t end;               /* index behind the last node below */
+  /* The greatest live sibling of each side, NULL when the side is empty.  Of a container's side it
+   * may lie far below. */
+  const weft_sibling *scalar, *object, *array;
+  weft_shape shape; /* the side shown, ancestors not asked */
+  bool visible;     /* shown, and every node above up to the top shown as what leads here */
+  bool alive;       /* something here or below that no scalar or unset above it covers */
+  bool hides;       /* a scalar or an unset survives here */
+  bool unset, object_mark, array_mark;
+} weft_node;
+
+/* Nodes in path order, so each stands directly before everything below it. */
+typedef struct weft_tree {
+  const weft_doc *doc;
+  weft_node *nodes;
+  size_t count;
+  size_t cap;
+  weft_arena *arena;            /* NULL: nodes are forgotten when they are closed */
+  size_t open[WEFT_VIEW_DEPTH]; /* the nodes from the top to the one being filled */
+  size_t depth;
+} weft_tree;
+
+/* Builds the tree of what stands at and below `top`; there is always the node of `top` itself.
+ * Nodes lie in `arena`, their views in the document and in `top`.  WEFT_OK, WEFT_ENOMEM. */
+weft_err weft__tree_build(weft_tree *tree, const weft_doc *doc, weft_path top,
+                          weft_arena *arena) WEFT_MUST_USE;
+
+/* The side that a child with `step` belongs to. */
+weft_shape weft__step_side(weft_step step);
+
+/* Finds the child of node `idx` at `step`: its index, or 0 when nothing stands there. */
+size_t weft__tree_child(const weft_tree *tree, size_t idx, weft_step step);
+
+/* Lists the shown children of node `idx` on side `want` (OBJECT or ARRAY) in their order, into
+ * `list`; `scratch` is as long, and both have room for every child.  Gives their number. */
+size_t weft__tree_children(const weft_tree *tree, size_t idx, weft_shape want,
+                           const weft_node **list, const weft_node **scratch);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
