@@ -4,6 +4,7 @@ set(WEFT_CRDT_SOURCES
   crdt/assert.c
   crdt/base.c
   crdt/buf.c
+  crdt/codec_json.c
   crdt/codec_value.c
   crdt/conflict.c
   crdt/crypto_sodium.c
@@ -24,6 +25,7 @@ set(WEFT_CRDT_HEADERS
   crdt/buf.h
   crdt/crypto.h
   crdt/err.h
+  crdt/json.h
   crdt/limits.h
   crdt/path.h
   crdt/value.h
