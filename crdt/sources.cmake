@@ -11,6 +11,7 @@ set(WEFT_CRDT_SOURCES
   crdt/digest.c
   crdt/doc.c
   crdt/err.c
+  crdt/hlc.c
   crdt/identity.c
   crdt/path.c
   crdt/sort.c
@@ -25,6 +26,7 @@ set(WEFT_CRDT_HEADERS
   crdt/buf.h
   crdt/crypto.h
   crdt/err.h
+  crdt/hlc.h
   crdt/json.h
   crdt/limits.h
   crdt/path.h

@@ -9,8 +9,10 @@
 
 #include <cmocka.h>
 
+#include "crdt/json.h"
 #include "crdt/limits.h"
 #include "crdt/value.h"
+#include "tests/support/data.h"
 #include "tests/support/fault_alloc.h"
 #include "tests/support/gen.h"
 
@@ -321,6 +323,93 @@ static void encoders_refuse_what_cannot_be_stored(void **state) {
   weft__buf_free(&b);
 }
 
+/* --- the public encodings --- */
+
+/* Turns "c4-01-ff" into bytes. */
+static weft_bytes unhex(weft_arena *arena, weft_bytes hex) {
+  uint8_t *to = weft__arena_take(arena, hex.len);
+  size_t len = 0;
+  assert_non_null(to);
+  for (size_t i = 0; i + 1 < hex.len; i += 3) {
+    char pair[3] = {(char)hex.at[i], (char)hex.at[i + 1], 0};
+    to[len++] = (uint8_t)strtoul(pair, NULL, 16);
+  }
+  return weft_bytes_of(to, len);
+}
+
+/* The value that one of the cases names; false when values have no such thing. */
+static bool named_value(weft_arena *arena, const weft_value *one, weft_value *v) {
+  static const char *const plain[] = {"nil", "bool", "number", "string", "array", "map"};
+  for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
+    const weft_value *found = weft_value_member(one, weft_bytes_str(plain[i]));
+    if (!found) continue;
+    *v = *found;
+    return true;
+  }
+  const weft_value *binary = weft_value_member(one, weft_bytes_str("binary"));
+  if (binary) {
+    *v = (weft_value){WEFT_BYTES, {.bytes = unhex(arena, binary->as.bytes)}};
+    return true;
+  }
+  const weft_value *big = weft_value_member(one, weft_bytes_str("bignum"));
+  return big && weft_json_parse(arena, big->as.bytes, v, NULL) == WEFT_OK;
+}
+
+/* Of the encodings of one value exactly ours is taken, which is as short as the first.  A double is
+ * other content than an int, so it is taken as such; a float 32 never is. */
+static void case_checked(weft_arena *arena, const weft_value *one, weft_buf *b) {
+  const weft_value *encodings = weft_value_member(one, weft_bytes_str("msgpack"));
+  weft_value v, back;
+  bool known = named_value(arena, one, &v);
+  size_t taken = 0, shortest = SIZE_MAX;
+  for (size_t i = 0; i < encodings->as.array.count; i++) {
+    weft_bytes in = unhex(arena, encodings->as.array.at[i].as.bytes);
+    weft_err err = weft__value_decode(arena, in, &back);
+    if (!known) {
+      assert_int_equal(err, WEFT_EMALFORMED);
+      continue;
+    }
+    weft__buf_reset(b);
+    weft__value_encode(b, &v);
+    assert_int_equal(weft__buf_err(b), WEFT_OK);
+    bool as_double = v.kind == WEFT_INT && in.at[0] == 0xcb;
+    bool ours = same(weft__buf_view(b), in);
+    assert_int_equal(err, ours || as_double ? WEFT_OK : WEFT_EMALFORMED);
+    if (err == WEFT_OK) assert_true(weft_value_equal(&v, &back));
+    if (as_double) assert_int_equal(back.kind, WEFT_DOUBLE);
+    taken += ours;
+    if (in.at[0] != 0xca && in.len < shortest) shortest = in.len;
+  }
+  if (!known) return;
+  assert_int_equal(taken, 1);
+  assert_int_equal(b->len, shortest);
+}
+
+static void public_encodings(void **state) {
+  (void)state;
+  weft_bytes text = test_data_read("msgpack-test-suite/msgpack-test-suite.json");
+  if (!text.at) test_skip_no_data();
+  weft_alloc mem = weft_alloc_libc();
+  weft_arena arena;
+  weft__arena_init(&arena, &mem);
+  weft_buf b;
+  weft__buf_init(&b, &mem, 1 << 20);
+  weft_value groups;
+  assert_int_equal(weft_json_parse(&arena, text, &groups, NULL), WEFT_OK);
+  size_t count = 0;
+  for (size_t i = 0; i < groups.as.object.count; i++) {
+    const weft_value *group = &groups.as.object.at[i].value;
+    for (size_t k = 0; k < group->as.array.count; k++) {
+      case_checked(&arena, &group->as.array.at[k], &b);
+      count++;
+    }
+  }
+  assert_true(count >= 85);
+  weft__buf_free(&b);
+  weft__arena_free(&arena);
+  free((void *)(uintptr_t)text.at);
+}
+
 /* --- hostile bytes --- */
 
 typedef struct bytes_case {
@@ -589,6 +678,7 @@ int main(void) {
       cmocka_unit_test(trees_round_trip),
       cmocka_unit_test(equal_bytes_mean_equal_content),
       cmocka_unit_test(encoders_refuse_what_cannot_be_stored),
+      cmocka_unit_test(public_encodings),
       cmocka_unit_test(hostile_bytes_are_refused),
       cmocka_unit_test(the_scan_keeps_its_bounds),
       cmocka_unit_test(integers_end_at_int64),
