@@ -26,6 +26,7 @@ typedef struct weft_lmdb_options {
   uint32_t readers_max; /* read transactions at once, of all processes together; default 126 */
   bool read_only;       /* beside a writer in another process; never creates */
   bool must_exist;      /* do not create: WEFT_ENOSTORE */
+  bool check_pages; /* read every page first, so that damage to the tree cannot crash us later */
 } weft_lmdb_options;
 
 /* Fills in the defaults; `path` must be set. */

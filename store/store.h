@@ -16,7 +16,7 @@
  * - WEFT_EFULL: abort, close all transactions, weft_store_grow, retry once.  When growing fails the
  *   disk or the set limit is full; reading goes on.
  * - WEFT_EIO from commit: it is unknown what is durable.  The store is dead: every call but
- *   weft_store_diag and weft_store_free gives WEFT_EIO.  Close it and open it again.
+ *   weft_store_get_diag and weft_store_free gives WEFT_EIO.  Close it and open it again.
  *
  * Threads: a transaction and its cursors are used by one thread at a time; a write transaction ends
  * on the thread that began it.  An LMDB store may be shared by one writing and several reading
@@ -83,10 +83,10 @@ typedef struct weft_store_size {
  */
 void weft_store_free(weft_store *s);
 
-/* Tells about the last failure of a call on this store or its transactions.
- * The view is good until the next call on the store.  Never NULL.  Only the thread that saw the
- * failure. */
-const weft_diag *weft_store_diag(const weft_store *s);
+/* Copies out what is known of the last failure of a call on this store or its transactions; err is
+ * WEFT_OK when nothing has failed.  What the caller asked for in vain (WEFT_ENOTFOUND, WEFT_EDONE,
+ * WEFT_ELIMIT, WEFT_EMISUSE) is not told.  Any thread. */
+void weft_store_get_diag(weft_store *s, weft_diag *out);
 
 /* Gives the room taken.  WEFT_EIO: the store is dead.  Any thread. */
 weft_err weft_store_get_size(weft_store *s, weft_store_size *size) WEFT_MUST_USE;
@@ -94,7 +94,7 @@ weft_err weft_store_get_size(weft_store *s, weft_store_size *size) WEFT_MUST_USE
 /* Doubles the room the store may take.
  * WEFT_EMISUSE: a transaction is open; nothing changed.  WEFT_EREADONLY: the store was opened for
  * reading.  WEFT_EFULL: it cannot grow further.  WEFT_ENOMEM: no address space; the store is dead.
- * WEFT_EIO: the store is dead.  Not while another thread uses the store. */
+ * WEFT_EIO: the store is dead.  Any thread. */
 weft_err weft_store_grow(weft_store *s) WEFT_MUST_USE;
 
 typedef enum weft_txn_mode { WEFT_TXN_READ, WEFT_TXN_WRITE } weft_txn_mode;
@@ -134,7 +134,7 @@ weft_err weft_txn_put(weft_txn *t, weft_table table, weft_bytes key,
 weft_err weft_txn_append(weft_txn *t, weft_table table, weft_bytes key,
                          weft_bytes value) WEFT_MUST_USE;
 
-/* Removes `key`.
+/* Removes `key`, which may be a view into the store.
  * WEFT_ENOTFOUND, WEFT_ELIMIT: nothing changed.  WEFT_EMISUSE: `t` is a reader.  WEFT_EFULL
  * (freeing needs pages too), WEFT_ENOMEM, WEFT_EIO: `t` is spoilt. */
 weft_err weft_txn_delete(weft_txn *t, weft_table table, weft_bytes key) WEFT_MUST_USE;

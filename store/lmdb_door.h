@@ -1,0 +1,50 @@
+/* What the LMDB files share.  LMDB's types are only named here: <lmdb.h> stays in store/lmdb_*.c.
+ */
+#ifndef WEFT_STORE_LMDB_DOOR_H
+#define WEFT_STORE_LMDB_DOOR_H
+
+#include <pthread.h>
+
+#include "store/backend.h"
+#include "store/lmdb_store.h"
+
+struct MDB_env;
+
+/* The version of the tables' layout, in the format record. */
+enum { WEFT_LMDB_FORMAT = 1 };
+
+/* In the unnamed database, which also holds the names of the tables: META's keys stand behind one
+ * byte that no table name starts with, the format record before them. */
+enum { WEFT_LMDB_META_PREFIX = 0x01 };
+
+typedef struct weft_lmdb_store {
+  weft_store base;
+  weft_alloc mem;
+  struct MDB_env *env;
+  unsigned dbis[WEFT_TABLE_COUNT];
+  pthread_mutex_t gate; /* transactions begin, and the map moves, one at a time */
+  int lock_fd;          /* holds the writer lock; -1 in a reader */
+  int file_fd;          /* holds the same lock on the file itself; -1 in a reader */
+} weft_lmdb_store;
+
+/* The functions of an open store; lmdb_open.c puts them into it. */
+extern const weft_store_vtable weft__lmdb_vtable;
+
+/* Translates what LMDB returns: its own numbers and errno. */
+weft_err weft__err_from_mdb(int rc);
+
+/* Fills `d` from such a number; `what` says what was being done.  Gives the weft_err. */
+weft_err weft__lmdb_diag(weft_diag *d, int rc, const char *what);
+
+/* Lets go of the locks. */
+void weft__lmdb_unlock(weft_lmdb_store *s);
+
+/* Looks at the file from outside, without mapping it: is it an LMDB file that holds every page it
+ * speaks of.  `deep` reads all pages; otherwise that happens only when the file is shorter than
+ * its head says, which is lawful when the last pages were never written because they are free.
+ * `*whole` is the length at which it would not be short.
+ * WEFT_ECORRUPT, WEFT_EVERSION, WEFT_ENOMEM, WEFT_EIO; `d` tells more. */
+weft_err weft__lmdb_check(const weft_alloc *mem, int fd, bool deep, uint64_t *whole,
+                          weft_diag *d) WEFT_MUST_USE;
+
+#endif

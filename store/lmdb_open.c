@@ -1,0 +1,376 @@
+/* Opening the LMDB store: folder, writer lock, creation, a look at the file from outside, and the
+ * format record.
+ *
+ * Invariants: a file under its own name is a whole store, because a new one is made under another
+ * name, synced, and renamed; nothing in the folder is changed before the writer lock is held; an
+ * existing file is not mapped before weft__lmdb_check has seen it.
+ *
+ * The writer lock is flock on the file `lock` and again on the data file, so that deleting the one
+ * does not let a second writer in.  It goes with its holder: a crash leaves no stale lock, only a
+ * pid that nobody believes.
+ *
+ * Failure modes: whatever goes wrong, descriptors, locks and FILE.new are gone afterwards, and an
+ * existing file is as it was. */
+#include <errno.h>
+#include <fcntl.h>
+#include <lmdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "crdt/assert.h"
+#include "crdt/buf.h"
+#include "store/lmdb_door.h"
+
+enum { path_max = 4096, file_mode = 0600, folder_mode = 0700 };
+
+/* Where everything lies. */
+typedef struct lmdb_names {
+  char file[path_max];
+  char fresh[path_max];  /* the file while it is being made */
+  char lock[path_max];   /* the writer lock */
+  char folder[path_max]; /* all of them */
+  char above[path_max];  /* the folder's own */
+} lmdb_names;
+
+/* An opening under way. */
+typedef struct lmdb_opening {
+  weft_lmdb_options options;
+  const weft_lmdb_options *o; /* the above, which nothing changes any more */
+  weft_lmdb_store *s;
+  weft_diag diag;
+  lmdb_names names;
+} lmdb_opening;
+
+static const uint8_t format_key[] = "\0weft-format"; /* sorts before META's prefix */
+static const uint8_t format_magic[] = {'w', 'e', 'f', 't'};
+
+static weft_err fail(lmdb_opening *p, weft_err err, const char *text) {
+  weft__diag_set(&p->diag, err, 0, text);
+  return err;
+}
+
+static weft_err fail_mdb(lmdb_opening *p, int rc, const char *what) {
+  return weft__lmdb_diag(&p->diag, rc, what);
+}
+
+static weft_err fail_errno(lmdb_opening *p, const char *what) {
+  return fail_mdb(p, errno, what);
+}
+
+/* --- names --- */
+
+/* The folder a path lies in. */
+static void folder_of(char *out, const char *path) {
+  const char *slash = strrchr(path, '/');
+  size_t len = slash ? (size_t)(slash - path) : 0;
+  if (!slash) {
+    memcpy(out, ".", 2);
+  } else if (len == 0) {
+    memcpy(out, "/", 2);
+  } else {
+    memcpy(out, path, len);
+    out[len] = '\0';
+  }
+}
+
+static weft_err names_make(lmdb_opening *p) {
+  lmdb_names *n = &p->names;
+  size_t len = strlen(p->o->path);
+  if (len == 0 || len > path_max - 16) return fail(p, WEFT_ELIMIT, "open: path too long or empty");
+  memcpy(n->file, p->o->path, len + 1);
+  memcpy(n->fresh, n->file, len);
+  memcpy(n->fresh + len, ".new", 5);
+  folder_of(n->folder, n->file);
+  folder_of(n->above, n->folder);
+  size_t folder_len = strlen(n->folder);
+  memcpy(n->lock, n->folder, folder_len);
+  memcpy(n->lock + folder_len, "/lock", 6);
+  return WEFT_OK;
+}
+
+/* Makes what was renamed or created in a folder survive a power cut. */
+static weft_err folder_sync(lmdb_opening *p, const char *folder) {
+  int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return fail_errno(p, "open the folder");
+  int rc = fsync(fd);
+  weft_err err = rc == 0 ? WEFT_OK : fail_errno(p, "sync the folder");
+  close(fd);
+  return err;
+}
+
+static weft_err folder_make(lmdb_opening *p) {
+  if (p->o->must_exist) {
+    bool there = access(p->names.file, F_OK) == 0;
+    return there ? WEFT_OK : fail_errno(p, "look for the file");
+  }
+  if (mkdir(p->names.folder, folder_mode) == 0) return folder_sync(p, p->names.above);
+  return errno == EEXIST ? WEFT_OK : fail_errno(p, "make the folder");
+}
+
+/* --- the writer lock --- */
+
+/* The pid in the lock file; 0 when there is none. */
+static int lock_pid(int fd) {
+  char text[16] = "";
+  ssize_t len = pread(fd, text, sizeof text - 1, 0);
+  long pid = len > 0 ? strtol(text, NULL, 10) : 0;
+  return pid > 0 && pid <= INT32_MAX ? (int)pid : 0;
+}
+
+static weft_err fail_locked(lmdb_opening *p, int pid) {
+  char text[sizeof p->diag.text];
+  snprintf(text, sizeof text, "the store is in use by process %d", pid);
+  weft__diag_set(&p->diag, WEFT_ELOCKED, pid, text);
+  return WEFT_ELOCKED;
+}
+
+static weft_err fail_flock(lmdb_opening *p) {
+  if (errno == EWOULDBLOCK) return fail_locked(p, lock_pid(p->s->lock_fd));
+  return fail_errno(p, "lock the store"); /* defensive: a file system without locks */
+}
+
+static weft_err lock_take(lmdb_opening *p) {
+  int fd = open(p->names.lock, O_RDWR | O_CREAT | O_CLOEXEC, file_mode);
+  if (fd < 0) return fail_errno(p, "open the lock file");
+  p->s->lock_fd = fd;
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    weft_err err = fail_flock(p);
+    close(fd); /* not weft__lmdb_unlock, which wipes the holder's pid */
+    p->s->lock_fd = -1;
+    return err;
+  }
+  char text[16];
+  int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+  if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)len, 0) != len) {
+    return fail_errno(p, "write the lock file");
+  }
+  return WEFT_OK;
+}
+
+void weft__lmdb_unlock(weft_lmdb_store *s) {
+  if (s->file_fd >= 0) close(s->file_fd);
+  if (s->lock_fd >= 0) {
+    int wiped = ftruncate(s->lock_fd, 0);
+    (void)wiped; /* the pid is for people; the lock itself goes with the descriptor */
+    close(s->lock_fd);
+  }
+  s->file_fd = s->lock_fd = -1;
+}
+
+/* LMDB's own locks belong to the process: a second opening would drop the first one's. */
+static weft_err refuse_own(lmdb_opening *p) {
+  int fd = open(p->names.lock, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return WEFT_OK;
+  bool own = lock_pid(fd) == (int)getpid() && flock(fd, LOCK_SH | LOCK_NB) != 0;
+  close(fd);
+  return own ? fail(p, WEFT_EMISUSE, "open: this process has the store open already") : WEFT_OK;
+}
+
+/* --- creation --- */
+
+static int tables_open(weft_lmdb_store *s, MDB_txn *txn, unsigned flags) {
+  for (unsigned i = 0; i < WEFT_TABLE_COUNT; i++) {
+    const char *name = i == WEFT_TABLE_META ? NULL : weft_table_name((weft_table)i);
+    int rc = mdb_dbi_open(txn, name, name ? flags : 0, &s->dbis[i]);
+    if (rc != MDB_SUCCESS) return rc;
+  }
+  return MDB_SUCCESS;
+}
+
+static MDB_val format_key_val(uint8_t room[sizeof format_key]) {
+  memcpy(room, format_key, sizeof format_key);
+  MDB_val key = {sizeof format_key - 1, room};
+  return key;
+}
+
+static int format_write(weft_lmdb_store *s, MDB_txn *txn) {
+  uint8_t room[sizeof format_key], record[8] = {0, 0, 0, 0, 0, 0, 0, WEFT_LMDB_FORMAT};
+  memcpy(record, format_magic, sizeof format_magic);
+  MDB_val key = format_key_val(room), value = {sizeof record, record};
+  return mdb_put(txn, s->dbis[WEFT_TABLE_META], &key, &value, 0);
+}
+
+static int tables_create(weft_lmdb_store *s, MDB_env *env) {
+  MDB_txn *txn;
+  int rc = mdb_txn_begin(env, NULL, 0, &txn);
+  if (rc != MDB_SUCCESS) return rc;
+  rc = tables_open(s, txn, MDB_CREATE);
+  if (rc == MDB_SUCCESS) rc = format_write(s, txn);
+  if (rc == MDB_SUCCESS) return mdb_txn_commit(txn);
+  mdb_txn_abort(txn);
+  return rc;
+}
+
+/* Makes FILE.new, whole and synced. */
+static int fresh_make(lmdb_opening *p) {
+  MDB_env *env;
+  int rc = mdb_env_create(&env);
+  if (rc != MDB_SUCCESS) return rc;
+  rc = mdb_env_set_maxdbs(env, WEFT_TABLE_COUNT);
+  if (rc == MDB_SUCCESS) {
+    rc = mdb_env_open(env, p->names.fresh, MDB_NOSUBDIR | MDB_NOLOCK, file_mode);
+  }
+  if (rc == MDB_SUCCESS) rc = tables_create(p->s, env);
+  if (rc == MDB_SUCCESS) rc = mdb_env_sync(env, 1);
+  mdb_env_close(env);
+  return rc;
+}
+
+static weft_err create(lmdb_opening *p) {
+  if (unlink(p->names.fresh) != 0 && errno != ENOENT) return fail_errno(p, "remove FILE.new");
+  int rc = fresh_make(p);
+  weft_err err = rc == MDB_SUCCESS ? WEFT_OK : fail_mdb(p, rc, "make a new store");
+  if (err == WEFT_OK && rename(p->names.fresh, p->names.file) != 0) {
+    err = fail_errno(p, "name the new store");
+  }
+  if (err == WEFT_OK) return folder_sync(p, p->names.folder);
+  unlink(p->names.fresh);
+  return err;
+}
+
+/* --- an existing file --- */
+
+/* Checks the file behind `fd`, and when it is lawfully short, makes it as long as its head says, so
+ * that the long check is made once. */
+static weft_err file_check(lmdb_opening *p, int fd) {
+  uint64_t whole;
+  WEFT_TRY(weft__lmdb_check(&p->o->mem, fd, p->o->check_pages, &whole, &p->diag));
+  struct stat st;
+  if (p->o->read_only || fstat(fd, &st) != 0 || (uint64_t)st.st_size >= whole) return WEFT_OK;
+  return truncate(p->names.file, (off_t)whole) == 0 ? WEFT_OK : fail_errno(p, "lengthen the file");
+}
+
+static weft_err file_prepare(lmdb_opening *p) {
+  bool make = !p->o->read_only && !p->o->must_exist;
+  int fd = open(p->names.file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0 && errno == ENOENT && make) {
+    WEFT_TRY(create(p));
+    fd = open(p->names.file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  }
+  if (fd < 0) return fail_errno(p, "open the file");
+  if (p->o->read_only) {
+    weft_err err = file_check(p, fd);
+    close(fd);
+    return err;
+  }
+  p->s->file_fd = fd;
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0) return fail_flock(p);
+  return file_check(p, fd);
+}
+
+static weft_err format_check(lmdb_opening *p, MDB_txn *txn) {
+  uint8_t room[sizeof format_key];
+  MDB_val key = format_key_val(room), value;
+  int rc = mdb_get(txn, p->s->dbis[WEFT_TABLE_META], &key, &value);
+  if (rc == MDB_NOTFOUND) return fail(p, WEFT_ECORRUPT, "open: an LMDB file, but not a weft store");
+  if (rc != MDB_SUCCESS) return fail_mdb(p, rc, "read the format record");
+  weft_rd r = weft__rd(weft_bytes_of(value.mv_data, value.mv_size));
+  weft_bytes magic = weft__rd_take(&r, sizeof format_magic);
+  uint32_t version = weft__rd_u32(&r);
+  if (!weft__rd_done(&r) || memcmp(magic.at, format_magic, sizeof format_magic) != 0) {
+    return fail(p, WEFT_ECORRUPT, "open: the format record is damaged");
+  }
+  if (version > WEFT_LMDB_FORMAT) return fail(p, WEFT_EVERSION, "open: made by a newer weft");
+  if (version == 0) return fail(p, WEFT_ECORRUPT, "open: the format record is damaged");
+  return WEFT_OK;
+}
+
+static weft_err tables_prepare(lmdb_opening *p) {
+  MDB_txn *txn;
+  int rc = mdb_txn_begin(p->s->env, NULL, MDB_RDONLY, &txn);
+  if (rc != MDB_SUCCESS) return fail_mdb(p, rc, "begin the first transaction");
+  rc = mdb_dbi_open(txn, NULL, 0, &p->s->dbis[WEFT_TABLE_META]);
+  weft_err err = rc == MDB_SUCCESS ? format_check(p, txn) : fail_mdb(p, rc, "open the tables");
+  if (err == WEFT_OK) {
+    rc = tables_open(p->s, txn, 0);
+    if (rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE) {
+      err = fail(p, WEFT_ECORRUPT, "open: a table is missing");
+    } else if (rc != MDB_SUCCESS) {
+      err = fail_mdb(p, rc, "open the tables");
+    }
+  }
+  if (err != WEFT_OK) {
+    mdb_txn_abort(txn);
+    return err;
+  }
+  rc = mdb_txn_commit(txn); /* keeps the handles */
+  return rc == MDB_SUCCESS ? WEFT_OK : fail_mdb(p, rc, "end the first transaction");
+}
+
+static weft_err env_open(lmdb_opening *p) {
+  int rc = mdb_env_create(&p->s->env);
+  if (rc != MDB_SUCCESS) return fail_mdb(p, rc, "create the environment");
+  if (p->o->map_size > SIZE_MAX / 2) return fail(p, WEFT_ELIMIT, "open: map size");
+  rc = mdb_env_set_mapsize(p->s->env, (size_t)p->o->map_size);
+  if (rc == MDB_SUCCESS) rc = mdb_env_set_maxdbs(p->s->env, WEFT_TABLE_COUNT);
+  if (rc == MDB_SUCCESS) rc = mdb_env_set_maxreaders(p->s->env, p->o->readers_max);
+  if (rc != MDB_SUCCESS) return fail_mdb(p, rc, "set up the environment");
+  unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | (p->o->read_only ? MDB_RDONLY : 0u);
+  rc = mdb_env_open(p->s->env, p->names.file, flags, file_mode);
+  return rc == MDB_SUCCESS ? WEFT_OK : fail_mdb(p, rc, "map the file");
+}
+
+/* --- the whole --- */
+
+static weft_err open_all(lmdb_opening *p) {
+  WEFT_TRY(names_make(p));
+  if (p->o->read_only) {
+    WEFT_TRY(refuse_own(p));
+  } else {
+    WEFT_TRY(folder_make(p));
+    WEFT_TRY(lock_take(p));
+  }
+  WEFT_TRY(file_prepare(p));
+  WEFT_TRY(env_open(p));
+  return tables_prepare(p);
+}
+
+void weft_lmdb_options_init_sized(weft_lmdb_options *o, size_t struct_size) {
+  weft_lmdb_options all = {.struct_size = sizeof all,
+                           .mem = weft_alloc_libc(),
+                           .map_size = sizeof(void *) == 8 ? UINT64_C(64) << 30 : 512u << 20,
+                           .readers_max = 126};
+  WEFT_ASSERT(struct_size <= sizeof all);
+  memcpy(o, &all, struct_size);
+  o->struct_size = struct_size;
+}
+
+weft_err weft_lmdb_store_open(const weft_lmdb_options *o, weft_store **out, weft_diag *diag) {
+  *out = NULL;
+  if (o->struct_size > sizeof *o) return WEFT_EMISUSE;
+  if (diag) weft__diag_set(diag, WEFT_OK, 0, "");
+  weft_alloc mem = o->mem;
+  lmdb_opening *p = mem.alloc(mem.ctx, sizeof *p);
+  weft_lmdb_store *s = p ? mem.alloc(mem.ctx, sizeof *s) : NULL;
+  weft_err err = WEFT_ENOMEM;
+  if (!s) goto out;
+  memset(p, 0, sizeof *p);
+  memset(s, 0, sizeof *s);
+  weft_lmdb_options_init(&p->options);
+  memcpy(&p->options, o, o->struct_size);
+  p->o = &p->options;
+  p->s = s;
+  weft__store_init(&s->base, &weft__lmdb_vtable);
+  s->base.read_only = p->o->read_only;
+  s->mem = mem;
+  s->lock_fd = s->file_fd = -1;
+  err = open_all(p);
+  if (err == WEFT_OK && pthread_mutex_init(&s->gate, NULL) != 0)
+    err = WEFT_ENOMEM; /* defensive: never on Linux */
+  if (err == WEFT_OK) {
+    *out = &s->base;
+    s = NULL;
+  } else {
+    if (diag) *diag = p->diag;
+    if (s->env) mdb_env_close(s->env);
+    weft__lmdb_unlock(s);
+  }
+out:
+  mem.free(mem.ctx, s);
+  mem.free(mem.ctx, p);
+  return err;
+}
