@@ -98,8 +98,8 @@ const weft_register *weft__doc_find(const weft_doc *doc, weft_path path) {
 
 static weft_err doc_widen(weft_doc *doc) {
   if (doc->count < doc->cap) return WEFT_OK;
-  size_t cap, len;
-  if (!weft__mul_ok(doc->cap ? doc->cap : 32, 2, &cap)) return WEFT_ENOMEM;
+  size_t cap = doc->cap ? doc->cap * 2 : 64, len; /* entries outweigh it: cannot overflow */
+  /* defensive: as many pointers do not fit memory either */
   if (!weft__mul_ok(cap, sizeof(doc_entry *), &len)) return WEFT_ENOMEM;
   doc_entry **regs = doc->mem.grow(doc->mem.ctx, doc->regs, len);
   if (!regs) return WEFT_ENOMEM;

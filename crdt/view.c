@@ -110,7 +110,7 @@ static void tally_own(const weft_lineage *l, weft_node *node, const weft_sibling
     node->array_mark = true;
     keep_best(l, &node->array, x);
     return;
-  case WEFT_OP_POSITION: return;
+  case WEFT_OP_POSITION: return; /* defensive: never among values */
   }
 }
 
@@ -204,7 +204,7 @@ size_t weft__tree_children(const weft_tree *tree, size_t idx, weft_shape want,
 weft_err weft__doc_sides(const weft_doc *doc, weft_path path, weft_sides *out) {
   weft_node line[WEFT_VIEW_DEPTH];
   weft_tree t = {.doc = doc, .nodes = line, .cap = WEFT_VIEW_DEPTH};
-  WEFT_TRY(tree_pass(&t, path));
+  weft_err err = tree_pass(&t, path);
   const weft_node *node = &line[0];
   *out = (weft_sides){
       .shape = node->shape,
@@ -217,7 +217,7 @@ weft_err weft__doc_sides(const weft_doc *doc, weft_path path, weft_sides *out) {
       .object_alive = node->object != NULL,
       .array_alive = node->array != NULL,
   };
-  return WEFT_OK;
+  return err;
 }
 
 /* A tree and the room to list children of any of its nodes. */
@@ -225,15 +225,16 @@ typedef struct view {
   weft_arena scratch;
   weft_tree tree;
   const weft_node **list;
-  const weft_node **spare;
+  const weft_node **spare; /* for sorting the list */
 } view;
 
 static weft_err view_open(view *v, const weft_doc *doc, weft_path top) {
   weft__arena_init(&v->scratch, weft__doc_mem(doc));
   WEFT_TRY(weft__tree_build(&v->tree, doc, top, &v->scratch));
-  v->list = weft__arena_zero(&v->scratch, v->tree.count, sizeof *v->list);
-  v->spare = weft__arena_zero(&v->scratch, v->tree.count, sizeof *v->spare);
-  return v->list && v->spare ? WEFT_OK : WEFT_ENOMEM;
+  v->list = weft__arena_zero(&v->scratch, v->tree.count, 2 * sizeof *v->list);
+  if (!v->list) return WEFT_ENOMEM;
+  v->spare = v->list + v->tree.count;
+  return WEFT_OK;
 }
 
 static void view_close(view *v) { weft__arena_free(&v->scratch); }
@@ -314,13 +315,10 @@ static weft_err render_array(renderer *r, const weft_node *node, weft_value *slo
 
 static weft_err render_node(renderer *r, const weft_node *node) {
   weft_value *slot = r->slots[node_idx(r, node)];
-  switch (node->shape) {
-  case WEFT_SHAPE_SCALAR: return render_scalar(r, node, slot);
-  case WEFT_SHAPE_OBJECT: return render_object(r, node, slot);
-  case WEFT_SHAPE_ARRAY: return render_array(r, node, slot);
-  case WEFT_SHAPE_NONE: break;
-  }
-  return WEFT_ENOTFOUND;
+  if (node->shape == WEFT_SHAPE_SCALAR) return render_scalar(r, node, slot);
+  if (node->shape == WEFT_SHAPE_OBJECT) return render_object(r, node, slot);
+  if (node->shape == WEFT_SHAPE_ARRAY) return render_array(r, node, slot);
+  return WEFT_ENOTFOUND; /* the top: below it only what is shown has a slot */
 }
 
 static weft_err render_tree(renderer *r, weft_value *out) {
