@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crdt/assert.h"
 #include "crdt/json.h"
 #include "crdt/limits.h"
 
@@ -28,6 +29,7 @@ static weft_err refuse(weft_json_error *why, weft_bytes text, size_t offset, con
                        weft_err err) {
   if (!why) return err;
   memset(why, 0, sizeof *why);
+  /* defensive: jansson's clauses, which quote at most 20 bytes, are shorter than `text` */
   for (size_t i = 0; clause[i] && i + 1 < sizeof why->text; i++) {
     uint8_t c = (uint8_t)clause[i];
     why->text[i] = (char)(c < 0x20 || c >= 0x7f ? '?' : c);
@@ -303,7 +305,8 @@ static weft_err write_double_long(weft_buf *b, json_t *real, double size) {
   char text[40];
   for (size_t digits = size < DBL_MIN ? 1 : 15;; digits++) {
     size_t len = json_dumpb(real, text, sizeof text, JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits));
-    if (len == 0 || len > sizeof text) return WEFT_ENOMEM;
+    if (len == 0) return WEFT_ENOMEM;
+    WEFT_ASSERT(len <= sizeof text); /* a sign, 17 digits, a point, and an exponent of 5 */
     json_error_t error;
     memset(&error, 0, sizeof error);
     json_t *back = json_loadb(text, len, JSON_DECODE_ANY, &error);
@@ -355,7 +358,7 @@ static void write_scalar(weft_buf *b, const weft_value *v) {
     write_base64(b, v->as.bytes);
     weft__buf_put(b, weft_bytes_str("\"}"));
     return;
-  case WEFT_ARRAY:
+  case WEFT_ARRAY: /* defensive: the walk opens containers */
   case WEFT_OBJECT: break;
   }
   buf_fail(b, WEFT_EBADVALUE);

@@ -444,7 +444,7 @@ static void writers_refuse_what_json_has_not(void **state) {
 
 /* --- memory --- */
 
-/* Several values long enough to need blocks of their own. */
+/* Strings, an array and an object long enough to need blocks of their own. */
 static void long_text(char *text) {
   size_t at = 0;
   text[at++] = '[';
@@ -452,7 +452,10 @@ static void long_text(char *text) {
     at += (size_t)sprintf(text + at, "{\"k%d\":\"", i);
     memset(text + at, 'x', 5000);
     at += 5000;
-    at += (size_t)sprintf(text + at, "\",\"list\":[1,2,3,0.3333333333333333,{}]},");
+    at += (size_t)sprintf(text + at, "\",\"list\":[1,2,3,0.3333333333333333,{}]},{");
+    for (int k = 0; k < 250 * (i + 1); k++) at += (size_t)sprintf(text + at, "\"%d\":[],", k);
+    text[at - 1] = '}';
+    text[at++] = ',';
   }
   memcpy(text + at - 1, "]", 2);
 }
@@ -477,7 +480,7 @@ static weft_err read_and_write(const char *text, const weft_alloc *mem) {
 
 static void every_allocation_of_ours_can_fail(void **state) {
   (void)state;
-  char text[30000];
+  static char text[60000];
   long_text(text);
   test_fault_alloc f = {0};
   weft_alloc mem = test_fault_alloc_of(&f);

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "crdt/assert.h"
 #include "crdt/limits.h"
 #include "crdt/path.h"
 #include "crdt/value.h"
@@ -286,6 +287,38 @@ static void push_survives_lack_of_memory(void **state) {
   assert_int_equal(f.live, 0);
 }
 
+static jmp_buf asserted;
+
+static void on_assert(const char *file, int line, const char *condition) {
+  (void)file;
+  (void)line;
+  (void)condition;
+  longjmp(asserted, 1);
+}
+
+/* Each of these is a bug of the caller, who must check what comes from outside. */
+static void unchecked_paths_stop_at_an_assert(void **state) {
+  (void)state;
+  weft_set_assert_handler(on_assert);
+  weft_path cut = weft_bytes_of("\2a\4b", 4);
+  weft_step step;
+  size_t at = 5;
+  if (setjmp(asserted) == 0) {
+    weft_path_next(cut, &at, &step);
+    fail();
+  }
+  if (setjmp(asserted) == 0) {
+    weft_path_depth(cut);
+    fail();
+  }
+  cut.len = 2;
+  if (setjmp(asserted) == 0) {
+    weft_path_head(cut, 2);
+    fail();
+  }
+  weft_set_assert_handler(NULL);
+}
+
 /* --- pointers --- */
 
 /* Splits; gives the tokens joined by '|', each within brackets. */
@@ -454,6 +487,7 @@ int main(void) {
       cmocka_unit_test(paths_have_limits),
       cmocka_unit_test(check_names_what_is_wrong),
       cmocka_unit_test(push_survives_lack_of_memory),
+      cmocka_unit_test(unchecked_paths_stop_at_an_assert),
       cmocka_unit_test(pointers_split_as_the_rfc_says),
       cmocka_unit_test(pointers_have_limits),
       cmocka_unit_test(pointers_round_trip),

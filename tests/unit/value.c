@@ -147,6 +147,7 @@ static void check_names_what_cannot_be_stored(void **state) {
   assert_int_equal(weft_value_check(&v), WEFT_OK);
   v.kind = (weft_value_kind)99;
   assert_int_equal(weft_value_check(&v), WEFT_EBADVALUE);
+  assert_false(weft_value_equal(&v, &v));
   for (int kind = WEFT_STRING; kind <= WEFT_BYTES; kind++) {
     v = (weft_value){(weft_value_kind)kind, {.bytes = {(uint8_t *)text, WEFT_TEXT_LEN_MAX}}};
     assert_int_equal(weft_value_check(&v), WEFT_OK);
