@@ -205,9 +205,9 @@ static void depth_is_limited_before_the_parser(void **state) {
   assert_int_equal(parsed_repeated('[', "", ']', WEFT_JSON_DEPTH_MAX + 1), WEFT_ELIMIT);
   assert_int_equal(parsed_repeated('[', "", '[', 1 << 20), WEFT_ELIMIT);
   assert_int_equal(parsed_text("[[[[],[]],[]],\"[[[[\\\"[[\",{\"[{\":[]}]"), WEFT_OK);
-  char quoted[200] = "[\"";
-  memset(quoted + 2, '[', 150);
-  memcpy(quoted + 152, "\\\\\"]", 5);
+  char quoted[200] = "[\"\\\"";
+  memset(quoted + 4, '[', 150);
+  memcpy(quoted + 154, "\\\\\"]", 5);
   assert_int_equal(parsed_text(quoted), WEFT_OK);
 }
 

@@ -514,6 +514,9 @@ static void the_scan_keeps_its_bounds(void **state) {
   assert_int_equal(weft__msgpack_check(weft_bytes_of("\xc0", 1), 0, 1), WEFT_OK);
   assert_int_equal(weft__msgpack_check(weft_bytes_of("\xc0", 1), 0, 0), WEFT_ELIMIT);
   assert_int_equal(weft__msgpack_check(weft_bytes_of("\x90", 1), 0, 1), WEFT_ELIMIT);
+  /* A promise beyond the input is damage, whatever else it would exceed. */
+  assert_int_equal(weft__msgpack_check(weft_bytes_of("\x95\x01\x02", 3), 1, 2), WEFT_EMALFORMED);
+  assert_int_equal(weft__msgpack_check(weft_bytes_of("\x95\x01\x02", 3), 0, 9), WEFT_EMALFORMED);
   deep[64] = 0x90; /* an empty container is a level too */
   assert_int_equal(weft__msgpack_check(in, 64, 65), WEFT_ELIMIT);
 }
