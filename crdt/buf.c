@@ -92,6 +92,10 @@ void weft__buf_block(weft_buf *b, weft_bytes bytes) {
 
 weft_err weft__buf_err(const weft_buf *b) { return b->err; }
 
+void weft__buf_fail(weft_buf *b, weft_err err) {
+  if (b->err == WEFT_OK) b->err = err;
+}
+
 weft_bytes weft__buf_view(const weft_buf *b) { return weft_bytes_of(b->at, b->len); }
 
 weft_rd weft__rd(weft_bytes bytes) {

@@ -43,6 +43,9 @@ void weft__buf_svarint(weft_buf *b, int64_t v);
 void weft__buf_block(weft_buf *b, weft_bytes bytes);
 /* WEFT_OK, or the first failure: WEFT_ENOMEM or WEFT_ELIMIT. */
 weft_err weft__buf_err(const weft_buf *b);
+/* Makes `err` the failure of `b` unless it already has one; for writers that refuse what to write.
+ */
+void weft__buf_fail(weft_buf *b, weft_err err);
 /* A view of what was written, good until the next write. */
 weft_bytes weft__buf_view(const weft_buf *b);
 

@@ -220,10 +220,6 @@ weft_err weft_json_parse(weft_arena *arena, weft_bytes text, weft_value *out,
 
 /* --- writing --- */
 
-static void buf_fail(weft_buf *b, weft_err err) {
-  if (weft__buf_err(b) == WEFT_OK) b->err = err;
-}
-
 /* The escape of one character, or NULL when it stands for itself; `room` holds the long form. */
 static const char *escape_of(uint8_t c, char room[7]) {
   static const char digits[] = "0123456789abcdef";
@@ -247,7 +243,7 @@ static const char *escape_of(uint8_t c, char room[7]) {
 
 void weft_json_write_string(weft_buf *b, weft_bytes text) {
   if (!weft__utf8_ok(text)) {
-    buf_fail(b, WEFT_EBADVALUE);
+    weft__buf_fail(b, WEFT_EBADVALUE);
     return;
   }
   char room[7];
@@ -327,7 +323,7 @@ static void write_double(weft_buf *b, double d) {
   json_t *real = json_real(size);
   weft_err err = real ? write_double_long(b, real, size) : WEFT_ENOMEM;
   json_decref(real);
-  if (err != WEFT_OK) buf_fail(b, err);
+  if (err != WEFT_OK) weft__buf_fail(b, err);
 }
 
 static void write_base64(weft_buf *b, weft_bytes bytes) {
@@ -361,7 +357,7 @@ static void write_scalar(weft_buf *b, const weft_value *v) {
   case WEFT_ARRAY: /* defensive: the walk opens containers */
   case WEFT_OBJECT: break;
   }
-  buf_fail(b, WEFT_EBADVALUE);
+  weft__buf_fail(b, WEFT_EBADVALUE);
 }
 
 /* With `indent` 0 all on one line. */
@@ -378,7 +374,7 @@ static void write_tree(weft_buf *b, const weft_value *v, unsigned indent) {
     weft_walk_event event = weft__walk_next(&w);
     if (event == WEFT_WALK_END || weft__buf_err(b) != WEFT_OK) return;
     if (event == WEFT_WALK_TOO_DEEP) {
-      buf_fail(b, WEFT_ELIMIT);
+      weft__buf_fail(b, WEFT_ELIMIT);
       return;
     }
     if (event == WEFT_WALK_CLOSE) {
@@ -408,7 +404,7 @@ void weft_json_write(weft_buf *b, const weft_value *v) { write_tree(b, v, 0); }
 
 void weft_json_write_pretty(weft_buf *b, const weft_value *v, unsigned indent) {
   if (indent < 1 || indent > 8) {
-    buf_fail(b, WEFT_EMISUSE);
+    weft__buf_fail(b, WEFT_EMISUSE);
     return;
   }
   write_tree(b, v, indent);

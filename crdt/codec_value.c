@@ -273,14 +273,10 @@ static void scalar_pack(weft_buf *b, const weft_value *v) {
   }
 }
 
-static void buf_fail(weft_buf *b, weft_err err) {
-  if (weft__buf_err(b) == WEFT_OK) b->err = err;
-}
-
 void weft__scalar_encode(weft_buf *b, const weft_value *v) {
   weft_err err = weft__scalar_check(v);
   if (err != WEFT_OK) {
-    buf_fail(b, err);
+    weft__buf_fail(b, err);
     return;
   }
   scalar_pack(b, v);
@@ -291,7 +287,7 @@ void weft__scalar_encode(weft_buf *b, const weft_value *v) {
 void weft__value_encode(weft_buf *b, const weft_value *v) {
   weft_err err = weft_value_check(v);
   if (err != WEFT_OK) {
-    buf_fail(b, err);
+    weft__buf_fail(b, err);
     return;
   }
   weft_walk w;

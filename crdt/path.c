@@ -13,15 +13,14 @@
 #include "crdt/limits.h"
 #include "crdt/value.h"
 
-_Static_assert(WEFT_ELEMENT_LEN_MAX <= WEFT_NAME_LEN_MAX, "one bound covers both kinds of step");
-
-static bool has_nul(weft_bytes text) { return text.len > 0 && memchr(text.at, 0, text.len); }
-
 /* What push and check demand of one step; `wrong` is the caller's word for bytes out of place. */
 static weft_err step_check(weft_step step, weft_err wrong) {
-  if (step.name.len > (step.element ? WEFT_ELEMENT_LEN_MAX : WEFT_NAME_LEN_MAX)) return WEFT_ELIMIT;
-  if (step.element) return step.name.len > 0 ? WEFT_OK : wrong;
-  return weft__utf8_ok(step.name) && !has_nul(step.name) ? WEFT_OK : wrong;
+  if (!step.element) {
+    weft_err err = weft__key_check(step.name);
+    return err == WEFT_EBADVALUE ? wrong : err;
+  }
+  if (step.name.len > WEFT_ELEMENT_LEN_MAX) return WEFT_ELIMIT;
+  return step.name.len > 0 ? WEFT_OK : wrong;
 }
 
 /* Reads one step; false when the bytes end early or the header is not minimal. */
@@ -65,7 +64,7 @@ void weft_path_push(weft_buf *b, weft_step step) {
     err = WEFT_ELIMIT;
   }
   if (err != WEFT_OK) {
-    b->err = err;
+    weft__buf_fail(b, err);
     return;
   }
   weft__buf_varint(b, head);
@@ -128,7 +127,8 @@ weft_err weft_pointer_split(weft_arena *arena, weft_bytes pointer, weft_bytes **
   *tokens = NULL;
   *count = 0;
   if (pointer.len == 0) return WEFT_OK;
-  if (pointer.at[0] != '/' || !weft__utf8_ok(pointer) || has_nul(pointer)) return WEFT_EBADPATH;
+  if (pointer.at[0] != '/' || !weft__utf8_ok(pointer) || memchr(pointer.at, 0, pointer.len))
+    return WEFT_EBADPATH;
   size_t slashes = 0;
   for (size_t i = 0; i < pointer.len; i++) slashes += pointer.at[i] == '/';
   if (slashes > WEFT_PATH_STEPS_MAX) return WEFT_ELIMIT;

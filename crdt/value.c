@@ -66,10 +66,6 @@ static bool int_equals_double(int64_t i, double d) {
   return (double)(int64_t)d == d && (int64_t)d == i;
 }
 
-static bool bytes_equal(weft_bytes a, weft_bytes b) {
-  return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
-}
-
 /* Compares two values without their children: kind, scalar content, number of children. */
 static bool shallow_equal(const weft_value *a, const weft_value *b) {
   if (a->kind == WEFT_INT && b->kind == WEFT_DOUBLE) {
@@ -85,7 +81,7 @@ static bool shallow_equal(const weft_value *a, const weft_value *b) {
   case WEFT_INT: return a->as.integer == b->as.integer;
   case WEFT_DOUBLE: return a->as.real == b->as.real;
   case WEFT_STRING:
-  case WEFT_BYTES: return bytes_equal(a->as.bytes, b->as.bytes);
+  case WEFT_BYTES: return weft_bytes_cmp(a->as.bytes, b->as.bytes) == 0;
   case WEFT_ARRAY: return a->as.array.count == b->as.array.count;
   case WEFT_OBJECT: return a->as.object.count == b->as.object.count;
   }
@@ -103,7 +99,7 @@ bool weft_value_equal(const weft_value *a, const weft_value *b) {
     if (ea == WEFT_WALK_CLOSE) continue;
     if (!shallow_equal(wa.value, wb.value)) return false;
     /* Both stand in containers of one kind, so both have a key or neither has. */
-    if (wa.key && !bytes_equal(*wa.key, *wb.key)) return false;
+    if (wa.key && weft_bytes_cmp(*wa.key, *wb.key) != 0) return false;
   }
 }
 

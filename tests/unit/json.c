@@ -2,6 +2,7 @@
  * from both sides, and lack of memory, jansson's own included. */
 #include <dirent.h>
 #include <float.h>
+#include <locale.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -318,6 +319,29 @@ static void doubles_are_written_short(void **state) {
   }
 }
 
+/* Where people write a comma, JSON still has a point. */
+static void doubles_are_alike_in_every_locale(void **state) {
+  static const char *const comma[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "fr_FR",
+                                      "ru_RU.UTF-8"};
+  const char *set = NULL;
+  for (size_t i = 0; i < sizeof comma / sizeof *comma && !set; i++) {
+    set = setlocale(LC_NUMERIC, comma[i]);
+  }
+  if (!set) {
+    print_message("skipped: no locale with a decimal comma is installed\n");
+    skip();
+  }
+  assert_string_equal(localeconv()->decimal_point, ",");
+  doubles_are_written_short(state);
+  weft_alloc mem = weft_alloc_libc();
+  weft_arena arena;
+  weft__arena_init(&arena, &mem);
+  assert_true(read_one(&arena, "2.5").as.real == 2.5);
+  assert_int_equal(parsed_text("2,5"), WEFT_EMALFORMED);
+  weft__arena_free(&arena);
+  setlocale(LC_NUMERIC, "C");
+}
+
 /* The significant digits of written JSON. */
 static size_t digits_of(weft_bytes text) {
   size_t digits = 0, zeros = 0;
@@ -621,6 +645,7 @@ int main(void) {
       cmocka_unit_test(keys_strings_and_texts_have_limits),
       cmocka_unit_test(trees_are_written),
       cmocka_unit_test(doubles_are_written_short),
+      cmocka_unit_test(doubles_are_alike_in_every_locale),
       cmocka_unit_test(doubles_round_trip_and_are_shortest),
       cmocka_unit_test(values_round_trip),
       cmocka_unit_test(writers_refuse_what_json_has_not),
