@@ -73,9 +73,7 @@ void weft__noise_rekey(weft_noise_cipher *c) {
 
 /* --- symmetric state --- */
 
-static size_t hash_len(const weft_noise *n) {
-  return n->sha256 ? 32 : 64;
-}
+static size_t hash_len(const weft_noise *n) { return n->sha256 ? 32 : 64; }
 
 static void noise_hash(const weft_noise *n, uint8_t out[WEFT_NOISE_HASH_LEN_MAX],
                        const weft_bytes *parts, size_t count) {
@@ -204,12 +202,18 @@ static bool parse_name(weft_noise *n, const char *name) {
   return n->sha256 || strcmp(name, "BLAKE2b") == 0;
 }
 
+static size_t count_places(unsigned places) {
+  size_t count = 0;
+  for (; places; places >>= 1) count += places & 1;
+  return count;
+}
+
 static bool keys_complete(const weft_noise *n, const weft_noise_options *o) {
   const weft_noise_pattern *p = n->pattern;
   bool own = n->initiator ? p->initiator_static : p->responder_static;
   bool remote = n->initiator ? p->responder_known : p->initiator_known;
   return o->ephemeral && own == (o->own_static != NULL) && remote == (o->remote_static != NULL) &&
-         o->psk_count == (size_t)__builtin_popcount(n->psk_places);
+         o->psk_count == count_places(n->psk_places);
 }
 
 static void take_keys(weft_noise *n, const weft_noise_options *o) {
@@ -311,9 +315,7 @@ static void finish_message(weft_noise *n) {
   n->done = n->messages == n->pattern->messages;
 }
 
-static bool our_turn(const weft_noise *n) {
-  return (n->messages % 2 == 0) == n->initiator;
-}
+static bool our_turn(const weft_noise *n) { return (n->messages % 2 == 0) == n->initiator; }
 
 static weft_err write_token(weft_noise *n, noise_token token, uint8_t **at) {
   if (token == T_E) {
@@ -394,9 +396,7 @@ weft_err weft__noise_read(weft_noise *n, weft_bytes message, uint8_t *payload, s
   return n->err;
 }
 
-weft_bytes weft__noise_hash(const weft_noise *n) {
-  return weft_bytes_of(n->h, hash_len(n));
-}
+weft_bytes weft__noise_hash(const weft_noise *n) { return weft_bytes_of(n->h, hash_len(n)); }
 
 weft_err weft__noise_split(const weft_noise *n, weft_noise_cipher *sending,
                            weft_noise_cipher *receiving) {
