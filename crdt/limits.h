@@ -31,9 +31,12 @@
 #define WEFT_RECORD_LEN_MAX      4096u
 #define WEFT_RECORD_DEPS_MAX     16u
 #define WEFT_DEVICE_NAME_LEN_MAX 64u
+#define WEFT_SPACE_NAME_LEN_MAX  64u
+#define WEFT_ROSTER_RECORDS_MAX  65536u /* a device costs one record */
+#define WEFT_ROSTER_WAITING_MAX  4096u  /* each new record is held against all that wait */
 
 /* --- version vectors --- */
-#define WEFT_VECTOR_HEADS_MAX     131072u          /* twice the logs a change can claim */
+#define WEFT_VECTOR_HEADS_MAX 131072u /* twice the logs a change can claim */
 
 /* --- keys of the store: LMDB's own limit --- */
 #define WEFT_KEY_LEN_MAX            511u

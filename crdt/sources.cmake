@@ -5,6 +5,7 @@ set(WEFT_CRDT_SOURCES
   crdt/base.c
   crdt/buf.c
   crdt/codec_json.c
+  crdt/codec_record.c
   crdt/codec_value.c
   crdt/conflict.c
   crdt/crypto_sodium.c
