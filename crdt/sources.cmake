@@ -16,6 +16,7 @@ set(WEFT_CRDT_SOURCES
   crdt/identity.c
   crdt/path.c
   crdt/sort.c
+  crdt/roster.c
   crdt/value.c
   crdt/vector.c
   crdt/view.c

@@ -216,6 +216,8 @@ static void a_record_has_its_place(void **state) {
   assert_int_equal(parse_with(&out, &s, at_space, zeros.b, 32), WEFT_EMALFORMED);
   assert_int_equal(parse_with(&out, &s, at_kind, &kind, 1), WEFT_EMALFORMED);
   assert_int_equal(parse_with(&out, &t, at_space, space.b, 32), WEFT_EMALFORMED);
+  uint8_t rooted[at_author] = {WEFT_RECORD_VERSION, WEFT_RECORD_GENESIS, 0}; /* but with deps */
+  assert_int_equal(parse_with(&out, &s, 0, rooted, sizeof rooted), WEFT_EMALFORMED);
   kind = WEFT_RECORD_REKEY;
   assert_int_equal(parse_with(&out, &t, at_kind, &kind, 1), WEFT_EMALFORMED);
   assert_int_equal(parse_with(&out, &s, at_deps, &none, 1), WEFT_EMALFORMED);
