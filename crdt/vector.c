@@ -40,9 +40,7 @@ void weft__vector_free(weft_vector *v) {
   v->count = v->cap = 0;
 }
 
-void weft__vector_clear(weft_vector *v) {
-  v->count = 0;
-}
+void weft__vector_clear(weft_vector *v) { v->count = 0; }
 
 static weft_err vector_reserve(weft_vector *v, size_t need) {
   if (need > WEFT_VECTOR_HEADS_MAX) return WEFT_ELIMIT;

@@ -525,17 +525,17 @@ static void missing_gives_the_least(void **state) {
   }
 }
 
-/* Adds a record of an unknown kind that follows `dep`; gives its id. */
+/* Adds a record of an unknown kind that follows `deps`; gives its id. */
 static weft_err add_numbered(weft_roster *r, const record_set *s, uint32_t number,
-                             const weft_id *dep, weft_id *id) {
+                             const weft_id *deps, size_t dep_count, weft_id *id) {
   weft_alloc mem = weft_alloc_libc();
   weft_record record;
   weft_buf buf;
   memset(&record, 0, sizeof record);
   record.kind = 99;
   record.space = s->space;
-  record.deps[0] = *dep;
-  record.dep_count = 1;
+  memcpy(record.deps, deps, dep_count * sizeof *deps);
+  record.dep_count = dep_count;
   record.body = weft_bytes_of(&number, sizeof number);
   weft__buf_init(&buf, &mem, WEFT_RECORD_LEN_MAX);
   assert_int_equal(weft__record_sign(&buf, &s->crypto, &s->devices[0], &record, id), WEFT_OK);
@@ -554,20 +554,50 @@ static void growth_is_bounded(void **state) {
   weft_id lost = {{1}}, id;
   uint32_t number = 0;
   for (size_t i = 0; i < WEFT_ROSTER_WAITING_MAX; i++) {
-    assert_int_equal(add_numbered(r, &s, number++, &lost, &id), WEFT_OK);
+    assert_int_equal(add_numbered(r, &s, number++, &lost, 1, &id), WEFT_OK);
   }
-  assert_int_equal(add_numbered(r, &s, number++, &lost, &id), WEFT_EAGAIN);
+  assert_int_equal(add_numbered(r, &s, number++, &lost, 1, &id), WEFT_EAGAIN);
   assert_int_equal(weft__roster_waiting(r), WEFT_ROSTER_WAITING_MAX);
   weft__roster_free(r);
   r = roster_of(&s, &mem);
   add(r, &s.records[0], true);
   weft_id last = s.space;
   for (size_t i = 1; i < WEFT_ROSTER_RECORDS_MAX; i++) {
-    assert_int_equal(add_numbered(r, &s, number++, &last, &id), WEFT_OK);
+    assert_int_equal(add_numbered(r, &s, number++, &last, 1, &id), WEFT_OK);
     last = id;
   }
-  assert_int_equal(add_numbered(r, &s, number++, &last, &id), WEFT_ELIMIT);
+  assert_int_equal(add_numbered(r, &s, number++, &last, 1, &id), WEFT_ELIMIT);
   assert_int_equal(weft__roster_count(r), WEFT_ROSTER_RECORDS_MAX);
+  weft__roster_free(r);
+}
+
+/* Layers that each follow all of the layer before: the number of ways down is 16 to the layers. */
+static void walks_visit_each_record_once(void **state) {
+  (void)state;
+  enum { layers = 40, wide = WEFT_RECORD_DEPS_MAX };
+  weft_alloc mem = weft_alloc_libc();
+  static record_set s;
+  test_rng rng = test_rng_of(1);
+  weft_id below[wide], layer[wide];
+  set_make(&s, &rng, 1);
+  weft_roster *r = roster_of(&s, &mem);
+  add(r, &s.records[0], true);
+  for (uint32_t i = 0; i < wide; i++) {
+    assert_int_equal(add_numbered(r, &s, i, &s.space, 1, &below[i]), WEFT_OK);
+  }
+  for (uint32_t n = 1; n <= layers; n++) {
+    for (uint32_t i = 0; i < wide; i++) {
+      assert_int_equal(add_numbered(r, &s, n * wide + i, below, wide, &layer[i]), WEFT_OK);
+    }
+    memcpy(below, layer, sizeof below);
+  }
+  weft_arena arena;
+  weft_bytes *records;
+  size_t count;
+  weft__arena_init(&arena, &mem);
+  assert_int_equal(weft__roster_beyond(r, below, 1, &arena, &records, &count), WEFT_OK);
+  assert_int_equal(count, wide - 1); /* the rest of the last layer */
+  weft__arena_free(&arena);
   weft__roster_free(r);
 }
 
@@ -615,6 +645,7 @@ int main(void) {
       cmocka_unit_test(strange_roots),
       cmocka_unit_test(missing_gives_the_least),
       cmocka_unit_test(growth_is_bounded),
+      cmocka_unit_test(walks_visit_each_record_once),
       cmocka_unit_test(every_failed_allocation_is_survived),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
