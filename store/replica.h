@@ -300,6 +300,8 @@ typedef struct weft_where {
   weft_bytes pointer; /* JSON Pointer, or @created @modified @by @versions */
   weft_where_op op;
   weft_value value; /* scalar */
+  weft_bytes text;  /* may be empty: a string field is compared with this instead, so that what a
+                       person typed as 5 finds both 5 and "5" */
 } weft_where;
 
 typedef struct weft_query {
