@@ -133,6 +133,7 @@ typedef struct weft_commit {
   uint64_t seq;
   uint64_t hlc;
   size_t op_count;
+  size_t field_count; /* scalars and unsets among the ops: what a person would call fields */
 } weft_commit;
 
 /* Makes the edit one signed change.  Outside a group it is durable and shown on return.
