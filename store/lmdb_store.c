@@ -12,10 +12,12 @@
 #include <lmdb.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/statvfs.h>
 
 #include "crdt/assert.h"
 #include "store/lmdb_door.h"
+
+enum { disk_full_len = 16 << 20 }; /* less free than the largest single write: the disk is full */
 
 typedef struct lmdb_txn {
   weft_txn base;
@@ -81,9 +83,27 @@ weft_err weft__lmdb_diag(weft_diag *d, int rc, const char *what) {
   return err;
 }
 
+/* LMDB says that its meta page could not be written by refusing everything from then on. */
+static bool env_is_dead(weft_lmdb_store *s) {
+  MDB_txn *probe;
+  int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &probe);
+  if (rc == MDB_SUCCESS) mdb_txn_abort(probe);
+  return rc == MDB_PANIC;
+}
+
+/* LMDB answers a short write with EIO, and a short write is how a disk mostly says that it is full.
+ * Going on is safe then, also if something else was wrong: the meta page is as it was, and whatever
+ * was being written will be written anew. */
+static bool disk_is_full(weft_lmdb_store *s) {
+  struct statvfs v;
+  if (s->file_fd < 0 || fstatvfs(s->file_fd, &v) != 0) return false;
+  return (uint64_t)v.f_bavail * v.f_frsize < disk_full_len;
+}
+
 static weft_err lmdb_fail(weft_store *s, int rc, const char *what) {
   if (rc == MDB_SUCCESS) return WEFT_OK;
   if (rc == MDB_NOTFOUND) return WEFT_ENOTFOUND;
+  if (rc == EIO && disk_is_full(store_of(s)) && !env_is_dead(store_of(s))) rc = ENOSPC;
   weft_diag d;
   weft__lmdb_diag(&d, rc, what);
   return weft__store_fail(s, d.err, rc, d.text);
@@ -282,14 +302,6 @@ static void lmdb_abort(weft_txn *t) {
   weft_lmdb_store *s = store_of(t->store);
   mdb_txn_abort(txn_of(t));
   s->mem.free(s->mem.ctx, t);
-}
-
-/* LMDB says that its meta page could not be written by refusing everything from then on. */
-static bool env_is_dead(weft_lmdb_store *s) {
-  MDB_txn *probe;
-  int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &probe);
-  if (rc == MDB_SUCCESS) mdb_txn_abort(probe);
-  return rc == MDB_PANIC;
 }
 
 static weft_err lmdb_commit(weft_txn *t) {
