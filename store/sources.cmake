@@ -5,6 +5,7 @@ set(WEFT_STORE_SOURCES
   store/lmdb_open.c
   store/lmdb_store.c
   store/memory_store.c
+  store/mirror.c
   store/store.c
 )
 set(WEFT_STORE_HEADERS
