@@ -4,6 +4,7 @@ set(WEFT_CRDT_SOURCES
   crdt/assert.c
   crdt/base.c
   crdt/buf.c
+  crdt/codec_change.c
   crdt/codec_json.c
   crdt/codec_record.c
   crdt/codec_value.c
@@ -14,6 +15,7 @@ set(WEFT_CRDT_SOURCES
   crdt/err.c
   crdt/hlc.c
   crdt/identity.c
+  crdt/log.c
   crdt/path.c
   crdt/sort.c
   crdt/roster.c
