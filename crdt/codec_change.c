@@ -333,7 +333,7 @@ static weft_err op_read(weft_rd *r, weft_op *op) {
   WEFT_TRY(op_check(op));
   if (op->kind != WEFT_OP_SCALAR) return WEFT_OK;
   size_t len = weft__scalar_len(weft_bytes_of(r->at, weft__rd_left(r)));
-  if (len == 0 || len > WEFT_VALUE_LEN_MAX) return WEFT_EMALFORMED;
+  if (len == 0) return WEFT_EMALFORMED;
   op->value = weft__rd_take(r, len);
   return WEFT_OK;
 }
