@@ -46,8 +46,8 @@ typedef enum weft_op_kind {
 enum { WEFT_OP_KIND_MASK = 0x1f, WEFT_OP_HAS_POSITION = 0x20 };
 
 typedef struct weft_op {
-  weft_bytes doc;  /* document name */
-  weft_path path;  /* encoded; "" only for MARK_OBJECT, FRESH_OBJECT and UNSET */
+  weft_bytes doc; /* document name */
+  weft_path path; /* encoded; "" only for MARK_OBJECT, FRESH_OBJECT and UNSET */
   weft_op_kind kind;
   weft_bytes value;    /* WEFT_OP_SCALAR: one canonical scalar; else empty */
   weft_bytes position; /* empty = none.  POSITION must have one; SCALAR, MARK_*, FRESH_* may; only
@@ -69,7 +69,8 @@ typedef enum weft_change_kind { WEFT_CHANGE_START = 1, WEFT_CHANGE_DATA = 2 } we
 
 enum { WEFT_CHANGE_HAS_MESSAGE = 0x01, WEFT_CHANGE_HAS_EXTENSIONS = 0x80, WEFT_CHANGE_VERSION = 1 };
 
-/* Extension types.  An unknown even type is skipped; an unknown odd one makes the change UNKNOWN. */
+/* Extension types.  An unknown even type is skipped; an unknown odd one makes the change UNKNOWN.
+ */
 enum {
   WEFT_EXT_RESTORED_FROM = 2, /* 32-byte change id */
   WEFT_EXT_REVERTS = 4,       /* 32-byte change id */
@@ -94,7 +95,7 @@ typedef struct weft_earlier_log {
 typedef struct weft_start {
   weft_id device; /* Ed25519 public key */
   uint8_t incarnation[16];
-  uint8_t lane; /* weft_lane */
+  uint8_t lane;  /* weft_lane */
   weft_id grant; /* the membership record under which this log is written */
   weft_earlier_log *earlier;
   size_t earlier_count;
@@ -103,7 +104,7 @@ typedef struct weft_start {
 typedef enum weft_change_state {
   WEFT_CHANGE_VALID,
   WEFT_CHANGE_INVALID, /* forbidden content: no claims, no ops; held, shown as nothing */
-  WEFT_CHANGE_UNKNOWN  /* a newer version, kind, flag or op: carried raw, no effect until upgraded */
+  WEFT_CHANGE_UNKNOWN /* a newer version, kind, flag or op: carried raw, no effect until upgraded */
 } weft_change_state;
 
 /* A change taken apart.  Arrays lie in the arena given to the parser; byte views point into `raw`.
@@ -138,12 +139,12 @@ typedef struct weft_log_context {
   size_t number_cap;
 } weft_log_context;
 
-/* Writes the canonical bytes of a START or DATA change into `out` (appending).  Ops are sorted here;
- * documents and paths must be valid.  `change->raw` and `state` are ignored.
- * WEFT_OK; WEFT_EMISUSE: two ops at one (document, path), or an op the format forbids;
- * WEFT_ELIMIT: over a limit; WEFT_ENOMEM. */
-weft_err weft__change_encode(weft_buf *out, weft_arena *scratch, const weft_change *change)
-    WEFT_MUST_USE;
+/* Writes the canonical bytes of a START or DATA change into `out` (appending).  Ops are sorted
+ * here; documents and paths must be valid.  `change->raw` and `state` are ignored. WEFT_OK;
+ * WEFT_EMISUSE: two ops at one (document, path), or an op the format forbids; WEFT_ELIMIT: over a
+ * limit; WEFT_ENOMEM. */
+weft_err weft__change_encode(weft_buf *out, weft_arena *scratch,
+                             const weft_change *change) WEFT_MUST_USE;
 
 /* Takes `raw` apart.  Total: every byte string gives a state.  Views point into `raw`.
  * WEFT_OK, whatever the state; WEFT_ENOMEM. */
@@ -162,10 +163,10 @@ weft_err weft__log_context_advance(weft_log_context *ctx, weft_arena *arena,
 /* Finds the first extension of `type`; empty view when there is none. */
 weft_bytes weft__change_extension(const weft_change *change, uint64_t type);
 
-/* Checks the bytes of a position: one or more components, each an integer in an order-preserving code
- * and the author's 3-byte tag.  An integer n takes one byte 0x80 + n for -32..31; two bytes, the
- * big-endian number 0xa800 + n - 32 for 32..8191 or 0x5800 + n + 32 for -8192..-33; else five: 0xf0
- * (n > 0) or 0x10, then n as big-endian two's complement.  WEFT_OK; WEFT_ELIMIT: too long;
+/* Checks the bytes of a position: one or more components, each an integer in an order-preserving
+ * code and the author's 3-byte tag.  An integer n takes one byte 0x80 + n for -32..31; two bytes,
+ * the big-endian number 0xa800 + n - 32 for 32..8191 or 0x5800 + n + 32 for -8192..-33; else five:
+ * 0xf0 (n > 0) or 0x10, then n as big-endian two's complement.  WEFT_OK; WEFT_ELIMIT: too long;
  * WEFT_EMALFORMED: anything else, also no bytes.  Any thread. */
 weft_err weft__position_check(weft_bytes position) WEFT_MUST_USE;
 

@@ -36,9 +36,10 @@ weft_err weft__chunk_encode(weft_buf *out, const weft_alloc *mem, const weft_run
 
 /* Rebuilds the canonical bytes of every run of exactly the bytes `in`, into `arena` (views point
  * there).  Memory and time are bounded by the limits above whatever the bytes say.
- * WEFT_OK; WEFT_EMALFORMED; WEFT_EVERSION: a chunk form we do not know; WEFT_ELIMIT; WEFT_ENOMEM. */
-weft_err weft__chunk_decode(weft_arena *arena, weft_bytes in, weft_run **runs, size_t *run_count)
-    WEFT_MUST_USE;
+ * WEFT_OK; WEFT_EMALFORMED; WEFT_EVERSION: a chunk form we do not know; WEFT_ELIMIT; WEFT_ENOMEM.
+ */
+weft_err weft__chunk_decode(weft_arena *arena, weft_bytes in, weft_run **runs,
+                            size_t *run_count) WEFT_MUST_USE;
 
 /* The head of a run as it stands in a chunk. */
 typedef struct weft_run_head {
@@ -50,8 +51,8 @@ typedef struct weft_run_head {
 } weft_run_head;
 
 /* Reads the heads without decompressing anything; `heads` lie in `arena`.  Errors as decode. */
-weft_err weft__chunk_heads(weft_arena *arena, weft_bytes in, weft_run_head **heads, size_t *count)
-    WEFT_MUST_USE;
+weft_err weft__chunk_heads(weft_arena *arena, weft_bytes in, weft_run_head **heads,
+                           size_t *count) WEFT_MUST_USE;
 
 /* Computes the ids of a run (`ids` has run->count places) and checks that its signature is valid
  * under `device`.  WEFT_OK or WEFT_EBADSIG (ids are computed all the same). */

@@ -10,12 +10,12 @@
  * Failure modes: only memory; everything else about the bytes is a state, not an error.  Inside,
  * WEFT_EVERSION stands for UNKNOWN, and WEFT_EMALFORMED, WEFT_EMISUSE and WEFT_ELIMIT for INVALID.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "crdt/assert.h"
 #include "crdt/change.h"
 #include "crdt/limits.h"
+#include "crdt/sort.h"
 #include "crdt/value.h"
 
 enum {
@@ -137,29 +137,24 @@ static weft_err op_check(const weft_op *op) {
 
 /* --- writing --- */
 
-static int op_order(const weft_op *a, const weft_op *b) {
+static int op_order(const void *ctx, const void *left, const void *right) {
+  const weft_op *a = left, *b = right;
+  (void)ctx;
   int order = weft_bytes_cmp(a->doc, b->doc);
   return order != 0 ? order : weft_bytes_cmp(a->path, b->path);
 }
 
-static int op_order_qsort(const void *a, const void *b) {
-  return op_order(*(const weft_op *const *)a, *(const weft_op *const *)b);
-}
-
 /* Gives the ops in their one order, in `scratch`. */
 static weft_err ops_sort(weft_arena *scratch, const weft_change *change, const weft_op ***out) {
-  const weft_op **sorted = weft__arena_zero(scratch, change->op_count, sizeof *sorted);
+  const void **sorted = weft__arena_zero(scratch, change->op_count, 2 * sizeof *sorted);
   if (!sorted) return WEFT_ENOMEM;
-  bool ascending = true;
-  for (size_t i = 0; i < change->op_count; i++) {
-    sorted[i] = &change->ops[i];
-    if (i > 0 && op_order(sorted[i - 1], sorted[i]) >= 0) ascending = false;
-  }
-  if (!ascending) qsort(sorted, change->op_count, sizeof *sorted, op_order_qsort);
+  for (size_t i = 0; i < change->op_count; i++) sorted[i] = &change->ops[i];
+  weft__sort(sorted, sorted + change->op_count, change->op_count, op_order, NULL);
+  const weft_op **ops = (const weft_op **)sorted;
   for (size_t i = 1; i < change->op_count; i++) {
-    if (op_order(sorted[i - 1], sorted[i]) == 0) return WEFT_EMISUSE;
+    if (op_order(NULL, ops[i - 1], ops[i]) == 0) return WEFT_EMISUSE;
   }
-  *out = sorted;
+  *out = ops;
   return WEFT_OK;
 }
 

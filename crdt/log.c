@@ -16,9 +16,7 @@ static const uint8_t personal_root[16] = "weft-seq0-v1";
 static const uint8_t sig_context[] = {'w', 'e', 'f', 't', '-', 'v', '1', ' ', 's', 'i', 'g'};
 enum { sig_message_len = sizeof sig_context + 32 + 32 + 8 + 32 };
 
-static weft_bytes id_bytes(const weft_id *id) {
-  return weft_bytes_of(id->b, sizeof id->b);
-}
+static weft_bytes id_bytes(const weft_id *id) { return weft_bytes_of(id->b, sizeof id->b); }
 
 void weft__log_id(const weft_crypto *crypto, const weft_id *space, const weft_start *start,
                   weft_id *out) {
