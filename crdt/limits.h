@@ -28,12 +28,15 @@
 #define WEFT_JSON_LEN_MAX   (64u << 20)
 
 /* --- membership --- */
-#define WEFT_RECORD_LEN_MAX      4096u
-#define WEFT_RECORD_DEPS_MAX     16u
-#define WEFT_DEVICE_NAME_LEN_MAX 64u
-#define WEFT_SPACE_NAME_LEN_MAX  64u
-#define WEFT_ROSTER_RECORDS_MAX  65536u /* a device costs one record */
-#define WEFT_ROSTER_WAITING_MAX  4096u  /* each new record is held against all that wait */
+#define WEFT_RECORD_LEN_MAX       4096u
+#define WEFT_RECORD_DEPS_MAX      16u
+#define WEFT_DEVICE_NAME_LEN_MAX  64u
+#define WEFT_SPACE_NAME_LEN_MAX   64u
+#define WEFT_ROSTER_RECORDS_MAX   65536u /* a device costs one record */
+#define WEFT_ROSTER_WAITING_MAX   4096u  /* each new record is held against all that wait */
+#define WEFT_TICKET_ADDRESSES_MAX 4u     /* a QR code of this many is still read by telephones */
+#define WEFT_ADDRESS_LEN_MAX      64u
+#define WEFT_TICKET_LEN_MAX 599u /* text: "weft1" and base32 of 371 bytes */
 
 /* --- version vectors --- */
 #define WEFT_VECTOR_HEADS_MAX 131072u /* twice the logs a change can claim */

@@ -1,5 +1,6 @@
 # Sources and public headers of crdt/.  One file a line, so that changes merge.
 set(WEFT_CRDT_SOURCES
+  crdt/address.c
   crdt/alloc.c
   crdt/assert.c
   crdt/base.c
@@ -19,6 +20,7 @@ set(WEFT_CRDT_SOURCES
   crdt/path.c
   crdt/sort.c
   crdt/roster.c
+  crdt/ticket.c
   crdt/value.c
   crdt/vector.c
   crdt/view.c
