@@ -94,9 +94,7 @@ static bool sodium_equal(const void *a, const void *b, size_t len) {
   return sodium_memcmp(a, b, len) == 0;
 }
 
-static void sodium_wipe(void *at, size_t len) {
-  sodium_memzero(at, len);
-}
+static void sodium_wipe(void *at, size_t len) { sodium_memzero(at, len); }
 
 static const weft_crypto table = {
     .name = "libsodium",

@@ -143,12 +143,8 @@ static void mix_psk(weft_noise *n) {
   n->crypto->wipe(out, sizeof out);
 }
 
-static size_t sealed_len(const weft_noise *n, size_t len) {
-  return n->keyed ? len + WEFT_TAG_LEN : len;
-}
-
 static void encrypt_and_hash(weft_noise *n, weft_bytes in, uint8_t *out) {
-  size_t len = sealed_len(n, in.len);
+  size_t len = n->keyed ? in.len + WEFT_TAG_LEN : in.len;
   if (n->keyed) {
     weft_err err = weft__noise_seal(&n->cipher, weft_bytes_of(n->h, hash_len(n)), in, out);
     WEFT_ASSERT(err == WEFT_OK);
@@ -285,7 +281,7 @@ size_t weft__noise_overhead(const weft_noise *n) {
   size_t len = 0;
   for (size_t i = 0; tokens[i] != T_END; i++) {
     if (tokens[i] == T_E) len += key_len;
-    if (tokens[i] == T_S) len += keyed ? key_len + WEFT_TAG_LEN : key_len;
+    if (tokens[i] == T_S) len += key_len + WEFT_TAG_LEN; /* no pattern here sends it in clear */
     /* With a psk in the handshake an ephemeral key is mixed into the key, too. */
     if (tokens[i] == T_E ? n->psk_places != 0 : tokens[i] != T_S) keyed = true;
   }
@@ -323,9 +319,8 @@ static weft_err write_token(weft_noise *n, noise_token token, uint8_t **at) {
     mix_ephemeral(n, &n->ephemeral_public);
     *at += key_len;
   } else if (token == T_S) {
-    size_t len = sealed_len(n, key_len);
     encrypt_and_hash(n, weft_bytes_of(n->own_static_public.b, key_len), *at);
-    *at += len;
+    *at += key_len + WEFT_TAG_LEN;
   } else if (token == T_PSK) {
     mix_psk(n);
   } else {
@@ -362,10 +357,10 @@ static weft_err read_token(weft_noise *n, noise_token token, const uint8_t **at)
     mix_ephemeral(n, &n->remote_ephemeral);
     *at += key_len;
   } else if (token == T_S) {
-    size_t len = sealed_len(n, key_len);
-    WEFT_TRY(decrypt_and_hash(n, weft_bytes_of(*at, len), n->remote_static.b));
+    weft_bytes sealed = weft_bytes_of(*at, key_len + WEFT_TAG_LEN);
+    WEFT_TRY(decrypt_and_hash(n, sealed, n->remote_static.b));
     n->has_remote_static = true;
-    *at += len;
+    *at += sealed.len;
   } else if (token == T_PSK) {
     mix_psk(n);
   } else {

@@ -181,7 +181,7 @@ static bool options_ok(const weft_session_options *o) {
 }
 
 /* What both ends must agree on without saying it; a difference makes the first tag wrong. */
-static weft_err noise_begin(weft_session *s) {
+static void noise_begin(weft_session *s) {
   uint8_t prologue[prologue_len] = "weft-v1";
   prologue[7] = wire_version;
   prologue[8] = (uint8_t)s->secret.mode;
@@ -198,9 +198,9 @@ static weft_err noise_begin(weft_session *s) {
   s->peer.space = s->secret.space;
   s->peer.epoch = s->secret.epoch;
   weft_err err = weft__noise_start(&s->noise, s->o.crypto, &o);
+  WEFT_ASSERT(err == WEFT_OK);
   s->o.crypto->wipe(&s->o.ephemeral, sizeof s->o.ephemeral);
   s->o.crypto->wipe(&s->secret.psk, sizeof s->secret.psk);
-  return err;
 }
 
 /* Puts a handshake message with `payload` behind what `tx` holds, and lets it be sent. */
@@ -219,7 +219,7 @@ static uint64_t unix_now(const weft_session *s) { return s->o.unix_ms + (s->now 
 static weft_err initiator_begin(weft_session *s, const weft_session_options *o) {
   s->secret = *o->secret;
   if (o->target) s->target = *o->target;
-  WEFT_TRY(noise_begin(s));
+  noise_begin(s);
   uint8_t *prelude = weft__buf_room(&s->tx, prelude_len);
   if (!prelude) return WEFT_ENOMEM;
   prelude[0] = wire_version;
@@ -329,7 +329,7 @@ static weft_err on_m1(weft_session *s) {
   uint8_t payload[WEFT_SESSION_MESSAGE_MAX];
   size_t len;
   weft_hello1 hello;
-  WEFT_TRY(noise_begin(s));
+  noise_begin(s);
   WEFT_TRY(weft__noise_read(&s->noise, message_of(s, prelude_len + length_len), payload, &len));
   WEFT_TRY(weft__hello1_decode(weft_bytes_of(payload, len), &hello));
   WEFT_TRY(pick_version(s, &hello, &s->peer.version));
@@ -473,18 +473,13 @@ static weft_err on_length(weft_session *s) {
 }
 
 static weft_err step(weft_session *s) {
-  switch (s->state) {
-  case S_PRELUDE: return on_prelude(s);
-  case S_M1: return on_m1(s);
-  case S_M2: return s->need == length_len ? on_length(s) : on_m2(s);
-  case S_M3: return s->need == length_len ? on_length(s) : on_m3(s);
-  case S_OPEN: return s->need == length_len ? on_length(s) : on_record(s);
-  case S_CHECK:         /* defensive: feed takes no input in these states */
-  case S_SILENT:        /* defensive: as above */
-  case S_CLOSING:       /* defensive: as above */
-  case S_CLOSED: break; /* defensive: as above */
-  }
-  return WEFT_EPROTO; /* defensive: as above */
+  if (s->state == S_PRELUDE) return on_prelude(s);
+  if (s->state == S_M1) return on_m1(s);
+  if (s->need == length_len) return on_length(s);
+  if (s->state == S_M2) return on_m2(s);
+  if (s->state == S_M3) return on_m3(s);
+  WEFT_ASSERT(s->state == S_OPEN);
+  return on_record(s);
 }
 
 /* Forgets what the last feed worked on; its views end here. */
@@ -606,8 +601,8 @@ weft_err weft_session_send(weft_session *s, uint8_t type, weft_bytes body) {
 void weft_session_hold(weft_session *s, bool hold) { s->hold = hold; }
 
 /* Seals the next record into `tx`, which weft_session_send, and for ERROR the handshake, have made
- * large enough. */
-static weft_err seal_next(weft_session *s) {
+ * large enough.  No session lives for 2^64 messages, so there is always a nonce. */
+static void seal_next(weft_session *s) {
   size_t len = weft__outbox_next_len(&s->outbox);
   weft__buf_reset(&s->tx);
   uint8_t *at = weft__buf_room(&s->tx, length_len + len + WEFT_TAG_LEN);
@@ -618,7 +613,8 @@ static weft_err seal_next(weft_session *s) {
   weft__outbox_take(&s->outbox, at);
   rekey_if_due(s, &s->sending);
   s->stats.records_out++;
-  return weft__noise_seal(&s->sending, weft_bytes_of(NULL, 0), weft_bytes_of(at, len), at);
+  weft_err err = weft__noise_seal(&s->sending, weft_bytes_of(NULL, 0), weft_bytes_of(at, len), at);
+  WEFT_ASSERT(err == WEFT_OK);
 }
 
 static void give_send(weft_session *s, weft_session_action *out) {
@@ -639,11 +635,7 @@ static void give_notice(weft_session *s, weft_session_action *out) {
 static bool give_record(weft_session *s, weft_session_action *out) {
   bool may = s->state == S_OPEN || s->state == S_CLOSING;
   if (!may || s->hold || weft__outbox_is_empty(&s->outbox)) return false;
-  weft_err err = seal_next(s);
-  if (err != WEFT_OK) { /* defensive: 2^64 messages take longer than a lifetime */
-    end(s, err);        /* defensive: as above */
-    return false;       /* defensive: as above */
-  }
+  seal_next(s);
   give_send(s, out);
   return true;
 }

@@ -168,8 +168,18 @@ static void full_window_shrinks_and_forgets_nothing_it_would_answer(void **state
   assert_false(admit(gate, 1, 50000, 0)); /* a fresh one as old as what was forgotten */
   assert_true(admit(gate, 1, 50001, 50001));
   assert_false(admit(gate, 1, 1, 1));
-  assert_false(admit(gate, 1, 50002, -1)); /* too old already when it comes: nothing is dropped */
   for (uint32_t n = 2; n <= many; n++) assert_false(admit(gate, 1, n, n));
+  weft_gate_free(gate);
+}
+
+static void a_full_window_has_no_room_for_what_is_older(void **state) {
+  (void)state;
+  weft_gate *gate = gate_new();
+  uint32_t many = WEFT_GATE_WINDOW_KEEP_MAX;
+  assert_true(admit(gate, 1, 90000, -hour)); /* uses up the slow answer of this minute */
+  for (uint32_t n = 0; n < many; n++) assert_true(admit(gate, 1, n, 1000 + n));
+  assert_false(admit(gate, 1, 50000, 999));
+  for (uint32_t n = 0; n < many; n++) assert_false(admit(gate, 1, n, 1000 + n));
   weft_gate_free(gate);
 }
 
@@ -245,6 +255,7 @@ int main(void) {
       cmocka_unit_test(outside_one_a_minute_and_once_a_day),
       cmocka_unit_test(slow_memory_is_a_ring_of_a_day),
       cmocka_unit_test(full_window_shrinks_and_forgets_nothing_it_would_answer),
+      cmocka_unit_test(a_full_window_has_no_room_for_what_is_older),
       cmocka_unit_test(room_is_made_of_what_left_the_window),
       cmocka_unit_test(replays_in_any_order),
       cmocka_unit_test(limits_and_memory),

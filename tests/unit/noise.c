@@ -409,6 +409,25 @@ static void failed_open_keeps_the_nonce(void **state) {
   assert_int_equal(weft__noise_seal(&a, none, most, big), WEFT_OK);
 }
 
+/* Before there is a key, an empty payload is nothing at all. */
+static void empty_payload_in_clear(void **state) {
+  (void)state;
+  const weft_crypto *c = weft_crypto_sodium();
+  weft_key key = {{1}};
+  weft_noise n[2];
+  uint8_t out[64], payload[64];
+  size_t len;
+  for (size_t i = 0; i < 2; i++) {
+    weft_noise_options o = {.initiator = i == 0, .ephemeral = &key};
+    assert_int_equal(weft__noise_start_named(&n[i], c, "Noise_NN_25519_ChaChaPoly_BLAKE2b", &o),
+                     WEFT_OK);
+  }
+  assert_int_equal(weft__noise_write(&n[0], none, out, sizeof out, &len), WEFT_OK);
+  assert_int_equal(len, 32);
+  assert_int_equal(weft__noise_read(&n[1], weft_bytes_of(out, len), payload, &len), WEFT_OK);
+  assert_int_equal(len, 0);
+}
+
 static void names_and_missing_keys(void **state) {
   (void)state;
   static const char *const unknown[] = {
@@ -474,6 +493,7 @@ int main(void) {
       cmocka_unit_test(finished_handshake_takes_no_more),
       cmocka_unit_test(nonces_run_out),
       cmocka_unit_test(failed_open_keeps_the_nonce),
+      cmocka_unit_test(empty_payload_in_clear),
       cmocka_unit_test(names_and_missing_keys),
       cmocka_unit_test(wipe_leaves_nothing),
   };
