@@ -329,7 +329,7 @@ static weft_err lmdb_size(weft_store *base, weft_store_size *size) {
 
 /* A map that could not be moved is gone, and the environment with it. */
 static weft_err map_grow(weft_lmdb_store *s) {
-  weft_store_size size;
+  weft_store_size size = {0, 0};
   WEFT_TRY(lmdb_size(&s->base, &size));
   if (size.max > SIZE_MAX / 4) {
     return weft__store_fail(&s->base, WEFT_EFULL, 0, "grow: the address space is full");

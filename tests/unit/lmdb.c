@@ -5,6 +5,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -382,6 +384,64 @@ static void test_reader_table(void **state) {
   weft_store_free(s);
 }
 
+/* --- threads --- */
+
+typedef struct watch {
+  weft_store *store;
+  atomic_bool stop;
+  atomic_bool wrong;
+} watch;
+
+/* Both keys are written together, so a snapshot shows them equal. */
+static void *watch_pairs(void *arg) {
+  watch *w = arg;
+  while (!atomic_load(&w->stop)) {
+    weft_txn *t;
+    weft_dbkey k;
+    weft_bytes a, b;
+    weft_diag d;
+    bool same = weft_store_begin(w->store, WEFT_TXN_READ, &t) == WEFT_OK;
+    same = same && weft_txn_get(t, WEFT_TABLE_DOC, weft__dbkey_u32(&k, 1), &a) == WEFT_OK;
+    same = same && weft_txn_get(t, WEFT_TABLE_LOG, weft__dbkey_u32(&k, 1), &b) == WEFT_OK;
+    if (!same || weft_bytes_cmp(a, b) != 0) atomic_store(&w->wrong, true);
+    weft_txn_abort(t);
+    weft_store_get_diag(w->store, &d);
+  }
+  return NULL;
+}
+
+static void write_pair(weft_store *s, uint32_t n) {
+  weft_txn *t;
+  weft_dbkey k;
+  weft_bytes v = weft_bytes_of(&n, sizeof n);
+  assert_int_equal(weft_store_begin(s, WEFT_TXN_WRITE, &t), WEFT_OK);
+  assert_int_equal(weft_txn_put(t, WEFT_TABLE_DOC, weft__dbkey_u32(&k, 1), v), WEFT_OK);
+  assert_int_equal(weft_txn_put(t, WEFT_TABLE_LOG, weft__dbkey_u32(&k, 1), v), WEFT_OK);
+  assert_int_equal(weft_txn_commit(t), WEFT_OK);
+}
+
+static void test_readers_in_threads(void **state) {
+  place *p = *state;
+  weft_lmdb_options o = options(p);
+  o.map_size = 1u << 20;
+  watch w = {.store = open_with(&o, WEFT_OK)};
+  write_pair(w.store, 0);
+  pthread_t threads[2];
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(pthread_create(&threads[i], NULL, watch_pairs, &w), 0);
+  }
+  for (uint32_t n = 1; n < 2000; n++) {
+    write_pair(w.store, n);
+    if (n % 100) continue;
+    weft_err err = weft_store_grow(w.store); /* only between the readers' transactions */
+    assert_true(err == WEFT_OK || err == WEFT_EMISUSE || err == WEFT_EFULL);
+  }
+  atomic_store(&w.stop, true);
+  for (int i = 0; i < 2; i++) assert_int_equal(pthread_join(threads[i], NULL), 0);
+  assert_false(atomic_load(&w.wrong));
+  weft_store_free(w.store);
+}
+
 /* --- what else may stand there --- */
 
 static void test_foreign_files(void **state) {
@@ -668,6 +728,7 @@ int main(void) {
       CASE(test_reader_in_another_process),
       CASE(test_map_grown_by_another_process),
       CASE(test_reader_table),
+      CASE(test_readers_in_threads),
       CASE(test_foreign_files),
       CASE(test_versions),
       CASE(test_truncated),
