@@ -2,9 +2,7 @@
 
 #include <string.h>
 
-void weft__dbkey_reset(weft_dbkey *k) {
-  k->len = 0;
-}
+void weft__dbkey_reset(weft_dbkey *k) { k->len = 0; }
 
 void weft__dbkey_add(weft_dbkey *k, weft_bytes bytes) {
   if (bytes.len > sizeof k->b - k->len) {
@@ -22,16 +20,10 @@ static void dbkey_big_endian(weft_dbkey *k, uint64_t v, size_t len) {
   weft__dbkey_add(k, weft_bytes_of(b, len));
 }
 
-void weft__dbkey_add_u32(weft_dbkey *k, uint32_t v) {
-  dbkey_big_endian(k, v, 4);
-}
-void weft__dbkey_add_u64(weft_dbkey *k, uint64_t v) {
-  dbkey_big_endian(k, v, 8);
-}
+void weft__dbkey_add_u32(weft_dbkey *k, uint32_t v) { dbkey_big_endian(k, v, 4); }
+void weft__dbkey_add_u64(weft_dbkey *k, uint64_t v) { dbkey_big_endian(k, v, 8); }
 
-weft_bytes weft__dbkey_view(const weft_dbkey *k) {
-  return weft_bytes_of(k->b, k->len);
-}
+weft_bytes weft__dbkey_view(const weft_dbkey *k) { return weft_bytes_of(k->b, k->len); }
 
 weft_bytes weft__dbkey_u32(weft_dbkey *k, uint32_t a) {
   k->len = 0;

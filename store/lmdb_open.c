@@ -57,9 +57,7 @@ static weft_err fail_mdb(lmdb_opening *p, int rc, const char *what) {
   return weft__lmdb_diag(&p->diag, rc, what);
 }
 
-static weft_err fail_errno(lmdb_opening *p, const char *what) {
-  return fail_mdb(p, errno, what);
-}
+static weft_err fail_errno(lmdb_opening *p, const char *what) { return fail_mdb(p, errno, what); }
 
 /* --- names --- */
 

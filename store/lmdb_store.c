@@ -29,19 +29,11 @@ typedef struct lmdb_cursor {
   MDB_cursor *cursor;
 } lmdb_cursor;
 
-static weft_lmdb_store *store_of(weft_store *s) {
-  return (weft_lmdb_store *)s;
-}
-static MDB_txn *txn_of(weft_txn *t) {
-  return ((lmdb_txn *)t)->txn;
-}
-static MDB_cursor *cursor_of(weft_cursor *c) {
-  return ((lmdb_cursor *)c)->cursor;
-}
+static weft_lmdb_store *store_of(weft_store *s) { return (weft_lmdb_store *)s; }
+static MDB_txn *txn_of(weft_txn *t) { return ((lmdb_txn *)t)->txn; }
+static MDB_cursor *cursor_of(weft_cursor *c) { return ((lmdb_cursor *)c)->cursor; }
 
-static MDB_dbi dbi_of(weft_txn *t, weft_table table) {
-  return store_of(t->store)->dbis[table];
-}
+static MDB_dbi dbi_of(weft_txn *t, weft_table table) { return store_of(t->store)->dbis[table]; }
 
 /* --- errors --- */
 

@@ -70,22 +70,12 @@ typedef struct memory_cursor {
   bool deleted; /* the entry at `place` is already the one behind */
 } memory_cursor;
 
-static memory_store *store_of(weft_store *s) {
-  return (memory_store *)s;
-}
-static memory_txn *txn_of(weft_txn *t) {
-  return (memory_txn *)t;
-}
-static memory_cursor *cursor_of(weft_cursor *c) {
-  return (memory_cursor *)c;
-}
+static memory_store *store_of(weft_store *s) { return (memory_store *)s; }
+static memory_txn *txn_of(weft_txn *t) { return (memory_txn *)t; }
+static memory_cursor *cursor_of(weft_cursor *c) { return (memory_cursor *)c; }
 
-static void *take(memory_store *s, size_t len) {
-  return s->mem.alloc(s->mem.ctx, len);
-}
-static void give(memory_store *s, void *at) {
-  s->mem.free(s->mem.ctx, at);
-}
+static void *take(memory_store *s, size_t len) { return s->mem.alloc(s->mem.ctx, len); }
+static void give(memory_store *s, void *at) { s->mem.free(s->mem.ctx, at); }
 
 /* --- references --- */
 
@@ -93,9 +83,7 @@ static uint64_t entry_cost(const memory_entry *e) {
   return (uint64_t)e->key_len + e->value_len + entry_overhead;
 }
 
-static weft_bytes entry_key(const memory_entry *e) {
-  return weft_bytes_of(e->b, e->key_len);
-}
+static weft_bytes entry_key(const memory_entry *e) { return weft_bytes_of(e->b, e->key_len); }
 
 static weft_bytes entry_value(const memory_entry *e) {
   return weft_bytes_of(e->b + e->key_len, e->value_len);
@@ -442,9 +430,7 @@ static weft_err memory_cursor_open(weft_txn *txn, weft_table table, weft_cursor 
   return WEFT_OK;
 }
 
-static void memory_cursor_close(weft_cursor *c) {
-  give(store_of(c->txn->store), c);
-}
+static void memory_cursor_close(weft_cursor *c) { give(store_of(c->txn->store), c); }
 
 static memory_place place_next(const memory_table *t, memory_place p) {
   p.idx++;
