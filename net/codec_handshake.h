@@ -6,6 +6,7 @@
 #define WEFT_CODEC_HANDSHAKE_H
 
 #include "crdt/identity.h"
+#include "crdt/ticket.h"
 #include "net/frame.h"
 
 #ifdef __cplusplus
@@ -19,7 +20,7 @@ enum {
 };
 
 typedef struct weft_epoch {
-  uint8_t b[8]; /* first bytes of the id of the record that made an epoch */
+  uint8_t b[WEFT_EPOCH_ID_LEN]; /* first bytes of the id of the record that made an epoch */
 } weft_epoch;
 
 typedef struct weft_hello1 {

@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-enum { subkey_noise = 1, subkey_join_tag = 3, subkey_member_tag = 3 };
-
 typedef struct seen {
   uint8_t ephemeral[32];
   uint64_t at; /* window: the sender's clock; slow: when it was answered, monotonic */
@@ -26,24 +24,23 @@ struct weft_gate {
   seen slow[WEFT_GATE_SLOW_KEEP_MAX]; /* a ring: slow_next is the oldest once it is full */
 };
 
-void weft_session_secret_member(weft_session_secret *out, const weft_crypto *crypto,
-                                const weft_id *space, const weft_key *epoch_secret,
-                                weft_epoch epoch, weft_epoch newest) {
+void weft_session_secret_member(weft_session_secret *out, const weft_id *space,
+                                const weft_epoch_keys *keys, weft_epoch epoch, weft_epoch newest) {
   out->mode = WEFT_SESSION_MEMBER;
   out->space = *space;
-  crypto->kdf(&out->psk, epoch_secret, subkey_noise);
-  crypto->kdf(&out->tag, epoch_secret, subkey_member_tag);
+  out->psk = keys->noise;
+  out->tag = keys->tag;
   out->epoch = epoch;
   out->newest = newest;
 }
 
-void weft_session_secret_join(weft_session_secret *out, const weft_crypto *crypto,
-                              const weft_id *space, const weft_key *join_key) {
+void weft_session_secret_join(weft_session_secret *out, const weft_id *space, const weft_key *join,
+                              const weft_key *tag) {
   memset(out, 0, sizeof *out);
   out->mode = WEFT_SESSION_JOIN;
   out->space = *space;
-  out->psk = *join_key;
-  crypto->kdf(&out->tag, join_key, subkey_join_tag);
+  out->psk = *join;
+  out->tag = *tag;
 }
 
 weft_err weft_gate_new(weft_gate **out, const weft_alloc *mem, const weft_crypto *crypto) {

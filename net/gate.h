@@ -11,6 +11,7 @@
 
 #include "crdt/alloc.h"
 #include "crdt/crypto.h"
+#include "crdt/ticket.h"
 #include "net/codec_handshake.h"
 
 #ifdef __cplusplus
@@ -33,15 +34,16 @@ typedef struct weft_session_secret {
   weft_epoch newest; /* what we hold to be the space's epoch; zeros in join mode */
 } weft_session_secret;
 
-/* Derives the secret of one epoch of `space` from its 32-byte epoch secret.  Any thread. */
-WEFT_API void weft_session_secret_member(weft_session_secret *out, const weft_crypto *crypto,
-                                         const weft_id *space, const weft_key *epoch_secret,
-                                         weft_epoch epoch, weft_epoch newest);
+/* Fills in the secret of one epoch of `space`, whose keys come from weft__epoch_keys_derive.
+ * `newest` is the epoch that we hold to be the space's.  Copies.  Any thread. */
+WEFT_API void weft_session_secret_member(weft_session_secret *out, const weft_id *space,
+                                         const weft_epoch_keys *keys, weft_epoch epoch,
+                                         weft_epoch newest);
 
-/* Derives the secret of an invite into `space` from its join key, which is subkey 1 of the ticket's
- * seed and all that the issuer keeps of it.  Any thread. */
-WEFT_API void weft_session_secret_join(weft_session_secret *out, const weft_crypto *crypto,
-                                       const weft_id *space, const weft_key *join_key);
+/* Fills in the secret of an invite into `space`: what its issuer keeps, and what the joiner derives
+ * from the ticket with weft__ticket_keys_derive.  Copies.  Any thread. */
+WEFT_API void weft_session_secret_join(weft_session_secret *out, const weft_id *space,
+                                       const weft_key *join, const weft_key *tag);
 
 enum {
   WEFT_GATE_WINDOW_MS = 120000,

@@ -43,7 +43,9 @@ static void session_run(const weft_crypto *crypto, bool initiator, weft_bytes in
   weft_gate *gate;
   weft_session *s;
   weft_identity_derive(&id, crypto, &seed);
-  weft_session_secret_member(&secret, crypto, &space, &epoch_secret, epoch, epoch);
+  weft_epoch_keys keys;
+  weft__epoch_keys_derive(&keys, crypto, &epoch_secret);
+  weft_session_secret_member(&secret, &space, &keys, epoch, epoch);
   FUZZ_CHECK(weft_gate_new(&gate, &mem, crypto) == WEFT_OK);
   FUZZ_CHECK(weft_gate_set(gate, &secret, 1) == WEFT_OK);
   weft_session_options o;

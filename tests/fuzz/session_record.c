@@ -26,7 +26,9 @@ static void open_session(opened *o) {
   weft_session *dialler;
   weft_session_action a;
   weft_identity_derive(&o->id, crypto, &seed);
-  weft_session_secret_member(&secret, crypto, &space, &epoch_secret, epoch, epoch);
+  weft_epoch_keys keys;
+  weft__epoch_keys_derive(&keys, crypto, &epoch_secret);
+  weft_session_secret_member(&secret, &space, &keys, epoch, epoch);
   FUZZ_CHECK(weft_gate_new(&o->gate, &mem, crypto) == WEFT_OK);
   FUZZ_CHECK(weft_gate_set(o->gate, &secret, 1) == WEFT_OK);
   weft_session_options options;

@@ -60,7 +60,9 @@ static inline weft_session_secret member_secret(uint8_t space, uint8_t epoch) {
   memset(id.b, space, sizeof id.b);
   memset(name.b, epoch, sizeof name.b);
   memset(newest.b, 0xee, sizeof newest.b);
-  weft_session_secret_member(&secret, weft_crypto_sodium(), &id, &key, name, newest);
+  weft_epoch_keys keys;
+  weft__epoch_keys_derive(&keys, weft_crypto_sodium(), &key);
+  weft_session_secret_member(&secret, &id, &keys, name, newest);
   return secret;
 }
 

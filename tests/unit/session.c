@@ -86,7 +86,9 @@ static void join_mode_and_unknown_target(void **state) {
   weft_id space = w.secret.space;
   weft_key key = key_of(0x77);
   weft_session_secret list[2] = {w.secret};
-  weft_session_secret_join(&list[1], weft_crypto_sodium(), &space, &key);
+  weft_ticket_keys keys;
+  weft__ticket_keys_derive(&keys, weft_crypto_sodium(), &key);
+  weft_session_secret_join(&list[1], &space, &keys.join, &keys.tag);
   w.secret = list[1];
   assert_int_equal(weft_gate_set(w.gate, list, 2), WEFT_OK);
   w.o[A].target = NULL;
