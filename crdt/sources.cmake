@@ -18,6 +18,7 @@ set(WEFT_CRDT_SOURCES
   crdt/identity.c
   crdt/log.c
   crdt/path.c
+  crdt/position.c
   crdt/sort.c
   crdt/roster.c
   crdt/ticket.c
