@@ -6,12 +6,15 @@ set(WEFT_CRDT_SOURCES
   crdt/base.c
   crdt/buf.c
   crdt/codec_change.c
+  crdt/claims.c
   crdt/codec_json.c
   crdt/codec_record.c
   crdt/codec_value.c
   crdt/conflict.c
   crdt/crypto_sodium.c
   crdt/digest.c
+  crdt/diff.c
+  crdt/diff_array.c
   crdt/doc.c
   crdt/err.c
   crdt/hlc.c
@@ -25,6 +28,7 @@ set(WEFT_CRDT_SOURCES
   crdt/value.c
   crdt/vector.c
   crdt/view.c
+  crdt/write.c
 )
 set(WEFT_CRDT_HEADERS
   crdt/alloc.h
