@@ -68,6 +68,7 @@ struct weft_session {
   weft_ms now, started;
   weft_err why;
   bool why_told, hold, bye_seen;
+  bool stranger;  /* responder: the hint means nothing to us */
   weft_id target; /* zeros: any */
   weft_session_secret secret;
   weft_noise noise;
@@ -289,7 +290,9 @@ static void expect_message(weft_session *s) {
   s->need = length_len;
 }
 
-/* The first 52 bytes tell whether they are meant for us, before any curve work. */
+/* The first 52 bytes tell whether they are meant for us, before any curve work.  If they are not we
+ * go on as if they were: who replays the start of a message cannot tell from the time at which we
+ * close whether we knew it. */
 static weft_err on_prelude(weft_session *s) {
   const uint8_t *at = s->rx.at;
   size_t len = length_at(s, prelude_len);
@@ -299,8 +302,8 @@ static weft_err on_prelude(weft_session *s) {
   }
   const weft_session_secret *secret = weft__gate_find(
       s->o.gate, at[0], at[1], at + 2, at + prelude_len + length_len, &s->o.identity->device);
-  if (!secret) return WEFT_EAUTH;
-  s->secret = *secret;
+  if (secret) s->secret = *secret;
+  s->stranger = secret == NULL;
   s->need = prelude_len + length_len + len;
   move(s, S_M1);
   return WEFT_OK;
@@ -329,6 +332,7 @@ static weft_err on_m1(weft_session *s) {
   uint8_t payload[WEFT_SESSION_MESSAGE_MAX];
   size_t len;
   weft_hello1 hello;
+  if (s->stranger) return WEFT_EAUTH;
   noise_begin(s);
   WEFT_TRY(weft__noise_read(&s->noise, message_of(s, prelude_len + length_len), payload, &len));
   WEFT_TRY(weft__hello1_decode(weft_bytes_of(payload, len), &hello));

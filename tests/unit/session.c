@@ -165,6 +165,31 @@ static void silent_to_who_lacks_the_secret(void **state) {
   }
 }
 
+/* Who replays the start of a recorded message sees the same as who makes one up. */
+static void a_known_hint_looks_like_any_other(void **state) {
+  (void)state;
+  for (int known = 0; known < 2; known++) {
+    world w;
+    world_init(&w);
+    if (!known) w.secret.tag.b[0] ^= 1;
+    world_start(&w);
+    drain(&w, A);
+    uint8_t *at = w.sent[A].at;
+    size_t len = w.sent[A].len;
+    at[len - 1] ^= 1; /* it cannot go on */
+    feed(&w, B, weft_bytes_of(at, 52));
+    assert_int_equal(weft_session_deadline(w.s[B]), 1000 + WEFT_SESSION_HANDSHAKE_MS);
+    w.now += 100;
+    feed(&w, B, weft_bytes_of(at + 52, len - 53));
+    assert_int_equal(weft_session_deadline(w.s[B]), 1000 + WEFT_SESSION_HANDSHAKE_MS);
+    feed(&w, B, weft_bytes_of(at + len - 1, 1));
+    assert_int_equal(weft_session_deadline(w.s[B]), w.now + 700);
+    assert_int_equal(w.sends[B], 0);
+    assert_int_equal(run_out(&w, B), WEFT_EAUTH);
+    world_end(&w);
+  }
+}
+
 static void silent_to_other_protocols(void **state) {
   (void)state;
   static const struct {
@@ -895,19 +920,26 @@ static void every_allocation_may_fail(void **state) {
   }
 }
 
+/* Memory that a connection can take before it is authentic. */
 static void a_refused_connection_costs_little(void **state) {
   (void)state;
-  test_fault_alloc fault = {0};
-  world w;
-  world_init(&w);
-  w.secret.tag.b[0] ^= 1;
-  w.mem[B] = test_fault_alloc_of(&fault);
-  world_start(&w);
   static const uint8_t flood[100000];
-  feed(&w, B, weft_bytes_of(flood, sizeof flood));
-  assert_int_equal(fault.calls, 2); /* the session, and 64 bytes for the prelude */
-  assert_int_equal(w.sends[B], 0);
-  world_end(&w);
+  for (int i = 0; i < 2; i++) {
+    test_fault_alloc fault = {0};
+    world w;
+    world_init(&w);
+    w.secret.tag.b[0] ^= 1;
+    w.mem[B] = test_fault_alloc_of(&fault);
+    world_start(&w);
+    drain(&w, A);
+    if (i == 1) w.sent[A].at[18] = 4, w.sent[A].at[19] = 0; /* the longest message */
+    if (i == 1) feed(&w, B, weft_bytes_of(w.sent[A].at, 52));
+    feed(&w, B, weft_bytes_of(flood, sizeof flood));
+    /* The session; 64 bytes for the prelude; these grown to 2 KiB for the message. */
+    assert_int_equal(fault.calls, i == 0 ? 2 : 3);
+    assert_int_equal(w.sends[B], 0);
+    world_end(&w);
+  }
 }
 
 int main(void) {
@@ -918,6 +950,7 @@ int main(void) {
       cmocka_unit_test(join_mode_and_unknown_target),
       cmocka_unit_test(highest_common_version),
       cmocka_unit_test(silent_to_who_lacks_the_secret),
+      cmocka_unit_test(a_known_hint_looks_like_any_other),
       cmocka_unit_test(silent_to_other_protocols),
       cmocka_unit_test(a_recorded_first_message),
       cmocka_unit_test(every_flipped_bit_ends_it),
