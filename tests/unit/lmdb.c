@@ -423,7 +423,7 @@ static void write_pair(weft_store *s, uint32_t n) {
 static void test_readers_in_threads(void **state) {
   place *p = *state;
   weft_lmdb_options o = options(p);
-  o.map_size = 1u << 20;
+  o.map_size = 64u << 20;
   watch w = {.store = open_with(&o, WEFT_OK)};
   write_pair(w.store, 0);
   pthread_t threads[2];
@@ -432,7 +432,7 @@ static void test_readers_in_threads(void **state) {
   }
   for (uint32_t n = 1; n < 2000; n++) {
     write_pair(w.store, n);
-    if (n % 100) continue;
+    if (n % 400) continue;
     weft_err err = weft_store_grow(w.store); /* only between the readers' transactions */
     assert_true(err == WEFT_OK || err == WEFT_EMISUSE || err == WEFT_EFULL);
   }
