@@ -180,16 +180,17 @@ static weft_err node_find(check *c, size_t idx, const uint8_t **node, size_t *ro
   return WEFT_OK;
 }
 
-/* A value on pages of its own. */
+/* A value on pages of its own: at least as many as it needs, for a shorter one may have replaced a
+ * longer one in place. */
 static weft_err overflow_check(check *c, size_t page, size_t value_len) {
-  size_t count = (page_head - 1 + value_len) / c->psize + 1;
-  if (page < 2 || page >= c->pages || count > c->pages - page) {
-    return corrupt(c, page, "a large value lies outside the file");
-  }
+  size_t need = (page_head - 1 + value_len) / c->psize + 1;
+  if (page < 2 || page >= c->pages) return corrupt(c, page, "a large value lies outside the file");
   uint8_t head[page_head];
   WEFT_TRY(read_at(c, (uint64_t)page * c->psize, head, sizeof head));
   bool fits = get_word(head) == page && get16(head + word + 2) == page_overflow;
-  if (!fits || get32(head + word + 4) != count) return corrupt(c, page, "not a large value");
+  size_t count = get32(head + word + 4);
+  if (!fits || count < need) return corrupt(c, page, "not a large value");
+  if (count > c->pages - page) return corrupt(c, page, "a large value is cut off");
   c->visited += count;
   return WEFT_OK;
 }

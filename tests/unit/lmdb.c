@@ -551,7 +551,7 @@ static void test_truncated(void **state) {
   place *p = *state;
   make_rich(p);
   weft_bytes whole = test_file_read(p->file);
-  unsigned refused = 0, opened = 0;
+  unsigned refused = 0;
   for (size_t len = 0; len < whole.len; len += len % page_len ? page_len - 100 : 100) {
     write_file(p->file, whole.at, len);
     weft_store *s;
@@ -561,7 +561,6 @@ static void test_truncated(void **state) {
       read_all(s);
       weft_store_free(s);
       assert_true((size_t)file_len(p->file) >= whole.len - page_len);
-      opened++;
     } else {
       assert_int_equal(err, WEFT_ECORRUPT);
       assert_int_equal(file_len(p->file), len);
@@ -572,7 +571,38 @@ static void test_truncated(void **state) {
   write_file(p->file, whole.at, whole.len);
   weft_store_free(open_ok(p));
   free((void *)(uintptr_t)whole.at);
-  (void)opened;
+}
+
+/* Cut where the last pages are free: lawful, and made long again by the writer that opens it. */
+static void test_short_but_whole(void **state) {
+  place *p = *state;
+  weft_store *s = open_ok(p);
+  static uint8_t big[100 * page_len];
+  weft_txn *t;
+  weft_dbkey k;
+  assert_int_equal(weft_store_begin(s, WEFT_TXN_WRITE, &t), WEFT_OK);
+  weft_bytes key = weft__dbkey_u32(&k, 1), v = weft_bytes_of(big, sizeof big);
+  assert_int_equal(weft_txn_put(t, WEFT_TABLE_LOG, key, v), WEFT_OK);
+  assert_int_equal(weft_txn_commit(t), WEFT_OK);
+  assert_int_equal(weft_store_begin(s, WEFT_TXN_WRITE, &t), WEFT_OK);
+  assert_int_equal(weft_txn_delete(t, WEFT_TABLE_LOG, key), WEFT_OK);
+  assert_int_equal(weft_txn_commit(t), WEFT_OK);
+  for (uint32_t i = 0; i < 4; i++) put_one(s, i, "small");
+  weft_store_free(s);
+  off_t whole = file_len(p->file), cut = 60 * page_len;
+  assert_true(whole > 100 * page_len);
+  assert_int_equal(truncate(p->file, cut), 0);
+  weft_lmdb_options o = options(p);
+  o.read_only = true;
+  weft_store_free(open_with(&o, WEFT_OK));
+  assert_int_equal(file_len(p->file), cut);
+  s = open_ok(p);
+  assert_true(file_len(p->file) >= whole);
+  assert_true(has_one(s, 3, "small"));
+  read_all(s);
+  weft_store_free(s);
+  assert_int_equal(truncate(p->file, 10 * page_len), 0);
+  refuses(p, WEFT_ECORRUPT);
 }
 
 static int copy_and_check(const place *p, weft_bytes whole, size_t at, uint8_t byte) {
@@ -732,6 +762,7 @@ int main(void) {
       CASE(test_foreign_files),
       CASE(test_versions),
       CASE(test_truncated),
+      CASE(test_short_but_whole),
       CASE(test_damaged_pages),
       CASE(test_read_only_folder),
       CASE(test_too_many_files),

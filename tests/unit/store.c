@@ -37,6 +37,7 @@ static weft_store *lmdb_open_sized(const test_temp *t, uint64_t map_size) {
   weft_lmdb_options_init(&o);
   o.path = path;
   if (map_size) o.map_size = map_size;
+  o.check_pages = true;
   weft_store *s;
   weft_diag d;
   weft_err err = weft_lmdb_store_open(&o, &s, &d);
