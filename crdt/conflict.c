@@ -81,7 +81,7 @@ static weft_err list_conflicts(const weft_tree *t, weft_path path, weft_arena *a
         .kind = (weft_conflict_kind)kind,
         .reg = node->reg,
         .winner = node->shape == WEFT_SHAPE_SCALAR ? node->scalar : NULL,
-        .shape = node->shape,
+        .shape = (weft_shape)node->shape,
         .visible = node->visible,
     };
   }

@@ -76,6 +76,21 @@ static size_t doc_lower(const weft_doc *doc, weft_path path) {
 
 static bool path_equal(weft_path a, weft_path b) { return weft_bytes_cmp(a, b) == 0; }
 
+/* What stands below a path is one run behind it, so its end can be searched like its beginning. */
+size_t weft__doc_count(const weft_doc *doc, weft_path path) {
+  size_t first = doc_lower(doc, path), low = first, high = doc->count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    weft_path p = doc->regs[middle]->reg.path;
+    if (path_equal(p, path) || weft_path_under(path, p)) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low - first;
+}
+
 static doc_entry *doc_at(const weft_doc *doc, size_t idx) {
   return idx < doc->count ? doc->regs[idx] : NULL;
 }

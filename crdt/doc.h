@@ -96,6 +96,9 @@ const weft_register *weft__doc_find(const weft_doc *doc, weft_path path);
 const weft_register *weft__doc_seek(const weft_doc *doc, weft_path path);
 const weft_register *weft__doc_next(const weft_doc *doc, const weft_register *reg);
 
+/* Number of registers at and below `path`, emptied ones too: two searches. */
+size_t weft__doc_count(const weft_doc *doc, weft_path path);
+
 /* Forgets the dirty flags and drops emptied registers: the holder wrote them back. */
 void weft__doc_clean(weft_doc *doc);
 

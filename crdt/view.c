@@ -23,8 +23,14 @@ static bool at_or_under(weft_path top, weft_path p) {
   return top.len == p.len ? weft_bytes_cmp(top, p) == 0 : weft_path_under(top, p);
 }
 
-weft_shape weft__step_side(weft_step step) {
-  return step.element ? WEFT_SHAPE_ARRAY : WEFT_SHAPE_OBJECT;
+weft_step weft__node_step(const weft_node *node) {
+  const uint8_t *name = node->path.at + node->path.len - node->name_len;
+  return (weft_step){node->element, {name, node->name_len}};
+}
+
+/* The side of its parent that a node belongs to. */
+static weft_shape side_of(const weft_node *node) {
+  return node->element ? WEFT_SHAPE_ARRAY : WEFT_SHAPE_OBJECT;
 }
 
 static void keep_best(const weft_lineage *l, const weft_sibling **best, const weft_sibling *s) {
@@ -54,8 +60,9 @@ static weft_err tree_open(weft_tree *t, weft_path path, weft_step step) {
     t->nodes = nodes;
   }
   WEFT_ASSERT(t->count < t->cap);
-  size_t parent = t->depth > 0 ? t->open[t->depth - 1] : 0;
-  t->nodes[t->count] = (weft_node){.path = path, .step = step, .parent = parent};
+  uint32_t parent = t->depth > 0 ? t->open[t->depth - 1] : 0;
+  t->nodes[t->count] = (weft_node){
+      .path = path, .parent = parent, .name_len = (uint16_t)step.name.len, .element = step.element};
   t->open[t->depth++] = t->count++;
   return WEFT_OK;
 }
@@ -63,7 +70,7 @@ static weft_err tree_open(weft_tree *t, weft_path path, weft_step step) {
 static void tree_close(weft_tree *t) {
   weft_node *node = &t->nodes[t->open[--t->depth]];
   node->end = t->count;
-  node->shape = node_shape(weft__doc_lineage(t->doc), node);
+  node->shape = (uint8_t)node_shape(weft__doc_lineage(t->doc), node);
   if (!t->arena) t->count--;
 }
 
@@ -83,7 +90,7 @@ static void tally_above(weft_tree *t, const weft_sibling *x) {
     const weft_node *child = &t->nodes[t->open[d]];
     weft_node *node = &t->nodes[t->open[d - 1]];
     if (node->hides && register_hides(l, node->reg, x)) return;
-    keep_best(l, child->step.element ? &node->array : &node->object, x);
+    keep_best(l, child->element ? &node->array : &node->object, x);
   }
   for (size_t d = t->depth; d > 0 && !t->nodes[t->open[d - 1]].alive; d--) {
     t->nodes[t->open[d - 1]].alive = true;
@@ -122,9 +129,8 @@ static void tally(weft_tree *t, const weft_register *reg) {
     tally_own(l, node, &reg->values[i]);
     if (reg->values[i].kind != WEFT_OP_UNSET) tally_above(t, &reg->values[i]);
   }
-  const weft_sibling *best = NULL;
-  for (size_t i = 0; i < reg->position_count; i++) keep_best(l, &best, &reg->positions[i]);
-  if (best) node->position = best->value;
+  for (size_t i = 0; i < reg->position_count; i++)
+    keep_best(l, &node->position, &reg->positions[i]);
 }
 
 /* Closes what `path` does not lie below, and opens the nodes that lead to it. */
@@ -140,24 +146,30 @@ static weft_err tree_reach(weft_tree *t, weft_path path) {
 
 static weft_err tree_pass(weft_tree *t, weft_path top) {
   weft_step none = {false, {NULL, 0}};
-  WEFT_TRY(tree_open(t, top, none));
+  weft_err err = tree_open(t, top, none);
   const weft_register *reg = weft__doc_seek(t->doc, top);
-  for (; reg && at_or_under(top, reg->path); reg = weft__doc_next(t->doc, reg)) {
-    if (reg->value_count == 0 && reg->position_count == 0) continue;
-    WEFT_TRY(tree_reach(t, reg->path));
-    tally(t, reg);
+  while (err == WEFT_OK && reg && at_or_under(top, reg->path)) {
+    if (reg->value_count + reg->position_count > 0) {
+      err = tree_reach(t, reg->path);
+      if (err == WEFT_OK) tally(t, reg);
+    }
+    reg = weft__doc_next(t->doc, reg);
   }
   while (t->depth > 0) tree_close(t);
-  return WEFT_OK;
+  return err;
 }
 
 weft_err weft__tree_build(weft_tree *tree, const weft_doc *doc, weft_path top, weft_arena *arena) {
   *tree = (weft_tree){.doc = doc, .arena = arena};
+  /* Mostly every place on the way has a register, so this is all the room it takes. */
+  tree->cap = weft__doc_count(doc, top) + 1;
+  tree->nodes = weft__arena_zero(arena, tree->cap, sizeof *tree->nodes);
+  if (!tree->nodes) return WEFT_ENOMEM;
   WEFT_TRY(tree_pass(tree, top));
   weft_node *nodes = tree->nodes;
   for (size_t i = 0; i < tree->count; i++) {
     const weft_node *above = &nodes[nodes[i].parent];
-    bool led = i == 0 || (above->visible && above->shape == weft__step_side(nodes[i].step));
+    bool led = i == 0 || (above->visible && above->shape == side_of(&nodes[i]));
     nodes[i].visible = led && nodes[i].shape != WEFT_SHAPE_NONE;
   }
   return WEFT_OK;
@@ -166,10 +178,14 @@ weft_err weft__tree_build(weft_tree *tree, const weft_doc *doc, weft_path top, w
 size_t weft__tree_child(const weft_tree *tree, size_t idx, weft_step step) {
   const weft_node *nodes = tree->nodes;
   for (size_t i = idx + 1; i < nodes[idx].end; i = nodes[i].end) {
-    if (nodes[i].step.element != step.element) continue;
-    if (weft_bytes_cmp(nodes[i].step.name, step.name) == 0) return i;
+    if (nodes[i].element != step.element || nodes[i].name_len != step.name.len) continue;
+    if (weft_bytes_cmp(weft__node_step(&nodes[i]).name, step.name) == 0) return i;
   }
   return 0;
+}
+
+static weft_bytes node_position(const weft_node *node) {
+  return node->position ? node->position->value : weft_bytes_of(NULL, 0);
 }
 
 /* Members by key, elements by position and then id: as the steps of one parent and kind, no two are
@@ -177,15 +193,15 @@ size_t weft__tree_child(const weft_tree *tree, size_t idx, weft_step step) {
 static int child_cmp(const void *ctx, const void *a, const void *b) {
   (void)ctx;
   const weft_node *left = a, *right = b;
-  if (left->step.element) {
-    int order = weft_bytes_cmp(left->position, right->position);
+  if (left->element) {
+    int order = weft_bytes_cmp(node_position(left), node_position(right));
     if (order != 0) return order;
   }
-  return weft_bytes_cmp(left->step.name, right->step.name);
+  return weft_bytes_cmp(weft__node_step(left).name, weft__node_step(right).name);
 }
 
 static bool is_shown_child(const weft_node *node, weft_shape want) {
-  return weft__step_side(node->step) == want && node->shape != WEFT_SHAPE_NONE;
+  return side_of(node) == want && node->shape != WEFT_SHAPE_NONE;
 }
 
 size_t weft__tree_children(const weft_tree *tree, size_t idx, weft_shape want,
@@ -207,7 +223,7 @@ weft_err weft__doc_sides(const weft_doc *doc, weft_path path, weft_sides *out) {
   weft_err err = tree_pass(&t, path);
   const weft_node *node = &line[0];
   *out = (weft_sides){
-      .shape = node->shape,
+      .shape = (weft_shape)node->shape,
       .winner = node->shape == WEFT_SHAPE_SCALAR ? node->scalar : NULL,
       .has_scalar = node->scalar != NULL,
       .has_hide = node->hides,
@@ -250,7 +266,8 @@ static weft_err list_children(view *v, weft_shape want, weft_arena *arena, weft_
   if (!list) return WEFT_ENOMEM;
   for (size_t i = 0; i < found; i++) {
     const weft_node *node = v->list[i];
-    list[i] = (weft_child){node->step, node->path, node->shape, node->position};
+    list[i] = (weft_child){weft__node_step(node), node->path, (weft_shape)node->shape,
+                           node_position(node)};
   }
   *out = list;
   *count = found;
@@ -293,7 +310,7 @@ static weft_err render_object(renderer *r, const weft_node *node, weft_value *sl
   if (!members) return WEFT_ENOMEM;
   for (size_t i = 0; i < count; i++) {
     const weft_node *child = r->v.list[i];
-    WEFT_TRY(weft__arena_copy(r->arena, child->step.name, &members[i].key));
+    WEFT_TRY(weft__arena_copy(r->arena, weft__node_step(child).name, &members[i].key));
     r->slots[node_idx(r, child)] = &members[i].value;
   }
   slot->kind = WEFT_OBJECT;
@@ -402,7 +419,7 @@ static void resolve_move(resolver *r, weft_step step) {
 }
 
 static weft_err resolve_token(resolver *r, weft_bytes token, bool last, bool *append) {
-  weft_shape shape = r->gone ? WEFT_SHAPE_NONE : r->v.tree.nodes[r->idx].shape;
+  unsigned shape = r->gone ? WEFT_SHAPE_NONE : r->v.tree.nodes[r->idx].shape;
   if (shape == WEFT_SHAPE_SCALAR) return WEFT_EBADPATH;
   weft_step step = {false, token};
   if (shape == WEFT_SHAPE_ARRAY) {
@@ -413,7 +430,7 @@ static weft_err resolve_token(resolver *r, weft_bytes token, bool last, bool *ap
     size_t idx;
     if (!index_read(token, &idx)) return WEFT_EBADPATH;
     if (idx >= view_children(&r->v, r->idx, WEFT_SHAPE_ARRAY)) return WEFT_EBADPATH;
-    step = r->v.list[idx]->step;
+    step = weft__node_step(r->v.list[idx]);
   }
   resolve_move(r, step);
   return weft__buf_err(&r->path);
@@ -476,10 +493,10 @@ weft_err weft__doc_pointer(const weft_doc *doc, weft_path path, weft_arena *scra
   size_t before = out->len, depth = weft_path_depth(path);
   for (size_t i = 1; i <= depth; i++) {
     const weft_node *node = &t.nodes[line[i]];
-    if (node->step.element) {
+    if (node->element) {
       push_index(out, element_index(&t, node));
     } else {
-      weft_pointer_push(out, node->step.name);
+      weft_pointer_push(out, weft__node_step(node).name);
     }
   }
   if (weft__buf_err(out) != WEFT_OK) out->len = before;

@@ -13,20 +13,22 @@ extern "C" {
 
 enum { WEFT_VIEW_DEPTH = WEFT_PATH_STEPS_MAX + 1 }; /* nodes on the way to a place, root included */
 
+/* Kept small: reading a document costs one of these for every place. */
 typedef struct weft_node {
   weft_path path;           /* view into the document */
-  weft_step step;           /* its last step; of the top: none, and an empty key */
   const weft_register *reg; /* NULL when nothing was written at the place itself */
-  weft_bytes position;      /* the winning position; empty = first */
-  size_t parent;            /* index; of the top 0 */
-  size_t end;               /* index behind the last node below */
   /* The greatest live sibling of each side, NULL when the side is empty.  Of a container's side it
    * may lie far below. */
   const weft_sibling *scalar, *object, *array;
-  weft_shape shape; /* the side shown, ancestors not asked */
-  bool visible;     /* shown, and every node above up to the top shown as what leads here */
-  bool alive;       /* something here or below that no scalar or unset above it covers */
-  bool hides;       /* a scalar or an unset survives here */
+  const weft_sibling *position; /* the winning one; NULL = first */
+  uint32_t parent;              /* index; of the top 0 */
+  uint32_t end;                 /* index behind the last node below */
+  uint16_t name_len;            /* the path ends with the name of its last step */
+  bool element;                 /* what that step is; false at the top */
+  uint8_t shape;                /* weft_shape: the side shown, ancestors not asked */
+  bool visible;                 /* shown, and every node above up to the top leads here */
+  bool alive;                   /* something here or below that nothing above it covers */
+  bool hides;                   /* a scalar or an unset survives here */
   bool unset, object_mark, array_mark;
 } weft_node;
 
@@ -34,10 +36,10 @@ typedef struct weft_node {
 typedef struct weft_tree {
   const weft_doc *doc;
   weft_node *nodes;
-  size_t count;
+  uint32_t count;
   size_t cap;
-  weft_arena *arena;            /* NULL: nodes are forgotten when they are closed */
-  size_t open[WEFT_VIEW_DEPTH]; /* the nodes from the top to the one being filled */
+  weft_arena *arena;              /* NULL: nodes are forgotten when they are closed */
+  uint32_t open[WEFT_VIEW_DEPTH]; /* the nodes from the top to the one being filled */
   size_t depth;
 } weft_tree;
 
@@ -46,8 +48,8 @@ typedef struct weft_tree {
 weft_err weft__tree_build(weft_tree *tree, const weft_doc *doc, weft_path top,
                           weft_arena *arena) WEFT_MUST_USE;
 
-/* The side that a child with `step` belongs to. */
-weft_shape weft__step_side(weft_step step);
+/* The last step of a node's path; not of the top, which has none here.  View. */
+weft_step weft__node_step(const weft_node *node);
 
 /* Finds the child of node `idx` at `step`: its index, or 0 when nothing stands there. */
 size_t weft__tree_child(const weft_tree *tree, size_t idx, weft_step step);
