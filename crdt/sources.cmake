@@ -1,5 +1,6 @@
 # Sources and public headers of crdt/.  One file a line, so that changes merge.
 set(WEFT_CRDT_SOURCES
+  crdt/ack.c
   crdt/address.c
   crdt/alloc.c
   crdt/assert.c

@@ -288,75 +288,77 @@ static void derived_keys(void **state) {
   test_assert_hex(weft_bytes_of(epoch, 8), "0001020304050607");
 }
 
+static const struct {
+  const char *text;
+  int kind; /* -1: refused */
+} address_cases[] = {
+    {"host:1", WEFT_HOST_NAME},
+    {"a.b-c_d.example:4711", WEFT_HOST_NAME},
+    {"1a:80", WEFT_HOST_NAME},
+    {"10.0.0.1:65535", WEFT_HOST_IPV4},
+    {"255.255.255.255:1", WEFT_HOST_IPV4},
+    {"[::]:1", WEFT_HOST_IPV6},
+    {"[::1]:1", WEFT_HOST_IPV6},
+    {"[1::]:1", WEFT_HOST_IPV6},
+    {"[1:2:3:4:5:6:7:8]:1", WEFT_HOST_IPV6},
+    {"[1:2:3:4:5:6:1.2.3.4]:1", WEFT_HOST_IPV6},
+    {"[::ffff:1.2.3.4]:1", WEFT_HOST_IPV6},
+    {"[1:2:3::8]:1", WEFT_HOST_IPV6},
+    {"[ABCD::abcd]:1", WEFT_HOST_IPV6},
+    {"", -1},
+    {":", -1},
+    {":1", -1},
+    {"host", -1},
+    {"host:", -1},
+    {"host:0", -1},
+    {"host:01", -1},
+    {"host:65536", -1},
+    {"host:100000", -1},
+    {"host:1x", -1},
+    {"ho st:1", -1},
+    {"h\xc3\xbc:1", -1},
+    {"-h:1", -1},
+    {"h-:1", -1},
+    {"h..x:1", -1},
+    {".h:1", -1},
+    {"h.:1", -1},
+    {"10.0.0.256:1", -1},
+    {"10.0.0:1", -1},
+    {"10.0.0.1.2:1", -1},
+    {"10.00.0.1:1", -1},
+    {"1:1", -1},
+    {"::1:80", -1},
+    {"[::1:80", -1},
+    {"[:1", -1},
+    {"[]:1", -1},
+    {"[:]:1", -1},
+    {"[:::]:1", -1},
+    {"[1::2::3]:1", -1},
+    {"[1:2:3:4:5:6:7]:1", -1},
+    {"[1:2:3:4:5:6:7:8:9]:1", -1},
+    {"[1:2:3:4:5:6:7::]:1", WEFT_HOST_IPV6},
+    {"[1:2:3:4:5:6:7::8]:1", -1},
+    {"[1:2:3:4:5:6:7:8::]:1", -1},
+    {"[1:2:3:4:5:6:7:]:1", -1},
+    {"[1:]:1", -1},
+    {"[:1::]:1", -1},
+    {"[12345::]:1", -1},
+    {"[g::]:1", -1},
+    {"[fe80::1%eth0]:1", -1},
+    {"[1.2.3.4]:1", -1},
+    {"[::1.2.3]:1", -1},
+    {"[1.2.3.4::]:1", -1},
+};
+
 static void addresses(void **state) {
   (void)state;
-  static const struct {
-    const char *text;
-    int kind; /* -1: refused */
-  } cases[] = {
-      {"host:1", WEFT_HOST_NAME},
-      {"a.b-c_d.example:4711", WEFT_HOST_NAME},
-      {"1a:80", WEFT_HOST_NAME},
-      {"10.0.0.1:65535", WEFT_HOST_IPV4},
-      {"255.255.255.255:1", WEFT_HOST_IPV4},
-      {"[::]:1", WEFT_HOST_IPV6},
-      {"[::1]:1", WEFT_HOST_IPV6},
-      {"[1::]:1", WEFT_HOST_IPV6},
-      {"[1:2:3:4:5:6:7:8]:1", WEFT_HOST_IPV6},
-      {"[1:2:3:4:5:6:1.2.3.4]:1", WEFT_HOST_IPV6},
-      {"[::ffff:1.2.3.4]:1", WEFT_HOST_IPV6},
-      {"[1:2:3::8]:1", WEFT_HOST_IPV6},
-      {"[ABCD::abcd]:1", WEFT_HOST_IPV6},
-      {"", -1},
-      {":", -1},
-      {":1", -1},
-      {"host", -1},
-      {"host:", -1},
-      {"host:0", -1},
-      {"host:01", -1},
-      {"host:65536", -1},
-      {"host:100000", -1},
-      {"host:1x", -1},
-      {"ho st:1", -1},
-      {"h\xc3\xbc:1", -1},
-      {"-h:1", -1},
-      {"h-:1", -1},
-      {"h..x:1", -1},
-      {".h:1", -1},
-      {"h.:1", -1},
-      {"10.0.0.256:1", -1},
-      {"10.0.0:1", -1},
-      {"10.0.0.1.2:1", -1},
-      {"10.00.0.1:1", -1},
-      {"1:1", -1},
-      {"::1:80", -1},
-      {"[::1:80", -1},
-      {"[:1", -1},
-      {"[]:1", -1},
-      {"[:]:1", -1},
-      {"[:::]:1", -1},
-      {"[1::2::3]:1", -1},
-      {"[1:2:3:4:5:6:7]:1", -1},
-      {"[1:2:3:4:5:6:7:8:9]:1", -1},
-      {"[1:2:3:4:5:6:7::]:1", WEFT_HOST_IPV6},
-      {"[1:2:3:4:5:6:7::8]:1", -1},
-      {"[1:2:3:4:5:6:7:8::]:1", -1},
-      {"[1:2:3:4:5:6:7:]:1", -1},
-      {"[1:]:1", -1},
-      {"[:1::]:1", -1},
-      {"[12345::]:1", -1},
-      {"[g::]:1", -1},
-      {"[fe80::1%eth0]:1", -1},
-      {"[1.2.3.4]:1", -1},
-      {"[::1.2.3]:1", -1},
-      {"[1.2.3.4::]:1", -1},
-  };
-  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+  for (size_t i = 0; i < sizeof address_cases / sizeof address_cases[0]; i++) {
     weft_address a;
-    weft_err err = weft__address_parse(&a, weft_bytes_str(cases[i].text));
-    if ((err == WEFT_OK) != (cases[i].kind >= 0)) print_error("%s\n", cases[i].text);
-    assert_int_equal(err, cases[i].kind < 0 ? WEFT_EMALFORMED : WEFT_OK);
-    if (err == WEFT_OK) assert_int_equal((int)a.kind, cases[i].kind);
+    weft_err err = weft__address_parse(&a, weft_bytes_str(address_cases[i].text));
+    if ((err == WEFT_OK) != (address_cases[i].kind >= 0))
+      print_error("%s\n", address_cases[i].text);
+    assert_int_equal(err, address_cases[i].kind < 0 ? WEFT_EMALFORMED : WEFT_OK);
+    if (err == WEFT_OK) assert_int_equal((int)a.kind, address_cases[i].kind);
   }
   weft_address a;
   assert_int_equal(weft__address_parse(&a, weft_bytes_str("[::1]:4711")), WEFT_OK);
