@@ -1,4 +1,5 @@
-/* Every write, sync and allocation of the LMDB store fails once, and then for ever: what was
+/* Every write, sync and allocation of the LMDB store fails once, and then for ever; the disk is
+ * full; the power is cut after every write, and what was not synced is lost or torn: what was
  * acknowledged stays, what was not is there whole or not at all, and nothing crashes.
  *
  * The calls are interposed: this program defines them, so the library and LMDB call these. */
@@ -19,6 +20,7 @@
 
 #include "store/keys.h"
 #include "store/lmdb_store.h"
+#include "tests/support/rng.h"
 #include "tests/support/temp.h"
 
 /* --- what is interposed --- */
@@ -38,12 +40,45 @@ static bool fails(void) {
   return io.sticky ? io.calls >= io.fail_at : io.calls == io.fail_at;
 }
 
+/* What was done to the file, in order, while the tape runs. */
+typedef enum event_kind { EVENT_WRITE, EVENT_DURABLE_WRITE, EVENT_SYNC, EVENT_ACK } event_kind;
+
+typedef struct event {
+  event_kind kind;
+  size_t offset;
+  size_t len;
+  uint8_t *bytes;
+} event;
+
+enum { events_max = 20000 };
+
+static struct {
+  bool on;
+  size_t count;
+  event at[events_max];
+} tape;
+
+static void record(event_kind kind, off_t offset, const void *bytes, size_t len) {
+  if (!tape.on || tape.count == events_max) return;
+  event *e = &tape.at[tape.count++];
+  e->kind = kind;
+  e->offset = (size_t)offset;
+  e->len = len;
+  e->bytes = len ? malloc(len) : NULL;
+  if (len) memcpy(e->bytes, bytes, len);
+}
+
+static event_kind write_kind(int fd) {
+  return fcntl(fd, F_GETFL) & O_DSYNC ? EVENT_DURABLE_WRITE : EVENT_WRITE;
+}
+
 ssize_t pwrite(int fd, const void *at, size_t len, off_t offset) {
   bool bad = fails();
   if (bad && io.errnum != short_write) {
     errno = io.errnum;
     return -1;
   }
+  if (tape.on) record(write_kind(fd), offset, at, len);
   return syscall(SYS_pwrite64, fd, at, bad ? len / 2 : len, offset);
 }
 
@@ -54,6 +89,11 @@ ssize_t writev(int fd, const struct iovec *parts, int count) {
     return -1;
   }
   if (bad) return syscall(SYS_write, fd, parts[0].iov_base, parts[0].iov_len / 2);
+  off_t offset = tape.on ? lseek(fd, 0, SEEK_CUR) : 0;
+  for (int i = 0; tape.on && i < count; i++) {
+    record(write_kind(fd), offset, parts[i].iov_base, parts[i].iov_len);
+    offset += (off_t)parts[i].iov_len;
+  }
   return syscall(SYS_writev, fd, parts, count);
 }
 
@@ -62,7 +102,9 @@ static int sync_call(long number, int fd) {
     errno = io.errnum == short_write ? EIO : io.errnum;
     return -1;
   }
-  return (int)syscall(number, fd);
+  int rc = (int)syscall(number, fd);
+  record(EVENT_SYNC, 0, NULL, 0);
+  return rc;
 }
 
 int fdatasync(int fd) { return sync_call(SYS_fdatasync, fd); }
@@ -278,6 +320,124 @@ static void test_every_allocation(void **state) {
   }
 }
 
+/* --- the power is cut --- */
+
+enum { image_max = 8 << 20, sector = 512, cut_rounds = 40, cut_variants = 8 };
+
+typedef struct image {
+  uint8_t b[image_max];
+  size_t len;
+} image;
+
+static void image_apply(image *m, const event *e, size_t from, size_t to) {
+  if (to > e->len) to = e->len;
+  assert_true(e->offset + to <= image_max);
+  memcpy(m->b + e->offset + from, e->bytes + from, to - from);
+  if (e->offset + to > m->len) m->len = e->offset + to;
+}
+
+/* Whole, not at all, or sector by sector. */
+static void image_apply_some(image *m, const event *e, test_rng *rng) {
+  uint64_t how = test_rng_below(rng, 3);
+  if (how == 0) return;
+  for (size_t at = 0; at < e->len; at += sector) {
+    if (how == 1 || test_rng_chance(rng, 50)) image_apply(m, e, at, at + sector);
+  }
+}
+
+/* The file as a power cut after the first `count` events may leave it. */
+static void image_cut(image *m, const image *start, size_t count, int variant, test_rng *rng) {
+  size_t synced = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (tape.at[i].kind == EVENT_SYNC) synced = i;
+  }
+  memcpy(m->b, start->b, start->len);
+  m->len = start->len;
+  for (size_t i = 0; i < count; i++) {
+    const event *e = &tape.at[i];
+    bool durable = i < synced || (e->kind == EVENT_DURABLE_WRITE && i + 1 < count);
+    if (durable || variant == 1)
+      image_apply(m, e, 0, e->len);
+    else if (variant > 1)
+      image_apply_some(m, e, rng);
+  }
+}
+
+static void file_write(const char *path, const image *m) {
+  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  assert_int_equal(write(fd, m->b, m->len), m->len);
+  close(fd);
+}
+
+static void file_read(const char *path, image *m) {
+  int fd = open(path, O_RDONLY);
+  ssize_t len = read(fd, m->b, image_max);
+  assert_true(len > 0);
+  m->len = (size_t)len;
+  close(fd);
+}
+
+/* Opens what is left with every page looked at, and goes on with it. */
+static void check_cut(const char *path, uint32_t acked, size_t count) {
+  weft_lmdb_options o;
+  weft_lmdb_options_init(&o);
+  o.path = path;
+  o.check_pages = true;
+  weft_store *s;
+  weft_diag d;
+  weft_err err = weft_lmdb_store_open(&o, &s, &d);
+  uint32_t newest = err == WEFT_OK ? read_round(s, &err) : 0;
+  bool good = err == WEFT_OK && newest >= acked && newest <= acked + 1;
+  if (!good) print_error("cut after %zu: %u of %u, %s\n", count, newest, acked, d.text);
+  assert_true(good);
+  assert_int_equal(write_round(s, newest + 1), WEFT_OK);
+  assert_int_equal(read_round(s, &err), newest + 1);
+  assert_int_equal(err, WEFT_OK);
+  weft_store_free(s);
+}
+
+static void tape_make(const char *path, image *start) {
+  weft_store *s;
+  all_well();
+  assert_int_equal(open_store(path, &s), WEFT_OK);
+  file_read(path, start);
+  tape.on = true;
+  for (uint32_t round = 1; round <= cut_rounds; round++) {
+    assert_int_equal(write_round(s, round), WEFT_OK);
+    record(EVENT_ACK, 0, NULL, 0);
+  }
+  tape.on = false;
+  weft_store_free(s);
+  assert_true(tape.count < events_max);
+}
+
+static void test_power_cuts(void **state) {
+  (void)state;
+  test_temp temp = test_temp_make();
+  char path[256];
+  test_temp_path(&temp, "data.mdb", path);
+  image *start = malloc(sizeof *start), *left = malloc(sizeof *left);
+  tape_make(path, start);
+  uint64_t seed = 4;
+  test_rng rng = test_rng_of(seed);
+  uint32_t acked = 0;
+  size_t states = 0;
+  for (size_t i = 0; i < tape.count; i++) {
+    acked += tape.at[i].kind == EVENT_ACK;
+    for (int variant = 0; variant < cut_variants; variant++, states++) {
+      image_cut(left, start, i + 1, variant, &rng);
+      file_write(path, left);
+      check_cut(path, acked, i + 1);
+    }
+  }
+  print_message("seed=%llu: %zu states, %u rounds\n", (unsigned long long)seed, states, acked);
+  assert_int_equal(acked, cut_rounds);
+  for (size_t i = 0; i < tape.count; i++) free(tape.at[i].bytes);
+  free(start);
+  free(left);
+  test_temp_remove(&temp);
+}
+
 /* --- a disk that is really full --- */
 
 enum { not_allowed = 77, mount_namespace = 0x00020000 };
@@ -345,6 +505,7 @@ static void test_full_disk(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_power_cuts),
       cmocka_unit_test(test_full_disk),
       cmocka_unit_test(test_every_io_call),
       cmocka_unit_test(test_every_allocation),
