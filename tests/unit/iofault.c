@@ -331,6 +331,7 @@ typedef struct image {
 
 static void image_apply(image *m, const event *e, size_t from, size_t to) {
   if (to > e->len) to = e->len;
+  if (from >= to) return;
   assert_true(e->offset + to <= image_max);
   memcpy(m->b + e->offset + from, e->bytes + from, to - from);
   if (e->offset + to > m->len) m->len = e->offset + to;
