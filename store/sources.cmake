@@ -6,6 +6,17 @@ set(WEFT_STORE_SOURCES
   store/lmdb_store.c
   store/memory_store.c
   store/mirror.c
+  store/replica.c
+  store/replica_clock.c
+  store/replica_docs.c
+  store/replica_edit.c
+  store/replica_hold.c
+  store/replica_logs.c
+  store/replica_members.c
+  store/replica_serve.c
+  store/replica_show.c
+  store/segment.c
+  store/state.c
   store/store.c
 )
 set(WEFT_STORE_HEADERS

@@ -1,0 +1,562 @@
+/* The replica: opening and closing, transactions, the image of the tables in memory, small tables.
+ *
+ * Invariants: what weft_replica_held, shown, showable, digest and arrival tell moves only after a
+ * commit returned WEFT_OK; after a write that failed, the image equals the store again before the
+ * next call that uses it.
+ * Happy path: open reads the image; every write goes through weft__write; free writes the mirror.
+ * Failure modes: WEFT_EIO ends all writing; anything else leaves the replica usable. */
+#include "store/replica.h"
+
+#include <string.h>
+
+#include "crdt/assert.h"
+#include "crdt/hlc.h"
+#include "store/replica_internal.h"
+
+enum { FORMAT_VERSION = 1 };
+
+/* --- errors --- */
+
+weft_err weft__replica_fail(weft_replica *r, weft_err err, const char *text) {
+  size_t len = strlen(text);
+  if (len >= sizeof r->error) len = sizeof r->error - 1;
+  memcpy(r->error, text, len);
+  r->error[len] = 0;
+  return err;
+}
+
+const char *weft_replica_error(const weft_replica *r) { return r->error; }
+
+/* Notes what the store says about its last failure. */
+static weft_err store_failed(weft_replica *r, weft_err err) {
+  weft_diag diag;
+  weft_store_get_diag(r->store, &diag);
+  if (err == WEFT_EIO) r->dead = WEFT_EIO;
+  bool told = err <= WEFT_EIO && err > WEFT_ESTALE && diag.err == err;
+  return told ? weft__replica_fail(r, err, diag.text) : err;
+}
+
+/* --- meta --- */
+
+static weft_bytes meta_key(const char *name) { return weft_bytes_str(name); }
+
+static weft_err meta_write(weft_txn *txn, const char *name, const weft_buf *b) {
+  WEFT_TRY(weft__buf_err(b));
+  return weft_txn_put(txn, WEFT_TABLE_META, meta_key(name), weft__buf_view(b));
+}
+
+weft_err weft__meta_put(weft_replica *r, weft_txn *txn) {
+  weft_buf b;
+  weft__buf_init(&b, &r->mem, SIZE_MAX);
+  weft__buf_u32(&b, r->now.doc_next);
+  weft__buf_u64(&b, r->now.arrival);
+  weft__buf_u64(&b, r->now.shown);
+  weft__buf_u64(&b, r->now.held);
+  weft__buf_u64(&b, r->now.digest.high);
+  weft__buf_u64(&b, r->now.digest.low);
+  weft__buf_u64(&b, r->now.docs_live);
+  weft__buf_u64(&b, r->now.docs_deleted);
+  weft__buf_u64(&b, r->now.conflicts);
+  weft__buf_u32(&b, weft_replica_apply_level(r));
+  weft_err err = meta_write(txn, "totals", &b);
+  weft__buf_free(&b);
+  return err;
+}
+
+static weft_err totals_load(weft_replica *r, weft_txn *txn) {
+  weft_bytes value;
+  memset(&r->now, 0, sizeof r->now);
+  weft_err err = weft_txn_get(txn, WEFT_TABLE_META, meta_key("totals"), &value);
+  if (err == WEFT_ENOTFOUND) return WEFT_OK;
+  if (err != WEFT_OK) return err;
+  weft_rd v = weft__rd(value);
+  r->now.doc_next = weft__rd_u32(&v);
+  r->now.arrival = weft__rd_u64(&v);
+  r->now.shown = weft__rd_u64(&v);
+  r->now.held = weft__rd_u64(&v);
+  r->now.digest.high = weft__rd_u64(&v);
+  r->now.digest.low = weft__rd_u64(&v);
+  r->now.docs_live = weft__rd_u64(&v);
+  r->now.docs_deleted = weft__rd_u64(&v);
+  r->now.conflicts = weft__rd_u64(&v);
+  weft__rd_u32(&v);
+  return weft__rd_done(&v) ? WEFT_OK : WEFT_ECORRUPT;
+}
+
+static weft_err space_put(weft_replica *r, weft_txn *txn) {
+  weft_buf b;
+  weft__buf_init(&b, &r->mem, SIZE_MAX);
+  weft__buf_u32(&b, FORMAT_VERSION);
+  weft__buf_put_raw(&b, r->space.b, sizeof r->space.b);
+  weft__buf_put_raw(&b, r->identity.device.b, sizeof r->identity.device.b);
+  weft__buf_u64(&b, r->instance);
+  weft_err err = meta_write(txn, "space", &b);
+  weft__buf_free(&b);
+  return err;
+}
+
+/* WEFT_ENOTFOUND: the store is new. */
+static weft_err space_load(weft_replica *r, weft_txn *txn) {
+  weft_bytes value;
+  WEFT_TRY(weft_txn_get(txn, WEFT_TABLE_META, meta_key("space"), &value));
+  weft_rd v = weft__rd(value);
+  if (weft__rd_u32(&v) != FORMAT_VERSION) return v.failed ? WEFT_ECORRUPT : WEFT_EVERSION;
+  weft_id space = weft__rd_id(&v);
+  weft_id device = weft__rd_id(&v);
+  r->instance = weft__rd_u64(&v);
+  if (!weft__rd_done(&v)) return WEFT_ECORRUPT;
+  bool ours = weft_id_cmp(&space, &r->space) == 0 && weft_id_cmp(&device, &r->identity.device) == 0;
+  return ours ? WEFT_OK : WEFT_EFOREIGN;
+}
+
+static weft_err own_put(weft_replica *r, weft_txn *txn) {
+  if (!r->incarnation_new) return WEFT_OK;
+  r->moved = true;
+  r->incarnation_new = false;
+  return weft_txn_put(txn, WEFT_TABLE_META, meta_key("own"),
+                      weft_bytes_of(r->incarnation, sizeof r->incarnation));
+}
+
+/* Whether the incarnation in use is the one in the store; `first` also takes it over. */
+static weft_err own_load(weft_replica *r, weft_txn *txn, bool first) {
+  weft_bytes value;
+  r->incarnation_new = true;
+  weft_err err = weft_txn_get(txn, WEFT_TABLE_META, meta_key("own"), &value);
+  if (err == WEFT_ENOTFOUND) return WEFT_OK;
+  if (err != WEFT_OK) return err;
+  if (value.len != sizeof r->incarnation) return WEFT_ECORRUPT;
+  if (first) memcpy(r->incarnation, value.at, value.len);
+  r->incarnation_new = memcmp(r->incarnation, value.at, value.len) != 0;
+  return WEFT_OK;
+}
+
+/* --- the image --- */
+
+static void image_clear(weft_replica *r) {
+  for (size_t i = 0; i < WEFT_RUN_CACHE_COUNT; i++) {
+    r->cache[i].count = 0;
+    r->cache[i].used = 0;
+    weft__arena_reset(&r->cache[i].arena);
+  }
+  weft__arena_reset(&r->tables);
+  r->logs = NULL;
+  r->by_id = NULL;
+  r->log_count = 0;
+  r->log_cap = r->by_id_cap = 0;
+  for (int i = 0; i < WEFT_FLOWS; i++) r->queue_head[i] = r->queue_tail[i] = NULL;
+  r->orphans = NULL;
+  r->touched = NULL;
+  weft__vector_clear(&r->held);
+  weft__vector_clear(&r->shown);
+  weft__vector_clear(&r->showable);
+}
+
+static weft_err order_load(weft_replica *r, weft_txn *txn) {
+  weft_cursor *cursor;
+  weft_entry entry;
+  memset(&r->order, 0, sizeof r->order);
+  WEFT_TRY(weft_cursor_open(txn, WEFT_TABLE_ORDER, &cursor));
+  weft_err err = weft_cursor_last(cursor, &entry);
+  if (err == WEFT_OK) {
+    weft_rd k = weft__rd(entry.key);
+    weft_log_span span;
+    uint64_t first = weft__rd_u64(&k);
+    err = weft__span_read(entry.value, &span);
+    if (err == WEFT_OK) r->order = (weft_order_run){first, span.log, span.first, span.count};
+  }
+  weft_cursor_close(cursor);
+  return err == WEFT_EDONE ? WEFT_OK : err;
+}
+
+/* Tells what one log came to. */
+static weft_err vectors_raise(weft_replica *r, const weft_log *log) {
+  weft_head held = {log->id, log->held, log->head};
+  weft_head shown = {log->id, log->shown, log->shown_id};
+  weft_head ready = {log->id, log->flow[WEFT_FLOW_READY].at, log->ready_id};
+  if (held.seq > 0) WEFT_TRY(weft__vector_raise(&r->held, NULL, &held));
+  if (shown.seq > 0) WEFT_TRY(weft__vector_raise(&r->shown, NULL, &shown));
+  if (ready.seq > 0) WEFT_TRY(weft__vector_raise(&r->showable, NULL, &ready));
+  return WEFT_OK;
+}
+
+static weft_err image_load(weft_replica *r, weft_txn *txn) {
+  WEFT_TRY(totals_load(r, txn));
+  WEFT_TRY(weft__logs_load(r, txn));
+  WEFT_TRY(order_load(r, txn));
+  WEFT_TRY(own_load(r, txn, false));
+  WEFT_TRY(weft__roster_load(r, txn));
+  for (uint32_t i = 0; i < r->log_count; i++) {
+    weft_log *log = r->logs[i];
+    log->flow[WEFT_FLOW_SHOW].at = log->shown;
+    if (log->held > log->shown) weft__ready_queue(r, log);
+  }
+  WEFT_TRY(weft__ready_run(r, txn));
+  for (uint32_t i = 0; i < r->log_count; i++) {
+    WEFT_TRY(vectors_raise(r, r->logs[i]));
+    r->logs[i]->touched = false;
+  }
+  r->touched = NULL;
+  return WEFT_OK;
+}
+
+weft_err weft__reload(weft_replica *r) {
+  weft_txn *txn;
+  r->stale = true;
+  image_clear(r);
+  WEFT_TRY(weft_store_begin(r->store, WEFT_TXN_READ, &txn));
+  weft_err err = image_load(r, txn);
+  weft_txn_abort(txn);
+  if (err != WEFT_OK) return store_failed(r, err);
+  r->stale = false;
+  r->moved = false;
+  r->published = r->now;
+  return WEFT_OK;
+}
+
+/* --- transactions --- */
+
+weft_err weft__read_begin(weft_replica *r, weft_txn **txn) {
+  if (r->stale) WEFT_TRY(weft__reload(r));
+  if (r->txn) {
+    *txn = r->txn;
+    return WEFT_OK;
+  }
+  weft_err err = weft_store_begin(r->store, WEFT_TXN_READ, txn);
+  return err == WEFT_OK ? WEFT_OK : store_failed(r, err);
+}
+
+void weft__read_end(weft_replica *r, weft_txn *txn) {
+  if (txn != r->txn) weft_txn_abort(txn);
+}
+
+/* Completes what a transaction has to say: signatures, records of logs, totals. */
+static weft_err write_finish(weft_replica *r, weft_txn *txn) {
+  for (weft_log *log = r->touched; log; log = log->next_touched) {
+    WEFT_TRY(weft__log_sign(r, txn, log));
+    if (log->held - log->sealed >= WEFT_TAIL_COUNT_MAX) WEFT_TRY(weft__log_seal(r, txn, log));
+    WEFT_TRY(weft__log_put(r, txn, log));
+  }
+  if (r->touched) WEFT_TRY(own_put(r, txn));
+  return r->touched ? weft__meta_put(r, txn) : WEFT_OK;
+}
+
+/* The transaction is durable: from here on others may be told. */
+static void write_publish(weft_replica *r) {
+  while (r->touched) {
+    weft_log *log = r->touched;
+    r->touched = log->next_touched;
+    log->touched = false;
+    if (vectors_raise(r, log) != WEFT_OK) r->stale = true;
+  }
+  r->published = r->now;
+  r->moved = false;
+  weft__mirror_note(r, false);
+}
+
+/* The transaction is gone: makes the image equal to the store again. */
+static void write_undo(weft_replica *r) {
+  if (!r->moved) return;
+  weft_totals published = r->published;
+  if (weft__reload(r) != WEFT_OK) r->published = published;
+  weft__edits_rollback(r);
+}
+
+static weft_err write_once(weft_replica *r, weft_write_fn fn, void *arg) {
+  weft_txn *txn;
+  WEFT_TRY(weft_store_begin(r->store, WEFT_TXN_WRITE, &txn));
+  weft_err err = fn(r, txn, arg);
+  if (err == WEFT_OK) err = write_finish(r, txn);
+  if (err != WEFT_OK) {
+    weft_txn_abort(txn);
+    return err;
+  }
+  return weft_txn_commit(txn);
+}
+
+static void group_lose(weft_replica *r, weft_err err) {
+  weft_txn_abort(r->txn);
+  r->txn = NULL;
+  r->group_err = err;
+  write_undo(r);
+}
+
+weft_err weft__write(weft_replica *r, weft_write_fn fn, void *arg) {
+  if (r->dead != WEFT_OK) return r->dead;
+  if (r->group) {
+    if (r->group_err != WEFT_OK) return r->group_err;
+    bool moved = r->moved;
+    r->moved = false;
+    weft_err err = fn(r, r->txn, arg);
+    bool harmed = r->moved;
+    r->moved = r->moved || moved;
+    if (err == WEFT_OK) return WEFT_OK;
+    err = store_failed(r, err);
+    if (harmed || (err <= WEFT_EIO && err > WEFT_ESTALE)) group_lose(r, err);
+    return err;
+  }
+  if (r->stale) WEFT_TRY(weft__reload(r));
+  r->error[0] = 0;
+  weft_err err = write_once(r, fn, arg);
+  if (err == WEFT_EFULL) {
+    write_undo(r);
+    if (!r->stale && weft_store_grow(r->store) == WEFT_OK) err = write_once(r, fn, arg);
+  }
+  if (err == WEFT_OK) {
+    write_publish(r);
+    return WEFT_OK;
+  }
+  err = store_failed(r, err);
+  write_undo(r);
+  return err;
+}
+
+/* --- groups --- */
+
+weft_err weft_group_begin(weft_replica *r) {
+  if (r->group) return WEFT_EMISUSE;
+  if (r->dead != WEFT_OK) return r->dead;
+  if (r->stale) WEFT_TRY(weft__reload(r));
+  weft_err err = weft_store_begin(r->store, WEFT_TXN_WRITE, &r->txn);
+  if (err != WEFT_OK) {
+    r->txn = NULL;
+    return store_failed(r, err);
+  }
+  r->group = true;
+  r->group_err = WEFT_OK;
+  return WEFT_OK;
+}
+
+weft_err weft_group_end(weft_replica *r) {
+  if (!r->group) return WEFT_EMISUSE;
+  r->group = false;
+  weft_err err = r->group_err;
+  if (err != WEFT_OK) return err;
+  weft_txn *txn = r->txn;
+  err = write_finish(r, txn);
+  r->txn = NULL;
+  if (err == WEFT_OK) {
+    err = weft_txn_commit(txn);
+  } else {
+    weft_txn_abort(txn);
+  }
+  if (err == WEFT_OK) {
+    write_publish(r);
+    return WEFT_OK;
+  }
+  err = store_failed(r, err);
+  write_undo(r);
+  /* A group cannot be run again from here, but the next one finds room. */
+  if (err == WEFT_EFULL && weft_store_grow(r->store) != WEFT_OK) return err;
+  return err;
+}
+
+void weft_group_abort(weft_replica *r) {
+  if (!r->group) return;
+  r->group = false;
+  if (r->group_err != WEFT_OK) return;
+  weft_txn_abort(r->txn);
+  r->txn = NULL;
+  write_undo(r);
+}
+
+/* --- opening and closing --- */
+
+void weft_replica_options_init_sized(weft_replica_options *o, size_t struct_size) {
+  memset(o, 0, struct_size);
+  o->struct_size = struct_size;
+  o->mem = weft_alloc_libc();
+  o->crypto = weft_crypto_sodium();
+}
+
+static const weft_id *log_id_of(const void *ctx, uint32_t log) {
+  const weft_replica *r = ctx;
+  return log < r->log_count ? &r->logs[log]->id : NULL;
+}
+
+/* Walks from `b` to the branches it left; true when `a` lies on the way. */
+static bool dot_precedes(const void *ctx, weft_dot a, weft_dot b) {
+  const weft_replica *r = ctx;
+  while (b.log != a.log) {
+    if (b.log >= r->log_count || r->logs[b.log]->parent == WEFT_LOG_NONE) return false;
+    uint64_t before = r->logs[b.log]->fork - 1;
+    if (b.seq > before) b.seq = before;
+    b.log = r->logs[b.log]->parent;
+  }
+  return a.seq <= b.seq;
+}
+
+static int dot_rank(const void *ctx, weft_dot a, weft_dot b) {
+  const weft_id *x = log_id_of(ctx, a.log);
+  const weft_id *y = log_id_of(ctx, b.log);
+  int order = x && y ? weft_id_cmp(x, y) : 0;
+  if (order != 0) return order;
+  if (a.seq != b.seq) return a.seq < b.seq ? -1 : 1;
+  return a.log < b.log ? -1 : a.log > b.log;
+}
+
+static void replica_init(weft_replica *r, const weft_replica_options *o) {
+  memset(r, 0, sizeof *r);
+  r->mem = o->mem;
+  r->crypto = o->crypto;
+  r->platform = o->platform;
+  r->identity = *o->identity;
+  r->space = o->space;
+  r->store = o->store;
+  r->lineage = (weft_lineage){r, dot_precedes, dot_rank};
+  r->state_env.seal.crypto = o->crypto;
+  weft__digest_key(o->crypto, &o->space, &r->state_env.seal.key);
+  r->state_env.mem = o->mem;
+  r->state_env.ctx = r;
+  r->state_env.log_id = log_id_of;
+  weft__arena_init(&r->tables, &r->mem);
+  weft__vector_init(&r->held, &r->mem);
+  weft__vector_init(&r->shown, &r->mem);
+  weft__vector_init(&r->showable, &r->mem);
+  for (size_t i = 0; i < WEFT_RUN_CACHE_COUNT; i++) {
+    weft__arena_init(&r->cache[i].arena, &r->mem);
+  }
+}
+
+static weft_err space_write(weft_replica *r, weft_txn *txn, void *arg) {
+  (void)arg;
+  r->platform.entropy(r->platform.ctx, &r->instance, sizeof r->instance);
+  return space_put(r, txn);
+}
+
+/* Makes a new store one of this space. */
+static weft_err store_prepare(weft_replica *r) {
+  weft_txn *txn;
+  WEFT_TRY(weft_store_begin(r->store, WEFT_TXN_READ, &txn));
+  weft_err err = space_load(r, txn);
+  if (err == WEFT_OK) err = own_load(r, txn, true);
+  weft_txn_abort(txn);
+  return err == WEFT_ENOTFOUND ? weft__write(r, space_write, NULL) : err;
+}
+
+weft_err weft_replica_open(weft_replica **out, const weft_replica_options *o) {
+  *out = NULL;
+  bool complete = o->struct_size >= sizeof *o && o->crypto && o->identity && o->store &&
+                  o->platform.wall_ms && o->platform.entropy;
+  if (!complete) return WEFT_EMISUSE;
+  weft_replica *r = o->mem.alloc(o->mem.ctx, sizeof *r);
+  if (!r) return WEFT_ENOMEM;
+  replica_init(r, o);
+  weft_err err = store_prepare(r);
+  if (err == WEFT_OK) err = weft__reload(r);
+  if (err == WEFT_OK) err = weft__incarnation_open(r, o);
+  if (err != WEFT_OK) {
+    r->store = NULL;
+    weft_replica_free(r);
+    return err;
+  }
+  *out = r;
+  return WEFT_OK;
+}
+
+void weft_replica_free(weft_replica *r) {
+  if (!r) return;
+  weft_group_abort(r);
+  weft__edits_drop(r);
+  if (r->store) weft__mirror_note(r, true);
+  weft__mirror_free(r);
+  weft__roster_free(r->roster);
+  weft__vector_free(&r->held);
+  weft__vector_free(&r->shown);
+  weft__vector_free(&r->showable);
+  for (size_t i = 0; i < WEFT_RUN_CACHE_COUNT; i++) weft__arena_free(&r->cache[i].arena);
+  weft__arena_free(&r->tables);
+  weft_store_free(r->store);
+  weft_identity_wipe(&r->identity, r->crypto);
+  weft_alloc mem = r->mem;
+  mem.free(mem.ctx, r);
+}
+
+/* --- what others may be told --- */
+
+const weft_vector *weft_replica_held(const weft_replica *r) { return &r->held; }
+const weft_vector *weft_replica_shown(const weft_replica *r) { return &r->shown; }
+const weft_vector *weft_replica_showable(const weft_replica *r) { return &r->showable; }
+weft_digest weft_replica_digest(const weft_replica *r) { return r->published.digest; }
+uint64_t weft_replica_arrival(const weft_replica *r) { return r->published.arrival; }
+uint64_t weft_replica_instance(const weft_replica *r) { return r->instance; }
+
+uint32_t weft_replica_apply_level(const weft_replica *r) {
+  (void)r;
+  uint32_t kinds = 0;
+  for (unsigned kind = WEFT_OP_SCALAR; kind <= WEFT_OP_POSITION; kind++) kinds |= 1u << kind;
+  return kinds | WEFT_CHANGE_VERSION << 24;
+}
+
+weft_err weft_replica_counts(weft_replica *r, weft_counts *out) {
+  if (r->stale) WEFT_TRY(weft__reload(r));
+  out->docs = r->now.docs_live;
+  out->deleted = r->now.docs_deleted;
+  out->conflicts = r->now.conflicts;
+  out->changes_held = r->now.held;
+  out->changes_shown = r->now.shown;
+  out->logs = r->log_count;
+  return WEFT_OK;
+}
+
+/* --- small tables --- */
+
+typedef struct small_put {
+  weft_table table;
+  weft_bytes key;
+  weft_bytes value;
+} small_put;
+
+static weft_err small_write(weft_replica *r, weft_txn *txn, void *arg) {
+  (void)r;
+  const small_put *put = arg;
+  return weft_txn_put(txn, put->table, put->key, put->value);
+}
+
+static weft_err small_list(weft_replica *r, weft_arena *arena, weft_table table, bool keys,
+                           weft_bytes **out, size_t *count) {
+  weft_txn *txn;
+  weft_cursor *cursor = NULL;
+  weft_entry entry;
+  uint64_t n = 0;
+  size_t filled = 0;
+  weft_bytes *list = NULL;
+  WEFT_TRY(weft__read_begin(r, &txn));
+  weft_err err = weft_txn_count(txn, table, &n);
+  if (err == WEFT_OK) {
+    list = weft__arena_zero(arena, (size_t)n, sizeof *list);
+    if (!list) err = WEFT_ENOMEM;
+  }
+  if (err == WEFT_OK) err = weft_cursor_open(txn, table, &cursor);
+  if (err == WEFT_OK) err = weft_cursor_first(cursor, &entry);
+  while (err == WEFT_OK && filled < n) {
+    err = weft__arena_copy(arena, keys ? entry.key : entry.value, &list[filled]);
+    if (err != WEFT_OK) break;
+    filled++;
+    err = weft_cursor_next(cursor, &entry);
+  }
+  weft_cursor_close(cursor);
+  weft__read_end(r, txn);
+  if (err != WEFT_OK && err != WEFT_EDONE) return err;
+  *out = list;
+  *count = filled;
+  return WEFT_OK;
+}
+
+weft_err weft_replica_put_ack(weft_replica *r, const weft_id *device, weft_bytes ack) {
+  small_put put = {WEFT_TABLE_ACK, weft_bytes_of(device->b, sizeof device->b), ack};
+  return weft__write(r, small_write, &put);
+}
+
+weft_err weft_replica_acks(weft_replica *r, weft_arena *arena, weft_bytes **acks, size_t *count) {
+  return small_list(r, arena, WEFT_TABLE_ACK, false, acks, count);
+}
+
+weft_err weft_replica_put_address(weft_replica *r, weft_bytes address, const weft_id *device) {
+  small_put put = {WEFT_TABLE_ADDRESS, address, weft_bytes_of(device->b, sizeof device->b)};
+  return weft__write(r, small_write, &put);
+}
+
+weft_err weft_replica_addresses(weft_replica *r, weft_arena *arena, weft_bytes **addresses,
+                                size_t *count) {
+  return small_list(r, arena, WEFT_TABLE_ADDRESS, true, addresses, count);
+}

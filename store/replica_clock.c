@@ -1,0 +1,142 @@
+/* Clock and incarnation: what keeps a device from writing two different changes under one number.
+ *
+ * A log belongs to one incarnation.  When the replica is opened, the mirror outside the store tells
+ * how far the logs of the present incarnation have come and on which machine; where store and
+ * mirror disagree, the next write opens logs of a new incarnation.  So does a stored clock that
+ * runs far ahead of the wall, and a peer who shows changes of ours that we lack.
+ *
+ * The mirror is written after commits and never before one, so it can only lag behind the store.  A
+ * mirror that cannot be written stops nothing: it lags, and says less when it is asked. */
+#include <string.h>
+
+#include "crdt/hlc.h"
+#include "store/replica_internal.h"
+
+enum { MIRROR_PERIOD_MS = 1000 };
+
+/* --- clock --- */
+
+static weft_ms wall_of(const weft_replica *r) {
+  weft_ms wall = r->platform.wall_ms(r->platform.ctx);
+  return wall < WEFT_HLC_MS_MAX ? wall : WEFT_HLC_MS_MAX;
+}
+
+weft_err weft__clock_tick(weft_replica *r, uint64_t *out) {
+  weft_err err = weft_hlc_now(r->hlc, wall_of(r), &r->hlc);
+  if (err != WEFT_OK) return weft__replica_fail(r, err, "the device's clock is out of range");
+  *out = r->hlc;
+  return WEFT_OK;
+}
+
+void weft__clock_merge(weft_replica *r, uint64_t hlc) {
+  r->hlc = weft_hlc_merge(r->hlc, hlc, wall_of(r));
+}
+
+static bool is_present(const weft_replica *r, const weft_log *log) {
+  return weft_id_cmp(&log->device, &r->identity.device) == 0 &&
+         memcmp(log->incarnation, r->incarnation, sizeof r->incarnation) == 0;
+}
+
+/* Sets the clock from the logs.  False when an own log of the present incarnation is so far ahead
+ * that it must be left. */
+static bool clock_open(weft_replica *r) {
+  weft_ms wall = wall_of(r);
+  bool sane = true;
+  r->hlc = 0;
+  for (uint32_t i = 0; i < r->log_count; i++) {
+    const weft_log *log = r->logs[i];
+    r->hlc = weft_hlc_merge(r->hlc, log->ctx.hlc, wall);
+    if (is_present(r, log) && weft_hlc_is_ahead(log->ctx.hlc, wall)) sane = false;
+  }
+  return sane;
+}
+
+/* --- incarnation --- */
+
+void weft__incarnation_renew(weft_replica *r) {
+  r->platform.entropy(r->platform.ctx, r->incarnation, sizeof r->incarnation);
+  r->incarnation_new = true;
+}
+
+/* Fills in what stands now; gives the sum of the seqs, which tells whether anything was written. */
+static uint64_t mirror_fill(const weft_replica *r, weft_mirror *m) {
+  uint64_t sum = 0;
+  *m = r->mirror;
+  memcpy(m->incarnation, r->incarnation, sizeof m->incarnation);
+  m->lane_count = 0;
+  for (uint32_t i = 0; i < r->log_count; i++) {
+    const weft_log *log = r->logs[i];
+    if (!is_present(r, log) || m->lane_count == WEFT_MIRROR_LANES_MAX) continue;
+    m->lanes[m->lane_count++] = (weft_mirror_lane){log->lane, log->held, log->head};
+    sum += log->held;
+  }
+  return sum;
+}
+
+/* For weft__mirror_check: does the store hold this change of the present incarnation? */
+static weft_err mirror_holds(void *ctx, const weft_mirror_lane *lane) {
+  weft_replica *r = ctx;
+  for (uint32_t i = 0; i < r->log_count; i++) {
+    const weft_log *log = r->logs[i];
+    if (!is_present(r, log) || log->lane != lane->lane) continue;
+    weft_id id;
+    weft_err err = weft_replica_id_at(r, &log->id, lane->seq, &id);
+    if (err != WEFT_OK) return err;
+    return weft_id_cmp(&id, &lane->id) == 0 ? WEFT_OK : WEFT_ENOTFOUND;
+  }
+  return WEFT_ENOTFOUND;
+}
+
+/* Copies what the options say about the mirror. */
+static weft_err mirror_open(weft_replica *r, const weft_replica_options *o) {
+  r->mirror.space = r->space;
+  r->mirror.device = r->identity.device;
+  r->mirror.machine = weft__mirror_machine(r->crypto, o->machine);
+  r->mirror.store_dev = o->store_dev;
+  r->mirror.store_ino = o->store_ino;
+  if (!o->mirror_dir) return WEFT_OK;
+  size_t len = strlen(o->mirror_dir) + 1;
+  r->mirror_dir = r->mem.alloc(r->mem.ctx, len);
+  if (!r->mirror_dir) return WEFT_ENOMEM;
+  memcpy(r->mirror_dir, o->mirror_dir, len);
+  return WEFT_OK;
+}
+
+weft_err weft__incarnation_open(weft_replica *r, const weft_replica_options *o) {
+  weft_mirror_verdict verdict = WEFT_MIRROR_MISSING;
+  WEFT_TRY(mirror_open(r, o));
+  bool clock_sane = clock_open(r);
+  if (!r->incarnation_new && r->mirror_dir) {
+    weft_mirror now;
+    mirror_fill(r, &now);
+    weft_err err =
+        weft__mirror_check(r->crypto, r->mirror_dir, &now, mirror_holds, r, &verdict, NULL);
+    if (err == WEFT_ENOMEM || err == WEFT_ECORRUPT) return err;
+  }
+  bool same = !r->incarnation_new && verdict == WEFT_MIRROR_SAME;
+  if (!same || !clock_sane) weft__incarnation_renew(r);
+  return WEFT_OK;
+}
+
+void weft__mirror_note(weft_replica *r, bool now) {
+  if (!r->mirror_dir || r->incarnation_new || r->stale) return;
+  weft_ms wall = wall_of(r);
+  bool due = now || wall < r->mirror_saved || wall - r->mirror_saved >= MIRROR_PERIOD_MS;
+  if (!due) return;
+  weft_mirror m;
+  uint64_t sum = mirror_fill(r, &m);
+  if (m.lane_count == 0 || sum == r->mirror_sum) return;
+  weft_diag diag;
+  weft_err err = weft__mirror_save(r->crypto, r->mirror_dir, &m, &diag);
+  r->mirror_saved = wall;
+  if (err == WEFT_OK) {
+    r->mirror_sum = sum;
+  } else {
+    weft__replica_fail(r, err, diag.text);
+  }
+}
+
+void weft__mirror_free(weft_replica *r) {
+  r->mem.free(r->mem.ctx, r->mirror_dir);
+  r->mirror_dir = NULL;
+}

@@ -1,0 +1,308 @@
+/* Documents as the store keeps them: records, history entries, loading, and documents of the past.
+ *
+ * A document of the past is made by showing again, in the order in which they were shown here, the
+ * changes of its history that lie within the base: the join gives the same state for every causal
+ * order, so this is what stood there.
+ * Failure modes: bytes that cannot be what was stored are WEFT_ECORRUPT. */
+#include <string.h>
+
+#include "crdt/limits.h"
+#include "store/replica_internal.h"
+
+enum { DOC_RECORD_VERSION = 1, DOC_LIVE = 1, DOC_SUSPECT = 2 };
+
+/* --- records --- */
+
+weft_err weft__doc_record_decode(weft_arena *arena, uint32_t number, weft_bytes value,
+                                 weft_doc_record *out) {
+  weft_rd r = weft__rd(value);
+  memset(out, 0, sizeof *out);
+  uint8_t version = weft__rd_u8(&r);
+  uint8_t flags = weft__rd_u8(&r);
+  out->number = number;
+  out->live = (flags & DOC_LIVE) != 0;
+  out->suspect = (flags & DOC_SUSPECT) != 0;
+  out->created_hlc = weft__rd_u64(&r);
+  out->created.log = weft__rd_u32(&r);
+  out->created.seq = weft__rd_u64(&r);
+  out->modified_hlc = weft__rd_u64(&r);
+  out->modified.log = weft__rd_u32(&r);
+  out->modified.seq = weft__rd_u64(&r);
+  out->versions = weft__rd_u64(&r);
+  weft_bytes name = weft__rd_take(&r, weft__rd_left(&r));
+  if (r.failed || version != DOC_RECORD_VERSION || name.len == 0) return WEFT_ECORRUPT;
+  return weft__arena_copy(arena, name, &out->name);
+}
+
+static weft_err conflicts_read(weft_txn *txn, uint32_t number, uint64_t *out) {
+  weft_dbkey key;
+  weft_bytes value;
+  weft_err err = weft_txn_get(txn, WEFT_TABLE_CONTEST, weft__dbkey_u32(&key, number), &value);
+  *out = 0;
+  if (err == WEFT_ENOTFOUND) return WEFT_OK;
+  if (err != WEFT_OK) return err;
+  weft_rd r = weft__rd(value);
+  *out = weft__rd_u64(&r);
+  return weft__rd_done(&r) ? WEFT_OK : WEFT_ECORRUPT;
+}
+
+weft_err weft__doc_record_read(weft_replica *r, weft_txn *txn, uint32_t number, weft_arena *arena,
+                               weft_doc_record *out) {
+  weft_dbkey key;
+  weft_bytes value;
+  WEFT_TRY(weft_txn_get(txn, WEFT_TABLE_DOC, weft__dbkey_u32(&key, number), &value));
+  weft_err err = weft__doc_record_decode(arena, number, value, out);
+  if (err == WEFT_OK) err = conflicts_read(txn, number, &out->conflicts);
+  if (err == WEFT_ECORRUPT) return weft__replica_fail(r, err, "a document record is damaged");
+  return err;
+}
+
+weft_err weft__doc_record_find(weft_replica *r, weft_txn *txn, weft_bytes name, weft_arena *arena,
+                               weft_doc_record *out) {
+  weft_bytes value;
+  WEFT_TRY(weft_txn_get(txn, WEFT_TABLE_DOCID, name, &value));
+  weft_rd rd = weft__rd(value);
+  uint32_t number = weft__rd_u32(&rd);
+  weft_err err = WEFT_ECORRUPT;
+  if (weft__rd_done(&rd)) err = weft__doc_record_read(r, txn, number, arena, out);
+  return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
+}
+
+weft_err weft__doc_record_put(weft_replica *r, weft_txn *txn, const weft_doc_record *doc) {
+  weft_buf b;
+  weft_dbkey key;
+  weft__buf_init(&b, &r->mem, SIZE_MAX);
+  weft__buf_u8(&b, DOC_RECORD_VERSION);
+  weft__buf_u8(&b, (uint8_t)((doc->live ? DOC_LIVE : 0) | (doc->suspect ? DOC_SUSPECT : 0)));
+  weft__buf_u64(&b, doc->created_hlc);
+  weft__buf_u32(&b, doc->created.log);
+  weft__buf_u64(&b, doc->created.seq);
+  weft__buf_u64(&b, doc->modified_hlc);
+  weft__buf_u32(&b, doc->modified.log);
+  weft__buf_u64(&b, doc->modified.seq);
+  weft__buf_u64(&b, doc->versions);
+  weft__buf_put(&b, doc->name);
+  weft_err err = weft__buf_err(&b);
+  weft_bytes k = weft__dbkey_u32(&key, doc->number);
+  if (err == WEFT_OK) err = weft_txn_put(txn, WEFT_TABLE_DOC, k, weft__buf_view(&b));
+  weft__buf_reset(&b);
+  weft__buf_u64(&b, doc->conflicts);
+  if (err == WEFT_OK) err = weft__buf_err(&b);
+  if (err == WEFT_OK && doc->conflicts > 0) {
+    err = weft_txn_put(txn, WEFT_TABLE_CONTEST, k, weft__buf_view(&b));
+  } else if (err == WEFT_OK) {
+    err = weft_txn_delete(txn, WEFT_TABLE_CONTEST, k);
+    if (err == WEFT_ENOTFOUND) err = WEFT_OK;
+  }
+  weft__buf_free(&b);
+  return err;
+}
+
+/* --- history entries --- */
+
+weft_err weft__hist_put(weft_txn *txn, uint32_t doc, uint64_t shown, const weft_hist_entry *entry) {
+  uint8_t value[20];
+  for (unsigned i = 0; i < 4; i++) value[i] = (uint8_t)(entry->dot.log >> (24 - 8 * i));
+  for (unsigned i = 0; i < 8; i++) value[4 + i] = (uint8_t)(entry->dot.seq >> (56 - 8 * i));
+  for (unsigned i = 0; i < 8; i++) value[12 + i] = (uint8_t)(entry->hlc >> (56 - 8 * i));
+  weft_dbkey key;
+  return weft_txn_put(txn, WEFT_TABLE_HIST, weft__dbkey_u32_u64(&key, doc, shown),
+                      weft_bytes_of(value, sizeof value));
+}
+
+weft_err weft__hist_read(weft_bytes value, weft_hist_entry *entry) {
+  weft_rd r = weft__rd(value);
+  entry->dot.log = weft__rd_u32(&r);
+  entry->dot.seq = weft__rd_u64(&r);
+  entry->hlc = weft__rd_u64(&r);
+  return weft__rd_done(&r) ? WEFT_OK : WEFT_ECORRUPT;
+}
+
+/* --- claims --- */
+
+bool weft__claim_dot(const weft_replica *r, const weft_claim *claim, weft_dot *out) {
+  const weft_log *log = weft__log_find(r, &claim->log);
+  if (!log || claim->seq > log->held) return false;
+  out->log = log->number;
+  out->seq = claim->seq;
+  return true;
+}
+
+weft_err weft__claim_dots(const weft_replica *r, const weft_change *change, weft_arena *arena,
+                          weft_dot **out) {
+  weft_dot *dots = weft__arena_zero(arena, change->claim_count, sizeof *dots);
+  if (!dots) return WEFT_ENOMEM;
+  for (size_t i = 0; i < change->claim_count; i++) {
+    if (!weft__claim_dot(r, &change->claims[i], &dots[i])) return WEFT_ECORRUPT;
+  }
+  *out = dots;
+  return WEFT_OK;
+}
+
+/* --- loading --- */
+
+weft_err weft__doc_load(weft_replica *r, weft_txn *txn, uint32_t number, weft_doc **out) {
+  weft_doc *doc;
+  weft_arena arena;
+  weft_state state = {0};
+  *out = NULL;
+  WEFT_TRY(weft__doc_new(&doc, &r->mem, &r->lineage));
+  weft__arena_init(&arena, &r->mem);
+  weft_err err = weft__state_begin(&state, &r->state_env, txn, number, doc, &arena);
+  if (err == WEFT_OK) err = weft__state_need_all(&state);
+  weft__state_end(&state);
+  weft__arena_free(&arena);
+  if (err != WEFT_OK) {
+    weft__doc_free(doc);
+    if (err == WEFT_ECORRUPT) return weft__replica_fail(r, err, "a segment is damaged");
+    return err;
+  }
+  *out = doc;
+  return WEFT_OK;
+}
+
+weft_err weft__doc_render_pointer(const weft_doc *doc, weft_bytes pointer, weft_arena *arena,
+                                  weft_value *out) {
+  weft_bytes *tokens;
+  size_t count;
+  size_t depth;
+  weft_path path;
+  bool append;
+  bool visible;
+  WEFT_TRY(weft_pointer_split(arena, pointer, &tokens, &count));
+  WEFT_TRY(weft__doc_resolve(doc, arena, tokens, count, &path, &append, &depth));
+  if (append) return WEFT_ENOTFOUND;
+  WEFT_TRY(weft__doc_visible(doc, path, &visible));
+  return visible ? weft__doc_render(doc, path, arena, out) : WEFT_ENOTFOUND;
+}
+
+weft_err weft_replica_get(weft_replica *r, weft_arena *arena, weft_bytes doc, weft_bytes pointer,
+                          weft_value *out) {
+  weft_txn *txn;
+  weft_doc_record record;
+  weft_doc *loaded = NULL;
+  WEFT_TRY(weft_document_name_check(doc));
+  WEFT_TRY(weft__read_begin(r, &txn));
+  weft_err err = weft__doc_record_find(r, txn, doc, arena, &record);
+  if (err == WEFT_OK) err = weft__doc_load(r, txn, record.number, &loaded);
+  weft__read_end(r, txn);
+  if (err == WEFT_OK) err = weft__doc_render_pointer(loaded, pointer, arena, out);
+  weft__doc_free(loaded);
+  return err;
+}
+
+/* --- the past --- */
+
+bool weft__base_has(const weft_base *base, weft_dot dot) {
+  return dot.log < base->count && dot.seq <= base->seqs[dot.log];
+}
+
+weft_err weft__base_of_vector(weft_replica *r, weft_txn *txn, const weft_vector *v,
+                              weft_arena *arena, weft_base *out) {
+  out->count = r->log_count;
+  out->seqs = weft__arena_zero(arena, r->log_count, sizeof *out->seqs);
+  if (!out->seqs) return WEFT_ENOMEM;
+  for (size_t i = 0; i < v->count; i++) {
+    const weft_head *head = &v->heads[i];
+    const weft_log *log = weft__log_find(r, &head->log);
+    if (!log || head->seq > log->shown) return WEFT_EBASE;
+    weft_id id;
+    WEFT_TRY(weft__log_id_at(r, txn, log, head->seq, &id));
+    if (weft_id_cmp(&id, &head->id) != 0) return WEFT_EBASE;
+    if (head->seq > out->seqs[log->number]) out->seqs[log->number] = head->seq;
+  }
+  return WEFT_OK;
+}
+
+/* Takes the changes shown after the first `shown` ones out of the base. */
+static weft_err base_undo(weft_txn *txn, uint64_t shown, weft_base *base) {
+  weft_cursor *cursor;
+  weft_entry entry;
+  WEFT_TRY(weft_cursor_open(txn, WEFT_TABLE_ORDER, &cursor));
+  weft_err err = weft_cursor_last(cursor, &entry);
+  while (err == WEFT_OK) {
+    weft_rd k = weft__rd(entry.key);
+    uint64_t first = weft__rd_u64(&k);
+    weft_log_span span;
+    err = weft__span_read(entry.value, &span);
+    if (err != WEFT_OK || first + span.count - 1 <= shown) break;
+    uint64_t kept = shown >= first ? shown - first + 1 : 0;
+    if (span.log < base->count) base->seqs[span.log] = span.first + kept - 1;
+    err = weft_cursor_prev(cursor, &entry);
+  }
+  weft_cursor_close(cursor);
+  return err == WEFT_EDONE ? WEFT_OK : err;
+}
+
+weft_err weft__base_of_shown(weft_replica *r, weft_txn *txn, uint64_t shown, weft_arena *arena,
+                             weft_base *out) {
+  out->count = r->log_count;
+  out->seqs = weft__arena_zero(arena, r->log_count, sizeof *out->seqs);
+  if (!out->seqs) return WEFT_ENOMEM;
+  for (uint32_t i = 0; i < r->log_count; i++) out->seqs[i] = r->logs[i]->shown;
+  return shown < r->now.shown ? base_undo(txn, shown, out) : WEFT_OK;
+}
+
+/* Shows the ops of one change that touch the document. */
+static weft_err show_again(weft_replica *r, weft_txn *txn, weft_dot dot, weft_bytes name,
+                           weft_arena *arena, weft_doc *doc) {
+  weft_change change;
+  weft_id id;
+  if (dot.log >= r->log_count) return WEFT_ECORRUPT;
+  weft_log *log = weft__log_of(r, dot.log);
+  weft_err err = weft__log_change(r, txn, log, dot.seq, arena, &change, &id);
+  if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
+  weft_dot *claims;
+  WEFT_TRY(weft__claim_dots(r, &change, arena, &claims));
+  weft_shown shown = {dot, change.hlc, claims, change.claim_count};
+  for (size_t i = 0; i < change.op_count; i++) {
+    if (weft_bytes_cmp(change.ops[i].doc, name) != 0) continue;
+    WEFT_TRY(weft__doc_show(doc, &shown, &change.ops[i]));
+  }
+  return WEFT_OK;
+}
+
+static weft_err replay(weft_replica *r, weft_txn *txn, const weft_doc_record *record,
+                       const weft_base *base, weft_doc *doc) {
+  weft_arena arena;
+  weft_cursor *cursor;
+  weft_entry entry;
+  weft_dbkey key;
+  WEFT_TRY(weft_cursor_open(txn, WEFT_TABLE_HIST, &cursor));
+  weft__arena_init(&arena, &r->mem);
+  weft_err err = weft_cursor_seek(cursor, weft__dbkey_u32_u64(&key, record->number, 0), &entry);
+  while (err == WEFT_OK) {
+    weft_rd k = weft__rd(entry.key);
+    if (weft__rd_u32(&k) != record->number) break;
+    weft_hist_entry hist;
+    err = weft__hist_read(entry.value, &hist);
+    if (err == WEFT_OK && weft__base_has(base, hist.dot)) {
+      weft__arena_reset(&arena);
+      err = show_again(r, txn, hist.dot, record->name, &arena, doc);
+    }
+    if (err == WEFT_OK) err = weft_cursor_next(cursor, &entry);
+  }
+  weft_cursor_close(cursor);
+  weft__arena_free(&arena);
+  return err == WEFT_EDONE ? WEFT_OK : err;
+}
+
+weft_err weft__doc_at(weft_replica *r, weft_txn *txn, uint32_t number, const weft_base *base,
+                      weft_doc **out) {
+  weft_arena arena;
+  weft_doc_record record;
+  weft_doc *doc = NULL;
+  *out = NULL;
+  weft__arena_init(&arena, &r->mem);
+  weft_err err = weft__doc_record_read(r, txn, number, &arena, &record);
+  if (err == WEFT_OK) err = weft__doc_new(&doc, &r->mem, &r->lineage);
+  if (err == WEFT_OK) err = replay(r, txn, &record, base, doc);
+  weft__arena_free(&arena);
+  if (err != WEFT_OK) {
+    weft__doc_free(doc);
+    return err;
+  }
+  weft__doc_clean(doc);
+  *out = doc;
+  return WEFT_OK;
+}

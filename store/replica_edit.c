@@ -1,0 +1,584 @@
+/* Local edits: from what a person does to one signed change.
+ *
+ * An edit rests on a base: the shown vector at its beginning, or the one it was given.  Every
+ * document it touches is loaded as it stood there, and a weft_writer computes the ops on it.  At
+ * commit the claims are taken from those same documents; then the write is refused if a log of this
+ * device has written at, above or below one of its paths after the base.  The change is encoded,
+ * read back by the decoder that receivers use, chained, stored and shown in one transaction.
+ *
+ * Failure modes: the edit stays open on any error.  After a rollback of a group, edits that rest on
+ * what is gone can only be freed. */
+#include <string.h>
+
+#include "crdt/assert.h"
+#include "crdt/limits.h"
+#include "crdt/write.h"
+#include "store/replica_internal.h"
+
+enum { EARLIER_LOGS_MAX = 64 };
+
+typedef struct edit_doc edit_doc;
+struct edit_doc {
+  edit_doc *next;
+  weft_bytes name;
+  weft_doc *base;
+  weft_writer *writer;
+};
+
+struct weft_edit {
+  weft_replica *r;
+  weft_edit *next;
+  weft_arena arena;
+  weft_bytes message;
+  weft_bytes extensions;
+  weft_lane lane;
+  uint64_t epoch; /* changes shown when it began */
+  bool has_base;  /* it was given one that is older */
+  weft_base base;
+  uint64_t hlc; /* for element ids */
+  weft_err broken;
+  bool committed;
+  edit_doc *docs;
+  edit_doc **docs_end;
+};
+
+/* --- own logs --- */
+
+/* The START of the log that this device writes in a lane now. */
+static void own_start(const weft_replica *r, weft_lane lane, weft_start *start) {
+  memset(start, 0, sizeof *start);
+  start->device = r->identity.device;
+  memcpy(start->incarnation, r->incarnation, sizeof start->incarnation);
+  start->lane = (uint8_t)lane;
+}
+
+/* Finds it; NULL when it has no change yet.  `id` is set either way. */
+static weft_log *own_log(const weft_replica *r, weft_lane lane, weft_id *id) {
+  weft_start start;
+  own_start(r, lane, &start);
+  weft__log_id(r->crypto, &r->space, &start, id);
+  return weft__log_find(r, id);
+}
+
+/* --- begin and end --- */
+
+void weft_edit_options_init_sized(weft_edit_options *o, size_t struct_size) {
+  memset(o, 0, struct_size);
+  o->struct_size = struct_size;
+  o->lane = WEFT_LANE_NORMAL;
+}
+
+/* True when the base is what is shown now. */
+static bool base_is_now(const weft_replica *r, const weft_base *base) {
+  for (uint32_t i = 0; i < r->log_count; i++) {
+    if (base->seqs[i] != r->logs[i]->shown) return false;
+  }
+  return true;
+}
+
+static weft_err edit_base(weft_edit *e, const weft_vector *base) {
+  weft_txn *txn;
+  weft_replica *r = e->r;
+  if (!base) return WEFT_OK;
+  WEFT_TRY(weft__read_begin(r, &txn));
+  weft_err err = weft__base_of_vector(r, txn, base, &e->arena, &e->base);
+  weft__read_end(r, txn);
+  if (err == WEFT_EBASE) return weft__replica_fail(r, err, "the base names changes not shown here");
+  WEFT_TRY(err);
+  e->has_base = !base_is_now(r, &e->base);
+  return WEFT_OK;
+}
+
+static weft_err edit_fill(weft_edit *e, const weft_edit_options *o) {
+  weft_replica *r = e->r;
+  weft_id grant;
+  bool sane = o->lane < WEFT_LANES && o->message.len <= WEFT_MESSAGE_LEN_MAX;
+  if (!sane || !weft__utf8_ok(o->message)) return WEFT_ELIMIT;
+  WEFT_TRY(weft__member_grant(r, &grant));
+  e->lane = o->lane;
+  e->epoch = r->now.shown;
+  WEFT_TRY(weft__arena_copy(&e->arena, o->message, &e->message));
+  WEFT_TRY(weft__arena_copy(&e->arena, o->extensions, &e->extensions));
+  WEFT_TRY(edit_base(e, o->base));
+  return weft__clock_tick(r, &e->hlc);
+}
+
+weft_err weft_edit_begin(weft_edit **out, weft_replica *r, const weft_edit_options *o) {
+  weft_edit_options defaults;
+  weft_edit_options_init(&defaults);
+  *out = NULL;
+  if (r->dead != WEFT_OK) return r->dead;
+  if (r->group && r->group_err != WEFT_OK) return r->group_err;
+  if (r->stale) WEFT_TRY(weft__reload(r));
+  weft_edit *e = r->mem.alloc(r->mem.ctx, sizeof *e);
+  if (!e) return WEFT_ENOMEM;
+  memset(e, 0, sizeof *e);
+  e->r = r;
+  e->docs_end = &e->docs;
+  weft__arena_init(&e->arena, &r->mem);
+  e->next = r->edits;
+  r->edits = e;
+  weft_err err = edit_fill(e, o ? o : &defaults);
+  if (err != WEFT_OK) {
+    weft_edit_free(e);
+    return err;
+  }
+  *out = e;
+  return WEFT_OK;
+}
+
+void weft_edit_free(weft_edit *e) {
+  if (!e) return;
+  weft_replica *r = e->r;
+  weft_edit **at = &r->edits;
+  while (*at != e) at = &(*at)->next;
+  *at = e->next;
+  for (edit_doc *d = e->docs; d; d = d->next) {
+    weft__writer_free(d->writer);
+    weft__doc_free(d->base);
+  }
+  weft__arena_free(&e->arena);
+  r->mem.free(r->mem.ctx, e);
+}
+
+void weft__edits_drop(weft_replica *r) {
+  while (r->edits) weft_edit_free(r->edits);
+}
+
+void weft__edits_rollback(weft_replica *r) {
+  for (weft_edit *e = r->edits; e; e = e->next) {
+    if (e->epoch > r->published.shown) e->broken = WEFT_EBASE;
+  }
+}
+
+/* --- documents of an edit --- */
+
+/* Loads the document as it stood at the edit's base; an empty one when it was not there. */
+static weft_err edit_load(weft_edit *e, weft_txn *txn, weft_bytes name, weft_doc **out) {
+  weft_replica *r = e->r;
+  weft_doc_record record;
+  weft_err err = weft__doc_record_find(r, txn, name, &e->arena, &record);
+  if (err == WEFT_ENOTFOUND) return weft__doc_new(out, &r->mem, &r->lineage);
+  if (err != WEFT_OK) return err;
+  if (e->has_base) return weft__doc_at(r, txn, record.number, &e->base, out);
+  if (e->epoch == r->now.shown) return weft__doc_load(r, txn, record.number, out);
+  weft_base base;
+  WEFT_TRY(weft__base_of_shown(r, txn, e->epoch, &e->arena, &base));
+  return weft__doc_at(r, txn, record.number, &base, out);
+}
+
+static void edit_origin(const weft_edit *e, weft_write_origin *origin) {
+  const weft_replica *r = e->r;
+  const weft_log *log = own_log(r, e->lane, &origin->log);
+  origin->seq = log ? log->held + 1 : 2;
+  if (log) {
+    origin->prev = log->head;
+  } else {
+    weft__log_root(r->crypto, &origin->log, &origin->prev);
+  }
+  origin->hlc = e->hlc;
+  memcpy(origin->tag, r->identity.device.b, sizeof origin->tag);
+}
+
+static weft_err edit_open(weft_edit *e, edit_doc *d) {
+  weft_txn *txn;
+  weft_replica *r = e->r;
+  weft_write_origin origin;
+  WEFT_TRY(weft__read_begin(r, &txn));
+  weft_err err = edit_load(e, txn, d->name, &d->base);
+  weft__read_end(r, txn);
+  WEFT_TRY(err);
+  edit_origin(e, &origin);
+  err = weft__writer_new(&d->writer, &r->mem, r->crypto, d->base, d->name, &origin);
+  if (err == WEFT_OK) return WEFT_OK;
+  weft__doc_free(d->base);
+  d->base = NULL;
+  return err;
+}
+
+/* Gives the document of an edit, loading it when it is met for the first time. */
+static weft_err edit_doc_of(weft_edit *e, weft_bytes name, edit_doc **out) {
+  if (e->broken != WEFT_OK) return e->broken;
+  if (e->committed) return WEFT_EMISUSE;
+  for (edit_doc *d = e->docs; d; d = d->next) {
+    *out = d;
+    if (weft_bytes_cmp(d->name, name) == 0) return WEFT_OK;
+  }
+  WEFT_TRY(weft_document_name_check(name));
+  edit_doc *d = weft__arena_zero(&e->arena, 1, sizeof *d);
+  if (!d) return WEFT_ENOMEM;
+  WEFT_TRY(weft__arena_copy(&e->arena, name, &d->name));
+  WEFT_TRY(edit_open(e, d));
+  *e->docs_end = d;
+  e->docs_end = &d->next;
+  *out = d;
+  return WEFT_OK;
+}
+
+/* --- writes --- */
+
+/* Where a write goes: a document of the edit, a path in it, whether it appends there. */
+typedef struct edit_place {
+  edit_doc *doc;
+  weft_path path;
+  bool append;
+  bool visible;
+} edit_place;
+
+static weft_err place_see(edit_place *p) {
+  const weft_doc *doc = weft__writer_doc(p->doc->writer);
+  return doc ? weft__doc_visible(doc, p->path, &p->visible) : WEFT_ENOMEM;
+}
+
+static weft_err place_of(weft_edit *e, weft_bytes name, weft_bytes pointer, edit_place *p) {
+  weft_bytes *tokens;
+  size_t count;
+  size_t depth;
+  WEFT_TRY(edit_doc_of(e, name, &p->doc));
+  WEFT_TRY(weft_pointer_split(&e->arena, pointer, &tokens, &count));
+  const weft_doc *doc = weft__writer_doc(p->doc->writer);
+  if (!doc) return WEFT_ENOMEM;
+  WEFT_TRY(weft__doc_resolve(doc, &e->arena, tokens, count, &p->path, &p->append, &depth));
+  return place_see(p);
+}
+
+weft_err weft_edit_set(weft_edit *e, weft_bytes doc, weft_bytes pointer, const weft_value *value) {
+  edit_place p;
+  WEFT_TRY(place_of(e, doc, pointer, &p));
+  if (p.append) return weft__write_insert(p.doc->writer, p.path, SIZE_MAX, value, NULL);
+  return weft__write_set(p.doc->writer, p.path, value, true);
+}
+
+weft_err weft_edit_unset(weft_edit *e, weft_bytes doc, weft_bytes pointer) {
+  edit_place p;
+  WEFT_TRY(place_of(e, doc, pointer, &p));
+  if (p.append || !p.visible) return WEFT_ENOTFOUND;
+  return weft__write_unset(p.doc->writer, p.path);
+}
+
+weft_err weft_edit_insert(weft_edit *e, weft_bytes doc, weft_bytes pointer, size_t idx,
+                          const weft_value *value) {
+  edit_place p;
+  WEFT_TRY(place_of(e, doc, pointer, &p));
+  if (p.append) return WEFT_EBADPATH;
+  return weft__write_insert(p.doc->writer, p.path, idx, value, NULL);
+}
+
+weft_err weft_edit_move(weft_edit *e, weft_bytes doc, weft_bytes pointer, size_t from, size_t to) {
+  edit_place p;
+  WEFT_TRY(place_of(e, doc, pointer, &p));
+  if (p.append || !p.visible) return WEFT_ENOTFOUND;
+  return weft__write_move(p.doc->writer, p.path, from, to);
+}
+
+/* The whole document as a place. */
+static weft_err place_root(weft_edit *e, weft_bytes name, edit_place *p) {
+  memset(p, 0, sizeof *p);
+  WEFT_TRY(edit_doc_of(e, name, &p->doc));
+  return place_see(p);
+}
+
+weft_err weft_edit_delete(weft_edit *e, weft_bytes doc) {
+  edit_place p;
+  WEFT_TRY(place_root(e, doc, &p));
+  return p.visible ? weft__write_unset(p.doc->writer, p.path) : WEFT_ENOTFOUND;
+}
+
+weft_err weft_edit_undelete(weft_edit *e, weft_bytes doc) {
+  edit_place p;
+  WEFT_TRY(place_root(e, doc, &p));
+  const weft_doc *now = weft__writer_doc(p.doc->writer);
+  if (p.visible || !weft__doc_find(now, p.path)) return WEFT_ENOTFOUND;
+  return weft__write_undelete(p.doc->writer);
+}
+
+weft_err weft_edit_import(weft_edit *e, weft_bytes doc, const weft_value *value, bool merge) {
+  edit_place p;
+  if (value->kind != WEFT_OBJECT) return WEFT_EBADVALUE;
+  WEFT_TRY(place_root(e, doc, &p));
+  if (merge) return weft__write_merge(p.doc->writer, p.path, value);
+  return weft__write_set(p.doc->writer, p.path, value, false);
+}
+
+weft_err weft_edit_resolve(weft_edit *e, weft_bytes doc, weft_path path, const weft_value *value) {
+  edit_doc *d;
+  if (weft_path_check(path) != WEFT_OK) return WEFT_EBADPATH;
+  WEFT_TRY(edit_doc_of(e, doc, &d));
+  if (!value) return weft__write_keep(d->writer, path);
+  return weft__write_set(d->writer, path, value, true);
+}
+
+weft_err weft_edit_remove_path(weft_edit *e, weft_bytes doc, weft_path path) {
+  edit_doc *d;
+  if (weft_path_check(path) != WEFT_OK) return WEFT_EBADPATH;
+  WEFT_TRY(edit_doc_of(e, doc, &d));
+  return weft__write_unset(d->writer, path);
+}
+
+/* --- commit --- */
+
+typedef struct commit_call {
+  weft_edit *e;
+  weft_op *ops;
+  size_t op_count;
+  weft_commit *out;
+} commit_call;
+
+/* What the questions of weft__doc_claims are answered from. */
+typedef struct claim_view {
+  const weft_replica *r;
+  const weft_base *base;
+} claim_view;
+
+static bool in_base(const void *ctx, weft_dot dot) {
+  const claim_view *v = ctx;
+  return weft__base_has(v->base, dot);
+}
+
+static bool is_own(const void *ctx, weft_dot dot) {
+  const claim_view *v = ctx;
+  const weft_log *log = weft__log_of(v->r, dot.log);
+  return weft_id_cmp(&log->device, &v->r->identity.device) == 0;
+}
+
+/* Refuses the edit when this device has written there after the base. */
+static weft_err stale_check(weft_edit *e, weft_txn *txn, weft_arena *arena) {
+  weft_replica *r = e->r;
+  weft_base base = e->base;
+  bool newer = false;
+  if (!e->has_base && e->epoch == r->now.shown) return WEFT_OK;
+  if (!e->has_base) WEFT_TRY(weft__base_of_shown(r, txn, e->epoch, arena, &base));
+  claim_view view = {r, &base};
+  weft_claim_query query = {&view, {UINT32_MAX, 0}, in_base, is_own};
+  for (edit_doc *d = e->docs; d && !newer; d = d->next) {
+    const weft_op *ops;
+    size_t count;
+    weft_doc_record record;
+    weft_doc *now;
+    weft_dot_list claims = {0};
+    weft__writer_ops(d->writer, &ops, &count);
+    weft_err err = weft__doc_record_find(r, txn, d->name, arena, &record);
+    if (err == WEFT_ENOTFOUND || count == 0) continue;
+    WEFT_TRY(err);
+    WEFT_TRY(weft__doc_load(r, txn, record.number, &now));
+    err = weft__doc_claims(now, &r->lineage, ops, count, &query, arena, &claims, &newer);
+    weft__doc_free(now);
+    WEFT_TRY(err);
+  }
+  return newer ? weft__replica_fail(r, WEFT_ESTALE, "changed here meanwhile") : WEFT_OK;
+}
+
+/* The claims of the change as dots: from the documents as they stood at the base. */
+static weft_err commit_dots(weft_edit *e, const weft_log *log, weft_arena *arena,
+                            weft_dot_list *dots) {
+  weft_replica *r = e->r;
+  bool newer = false;
+  claim_view view = {r, NULL};
+  weft_claim_query query = {&view, {UINT32_MAX, 0}, NULL, is_own};
+  if (log) query.head = (weft_dot){log->number, log->held};
+  for (edit_doc *d = e->docs; d; d = d->next) {
+    const weft_op *ops;
+    size_t count;
+    weft__writer_ops(d->writer, &ops, &count);
+    if (count == 0) continue;
+    WEFT_TRY(weft__doc_claims(d->base, &r->lineage, ops, count, &query, arena, dots, &newer));
+  }
+  return WEFT_OK;
+}
+
+/* Finds the number this log has given to another; a new one when it has none. */
+static uint32_t claim_number(const weft_log_context *ctx, const weft_id *log) {
+  for (size_t i = 0; i < ctx->number_count; i++) {
+    if (weft_id_cmp(&ctx->numbers[i].log, log) == 0) return (uint32_t)i;
+  }
+  return UINT32_MAX;
+}
+
+static void claims_sort(weft_claim *claims, size_t count) {
+  for (size_t i = 1; i < count; i++) {
+    weft_claim moving = claims[i];
+    size_t k = i;
+    for (; k > 0 && claims[k - 1].number > moving.number; k--) claims[k] = claims[k - 1];
+    claims[k] = moving;
+  }
+}
+
+static weft_err commit_claims(weft_replica *r, weft_txn *txn, const weft_log *log,
+                              const weft_dot_list *dots, weft_arena *arena, weft_change *change) {
+  weft_claim *claims = weft__arena_zero(arena, dots->count, sizeof *claims);
+  if (!claims) return WEFT_ENOMEM;
+  uint32_t next = (uint32_t)log->ctx.number_count;
+  for (size_t i = 0; i < dots->count; i++) {
+    const weft_log *target = weft__log_of(r, dots->at[i].log);
+    weft_claim *claim = &claims[i];
+    claim->number = claim_number(&log->ctx, &target->id);
+    claim->has_log = claim->number == UINT32_MAX;
+    if (claim->has_log) claim->number = next++;
+    claim->log = target->id;
+    claim->seq = dots->at[i].seq;
+    claim->has_tag = claim->has_log || claim->seq > log->ctx.numbers[claim->number].seq_max;
+    if (!claim->has_tag) continue;
+    weft_id id;
+    WEFT_TRY(weft__log_id_at(r, txn, target, claim->seq, &id));
+    memcpy(claim->tag, id.b, sizeof claim->tag);
+  }
+  claims_sort(claims, dots->count);
+  change->claims = claims;
+  change->claim_count = dots->count;
+  return WEFT_OK;
+}
+
+/* Encodes an own change, reads it back as a receiver would, and puts it at the end of its log. */
+static weft_err own_append(weft_replica *r, weft_txn *txn, weft_log *log, const weft_change *change,
+                           weft_arena *arena) {
+  weft_buf raw;
+  weft_change back;
+  weft_id id;
+  uint8_t state = WEFT_CHANGE_VALID;
+  weft__buf_init(&raw, &r->mem, WEFT_CHANGE_LEN_MAX);
+  weft_err err = weft__change_encode(&raw, arena, change);
+  weft_bytes bytes = weft__buf_view(&raw);
+  if (err == WEFT_OK) err = weft__change_parse(arena, bytes, &back);
+  if (err == WEFT_OK) {
+    weft__change_judge(&log->ctx, &back);
+    if (back.state != WEFT_CHANGE_VALID) err = WEFT_EMISUSE;
+  }
+  if (err == WEFT_OK && log->unsigned_len > 0 &&
+      log->unsigned_len + bytes.len > WEFT_CHUNK_LEN_MAX) {
+    err = weft__log_sign(r, txn, log);
+  }
+  if (err == WEFT_OK) {
+    r->moved = true;
+    err = weft__log_context_advance(&log->ctx, &r->tables, &back);
+  }
+  if (err == WEFT_OK) err = weft__log_numbers_put(r, txn, log, &back);
+  if (err == WEFT_OK) {
+    weft__change_id(r->crypto, &r->space, &log->head, bytes, &id);
+    weft_log_run run = {&bytes, &id, &state, 1, NULL, {NULL, 0}};
+    err = weft__log_append(r, txn, log, &run);
+  }
+  weft__buf_free(&raw);
+  WEFT_TRY(err);
+  bool sign = log->held - log->signed_seq >= WEFT_SIGN_CHANGES_MAX ||
+              log->unsigned_len >= WEFT_SIGN_LEN_MAX;
+  return sign ? weft__log_sign(r, txn, log) : WEFT_OK;
+}
+
+/* Opens the log of a lane with its START. */
+static weft_err own_log_start(weft_replica *r, weft_txn *txn, weft_lane lane, const weft_id *id,
+                              weft_arena *arena, weft_log **out) {
+  weft_change change = {.kind = WEFT_CHANGE_START};
+  weft_earlier_log *earlier = weft__arena_zero(arena, EARLIER_LOGS_MAX, sizeof *earlier);
+  if (!earlier) return WEFT_ENOMEM;
+  own_start(r, lane, &change.start);
+  WEFT_TRY(weft__member_grant(r, &change.start.grant));
+  for (uint32_t i = 0; i < r->log_count && change.start.earlier_count < EARLIER_LOGS_MAX; i++) {
+    const weft_log *log = r->logs[i];
+    if (weft_id_cmp(&log->device, &r->identity.device) != 0) continue;
+    earlier[change.start.earlier_count++] = (weft_earlier_log){log->id, log->held, log->head};
+  }
+  change.start.earlier = earlier;
+  WEFT_TRY(weft__clock_tick(r, &change.hlc));
+  WEFT_TRY(weft__log_add(r, id, &change.start, out));
+  WEFT_TRY(own_append(r, txn, *out, &change, arena));
+  weft__ready_orphans(r);
+  return WEFT_OK;
+}
+
+static void commit_tell(const commit_call *call, const weft_log *log, const weft_change *change) {
+  weft_commit *out = call->out;
+  *out = (weft_commit){.written = true, .change = log->head, .log = log->id, .seq = log->held};
+  out->hlc = change->hlc;
+  out->op_count = change->op_count;
+  for (size_t i = 0; i < change->op_count; i++) {
+    weft_op_kind kind = change->ops[i].kind;
+    out->field_count += kind == WEFT_OP_SCALAR || kind == WEFT_OP_UNSET;
+  }
+}
+
+/* The log of a lane, fit to go on: all of it is shown, else a new incarnation begins. */
+static weft_log *own_log_fit(weft_replica *r, weft_lane lane, weft_id *id) {
+  weft_log *log = own_log(r, lane, id);
+  if (!log || log->shown == log->held) return log;
+  weft__incarnation_renew(r);
+  return own_log(r, lane, id);
+}
+
+static weft_err commit_steps(weft_replica *r, weft_txn *txn, commit_call *call, weft_arena *arena) {
+  weft_edit *e = call->e;
+  weft_id id;
+  weft_id grant;
+  weft_dot_list dots = {0};
+  weft_change change = {.kind = WEFT_CHANGE_DATA,
+                        .message = e->message,
+                        .extensions = e->extensions,
+                        .ops = call->ops,
+                        .op_count = call->op_count};
+  WEFT_TRY(weft__member_grant(r, &grant));
+  WEFT_TRY(stale_check(e, txn, arena));
+  weft_log *log = own_log_fit(r, e->lane, &id);
+  WEFT_TRY(commit_dots(e, log, arena, &dots));
+  if (!log) WEFT_TRY(own_log_start(r, txn, e->lane, &id, arena, &log));
+  WEFT_TRY(weft__log_numbers(r, txn, log));
+  WEFT_TRY(commit_claims(r, txn, log, &dots, arena, &change));
+  WEFT_TRY(weft__clock_tick(r, &change.hlc));
+  WEFT_TRY(own_append(r, txn, log, &change, arena));
+  commit_tell(call, log, &change);
+  weft_show_report report = {0};
+  weft__ready_queue(r, log);
+  WEFT_TRY(weft__ready_run(r, txn));
+  WEFT_TRY(weft__show_run(r, txn, log, 0, &report));
+  WEFT_ASSERT(log->shown == log->held);
+  return WEFT_OK;
+}
+
+static weft_err commit_write(weft_replica *r, weft_txn *txn, void *arg) {
+  weft_arena arena;
+  weft__arena_init(&arena, &r->mem);
+  weft_err err = commit_steps(r, txn, arg, &arena);
+  weft__arena_free(&arena);
+  return err;
+}
+
+/* Puts the ops of all documents into one list, in `arena`. */
+static weft_err commit_ops(const weft_edit *e, weft_arena *arena, commit_call *call) {
+  for (const edit_doc *d = e->docs; d; d = d->next) {
+    const weft_op *ops;
+    size_t count;
+    weft__writer_ops(d->writer, &ops, &count);
+    call->op_count += count;
+  }
+  if (call->op_count > WEFT_CHANGE_OPS_MAX) return WEFT_ELIMIT;
+  call->ops = weft__arena_zero(arena, call->op_count, sizeof *call->ops);
+  if (!call->ops) return WEFT_ENOMEM;
+  size_t filled = 0;
+  for (const edit_doc *d = e->docs; d; d = d->next) {
+    const weft_op *ops;
+    size_t count;
+    weft__writer_ops(d->writer, &ops, &count);
+    for (size_t i = 0; i < count; i++) {
+      call->ops[filled] = ops[i];
+      call->ops[filled++].doc = d->name;
+    }
+  }
+  return WEFT_OK;
+}
+
+weft_err weft_edit_commit(weft_edit *e, weft_commit *out) {
+  weft_replica *r = e->r;
+  weft_arena arena;
+  commit_call call = {e, NULL, 0, out};
+  memset(out, 0, sizeof *out);
+  if (e->broken != WEFT_OK) return e->broken;
+  if (e->committed) return WEFT_EMISUSE;
+  weft__arena_init(&arena, &r->mem);
+  weft_err err = commit_ops(e, &arena, &call);
+  if (err == WEFT_OK && call.op_count > 0) err = weft__write(r, commit_write, &call);
+  weft__arena_free(&arena);
+  if (err != WEFT_OK) {
+    memset(out, 0, sizeof *out);
+    return err;
+  }
+  e->committed = true;
+  return WEFT_OK;
+}

@@ -1,0 +1,226 @@
+/* Holding: changes of others enter their logs.
+ *
+ * A chunk is decoded before the transaction begins.  Within it every run is checked against what is
+ * held - chain, signature, for a new log its START and the grant - and only then stored, with its
+ * arrival.  What its content says is judged, not its holdability: a change that says something
+ * forbidden is held like any other.
+ *
+ * Runs that cannot be taken yet get a verdict and harm nothing.  A sender's fault fails the call,
+ * and nothing of it was held.  The start of another branch of a log gets WEFT_HOLD_BRANCH. */
+#include <string.h>
+
+#include "crdt/limits.h"
+#include "store/replica_internal.h"
+
+typedef struct hold_run {
+  weft_run run;
+  weft_bytes chunk; /* it came in */
+  bool alone;       /* and was the only one there */
+} hold_run;
+
+typedef struct hold_call {
+  weft_arena *arena;
+  hold_run *runs;
+  size_t run_count;
+  weft_hold_report *report;
+} hold_call;
+
+/* --- decoding --- */
+
+static weft_err decode_all(weft_replica *r, const weft_bytes *chunks, size_t count,
+                           hold_call *call) {
+  size_t cap = 0;
+  for (size_t i = 0; i < count; i++) {
+    weft_run *runs;
+    size_t n;
+    weft_err err = weft__chunk_decode(call->arena, chunks[i], &runs, &n);
+    if (err != WEFT_OK) {
+      call->report->bad = chunks[i];
+      return weft__replica_fail(r, err, "a chunk does not decode");
+    }
+    void *at = call->runs;
+    WEFT_TRY(weft__arena_grow(call->arena, &at, call->run_count, &cap, call->run_count + n,
+                              sizeof *call->runs));
+    call->runs = at;
+    for (size_t k = 0; k < n; k++) {
+      call->runs[call->run_count++] = (hold_run){runs[k], chunks[i], n == 1};
+    }
+  }
+  return WEFT_OK;
+}
+
+/* --- one run --- */
+
+/* What was found out about a run before it is taken. */
+typedef struct hold_check {
+  weft_log *log; /* NULL: a new one */
+  weft_id device;
+  weft_change start;
+  weft_id *ids;
+  size_t skip; /* changes of it that are held already */
+} hold_check;
+
+static weft_err sender_fault(weft_replica *r, hold_call *call, const hold_run *h, weft_err err,
+                             const char *text) {
+  call->report->bad = h->chunk;
+  return weft__replica_fail(r, err, text);
+}
+
+/* Checks that a run may open a log: a START that names exactly this log. */
+static weft_err check_start(weft_replica *r, hold_call *call, const hold_run *h, hold_check *c) {
+  weft_id id;
+  weft_id root;
+  weft_log_context none = {0};
+  WEFT_TRY(weft__change_parse(call->arena, h->run.changes[0], &c->start));
+  weft__change_judge(&none, &c->start);
+  bool valid = c->start.state == WEFT_CHANGE_VALID && c->start.kind == WEFT_CHANGE_START;
+  if (!valid) return sender_fault(r, call, h, WEFT_EMALFORMED, "a log does not begin with START");
+  weft__log_id(r->crypto, &r->space, &c->start.start, &id);
+  weft__log_root(r->crypto, &h->run.log, &root);
+  if (weft_id_cmp(&id, &h->run.log) != 0 || weft_id_cmp(&root, &h->run.prev) != 0) {
+    return sender_fault(r, call, h, WEFT_EMALFORMED, "a START names another log");
+  }
+  c->device = c->start.start.device;
+  return WEFT_OK;
+}
+
+static weft_err check_signature(weft_replica *r, hold_call *call, const hold_run *h,
+                                hold_check *c) {
+  weft_err err = weft__run_verify(r->crypto, &r->space, &c->device, &h->run, c->ids);
+  if (err == WEFT_OK) return WEFT_OK;
+  return sender_fault(r, call, h, err, "the signature of a run is not valid");
+}
+
+/* A run of which the last change is held: the same one, or one of another branch. */
+static weft_err check_known(weft_replica *r, weft_txn *txn, hold_call *call, const hold_run *h,
+                            hold_check *c, weft_held_run *out) {
+  weft_id held;
+  const weft_id *prev = &h->run.prev;
+  for (size_t i = 0; i < h->run.count; i++) {
+    weft__change_id(r->crypto, &r->space, prev, h->run.changes[i], &c->ids[i]);
+    prev = &c->ids[i];
+  }
+  WEFT_TRY(weft__log_id_at(r, txn, c->log, out->last, &held));
+  out->verdict = WEFT_HOLD_KNOWN;
+  if (weft_id_cmp(&held, prev) == 0) return WEFT_OK;
+  WEFT_TRY(check_signature(r, call, h, c));
+  out->verdict = WEFT_HOLD_BRANCH;
+  out->want = out->first;
+  return WEFT_OK;
+}
+
+/* Finds out what a run is worth; verdict TAKEN means that it goes on from what is held. */
+static weft_err check_run(weft_replica *r, weft_txn *txn, hold_call *call, const hold_run *h,
+                          hold_check *c, weft_held_run *out) {
+  uint64_t held = c->log ? c->log->held : 0;
+  out->verdict = WEFT_HOLD_GAP;
+  out->want = held + 1;
+  if (out->first > held + 1) return WEFT_OK;
+  c->ids = weft__arena_take(call->arena, h->run.count * sizeof *c->ids);
+  if (!c->ids) return WEFT_ENOMEM;
+  if (c->log) {
+    c->device = c->log->device;
+    if (out->last <= held) return check_known(r, txn, call, h, c, out);
+  } else {
+    WEFT_TRY(check_start(r, call, h, c));
+    out->verdict = WEFT_HOLD_UNKNOWN;
+    out->want = 1;
+    if (!weft__member_may_start(r, &c->start.start)) return WEFT_OK;
+  }
+  WEFT_TRY(check_signature(r, call, h, c));
+  c->skip = (size_t)(held + 1 - out->first);
+  const weft_id *before = c->skip > 0 ? &c->ids[c->skip - 1] : &h->run.prev;
+  bool follows = !c->log || weft_id_cmp(before, &c->log->head) == 0;
+  out->verdict = follows ? WEFT_HOLD_TAKEN : WEFT_HOLD_BRANCH;
+  out->want = follows ? 0 : out->first;
+  return WEFT_OK;
+}
+
+/* Judges the new changes of a run and moves what is remembered of the log. */
+static weft_err judge_run(weft_replica *r, weft_txn *txn, hold_call *call, weft_log *log,
+                          const weft_bytes *raws, size_t count, uint8_t *states) {
+  WEFT_TRY(weft__log_numbers(r, txn, log));
+  for (size_t i = 0; i < count; i++) {
+    weft_change change;
+    WEFT_TRY(weft__change_parse(call->arena, raws[i], &change));
+    weft__change_judge(&log->ctx, &change);
+    WEFT_TRY(weft__log_context_advance(&log->ctx, &r->tables, &change));
+    states[i] = (uint8_t)change.state;
+    if (change.state != WEFT_CHANGE_VALID) continue;
+    weft__clock_merge(r, change.hlc);
+    WEFT_TRY(weft__log_numbers_put(r, txn, log, &change));
+  }
+  return WEFT_OK;
+}
+
+/* A peer shows changes of ours that we lack: another copy of this device has gone on. */
+static void notice_own(weft_replica *r, const weft_log *log) {
+  bool present = weft_id_cmp(&log->device, &r->identity.device) == 0 &&
+                 memcmp(log->incarnation, r->incarnation, sizeof r->incarnation) == 0;
+  if (present) weft__incarnation_renew(r);
+}
+
+static weft_err take_run(weft_replica *r, weft_txn *txn, hold_call *call, const hold_run *h,
+                         hold_check *c) {
+  bool fresh = !c->log;
+  if (fresh) {
+    WEFT_TRY(weft__log_add(r, &h->run.log, &c->start.start, &c->log));
+  }
+  weft_log *log = c->log;
+  size_t count = h->run.count - c->skip;
+  const weft_bytes *raws = h->run.changes + c->skip;
+  uint8_t *states = weft__arena_zero(call->arena, count, 1);
+  if (!states) return WEFT_ENOMEM;
+  weft__log_touch(r, log);
+  WEFT_TRY(judge_run(r, txn, call, log, raws, count, states));
+  weft_log_run run = {raws, c->ids + c->skip, states, count, &h->run.sig, {NULL, 0}};
+  if (h->alone && c->skip == 0) run.chunk = h->chunk;
+  WEFT_TRY(weft__log_append(r, txn, log, &run));
+  call->report->changes += count;
+  notice_own(r, log);
+  if (fresh) weft__ready_orphans(r);
+  weft__ready_queue(r, log);
+  return WEFT_OK;
+}
+
+static weft_err hold_one(weft_replica *r, weft_txn *txn, hold_call *call, size_t idx) {
+  const hold_run *h = &call->runs[idx];
+  weft_held_run *out = &call->report->runs[idx];
+  hold_check c = {0};
+  out->log = h->run.log;
+  out->first = h->run.first;
+  out->last = h->run.first + h->run.count - 1;
+  c.log = weft__log_find(r, &h->run.log);
+  WEFT_TRY(check_run(r, txn, call, h, &c, out));
+  return out->verdict == WEFT_HOLD_TAKEN ? take_run(r, txn, call, h, &c) : WEFT_OK;
+}
+
+static weft_err hold_write(weft_replica *r, weft_txn *txn, void *arg) {
+  hold_call *call = arg;
+  weft_show_report shown = {0};
+  bool backlog = r->now.held > r->now.shown;
+  call->report->changes = 0;
+  for (size_t i = 0; i < call->run_count; i++) WEFT_TRY(hold_one(r, txn, call, i));
+  WEFT_TRY(weft__ready_run(r, txn));
+  bool live = !backlog && call->report->changes > 0 &&
+              call->report->changes <= WEFT_LIVE_CHANGES_MAX && !weft__roster_frozen(r->roster);
+  return live ? weft__show_run(r, txn, NULL, 0, &shown) : WEFT_OK;
+}
+
+weft_err weft_replica_hold(weft_replica *r, weft_arena *arena, const weft_bytes *chunks,
+                           size_t count, weft_hold_report *report) {
+  memset(report, 0, sizeof *report);
+  if (r->group) return WEFT_EMISUSE;
+  if (r->dead != WEFT_OK) return r->dead;
+  hold_call call = {arena, NULL, 0, report};
+  WEFT_TRY(decode_all(r, chunks, count, &call));
+  report->runs = weft__arena_zero(arena, call.run_count, sizeof *report->runs);
+  if (!report->runs) return WEFT_ENOMEM;
+  report->run_count = call.run_count;
+  weft_err err = weft__write(r, hold_write, &call);
+  if (err != WEFT_OK) {
+    report->changes = 0;
+    report->run_count = 0;
+  }
+  return err;
+}

@@ -1,0 +1,374 @@
+/* What the files of the replica share: the object, the tables in memory, and the seams between
+ * reading logs, showing changes and answering questions.
+ *
+ * Only store/replica*.c and store/query*.c include this.
+ *
+ * Two copies of the truth.  What stands in the store is the truth; `logs`, `now` and the claim
+ * numbers are its image, moved while a write transaction is built.  `published` and the three
+ * vectors are what others may be told: they move only after a commit returned WEFT_OK.  When a
+ * write fails after it touched the image, the image is read again from the store (weft__reload).
+ *
+ * Reading: weft__read_begin .. weft__read_end around everything; inside a group the reads go
+ * through the open write transaction, so that they see what the group wrote. */
+#ifndef WEFT_STORE_REPLICA_INTERNAL_H
+#define WEFT_STORE_REPLICA_INTERNAL_H
+
+#include "crdt/chunk.h"
+#include "store/keys.h"
+#include "store/mirror.h"
+#include "store/replica.h"
+#include "store/state.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WEFT_LOG_NONE         UINT32_MAX
+#define WEFT_SHOW_CHANGES_MAX 65536u /* a batch, design section 5 */
+#define WEFT_SHOW_OPS_MAX     131072u
+#define WEFT_SHOW_DOCS_MAX    6000u       /* keeps a batch below about 8,192 dirty pages */
+#define WEFT_SHOW_LEN_MAX     (32u << 20) /* canonical bytes a batch keeps in memory */
+#define WEFT_LIVE_CHANGES_MAX 64u         /* a run shown in the transaction that holds it */
+#define WEFT_TAIL_COUNT_MAX   512u        /* a longer tail is sealed into chunks */
+#define WEFT_RUN_CACHE_COUNT  8u          /* chunks kept taken apart */
+
+typedef struct weft_log weft_log;
+
+/* Where a walk over a log stands: one for what is showable, one for a batch being collected.  A log
+ * is idle, queued, or waits among the waiters of the log it needs. */
+typedef struct weft_log_flow {
+  uint64_t at;       /* the last change settled */
+  weft_log *next;    /* in the queue or list it stands in */
+  weft_log *waiters; /* logs that wait for this one */
+  bool busy;         /* queued or waiting */
+  bool waiting;
+  weft_id wait_log; /* of the first claim not settled */
+  uint64_t wait_seq;
+} weft_log_flow;
+
+typedef enum weft_flow { WEFT_FLOW_READY, WEFT_FLOW_SHOW, WEFT_FLOWS } weft_flow;
+
+/* One branch of one log. */
+struct weft_log {
+  uint32_t number; /* local; never leaves the replica */
+  weft_id id;
+  weft_id device;
+  weft_id grant;
+  uint8_t incarnation[16];
+  uint8_t lane;
+  uint32_t parent; /* the branch it left, WEFT_LOG_NONE */
+  uint64_t fork;   /* first seq of its own; 1 without parent */
+  uint64_t held;
+  weft_id head; /* id at `held` */
+  uint64_t shown;
+  weft_id shown_id;
+  uint64_t signed_seq;   /* the last signed change; `held` outside of a group */
+  uint64_t sealed;       /* changes up to here lie in chunks, the others in the tail */
+  uint64_t unsigned_len; /* canonical bytes after `signed_seq` */
+  weft_log_context ctx;  /* at `held`; numbers only when numbers_loaded */
+  bool numbers_loaded;
+  bool stored;  /* has a record */
+  bool touched; /* differs from the store */
+  weft_log *next_touched;
+  weft_id ready_id;
+  weft_log_flow flow[WEFT_FLOWS];
+};
+
+/* Counters and sums, stored together. */
+typedef struct weft_totals {
+  uint32_t doc_next;
+  uint64_t arrival;
+  uint64_t shown; /* changes shown so far: the newest shown number */
+  uint64_t held;
+  weft_digest digest;
+  uint64_t docs_live;
+  uint64_t docs_deleted;
+  uint64_t conflicts;
+} weft_totals;
+
+/* The newest entry of `order`, which the next change may lengthen. */
+typedef struct weft_order_run {
+  uint64_t first_shown;
+  uint32_t log;
+  uint64_t first;
+  uint64_t count; /* 0: none */
+} weft_order_run;
+
+/* A chunk of a log taken apart; kept for the next question about it. */
+typedef struct weft_run_cache {
+  weft_arena arena;
+  uint32_t log;
+  uint64_t first;
+  size_t count; /* 0: free */
+  const weft_bytes *changes;
+  const weft_id *ids;
+  const uint8_t *states; /* weft_change_state */
+  weft_id prev;
+  weft_sig sig; /* of the last one */
+  uint64_t used;
+} weft_run_cache;
+
+struct weft_replica {
+  weft_alloc mem;
+  const weft_crypto *crypto;
+  weft_platform platform;
+  weft_identity identity;
+  weft_id space;
+  weft_store *store;
+  weft_state_env state_env;
+  weft_lineage lineage;
+  char error[160];
+  weft_err dead; /* the store failed: every write gives this */
+  bool stale;    /* the image may be ahead of the store: reload first */
+  bool moved;    /* the running write has moved the image */
+
+  weft_arena tables; /* logs and claim numbers */
+  weft_log **logs;   /* by number */
+  uint32_t log_count;
+  size_t log_cap;
+  uint32_t *by_id; /* numbers, ascending by log id */
+  size_t by_id_cap;
+  weft_log *queue_head[WEFT_FLOWS];
+  weft_log *queue_tail[WEFT_FLOWS];
+  weft_log *orphans; /* wait for logs unknown here (WEFT_FLOW_READY) */
+  weft_log *touched; /* logs that differ from the store */
+
+  weft_totals now;
+  weft_totals published;
+  weft_order_run order;
+  weft_order_run order_published;
+  weft_vector held;
+  weft_vector shown;
+  weft_vector showable;
+  weft_roster *roster;
+
+  uint64_t hlc; /* the clock */
+  uint64_t instance;
+  uint8_t incarnation[16];
+  bool incarnation_new; /* not yet in the store */
+
+  weft_txn *txn; /* of the open group */
+  bool group;
+  weft_err group_err; /* why the group is lost */
+  weft_edit *edits;   /* open ones */
+
+  weft_run_cache cache[WEFT_RUN_CACHE_COUNT];
+  uint64_t cache_clock;
+  char *mirror_dir;
+  weft_mirror mirror; /* machine and store as the options name them */
+  weft_ms mirror_saved;
+  uint64_t mirror_sum; /* of the seqs saved; 0: nothing saved by this object */
+};
+
+/* --- errors --- */
+
+/* Notes what went wrong, for weft_replica_error, and gives `err` back. */
+weft_err weft__replica_fail(weft_replica *r, weft_err err, const char *text);
+
+/* --- transactions --- */
+
+/* Begins reading; inside a group `*txn` is the group's.  WEFT_EIO, WEFT_ENOMEM, WEFT_EAGAIN. */
+weft_err weft__read_begin(weft_replica *r, weft_txn **txn) WEFT_MUST_USE;
+void weft__read_end(weft_replica *r, weft_txn *txn);
+
+/* One write: what `fn` does in a transaction is committed, durable, and then published; when it
+ * fails, none of it happened and the image is as before.  A full map is grown and `fn` called once
+ * more.  Inside a group `fn` joins the group; an error after it touched the image loses the group.
+ */
+typedef weft_err (*weft_write_fn)(weft_replica *r, weft_txn *txn, void *arg);
+weft_err weft__write(weft_replica *r, weft_write_fn fn, void *arg) WEFT_MUST_USE;
+
+/* Marks a log as differing from the store, so that weft__write stores it. */
+void weft__log_touch(weft_replica *r, weft_log *log);
+
+/* Reads the whole image from the store again.  Drops the run cache. */
+weft_err weft__reload(weft_replica *r) WEFT_MUST_USE;
+
+/* --- logs (store/replica_logs.c) --- */
+
+/* Reads the records of all logs into the empty table. */
+weft_err weft__logs_load(weft_replica *r, weft_txn *txn) WEFT_MUST_USE;
+/* Gives the chunk that holds a sealed `seq`, taken apart; a view until the next call of this or of
+ * anything that reads a log. */
+weft_err weft__log_chunk(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
+                         const weft_run_cache **out) WEFT_MUST_USE;
+/* Finds a log by id, NULL when nothing of it is held. View until the image is reloaded. */
+weft_log *weft__log_find(const weft_replica *r, const weft_id *id);
+/* The log with a local number; asserted to exist. */
+weft_log *weft__log_of(const weft_replica *r, uint32_t number);
+/* Adds a log with nothing held.  The caller touches it.  WEFT_ENOMEM. */
+weft_err weft__log_add(weft_replica *r, const weft_id *id, const weft_start *start,
+                       weft_log **out) WEFT_MUST_USE;
+/* Makes sure log->ctx knows the claim numbers.  WEFT_ECORRUPT, WEFT_ENOMEM, WEFT_EIO. */
+weft_err weft__log_numbers(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST_USE;
+/* Stores the claim numbers that `change` defined or moved. */
+weft_err weft__log_numbers_put(weft_replica *r, weft_txn *txn, const weft_log *log,
+                               const weft_change *change) WEFT_MUST_USE;
+
+/* One held change.  `raw` lies in the arena given. */
+typedef struct weft_log_item {
+  uint64_t seq;
+  weft_id id;
+  weft_change_state state; /* as judged when it was held */
+  weft_bytes raw;
+  bool is_signed;
+  weft_sig sig;
+} weft_log_item;
+
+/* Reads change `seq`; reading a log in order costs one chunk at a time.  WEFT_ENOTFOUND: not held;
+ * WEFT_ECORRUPT, WEFT_ENOMEM, WEFT_EIO. */
+weft_err weft__log_read(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
+                        weft_arena *arena, weft_log_item *out) WEFT_MUST_USE;
+/* The same, taken apart: state settled, claim->log filled in.  Not VALID: no claims, no ops. */
+weft_err weft__log_change(weft_replica *r, weft_txn *txn, weft_log *log, uint64_t seq,
+                          weft_arena *arena, weft_change *change, weft_id *id) WEFT_MUST_USE;
+/* The id of `seq`; 0 gives the log's root.  Errors as weft__log_read. */
+weft_err weft__log_id_at(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
+                         weft_id *out) WEFT_MUST_USE;
+/* Appends judged changes to the tail.  `ids` and `states` beside `raws`; the last one is signed
+ * when `sig` is given.  Moves held, head, signed_seq, arrival.  */
+typedef struct weft_log_run {
+  const weft_bytes *raws;
+  const weft_id *ids;
+  const uint8_t *states;
+  size_t count;
+  const weft_sig *sig; /* of the last; NULL only within a group */
+  weft_bytes chunk;    /* exactly this run as a chunk, or empty */
+} weft_log_run;
+weft_err weft__log_append(weft_replica *r, weft_txn *txn, weft_log *log,
+                          const weft_log_run *run) WEFT_MUST_USE;
+/* Signs the newest change of an own log, if it is not signed. */
+weft_err weft__log_sign(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST_USE;
+/* Moves a long tail into chunks. */
+weft_err weft__log_seal(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST_USE;
+/* Writes the record of a log. */
+weft_err weft__log_put(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST_USE;
+
+/* Entries of `order` and `arrival`: a run of one log. */
+typedef struct weft_log_span {
+  uint32_t log;
+  uint64_t first;
+  uint64_t count;
+} weft_log_span;
+weft_err weft__span_put(weft_txn *txn, weft_table table, uint64_t number,
+                        const weft_log_span *span) WEFT_MUST_USE;
+/* WEFT_ECORRUPT when `value` is none. */
+weft_err weft__span_read(weft_bytes value, weft_log_span *span) WEFT_MUST_USE;
+
+/* --- showing (store/replica_show.c) --- */
+
+/* Moves the showable changes on, from the logs queued. */
+weft_err weft__ready_run(weft_replica *r, weft_txn *txn) WEFT_MUST_USE;
+/* Queues a log that got new changes. */
+void weft__ready_queue(weft_replica *r, weft_log *log);
+/* Wakes the logs that waited for one unknown so far. */
+void weft__ready_orphans(weft_replica *r);
+/* Shows up to `changes_max` showable changes of `only`, or of all logs when NULL. */
+weft_err weft__show_run(weft_replica *r, weft_txn *txn, weft_log *only, uint64_t changes_max,
+                        weft_show_report *report) WEFT_MUST_USE;
+
+/* --- documents (store/replica_docs.c) --- */
+
+/* The record of a document. */
+typedef struct weft_doc_record {
+  uint32_t number;
+  weft_bytes name; /* in the arena given */
+  bool live;       /* its root is shown as an object */
+  bool suspect;    /* some register may be in conflict: look at the whole document */
+  uint64_t created_hlc;
+  weft_dot created;
+  uint64_t modified_hlc;
+  weft_dot modified;
+  uint64_t versions;
+  uint64_t conflicts; /* as stored in `contest` */
+} weft_doc_record;
+
+/* Finds a document by name.  WEFT_ENOTFOUND. */
+weft_err weft__doc_record_find(weft_replica *r, weft_txn *txn, weft_bytes name, weft_arena *arena,
+                               weft_doc_record *out) WEFT_MUST_USE;
+/* Reads one by number.  WEFT_ENOTFOUND. */
+weft_err weft__doc_record_read(weft_replica *r, weft_txn *txn, uint32_t number, weft_arena *arena,
+                               weft_doc_record *out) WEFT_MUST_USE;
+/* Takes apart what stands in the table `doc` (conflicts stay 0).  WEFT_ECORRUPT. */
+weft_err weft__doc_record_decode(weft_arena *arena, uint32_t number, weft_bytes value,
+                                 weft_doc_record *out) WEFT_MUST_USE;
+weft_err weft__doc_record_put(weft_replica *r, weft_txn *txn,
+                              const weft_doc_record *doc) WEFT_MUST_USE;
+
+/* Renders what is shown at `pointer` of a loaded document.  WEFT_ENOTFOUND, WEFT_EBADPATH. */
+weft_err weft__doc_render_pointer(const weft_doc *doc, weft_bytes pointer, weft_arena *arena,
+                                  weft_value *out) WEFT_MUST_USE;
+
+/* Loads a whole document as it is shown into a new weft_doc, which the caller frees. */
+weft_err weft__doc_load(weft_replica *r, weft_txn *txn, uint32_t number,
+                        weft_doc **out) WEFT_MUST_USE;
+
+/* What a base contains: for every log number the newest seq. */
+typedef struct weft_base {
+  uint64_t *seqs;
+  uint32_t count; /* logs from here on contain nothing */
+} weft_base;
+bool weft__base_has(const weft_base *base, weft_dot dot);
+/* Makes the base of a vector; array in `arena`.  WEFT_EBASE: it names what is not shown here. */
+weft_err weft__base_of_vector(weft_replica *r, weft_txn *txn, const weft_vector *v,
+                              weft_arena *arena, weft_base *out) WEFT_MUST_USE;
+/* The base that stood when the first `shown` changes were shown. */
+weft_err weft__base_of_shown(weft_replica *r, weft_txn *txn, uint64_t shown, weft_arena *arena,
+                             weft_base *out) WEFT_MUST_USE;
+/* The document as it stood at `base`, made from its history; empty when it was not there. */
+weft_err weft__doc_at(weft_replica *r, weft_txn *txn, uint32_t number, const weft_base *base,
+                      weft_doc **out) WEFT_MUST_USE;
+
+/* An entry of `hist`. */
+typedef struct weft_hist_entry {
+  weft_dot dot;
+  uint64_t hlc;
+} weft_hist_entry;
+weft_err weft__hist_put(weft_txn *txn, uint32_t doc, uint64_t shown,
+                        const weft_hist_entry *entry) WEFT_MUST_USE;
+/* WEFT_ECORRUPT when `value` is none. */
+weft_err weft__hist_read(weft_bytes value, weft_hist_entry *entry) WEFT_MUST_USE;
+
+/* Turns a claim of a shown change into a local dot; false when it is not held. */
+bool weft__claim_dot(const weft_replica *r, const weft_claim *claim, weft_dot *out);
+/* The claims of a change as dots, in `arena`.  WEFT_ECORRUPT: a claim is not held. */
+weft_err weft__claim_dots(const weft_replica *r, const weft_change *change, weft_arena *arena,
+                          weft_dot **out) WEFT_MUST_USE;
+
+/* --- membership (store/replica_members.c) --- */
+
+/* Reads all records into a new roster. */
+weft_err weft__roster_load(weft_replica *r, weft_txn *txn) WEFT_MUST_USE;
+/* True when records held allow `start` to open a log. */
+bool weft__member_may_start(const weft_replica *r, const weft_start *start);
+/* The record under which this device writes.  WEFT_EDENIED, WEFT_EFROZEN. */
+weft_err weft__member_grant(weft_replica *r, weft_id *grant) WEFT_MUST_USE;
+
+/* --- clock and incarnation (store/replica_clock.c) --- */
+
+/* The next hlc of this device.  WEFT_ELIMIT: the wall clock is out of range. */
+weft_err weft__clock_tick(weft_replica *r, uint64_t *out) WEFT_MUST_USE;
+/* Takes in the clock of a change that is being held. */
+void weft__clock_merge(weft_replica *r, uint64_t hlc);
+/* Compares store and mirror at open; decides on the incarnation. */
+weft_err weft__incarnation_open(weft_replica *r, const weft_replica_options *o) WEFT_MUST_USE;
+/* Starts a new incarnation at the next write. */
+void weft__incarnation_renew(weft_replica *r);
+/* Rewrites the mirror if a second has passed, or `now`. */
+void weft__mirror_note(weft_replica *r, bool now);
+void weft__mirror_free(weft_replica *r);
+
+/* --- edits (store/replica_edit.c) --- */
+
+/* After a rollback: edits that rest on what was undone can no longer be committed. */
+void weft__edits_rollback(weft_replica *r);
+void weft__edits_drop(weft_replica *r);
+
+/* --- META --- */
+
+weft_err weft__meta_put(weft_replica *r, weft_txn *txn) WEFT_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,656 @@
+/* Logs in the store: their records, the changes in tail and chunks, ids, and claim numbers.
+ *
+ * Invariants: changes 1..sealed of a log lie in `log`, sealed+1..held in `tail`; outside of a group
+ * the newest change is signed; what was verified once is not verified again when it is read.
+ * Happy path: changes are appended to the tail and, when it is long, packed into chunks; a long run
+ * that was received is stored as the chunk it came in.
+ * Failure modes: bytes that cannot be what was stored are WEFT_ECORRUPT. */
+#include <string.h>
+
+#include "crdt/assert.h"
+#include "crdt/limits.h"
+#include "store/replica_internal.h"
+
+enum {
+  LOG_RECORD_VERSION = 1,
+  CHUNK_RECORD_VERSION = 1,
+  TAIL_SIGNED = 1,
+  TAIL_STATE_SHIFT = 1,
+  TAIL_STATE_MASK = 3
+};
+
+/* --- the table in memory --- */
+
+/* The number of logs with an id smaller than `id`. */
+static uint32_t logs_before(const weft_replica *r, const weft_id *id) {
+  uint32_t low = 0;
+  uint32_t high = r->log_count;
+  while (low < high) {
+    uint32_t middle = low + (high - low) / 2;
+    if (weft_id_cmp(&r->logs[r->by_id[middle]]->id, id) < 0) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+weft_log *weft__log_find(const weft_replica *r, const weft_id *id) {
+  uint32_t place = logs_before(r, id);
+  if (place == r->log_count) return NULL;
+  weft_log *log = r->logs[r->by_id[place]];
+  return weft_id_cmp(&log->id, id) == 0 ? log : NULL;
+}
+
+weft_log *weft__log_of(const weft_replica *r, uint32_t number) {
+  WEFT_ASSERT(number < r->log_count);
+  return r->logs[number];
+}
+
+void weft__log_touch(weft_replica *r, weft_log *log) {
+  r->moved = true;
+  if (log->touched) return;
+  log->touched = true;
+  log->next_touched = r->touched;
+  r->touched = log;
+}
+
+/* Puts an empty log with the next number into the table. */
+static weft_err table_add(weft_replica *r, const weft_id *id, weft_log **out) {
+  uint32_t place = logs_before(r, id);
+  void *at = r->logs;
+  WEFT_TRY(weft__arena_grow(&r->tables, &at, r->log_count, &r->log_cap, (size_t)r->log_count + 1,
+                            sizeof(weft_log *)));
+  r->logs = at;
+  at = r->by_id;
+  WEFT_TRY(weft__arena_grow(&r->tables, &at, r->log_count, &r->by_id_cap, (size_t)r->log_count + 1,
+                            sizeof(uint32_t)));
+  r->by_id = at;
+  weft_log *log = weft__arena_zero(&r->tables, 1, sizeof *log);
+  if (!log) return WEFT_ENOMEM;
+  log->number = r->log_count;
+  log->id = *id;
+  memmove(r->by_id + place + 1, r->by_id + place, (r->log_count - place) * sizeof(uint32_t));
+  r->by_id[place] = log->number;
+  r->logs[log->number] = log;
+  r->log_count++;
+  *out = log;
+  return WEFT_OK;
+}
+
+weft_err weft__log_add(weft_replica *r, const weft_id *id, const weft_start *start,
+                       weft_log **out) {
+  weft_log *log;
+  WEFT_ASSERT(!weft__log_find(r, id));
+  r->moved = true;
+  WEFT_TRY(table_add(r, id, &log));
+  log->device = start->device;
+  log->grant = start->grant;
+  memcpy(log->incarnation, start->incarnation, sizeof log->incarnation);
+  log->lane = start->lane;
+  log->parent = WEFT_LOG_NONE;
+  log->fork = 1;
+  weft__log_root(r->crypto, id, &log->head);
+  log->shown_id = log->head;
+  log->ready_id = log->head;
+  log->numbers_loaded = true;
+  *out = log;
+  return WEFT_OK;
+}
+
+/* --- records --- */
+
+weft_err weft__log_put(weft_replica *r, weft_txn *txn, weft_log *log) {
+  weft_buf b;
+  weft__buf_init(&b, &r->mem, SIZE_MAX);
+  weft__buf_u8(&b, LOG_RECORD_VERSION);
+  weft__buf_put_raw(&b, log->id.b, 32);
+  weft__buf_put_raw(&b, log->device.b, 32);
+  weft__buf_put_raw(&b, log->incarnation, 16);
+  weft__buf_u8(&b, log->lane);
+  weft__buf_put_raw(&b, log->grant.b, 32);
+  weft__buf_u32(&b, log->parent);
+  weft__buf_u64(&b, log->fork);
+  weft__buf_u64(&b, log->held);
+  weft__buf_put_raw(&b, log->head.b, 32);
+  weft__buf_u64(&b, log->shown);
+  weft__buf_put_raw(&b, log->shown_id.b, 32);
+  weft__buf_u64(&b, log->ctx.hlc);
+  weft__buf_u8(&b, log->ctx.opaque);
+  weft__buf_u64(&b, log->signed_seq);
+  weft__buf_u64(&b, log->sealed);
+  weft_dbkey key;
+  weft_err err = weft__buf_err(&b);
+  if (err == WEFT_OK) {
+    err =
+        weft_txn_put(txn, WEFT_TABLE_LOGS, weft__dbkey_u32(&key, log->number), weft__buf_view(&b));
+  }
+  weft__buf_free(&b);
+  if (err != WEFT_OK || log->stored) return err;
+  uint8_t number[4] = {(uint8_t)(log->number >> 24), (uint8_t)(log->number >> 16),
+                       (uint8_t)(log->number >> 8), (uint8_t)log->number};
+  log->stored = true;
+  return weft_txn_put(txn, WEFT_TABLE_LOGID, weft_bytes_of(log->id.b, 32),
+                      weft_bytes_of(number, 4));
+}
+
+static weft_err log_read_record(weft_replica *r, const weft_entry *entry) {
+  weft_rd k = weft__rd(entry->key);
+  weft_rd v = weft__rd(entry->value);
+  uint32_t number = weft__rd_u32(&k);
+  if (!weft__rd_done(&k) || number != r->log_count) return WEFT_ECORRUPT;
+  if (weft__rd_u8(&v) != LOG_RECORD_VERSION) return WEFT_ECORRUPT;
+  weft_id id = weft__rd_id(&v);
+  if (v.failed || weft__log_find(r, &id)) return WEFT_ECORRUPT;
+  weft_log *log;
+  WEFT_TRY(table_add(r, &id, &log));
+  log->device = weft__rd_id(&v);
+  weft_bytes incarnation = weft__rd_take(&v, 16);
+  if (!v.failed) memcpy(log->incarnation, incarnation.at, 16);
+  log->lane = weft__rd_u8(&v);
+  log->grant = weft__rd_id(&v);
+  log->parent = weft__rd_u32(&v);
+  log->fork = weft__rd_u64(&v);
+  log->held = weft__rd_u64(&v);
+  log->head = weft__rd_id(&v);
+  log->shown = weft__rd_u64(&v);
+  log->shown_id = weft__rd_id(&v);
+  log->ctx.hlc = weft__rd_u64(&v);
+  log->ctx.opaque = weft__rd_u8(&v) != 0;
+  log->signed_seq = weft__rd_u64(&v);
+  log->sealed = weft__rd_u64(&v);
+  log->ctx.seq = log->held;
+  log->ready_id = log->shown_id;
+  log->flow[WEFT_FLOW_READY].at = log->shown;
+  log->stored = true;
+  bool sane = weft__rd_done(&v) && log->shown <= log->held && log->sealed <= log->held &&
+              log->signed_seq == log->held && log->held > 0;
+  return sane ? WEFT_OK : WEFT_ECORRUPT;
+}
+
+weft_err weft__logs_load(weft_replica *r, weft_txn *txn) {
+  weft_cursor *cursor;
+  WEFT_TRY(weft_cursor_open(txn, WEFT_TABLE_LOGS, &cursor));
+  weft_entry entry;
+  weft_err err = weft_cursor_first(cursor, &entry);
+  while (err == WEFT_OK) {
+    err = log_read_record(r, &entry);
+    if (err == WEFT_OK) err = weft_cursor_next(cursor, &entry);
+  }
+  weft_cursor_close(cursor);
+  return err == WEFT_EDONE ? WEFT_OK : err;
+}
+
+/* --- claim numbers --- */
+
+weft_err weft__log_numbers(weft_replica *r, weft_txn *txn, weft_log *log) {
+  if (log->numbers_loaded) return WEFT_OK;
+  weft_cursor *cursor;
+  WEFT_TRY(weft_cursor_open(txn, WEFT_TABLE_NUMBERS, &cursor));
+  weft_log_context *ctx = &log->ctx;
+  weft_dbkey key;
+  weft_entry entry;
+  ctx->number_count = 0;
+  weft_err err = weft_cursor_seek(cursor, weft__dbkey_u32_u32(&key, log->number, 0), &entry);
+  while (err == WEFT_OK) {
+    weft_rd k = weft__rd(entry.key);
+    weft_rd v = weft__rd(entry.value);
+    if (weft__rd_u32(&k) != log->number) break;
+    bool next = weft__rd_u32(&k) == ctx->number_count;
+    weft_log_number number = {weft__rd_id(&v), weft__rd_u64(&v)};
+    if (!next || !weft__rd_done(&k) || !weft__rd_done(&v)) {
+      err = WEFT_ECORRUPT;
+      break;
+    }
+    void *at = ctx->numbers;
+    err = weft__arena_grow(&r->tables, &at, ctx->number_count, &ctx->number_cap,
+                           ctx->number_count + 1, sizeof *ctx->numbers);
+    if (err != WEFT_OK) break;
+    ctx->numbers = at;
+    ctx->numbers[ctx->number_count++] = number;
+    err = weft_cursor_next(cursor, &entry);
+  }
+  weft_cursor_close(cursor);
+  if (err == WEFT_EDONE) err = WEFT_OK;
+  log->numbers_loaded = err == WEFT_OK;
+  return err;
+}
+
+weft_err weft__log_numbers_put(weft_replica *r, weft_txn *txn, const weft_log *log,
+                               const weft_change *change) {
+  (void)r;
+  for (size_t i = 0; i < change->claim_count; i++) {
+    const weft_claim *claim = &change->claims[i];
+    if (!claim->has_tag) continue;
+    uint8_t value[40];
+    const weft_log_number *number = &log->ctx.numbers[claim->number];
+    memcpy(value, number->log.b, 32);
+    for (unsigned k = 0; k < 8; k++) value[32 + k] = (uint8_t)(number->seq_max >> (56 - 8 * k));
+    weft_dbkey key;
+    WEFT_TRY(weft_txn_put(txn, WEFT_TABLE_NUMBERS,
+                          weft__dbkey_u32_u32(&key, log->number, claim->number),
+                          weft_bytes_of(value, sizeof value)));
+  }
+  return WEFT_OK;
+}
+
+/* --- spans --- */
+
+weft_err weft__span_put(weft_txn *txn, weft_table table, uint64_t number,
+                        const weft_log_span *span) {
+  uint8_t value[20];
+  for (unsigned i = 0; i < 4; i++) value[i] = (uint8_t)(span->log >> (24 - 8 * i));
+  for (unsigned i = 0; i < 8; i++) value[4 + i] = (uint8_t)(span->first >> (56 - 8 * i));
+  for (unsigned i = 0; i < 8; i++) value[12 + i] = (uint8_t)(span->count >> (56 - 8 * i));
+  weft_dbkey key;
+  return weft_txn_append(txn, table, weft__dbkey_u64(&key, number),
+                         weft_bytes_of(value, sizeof value));
+}
+
+weft_err weft__span_read(weft_bytes value, weft_log_span *span) {
+  weft_rd r = weft__rd(value);
+  span->log = weft__rd_u32(&r);
+  span->first = weft__rd_u64(&r);
+  span->count = weft__rd_u64(&r);
+  return weft__rd_done(&r) && span->count > 0 ? WEFT_OK : WEFT_ECORRUPT;
+}
+
+/* --- reading changes --- */
+
+typedef struct tail_record {
+  unsigned flags;
+  weft_id id;
+  weft_sig sig;
+  weft_bytes raw; /* view into the store */
+} tail_record;
+
+static weft_err tail_decode(weft_bytes value, tail_record *out) {
+  weft_rd r = weft__rd(value);
+  memset(out, 0, sizeof *out);
+  out->flags = weft__rd_u8(&r);
+  out->id = weft__rd_id(&r);
+  if (out->flags & TAIL_SIGNED) {
+    weft_bytes sig = weft__rd_take(&r, sizeof out->sig.b);
+    if (!r.failed) memcpy(out->sig.b, sig.at, sizeof out->sig.b);
+  }
+  out->raw = weft__rd_take(&r, weft__rd_left(&r));
+  bool sane = !r.failed && out->flags >> TAIL_STATE_SHIFT <= WEFT_CHANGE_UNKNOWN;
+  return sane ? WEFT_OK : WEFT_ECORRUPT;
+}
+
+static weft_change_state tail_state(const tail_record *t) {
+  return (weft_change_state)(t->flags >> TAIL_STATE_SHIFT & TAIL_STATE_MASK);
+}
+
+static weft_err tail_get(weft_txn *txn, const weft_log *log, uint64_t seq, tail_record *out) {
+  weft_dbkey key;
+  weft_bytes value;
+  weft_err err =
+      weft_txn_get(txn, WEFT_TABLE_TAIL, weft__dbkey_u32_u64(&key, log->number, seq), &value);
+  if (err == WEFT_ENOTFOUND) return WEFT_ECORRUPT;
+  return err == WEFT_OK ? tail_decode(value, out) : err;
+}
+
+static weft_err tail_put(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
+                         const tail_record *t) {
+  weft_buf b;
+  weft__buf_init(&b, &r->mem, SIZE_MAX);
+  weft__buf_u8(&b, (uint8_t)t->flags);
+  weft__buf_put_raw(&b, t->id.b, sizeof t->id.b);
+  if (t->flags & TAIL_SIGNED) weft__buf_put_raw(&b, t->sig.b, sizeof t->sig.b);
+  weft__buf_put(&b, t->raw);
+  weft_dbkey key;
+  weft_err err = weft__buf_err(&b);
+  if (err == WEFT_OK) {
+    err = weft_txn_put(txn, WEFT_TABLE_TAIL, weft__dbkey_u32_u64(&key, log->number, seq),
+                       weft__buf_view(&b));
+  }
+  weft__buf_free(&b);
+  return err;
+}
+
+/* Takes the head of a stored chunk apart: states of its changes, and where the chunk begins. */
+static weft_err chunk_record_decode(weft_arena *arena, weft_bytes value, uint8_t **states,
+                                    size_t *count, weft_bytes *chunk) {
+  weft_rd r = weft__rd(value);
+  if (weft__rd_u8(&r) != CHUNK_RECORD_VERSION) return WEFT_ECORRUPT;
+  uint64_t n = weft__rd_varint(&r);
+  uint64_t exceptions = weft__rd_varint(&r);
+  if (r.failed || n == 0 || n > WEFT_CHUNK_CHANGES_MAX || exceptions > n) return WEFT_ECORRUPT;
+  uint8_t *list = weft__arena_zero(arena, (size_t)n, 1);
+  if (!list) return WEFT_ENOMEM;
+  for (uint64_t i = 0; i < exceptions; i++) {
+    uint64_t idx = weft__rd_varint(&r);
+    uint8_t state = weft__rd_u8(&r);
+    if (r.failed || idx >= n || state > WEFT_CHANGE_UNKNOWN) return WEFT_ECORRUPT;
+    list[idx] = state;
+  }
+  *states = list;
+  *count = (size_t)n;
+  *chunk = weft__rd_take(&r, weft__rd_left(&r));
+  return WEFT_OK;
+}
+
+/* What a damaged chunk says is our disk's fault, not a sender's. */
+static weft_err disk_fault(weft_err err) {
+  bool ours = err == WEFT_OK || err == WEFT_ENOMEM || err == WEFT_EIO;
+  return ours ? err : WEFT_ECORRUPT;
+}
+
+static weft_err cache_fill(weft_replica *r, weft_run_cache *c, const weft_log *log,
+                           const weft_entry *entry) {
+  uint8_t *states;
+  size_t count;
+  weft_bytes chunk;
+  weft_run *runs;
+  size_t run_count;
+  WEFT_TRY(chunk_record_decode(&c->arena, entry->value, &states, &count, &chunk));
+  WEFT_TRY(disk_fault(weft__chunk_decode(&c->arena, chunk, &runs, &run_count)));
+  if (run_count != 1 || runs[0].count != count) return WEFT_ECORRUPT;
+  if (weft_id_cmp(&runs[0].log, &log->id) != 0) return WEFT_ECORRUPT;
+  weft_id *ids = weft__arena_take(&c->arena, count * sizeof *ids);
+  if (!ids) return WEFT_ENOMEM;
+  const weft_id *prev = &runs[0].prev;
+  for (size_t i = 0; i < count; i++) {
+    weft__change_id(r->crypto, &r->space, prev, runs[0].changes[i], &ids[i]);
+    prev = &ids[i];
+  }
+  c->log = log->number;
+  c->first = runs[0].first;
+  c->changes = runs[0].changes;
+  c->ids = ids;
+  c->states = states;
+  c->prev = runs[0].prev;
+  c->sig = runs[0].sig;
+  c->count = count;
+  return WEFT_OK;
+}
+
+/* Gives the chunk of `log` that holds `seq`, taken apart; a view until the next call. */
+weft_err weft__log_chunk(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
+                         const weft_run_cache **out) {
+  weft_run_cache *oldest = &r->cache[0];
+  for (size_t i = 0; i < WEFT_RUN_CACHE_COUNT; i++) {
+    weft_run_cache *c = &r->cache[i];
+    if (c->count > 0 && c->log == log->number && seq - c->first < c->count) {
+      c->used = ++r->cache_clock;
+      *out = c;
+      return WEFT_OK;
+    }
+    if (c->used < oldest->used) oldest = c;
+  }
+  weft_cursor *cursor;
+  weft_dbkey key;
+  weft_entry entry;
+  WEFT_TRY(weft_cursor_open(txn, WEFT_TABLE_LOG, &cursor));
+  weft_err err = weft_cursor_seek_back(cursor, weft__dbkey_u32_u64(&key, log->number, seq), &entry);
+  if (err == WEFT_EDONE) err = WEFT_ECORRUPT;
+  oldest->count = 0;
+  oldest->used = 0;
+  weft__arena_reset(&oldest->arena);
+  if (err == WEFT_OK) {
+    weft_rd k = weft__rd(entry.key);
+    uint32_t number = weft__rd_u32(&k);
+    uint64_t first = weft__rd_u64(&k);
+    err = number == log->number ? cache_fill(r, oldest, log, &entry) : WEFT_ECORRUPT;
+    if (err == WEFT_OK && (oldest->first != first || seq - first >= oldest->count)) {
+      err = WEFT_ECORRUPT;
+    }
+  }
+  weft_cursor_close(cursor);
+  if (err != WEFT_OK) {
+    oldest->count = 0;
+    return err == WEFT_ECORRUPT ? weft__replica_fail(r, err, "a chunk of a log is damaged") : err;
+  }
+  oldest->used = ++r->cache_clock;
+  *out = oldest;
+  return WEFT_OK;
+}
+
+weft_err weft__log_read(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
+                        weft_arena *arena, weft_log_item *out) {
+  memset(out, 0, sizeof *out);
+  if (seq == 0 || seq > log->held) return WEFT_ENOTFOUND;
+  out->seq = seq;
+  if (seq > log->sealed) {
+    tail_record t;
+    WEFT_TRY(tail_get(txn, log, seq, &t));
+    out->id = t.id;
+    out->state = tail_state(&t);
+    out->is_signed = (t.flags & TAIL_SIGNED) != 0;
+    out->sig = t.sig;
+    return weft__arena_copy(arena, t.raw, &out->raw);
+  }
+  const weft_run_cache *c;
+  WEFT_TRY(weft__log_chunk(r, txn, log, seq, &c));
+  size_t idx = (size_t)(seq - c->first);
+  out->id = c->ids[idx];
+  out->state = (weft_change_state)c->states[idx];
+  out->is_signed = idx + 1 == c->count;
+  if (out->is_signed) out->sig = c->sig;
+  return weft__arena_copy(arena, c->changes[idx], &out->raw);
+}
+
+weft_err weft__log_change(weft_replica *r, weft_txn *txn, weft_log *log, uint64_t seq,
+                          weft_arena *arena, weft_change *change, weft_id *id) {
+  weft_log_item item;
+  WEFT_TRY(weft__log_read(r, txn, log, seq, arena, &item));
+  WEFT_TRY(weft__change_parse(arena, item.raw, change));
+  *id = item.id;
+  if (item.state != WEFT_CHANGE_VALID) {
+    change->state = item.state;
+    change->claim_count = 0;
+    change->op_count = 0;
+    return WEFT_OK;
+  }
+  if (change->state != WEFT_CHANGE_VALID) return WEFT_ECORRUPT;
+  if (change->claim_count == 0) return WEFT_OK;
+  WEFT_TRY(weft__log_numbers(r, txn, log));
+  for (size_t i = 0; i < change->claim_count; i++) {
+    weft_claim *claim = &change->claims[i];
+    if (claim->number >= log->ctx.number_count) return WEFT_ECORRUPT;
+    claim->log = log->ctx.numbers[claim->number].log;
+  }
+  return WEFT_OK;
+}
+
+weft_err weft__log_id_at(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
+                         weft_id *out) {
+  if (seq > log->held) return WEFT_ENOTFOUND;
+  if (seq == log->held) {
+    *out = log->head;
+    return WEFT_OK;
+  }
+  if (seq == 0) {
+    weft__log_root(r->crypto, &log->id, out);
+    return WEFT_OK;
+  }
+  if (seq > log->sealed) {
+    tail_record t;
+    WEFT_TRY(tail_get(txn, log, seq, &t));
+    *out = t.id;
+    return WEFT_OK;
+  }
+  const weft_run_cache *c;
+  WEFT_TRY(weft__log_chunk(r, txn, log, seq, &c));
+  *out = c->ids[seq - c->first];
+  return WEFT_OK;
+}
+
+/* --- appending --- */
+
+static weft_err chunk_put(weft_replica *r, weft_txn *txn, const weft_log *log, const weft_run *run,
+                          const uint8_t *states, weft_bytes chunk) {
+  weft_buf b;
+  weft__buf_init(&b, &r->mem, SIZE_MAX);
+  size_t exceptions = 0;
+  for (size_t i = 0; i < run->count; i++) exceptions += states[i] != WEFT_CHANGE_VALID;
+  weft__buf_u8(&b, CHUNK_RECORD_VERSION);
+  weft__buf_varint(&b, run->count);
+  weft__buf_varint(&b, exceptions);
+  for (size_t i = 0; i < run->count && exceptions > 0; i++) {
+    if (states[i] == WEFT_CHANGE_VALID) continue;
+    weft__buf_varint(&b, i);
+    weft__buf_u8(&b, states[i]);
+  }
+  weft_err err = WEFT_OK;
+  if (chunk.len > 0) {
+    weft__buf_put(&b, chunk);
+  } else {
+    err = weft__chunk_encode(&b, &r->mem, run, 1, WEFT_CHUNK_SEALED);
+  }
+  if (err == WEFT_OK) err = weft__buf_err(&b);
+  weft_dbkey key;
+  if (err == WEFT_OK) {
+    err = weft_txn_put(txn, WEFT_TABLE_LOG, weft__dbkey_u32_u64(&key, log->number, run->first),
+                       weft__buf_view(&b));
+  }
+  weft__buf_free(&b);
+  return err;
+}
+
+static size_t raws_len(const weft_bytes *raws, size_t count) {
+  size_t len = 0;
+  for (size_t i = 0; i < count; i++) len += raws[i].len;
+  return len;
+}
+
+static weft_err append_chunk(weft_replica *r, weft_txn *txn, weft_log *log,
+                             const weft_log_run *run) {
+  WEFT_TRY(weft__log_seal(r, txn, log));
+  WEFT_ASSERT(log->sealed == log->held);
+  weft_run whole = {log->id, log->held + 1, log->head, run->raws, run->count, *run->sig};
+  WEFT_TRY(chunk_put(r, txn, log, &whole, run->states, run->chunk));
+  log->sealed = log->held + run->count;
+  return WEFT_OK;
+}
+
+static weft_err append_tail(weft_replica *r, weft_txn *txn, weft_log *log,
+                            const weft_log_run *run) {
+  for (size_t i = 0; i < run->count; i++) {
+    tail_record t = {
+        (unsigned)run->states[i] << TAIL_STATE_SHIFT, run->ids[i], {{0}}, run->raws[i]};
+    if (i + 1 == run->count && run->sig) {
+      t.flags |= TAIL_SIGNED;
+      t.sig = *run->sig;
+    }
+    WEFT_TRY(tail_put(r, txn, log, log->held + 1 + i, &t));
+  }
+  return WEFT_OK;
+}
+
+weft_err weft__log_append(weft_replica *r, weft_txn *txn, weft_log *log, const weft_log_run *run) {
+  WEFT_ASSERT(run->count > 0);
+  size_t len = raws_len(run->raws, run->count);
+  bool big = run->sig && (run->count >= WEFT_TAIL_COUNT_MAX || len >= WEFT_SIGN_LEN_MAX);
+  weft__log_touch(r, log);
+  WEFT_TRY(big ? append_chunk(r, txn, log, run) : append_tail(r, txn, log, run));
+  weft_log_span span = {log->number, log->held + 1, run->count};
+  WEFT_TRY(weft__span_put(txn, WEFT_TABLE_ARRIVAL, r->now.arrival + 1, &span));
+  r->now.arrival++;
+  r->now.held += run->count;
+  log->held += run->count;
+  log->head = run->ids[run->count - 1];
+  if (run->sig) {
+    log->signed_seq = log->held;
+    log->unsigned_len = 0;
+  } else {
+    log->unsigned_len += len;
+  }
+  return WEFT_OK;
+}
+
+weft_err weft__log_sign(weft_replica *r, weft_txn *txn, weft_log *log) {
+  if (log->signed_seq == log->held) return WEFT_OK;
+  WEFT_ASSERT(weft_id_cmp(&log->device, &r->identity.device) == 0);
+  tail_record t;
+  WEFT_TRY(tail_get(txn, log, log->held, &t));
+  weft_arena arena;
+  weft__arena_init(&arena, &r->mem);
+  weft_err err = weft__arena_copy(&arena, t.raw, &t.raw);
+  if (err == WEFT_OK) {
+    weft__change_sign(r->crypto, &r->identity.sign_seed, &r->identity.device, &r->space, &log->id,
+                      log->held, &t.id, &t.sig);
+    t.flags |= TAIL_SIGNED;
+    err = tail_put(r, txn, log, log->held, &t);
+  }
+  weft__arena_free(&arena);
+  if (err != WEFT_OK) return err;
+  weft__log_touch(r, log);
+  log->signed_seq = log->held;
+  log->unsigned_len = 0;
+  return WEFT_OK;
+}
+
+/* --- sealing --- */
+
+/* Changes of a tail that were read and wait to be packed. */
+typedef struct seal_list {
+  weft_bytes *raws;
+  uint8_t *states;
+  weft_sig *sigs;
+  bool *is_signed;
+  size_t count;
+  size_t first; /* not packed yet */
+  size_t len;   /* bytes from `first` on */
+  size_t end;   /* one past the last signed one from `first` on; `first` when there is none */
+} seal_list;
+
+static weft_err seal_emit(weft_replica *r, weft_txn *txn, weft_log *log, seal_list *list,
+                          weft_id *prev) {
+  if (list->end == list->first) return WEFT_ECORRUPT;
+  size_t count = list->end - list->first;
+  weft_run run = {log->id, log->sealed + 1,          *prev, list->raws + list->first,
+                  count,   list->sigs[list->end - 1]};
+  WEFT_TRY(chunk_put(r, txn, log, &run, list->states + list->first, weft_bytes_of(NULL, 0)));
+  weft_dbkey from, to;
+  uint64_t gone;
+  weft_key_range range = {weft__dbkey_u32_u64(&from, log->number, run.first),
+                          weft__dbkey_u32_u64(&to, log->number, run.first + count)};
+  WEFT_TRY(weft_txn_delete_range(txn, WEFT_TABLE_TAIL, range, &gone));
+  for (size_t i = list->first; i < list->end; i++) {
+    weft__change_id(r->crypto, &r->space, prev, list->raws[i], prev);
+    list->len -= list->raws[i].len;
+  }
+  log->sealed += count;
+  list->first = list->end;
+  return WEFT_OK;
+}
+
+static weft_err seal_all(weft_replica *r, weft_txn *txn, weft_log *log, weft_arena *arena) {
+  size_t cap = (size_t)(log->signed_seq - log->sealed);
+  seal_list list = {0};
+  list.raws = weft__arena_zero(arena, cap, sizeof *list.raws);
+  list.states = weft__arena_zero(arena, cap, sizeof *list.states);
+  list.sigs = weft__arena_zero(arena, cap, sizeof *list.sigs);
+  list.is_signed = weft__arena_zero(arena, cap, sizeof *list.is_signed);
+  if (!list.raws || !list.states || !list.sigs || !list.is_signed) return WEFT_ENOMEM;
+  weft_id prev;
+  WEFT_TRY(weft__log_id_at(r, txn, log, log->sealed, &prev));
+  uint64_t seq = log->sealed + 1;
+  for (size_t i = 0; i < cap; i++) {
+    tail_record t;
+    WEFT_TRY(tail_get(txn, log, seq + i, &t));
+    bool full = i - list.first >= WEFT_CHUNK_CHANGES_MAX ||
+                (i > list.first && list.len + t.raw.len > WEFT_CHUNK_LEN_MAX);
+    WEFT_TRY(weft__arena_copy(arena, t.raw, &list.raws[i]));
+    list.states[i] = (uint8_t)tail_state(&t);
+    list.sigs[i] = t.sig;
+    list.is_signed[i] = (t.flags & TAIL_SIGNED) != 0;
+    if (full) WEFT_TRY(seal_emit(r, txn, log, &list, &prev));
+    list.len += t.raw.len;
+    if (list.is_signed[i]) list.end = i + 1;
+  }
+  return list.first < cap ? seal_emit(r, txn, log, &list, &prev) : WEFT_OK;
+}
+
+weft_err weft__log_seal(weft_replica *r, weft_txn *txn, weft_log *log) {
+  if (log->signed_seq <= log->sealed) return WEFT_OK;
+  weft_arena arena;
+  weft__arena_init(&arena, &r->mem);
+  weft__log_touch(r, log);
+  weft_err err = seal_all(r, txn, log, &arena);
+  weft__arena_free(&arena);
+  return err;
+}

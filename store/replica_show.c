@@ -1,0 +1,647 @@
+/* Showing: from what is held to what is seen.
+ *
+ * Two walks over the logs share one mechanism.  The READY walk finds how far each log is showable:
+ * it reads a change once, checks that everything it claims is showable and that the tags fit, or
+ * else lets the log wait for the first claim that is not.  The SHOW walk goes the same way up to
+ * there and collects a batch in which every change comes after what it claims.  A log that waits
+ * stands in the list of the log it waits for and is looked at again when that one has moved, so
+ * both walks are nearly linear.
+ *
+ * A batch is applied document by document; within a document in the order of the batch.  State,
+ * history, document records, order, digest and the shown vector move in the caller's transaction,
+ * so each batch is complete in itself.
+ *
+ * Failure modes: damage and storage errors go up; the caller drops the transaction. */
+#include <string.h>
+
+#include "crdt/assert.h"
+#include "crdt/limits.h"
+#include "crdt/sort.h"
+#include "store/replica_internal.h"
+
+/* --- the queue of a walk --- */
+
+static void queue_add(weft_replica *r, weft_flow flow, weft_log *log) {
+  weft_log_flow *f = &log->flow[flow];
+  if (f->busy) return;
+  f->busy = true;
+  f->waiting = false;
+  f->next = NULL;
+  if (r->queue_tail[flow]) {
+    r->queue_tail[flow]->flow[flow].next = log;
+  } else {
+    r->queue_head[flow] = log;
+  }
+  r->queue_tail[flow] = log;
+}
+
+static weft_log *queue_take(weft_replica *r, weft_flow flow) {
+  weft_log *log = r->queue_head[flow];
+  if (!log) return NULL;
+  r->queue_head[flow] = log->flow[flow].next;
+  if (!r->queue_head[flow]) r->queue_tail[flow] = NULL;
+  log->flow[flow].next = NULL;
+  log->flow[flow].busy = false;
+  return log;
+}
+
+/* Moves a list of waiting logs into the queue. */
+static void queue_wake(weft_replica *r, weft_flow flow, weft_log **list) {
+  weft_log *log = *list;
+  *list = NULL;
+  while (log) {
+    weft_log *next = log->flow[flow].next;
+    log->flow[flow].busy = false;
+    queue_add(r, flow, log);
+    log = next;
+  }
+}
+
+/* Lets `log` wait for `claim`. */
+static void wait_for(weft_replica *r, weft_flow flow, weft_log *log, const weft_claim *claim) {
+  weft_log_flow *f = &log->flow[flow];
+  weft_log *target = weft__log_find(r, &claim->log);
+  weft_log **list = target ? &target->flow[flow].waiters : &r->orphans;
+  f->busy = true;
+  f->waiting = true;
+  f->wait_log = claim->log;
+  f->wait_seq = claim->seq;
+  f->next = *list;
+  *list = log;
+}
+
+void weft__ready_queue(weft_replica *r, weft_log *log) { queue_add(r, WEFT_FLOW_READY, log); }
+
+void weft__ready_orphans(weft_replica *r) { queue_wake(r, WEFT_FLOW_READY, &r->orphans); }
+
+/* --- what is showable --- */
+
+/* Gives the first claim that is not settled in the walk, NULL when all are. */
+static weft_err first_unsettled(weft_replica *r, weft_txn *txn, weft_flow flow,
+                                const weft_change *change, const weft_claim **out) {
+  *out = NULL;
+  for (size_t i = 0; i < change->claim_count; i++) {
+    const weft_claim *claim = &change->claims[i];
+    const weft_log *target = weft__log_find(r, &claim->log);
+    *out = claim;
+    if (!target || target->flow[flow].at < claim->seq) return WEFT_OK;
+    if (flow == WEFT_FLOW_READY && claim->has_tag) {
+      weft_id id;
+      WEFT_TRY(weft__log_id_at(r, txn, target, claim->seq, &id));
+      if (memcmp(id.b, claim->tag, WEFT_CLAIM_TAG_LEN) != 0) return WEFT_OK;
+    }
+  }
+  *out = NULL;
+  return WEFT_OK;
+}
+
+static weft_err ready_advance(weft_replica *r, weft_txn *txn, weft_log *log, weft_arena *arena) {
+  weft_log_flow *f = &log->flow[WEFT_FLOW_READY];
+  uint64_t before = f->at;
+  while (f->at < log->held) {
+    weft_change change;
+    weft_id id;
+    const weft_claim *missing;
+    weft__arena_reset(arena);
+    WEFT_TRY(weft__log_change(r, txn, log, f->at + 1, arena, &change, &id));
+    WEFT_TRY(first_unsettled(r, txn, WEFT_FLOW_READY, &change, &missing));
+    if (missing) {
+      wait_for(r, WEFT_FLOW_READY, log, missing);
+      break;
+    }
+    f->at++;
+    log->ready_id = id;
+  }
+  if (f->at > before) {
+    weft__log_touch(r, log);
+    queue_wake(r, WEFT_FLOW_READY, &f->waiters);
+  }
+  return WEFT_OK;
+}
+
+weft_err weft__ready_run(weft_replica *r, weft_txn *txn) {
+  weft_arena arena;
+  weft_err err = WEFT_OK;
+  weft__arena_init(&arena, &r->mem);
+  while (err == WEFT_OK) {
+    weft_log *log = queue_take(r, WEFT_FLOW_READY);
+    if (!log) break;
+    err = ready_advance(r, txn, log, &arena);
+  }
+  weft__arena_free(&arena);
+  return err;
+}
+
+/* --- a batch --- */
+
+enum { NO_WRITE = UINT32_MAX, DOC_SLOTS_MIN = 64 };
+
+typedef struct batch_change {
+  weft_change change;
+  weft_dot dot;
+  weft_dot *claims;
+} batch_change;
+
+/* One op of a change, in the list of its document. */
+typedef struct batch_write {
+  uint32_t change;
+  uint32_t next;
+  const weft_op *op;
+} batch_write;
+
+typedef struct batch_doc {
+  weft_bytes name;
+  uint64_t hash;
+  weft_doc_record record;
+  size_t place; /* in the batch's list */
+  bool fresh;   /* was not in the store */
+  uint32_t first_write;
+  uint32_t last_write;
+} batch_doc;
+
+typedef struct batch {
+  weft_replica *r;
+  weft_txn *txn;
+  weft_arena arena; /* everything the batch consists of */
+  weft_arena one;   /* what one document needs */
+  weft_doc *doc;
+  batch_change **changes;
+  size_t change_count;
+  size_t change_cap;
+  batch_write *writes;
+  size_t write_count;
+  size_t write_cap;
+  batch_doc **docs;
+  size_t doc_count;
+  size_t doc_cap;
+  uint32_t *slots; /* index of a document + 1, by hash of its name */
+  size_t slot_count;
+  size_t raw_len;
+  uint64_t changes_max;
+} batch;
+
+static bool batch_full(const batch *b) {
+  return b->change_count >= b->changes_max || b->write_count >= WEFT_SHOW_OPS_MAX ||
+         b->doc_count >= WEFT_SHOW_DOCS_MAX || b->raw_len >= WEFT_SHOW_LEN_MAX;
+}
+
+/* The hash is keyed, so that no author can choose names that collide. */
+static uint64_t name_hash(const batch *b, weft_bytes name) {
+  uint8_t out[16];
+  uint64_t hash;
+  b->r->crypto->siphash128(out, b->r->state_env.seal.key.b, name);
+  memcpy(&hash, out, sizeof hash);
+  return hash;
+}
+
+static weft_err slots_grow(batch *b) {
+  size_t count = b->slot_count > 0 ? 2 * b->slot_count : DOC_SLOTS_MIN;
+  uint32_t *slots = weft__arena_zero(&b->arena, count, sizeof *slots);
+  if (!slots) return WEFT_ENOMEM;
+  for (size_t i = 0; i < b->doc_count; i++) {
+    size_t slot = (size_t)b->docs[i]->hash & (count - 1);
+    while (slots[slot] != 0) slot = (slot + 1) & (count - 1);
+    slots[slot] = (uint32_t)i + 1;
+  }
+  b->slots = slots;
+  b->slot_count = count;
+  return WEFT_OK;
+}
+
+static weft_err batch_doc_find(batch *b, weft_bytes name, batch_doc **out) {
+  if (b->doc_count * 2 >= b->slot_count) WEFT_TRY(slots_grow(b));
+  uint64_t hash = name_hash(b, name);
+  size_t slot = (size_t)hash & (b->slot_count - 1);
+  for (; b->slots[slot] != 0; slot = (slot + 1) & (b->slot_count - 1)) {
+    *out = b->docs[b->slots[slot] - 1];
+    if ((*out)->hash == hash && weft_bytes_cmp((*out)->name, name) == 0) return WEFT_OK;
+  }
+  void *at = b->docs;
+  WEFT_TRY(weft__arena_grow(&b->arena, &at, b->doc_count, &b->doc_cap, b->doc_count + 1,
+                            sizeof *b->docs));
+  b->docs = at;
+  batch_doc *doc = weft__arena_zero(&b->arena, 1, sizeof *doc);
+  if (!doc) return WEFT_ENOMEM;
+  doc->name = name;
+  doc->hash = hash;
+  doc->first_write = doc->last_write = NO_WRITE;
+  weft_err err = weft__doc_record_find(b->r, b->txn, name, &b->arena, &doc->record);
+  if (err != WEFT_OK && err != WEFT_ENOTFOUND) return err;
+  if (err == WEFT_ENOTFOUND) {
+    doc->fresh = true;
+    doc->record.number = b->r->now.doc_next++;
+    doc->record.name = name;
+  }
+  doc->place = b->doc_count;
+  b->docs[b->doc_count++] = doc;
+  b->slots[slot] = (uint32_t)b->doc_count;
+  *out = doc;
+  return WEFT_OK;
+}
+
+static weft_err batch_add_op(batch *b, const weft_op *op) {
+  batch_doc *doc;
+  void *at = b->writes;
+  WEFT_TRY(batch_doc_find(b, op->doc, &doc));
+  WEFT_TRY(weft__arena_grow(&b->arena, &at, b->write_count, &b->write_cap, b->write_count + 1,
+                            sizeof *b->writes));
+  b->writes = at;
+  uint32_t idx = (uint32_t)b->write_count++;
+  b->writes[idx] = (batch_write){(uint32_t)b->change_count, NO_WRITE, op};
+  if (doc->first_write == NO_WRITE) {
+    doc->first_write = idx;
+  } else {
+    b->writes[doc->last_write].next = idx;
+  }
+  doc->last_write = idx;
+  return WEFT_OK;
+}
+
+/* Takes a change whose claims are all in the batch or shown before. */
+static weft_err batch_add(batch *b, weft_log *log, batch_change *c) {
+  void *at = b->changes;
+  WEFT_TRY(weft__claim_dots(b->r, &c->change, &b->arena, &c->claims));
+  WEFT_TRY(weft__arena_grow(&b->arena, &at, b->change_count, &b->change_cap, b->change_count + 1,
+                            sizeof *b->changes));
+  b->changes = at;
+  for (size_t i = 0; i < c->change.op_count; i++) WEFT_TRY(batch_add_op(b, &c->change.ops[i]));
+  b->changes[b->change_count++] = c;
+  b->raw_len += c->change.raw.len;
+  log->flow[WEFT_FLOW_SHOW].at++;
+  return WEFT_OK;
+}
+
+static weft_err show_advance(batch *b, weft_log *log) {
+  weft_log_flow *f = &log->flow[WEFT_FLOW_SHOW];
+  uint64_t before = f->at;
+  while (f->at < log->flow[WEFT_FLOW_READY].at && !batch_full(b)) {
+    const weft_claim *missing;
+    weft_id id;
+    batch_change *c = weft__arena_zero(&b->arena, 1, sizeof *c);
+    if (!c) return WEFT_ENOMEM;
+    WEFT_TRY(weft__log_change(b->r, b->txn, log, f->at + 1, &b->arena, &c->change, &id));
+    WEFT_TRY(first_unsettled(b->r, b->txn, WEFT_FLOW_SHOW, &c->change, &missing));
+    if (missing) {
+      wait_for(b->r, WEFT_FLOW_SHOW, log, missing);
+      break;
+    }
+    c->dot = (weft_dot){log->number, f->at + 1};
+    WEFT_TRY(batch_add(b, log, c));
+    log->shown_id = id;
+  }
+  if (f->at > before) {
+    weft__log_touch(b->r, log);
+    queue_wake(b->r, WEFT_FLOW_SHOW, &f->waiters);
+  }
+  return WEFT_OK;
+}
+
+/* Ends the walk: nobody waits or is queued any more. */
+static void show_walk_end(weft_replica *r, weft_log *only) {
+  r->queue_head[WEFT_FLOW_SHOW] = r->queue_tail[WEFT_FLOW_SHOW] = NULL;
+  uint32_t first = only ? only->number : 0;
+  uint32_t end = only ? only->number + 1 : r->log_count;
+  for (uint32_t i = first; i < end; i++) {
+    weft_log_flow *f = &r->logs[i]->flow[WEFT_FLOW_SHOW];
+    f->busy = f->waiting = false;
+    f->waiters = f->next = NULL;
+  }
+}
+
+static weft_err batch_collect(batch *b, weft_log *only) {
+  weft_replica *r = b->r;
+  uint32_t first = only ? only->number : 0;
+  uint32_t end = only ? only->number + 1 : r->log_count;
+  for (uint32_t i = first; i < end; i++) {
+    weft_log *log = r->logs[i];
+    WEFT_ASSERT(log->flow[WEFT_FLOW_SHOW].at == log->shown);
+    if (log->flow[WEFT_FLOW_READY].at > log->shown) queue_add(r, WEFT_FLOW_SHOW, log);
+  }
+  weft_err err = WEFT_OK;
+  while (err == WEFT_OK && !batch_full(b)) {
+    weft_log *log = queue_take(r, WEFT_FLOW_SHOW);
+    if (!log) break;
+    err = show_advance(b, log);
+  }
+  show_walk_end(r, only);
+  return err;
+}
+
+/* --- order --- */
+
+static weft_err order_add(weft_replica *r, weft_txn *txn, weft_dot dot) {
+  weft_order_run *o = &r->order;
+  r->now.shown++;
+  if (o->count > 0 && o->log == dot.log && o->first + o->count == dot.seq) {
+    o->count++;
+    return WEFT_OK;
+  }
+  if (o->count > 0) {
+    weft_log_span span = {o->log, o->first, o->count};
+    WEFT_TRY(weft__span_put(txn, WEFT_TABLE_ORDER, o->first_shown, &span));
+  }
+  *o = (weft_order_run){r->now.shown, dot.log, dot.seq, 1};
+  return WEFT_OK;
+}
+
+static weft_err batch_order(batch *b) {
+  weft_replica *r = b->r;
+  for (size_t i = 0; i < b->change_count; i++) {
+    weft_dot dot = b->changes[i]->dot;
+    WEFT_TRY(order_add(r, b->txn, dot));
+    weft__log_of(r, dot.log)->shown = dot.seq;
+  }
+  if (b->change_count == 0) return WEFT_OK;
+  weft_log_span span = {r->order.log, r->order.first, r->order.count};
+  return weft__span_put(b->txn, WEFT_TABLE_ORDER, r->order.first_shown, &span);
+}
+
+/* --- conflicts, cheaply --- */
+
+static weft_shape mark_shape(const weft_register *reg) {
+  if (!reg || reg->value_count == 0) return WEFT_SHAPE_NONE;
+  switch (reg->values[0].kind) {
+  case WEFT_OP_MARK_OBJECT:
+  case WEFT_OP_FRESH_OBJECT: return WEFT_SHAPE_OBJECT;
+  case WEFT_OP_MARK_ARRAY:
+  case WEFT_OP_FRESH_ARRAY: return WEFT_SHAPE_ARRAY;
+  case WEFT_OP_SCALAR: return WEFT_SHAPE_SCALAR;
+  case WEFT_OP_UNSET:
+  case WEFT_OP_POSITION: break;
+  }
+  return WEFT_SHAPE_NONE;
+}
+
+static bool is_hide(const weft_register *reg) {
+  return reg->value_count == 1 &&
+         (reg->values[0].kind == WEFT_OP_SCALAR || reg->values[0].kind == WEFT_OP_UNSET);
+}
+
+static bool hide_covers(const weft_replica *r, const weft_register *hide, const weft_register *x) {
+  const weft_sibling *h = &hide->values[0];
+  if (x->values[0].kind == WEFT_OP_UNSET) return true;
+  return weft__covers(&r->lineage, h->dot, h->claims, h->claim_count, x->values[0].dot);
+}
+
+/* True when the register is what one writer alone could have left: at most one sibling, a parent
+ * that is marked as the container it needs or hidden together with it, and every scalar or unset
+ * above covering it.  Where all registers are so, there is no conflict. */
+static bool register_plain(const weft_replica *r, const weft_doc *doc, const weft_register *reg) {
+  if (reg->value_count > 1) return false;
+  if (reg->value_count == 0) return true;
+  weft_step last;
+  bool covered = false;
+  size_t at = 0;
+  size_t before = 0;
+  weft_step step;
+  while (weft_path_next(reg->path, &at, &step)) {
+    const weft_register *above = weft__doc_find(doc, weft_bytes_of(reg->path.at, before));
+    if (above && is_hide(above)) {
+      if (!hide_covers(r, above, reg)) return false;
+      covered = true;
+    }
+    before = at;
+  }
+  if (covered || !weft_path_last(reg->path, &last)) return true;
+  const weft_register *parent = weft__doc_find(doc, weft_path_parent(reg->path));
+  return mark_shape(parent) == (last.element ? WEFT_SHAPE_ARRAY : WEFT_SHAPE_OBJECT);
+}
+
+/* Looks at every loaded register at or below `path`. */
+static bool plain_below(const weft_replica *r, const weft_doc *doc, weft_path path) {
+  const weft_register *reg = weft__doc_seek(doc, path);
+  for (; reg && weft__key_has_prefix(reg->path, path); reg = weft__doc_next(doc, reg)) {
+    if (!register_plain(r, doc, reg)) return false;
+  }
+  return true;
+}
+
+/* Whether the changed registers of a document that was plain left it plain.  Where a register lost
+ * the mark it had, or was hidden, or was emptied, what lies below it is looked at too: it is
+ * loaded, but after a mark alone, and then the answer is no. */
+static bool changes_plain(const batch *b, const weft_state *state) {
+  const weft_doc *doc = state->doc;
+  const weft_register *reg = weft__doc_seek(doc, weft_bytes_of(NULL, 0));
+  for (; reg; reg = weft__doc_next(doc, reg)) {
+    if (!reg->dirty) continue;
+    if (!register_plain(b->r, doc, reg)) return false;
+    weft_shape is = mark_shape(reg);
+    const weft_register *was = weft__state_was(state, reg->path);
+    bool container = is == WEFT_SHAPE_OBJECT || is == WEFT_SHAPE_ARRAY;
+    if (container && was && was->value_count > 0 && mark_shape(was) != is) return false;
+    if (!container && !plain_below(b->r, doc, reg->path)) return false;
+  }
+  return true;
+}
+
+/* Settles conflicts and liveness of a document after its writes. */
+static weft_err doc_judge(batch *b, weft_state *state, weft_doc_record *record) {
+  static const weft_path root;
+  if (!record->suspect && changes_plain(b, state)) {
+    const weft_register *reg = weft__doc_find(state->doc, root);
+    if (reg) record->live = mark_shape(reg) == WEFT_SHAPE_OBJECT;
+    return WEFT_OK;
+  }
+  WEFT_TRY(weft__state_need_all(state));
+  record->suspect = !plain_below(b->r, state->doc, root);
+  record->conflicts = 0;
+  if (record->suspect) {
+    weft_conflict *list;
+    size_t count;
+    WEFT_TRY(weft__doc_conflicts(state->doc, root, &b->one, &list, &count));
+    record->conflicts = count;
+  }
+  return weft__doc_visible(state->doc, root, &record->live);
+}
+
+/* --- applying --- */
+
+/* The order (hlc, log id, seq) of changes as metadata knows it. */
+static int change_cmp(const weft_replica *r, uint64_t hlc_a, weft_dot a, uint64_t hlc_b,
+                      weft_dot b) {
+  if (hlc_a != hlc_b) return hlc_a < hlc_b ? -1 : 1;
+  return r->lineage.rank(r->lineage.ctx, a, b);
+}
+
+/* Counts one change that touches the document. */
+static weft_err doc_note(batch *b, batch_doc *doc, const batch_change *c, uint64_t shown) {
+  weft_doc_record *record = &doc->record;
+  const weft_replica *r = b->r;
+  uint64_t hlc = c->change.hlc;
+  if (record->versions == 0 ||
+      change_cmp(r, hlc, c->dot, record->created_hlc, record->created) < 0) {
+    record->created_hlc = hlc;
+    record->created = c->dot;
+  }
+  if (record->versions == 0 ||
+      change_cmp(r, hlc, c->dot, record->modified_hlc, record->modified) > 0) {
+    record->modified_hlc = hlc;
+    record->modified = c->dot;
+  }
+  record->versions++;
+  weft_hist_entry entry = {c->dot, hlc};
+  return weft__hist_put(b->txn, record->number, shown, &entry);
+}
+
+static bool reaches_below(weft_op_kind kind) {
+  return kind == WEFT_OP_SCALAR || kind == WEFT_OP_UNSET || kind == WEFT_OP_FRESH_OBJECT ||
+         kind == WEFT_OP_FRESH_ARRAY;
+}
+
+static weft_err doc_load_wanted(batch *b, const batch_doc *doc, weft_state *state) {
+  if (doc->record.suspect) return weft__state_need_all(state);
+  for (uint32_t i = doc->first_write; i != NO_WRITE; i = b->writes[i].next) {
+    const weft_op *op = b->writes[i].op;
+    WEFT_TRY(weft__state_need_above(state, op->path));
+    if (reaches_below(op->kind)) WEFT_TRY(weft__state_need_below(state, op->path));
+  }
+  return WEFT_OK;
+}
+
+static weft_err doc_show_writes(batch *b, batch_doc *doc, weft_state *state,
+                                uint64_t shown_before) {
+  uint32_t last = NO_WRITE;
+  for (uint32_t i = doc->first_write; i != NO_WRITE; i = b->writes[i].next) {
+    const batch_write *w = &b->writes[i];
+    const batch_change *c = b->changes[w->change];
+    if (w->change != last) WEFT_TRY(doc_note(b, doc, c, shown_before + w->change + 1));
+    last = w->change;
+    weft_shown shown = {c->dot, c->change.hlc, c->claims, c->change.claim_count};
+    WEFT_TRY(weft__doc_show(state->doc, &shown, w->op));
+  }
+  return WEFT_OK;
+}
+
+/* Moves the counts of documents and conflicts from what the record said to what it says. */
+static void totals_move(weft_replica *r, const batch_doc *doc, const weft_doc_record *was) {
+  if (!doc->fresh) {
+    if (was->live) {
+      r->now.docs_live--;
+    } else {
+      r->now.docs_deleted--;
+    }
+  }
+  if (doc->record.live) {
+    r->now.docs_live++;
+  } else {
+    r->now.docs_deleted++;
+  }
+  r->now.conflicts += doc->record.conflicts - was->conflicts;
+}
+
+static weft_err docid_put(batch *b, const batch_doc *doc) {
+  if (!doc->fresh) return WEFT_OK;
+  uint8_t number[4];
+  for (unsigned i = 0; i < 4; i++) number[i] = (uint8_t)(doc->record.number >> (24 - 8 * i));
+  return weft_txn_put(b->txn, WEFT_TABLE_DOCID, doc->name, weft_bytes_of(number, sizeof number));
+}
+
+static weft_err doc_apply(batch *b, batch_doc *doc, uint64_t shown_before) {
+  weft_replica *r = b->r;
+  weft_state state = {0};
+  weft_doc_record was = doc->record;
+  weft__arena_reset(&b->one);
+  weft__doc_reset(b->doc);
+  weft_err err =
+      weft__state_begin(&state, &r->state_env, b->txn, doc->record.number, b->doc, &b->one);
+  if (err == WEFT_OK) err = doc_load_wanted(b, doc, &state);
+  if (err == WEFT_OK) err = doc_show_writes(b, doc, &state, shown_before);
+  if (err == WEFT_OK) err = doc_judge(b, &state, &doc->record);
+  if (err == WEFT_OK) err = weft__state_save(&state, doc->name, &r->now.digest);
+  weft__state_end(&state);
+  if (err == WEFT_ECORRUPT) return weft__replica_fail(r, err, "a segment is damaged");
+  WEFT_TRY(err);
+  totals_move(r, doc, &was);
+  WEFT_TRY(docid_put(b, doc));
+  return weft__doc_record_put(r, b->txn, &doc->record);
+}
+
+static int doc_number_cmp(const void *ctx, const void *a, const void *b) {
+  (void)ctx;
+  const batch_doc *x = a;
+  const batch_doc *y = b;
+  return x->record.number < y->record.number ? -1 : x->record.number > y->record.number;
+}
+
+static weft_err batch_apply(batch *b) {
+  uint64_t shown_before = b->r->now.shown;
+  WEFT_TRY(batch_order(b));
+  const void **list = weft__arena_zero(&b->arena, b->doc_count, sizeof *list);
+  const void **scratch = weft__arena_zero(&b->arena, b->doc_count, sizeof *scratch);
+  if (!list || !scratch) return WEFT_ENOMEM;
+  for (size_t i = 0; i < b->doc_count; i++) list[i] = b->docs[i];
+  weft__sort(list, scratch, b->doc_count, doc_number_cmp, NULL);
+  for (size_t i = 0; i < b->doc_count; i++) {
+    const batch_doc *next = list[i];
+    WEFT_TRY(doc_apply(b, b->docs[next->place], shown_before));
+  }
+  return WEFT_OK;
+}
+
+weft_err weft__show_run(weft_replica *r, weft_txn *txn, weft_log *only, uint64_t changes_max,
+                        weft_show_report *report) {
+  batch b = {.r = r, .txn = txn};
+  bool bounded = changes_max > 0 && changes_max < WEFT_SHOW_CHANGES_MAX;
+  b.changes_max = bounded ? changes_max : WEFT_SHOW_CHANGES_MAX;
+  weft__arena_init(&b.arena, &r->mem);
+  weft__arena_init(&b.one, &r->mem);
+  weft_err err = weft__doc_new(&b.doc, &r->mem, &r->lineage);
+  if (err == WEFT_OK) err = batch_collect(&b, only);
+  if (err == WEFT_OK) err = batch_apply(&b);
+  report->changes += b.change_count;
+  report->ops += b.write_count;
+  weft__doc_free(b.doc);
+  weft__arena_free(&b.one);
+  weft__arena_free(&b.arena);
+  return err;
+}
+
+/* --- the public calls --- */
+
+typedef struct show_call {
+  uint64_t changes_max;
+  weft_show_report report;
+} show_call;
+
+static weft_err show_write(weft_replica *r, weft_txn *txn, void *arg) {
+  show_call *call = arg;
+  memset(&call->report, 0, sizeof call->report);
+  return weft__show_run(r, txn, NULL, call->changes_max, &call->report);
+}
+
+/* True when some log has more showable than shown. */
+static bool something_ready(const weft_replica *r) {
+  for (uint32_t i = 0; i < r->log_count; i++) {
+    if (r->logs[i]->flow[WEFT_FLOW_READY].at > r->logs[i]->shown) return true;
+  }
+  return false;
+}
+
+weft_err weft_replica_show(weft_replica *r, uint64_t changes_max, weft_show_report *report) {
+  memset(report, 0, sizeof *report);
+  if (r->group) return WEFT_EMISUSE;
+  if (r->dead != WEFT_OK) return r->dead;
+  if (r->stale) WEFT_TRY(weft__reload(r));
+  show_call call = {changes_max, {0}};
+  bool frozen = weft__roster_frozen(r->roster);
+  if (!frozen && something_ready(r)) WEFT_TRY(weft__write(r, show_write, &call));
+  *report = call.report;
+  report->waiting = r->now.held - r->now.shown;
+  report->more = !frozen && something_ready(r);
+  return WEFT_OK;
+}
+
+weft_err weft_replica_stuck(weft_replica *r, weft_arena *arena, weft_stuck **out, size_t *count) {
+  weft_stuck *list = weft__arena_zero(arena, r->log_count, sizeof *list);
+  if (!list) return WEFT_ENOMEM;
+  size_t n = 0;
+  for (uint32_t i = 0; i < r->log_count; i++) {
+    const weft_log *log = r->logs[i];
+    const weft_log_flow *f = &log->flow[WEFT_FLOW_READY];
+    if (!f->waiting) continue;
+    list[n++] = (weft_stuck){log->id, f->at + 1, f->wait_log, f->wait_seq};
+  }
+  *out = list;
+  *count = n;
+  return WEFT_OK;
+}

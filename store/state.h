@@ -1,0 +1,83 @@
+/* The materialised state of one document: loading the part that is wanted, writing back what
+ * changed.
+ *
+ * The table `state` maps (document number, start path) to a segment.  The first segment of a
+ * document starts at the empty path; each holds the registers from its start up to the next start.
+ * Starts are shortened to what tells neighbours apart and cut to fit a key; where no short enough
+ * start exists, nothing is split.
+ *
+ * Happy path: weft__state_begin, weft__state_need*, weft__doc_show on state->doc, weft__state_save.
+ * Everything lies in the arena given to begin, which must outlive the state. */
+#ifndef WEFT_STORE_STATE_H
+#define WEFT_STORE_STATE_H
+
+#include "store/segment.h"
+#include "store/store.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+  WEFT_SEGMENT_LEN_SPLIT = 1000, /* a longer one is split */
+  WEFT_SEGMENT_LEN_MERGE = 200   /* a shorter one is joined with the next, if both fit one */
+};
+
+/* What does not change from document to document. */
+typedef struct weft_state_env {
+  weft_segment_seal seal;
+  weft_alloc mem;
+  const void *ctx;
+  const weft_id *(*log_id)(const void *ctx, uint32_t log); /* of a local log number */
+} weft_state_env;
+
+typedef struct weft_state_piece {
+  weft_path start;     /* the path in its key */
+  weft_path end;       /* the start of the next one */
+  bool last;           /* there is no next one: `end` means nothing */
+  bool stored;         /* false: the document has nothing there yet */
+  size_t len;          /* bytes stored */
+  weft_register *regs; /* as they were loaded */
+  size_t count;
+} weft_state_piece;
+
+typedef struct weft_state {
+  const weft_state_env *env;
+  weft_txn *txn;
+  weft_cursor *cursor;
+  uint32_t number;
+  weft_doc *doc;            /* borrowed; the registers loaded so far */
+  weft_arena *arena;        /* borrowed */
+  weft_state_piece *pieces; /* loaded, ascending by start */
+  size_t piece_count;
+  size_t piece_cap;
+} weft_state;
+
+/* Begins with the empty document `doc`, loading nothing.  Opens a cursor: weft__state_end must
+ * follow before the transaction ends.  WEFT_ENOMEM, WEFT_EIO. */
+weft_err weft__state_begin(weft_state *s, const weft_state_env *env, weft_txn *txn, uint32_t number,
+                           weft_doc *doc, weft_arena *arena) WEFT_MUST_USE;
+/* Closes the cursor.  Harmless on a zeroed state and when called twice. */
+void weft__state_end(weft_state *s);
+
+/* Loads the register at `path` if there is one; all ancestors of it too; everything below it too;
+ * the whole document.  What is loaded already stays as it is, also when it was changed since.
+ * WEFT_ECORRUPT: a segment is damaged; WEFT_ENOMEM, WEFT_EIO. */
+weft_err weft__state_need(weft_state *s, weft_path path) WEFT_MUST_USE;
+weft_err weft__state_need_above(weft_state *s, weft_path path) WEFT_MUST_USE;
+weft_err weft__state_need_below(weft_state *s, weft_path path) WEFT_MUST_USE;
+weft_err weft__state_need_all(weft_state *s) WEFT_MUST_USE;
+
+/* The register at `path` as it was loaded, before anything was shown; NULL when there was none or
+ * it was not loaded. */
+const weft_register *weft__state_was(const weft_state *s, weft_path path);
+
+/* Writes back every piece with a changed register, and moves `digest` by what changed.  `name` is
+ * the document's.  Afterwards only weft__state_end may follow.
+ * WEFT_EFULL, WEFT_EIO, WEFT_ECORRUPT, WEFT_ENOMEM: the transaction must be aborted. */
+weft_err weft__state_save(weft_state *s, weft_bytes name, weft_digest *digest) WEFT_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,213 @@
+/* A space with several devices in one test. */
+#include "tests/support/space.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "crdt/json.h"
+#include "store/memory_store.h"
+
+static weft_ms wall_ms(void *ctx) {
+  test_platform *p = ctx;
+  return p->now;
+}
+
+static void entropy(void *ctx, void *out, size_t len) {
+  test_platform *p = ctx;
+  test_rng_fill(&p->rng, out, len);
+}
+
+static void record_into(test_space *s, size_t idx, const weft_record *record, weft_id *id) {
+  weft_alloc mem = weft_alloc_libc();
+  weft_buf b;
+  weft__buf_init(&b, &mem, TEST_RECORD_LEN);
+  assert_int_equal(weft__record_sign(&b, s->crypto, &s->devices[0], record, id), WEFT_OK);
+  memcpy(s->records[idx], b.at, b.len);
+  s->record_lens[idx] = b.len;
+  weft__buf_free(&b);
+}
+
+static void admit(test_space *s, size_t idx, weft_id *last) {
+  weft_record a = {.kind = WEFT_RECORD_ADMIT, .space = s->id, .dep_count = 1};
+  weft_key seed;
+  char name[24];
+  memset(&seed, 0x51, sizeof seed);
+  a.deps[0] = *last;
+  a.admit.role = WEFT_ROLE_WRITER;
+  snprintf(name, sizeof name, "device %zu", idx);
+  a.admit.name = weft_bytes_str(name);
+  weft__redeem_sign(&a.admit.redeem, s->crypto, &s->devices[idx], &seed, &s->id);
+  record_into(s, idx, &a, last);
+}
+
+void test_space_make(test_space *s, size_t count, uint64_t seed) {
+  memset(s, 0, sizeof *s);
+  s->crypto = weft_crypto_sodium();
+  s->count = count;
+  test_rng rng = test_rng_of(seed);
+  for (size_t i = 0; i < count; i++) {
+    weft_key key;
+    test_rng_fill(&rng, key.b, sizeof key.b);
+    weft_identity_derive(&s->devices[i], s->crypto, &key);
+    s->platforms[i] = (test_platform){1750000000000u, test_rng_of(test_rng_next(&rng))};
+  }
+  weft_record g = {.kind = WEFT_RECORD_GENESIS, .flags = WEFT_RECORD_CRITICAL};
+  test_rng_fill(&rng, g.genesis.nonce, sizeof g.genesis.nonce);
+  g.genesis.x_public = s->devices[0].x_public;
+  g.genesis.space_name = weft_bytes_str("kitchen");
+  g.genesis.name = weft_bytes_str("device 0");
+  record_into(s, 0, &g, &s->id);
+  weft_id last = s->id;
+  for (size_t i = 1; i < count; i++) admit(s, i, &last);
+}
+
+weft_replica_options test_space_options(test_space *s, size_t idx, weft_store *store) {
+  weft_replica_options o;
+  weft_replica_options_init(&o);
+  o.crypto = s->crypto;
+  o.platform = (weft_platform){&s->platforms[idx], wall_ms, entropy};
+  o.identity = &s->devices[idx];
+  o.space = s->id;
+  o.store = store;
+  return o;
+}
+
+void test_space_add_records(test_space *s, weft_replica *r) {
+  for (size_t i = 0; i < s->count; i++) {
+    weft_err err = weft_replica_add_record(r, weft_bytes_of(s->records[i], s->record_lens[i]));
+    if (err != WEFT_EEXIST) assert_int_equal(err, WEFT_OK);
+  }
+}
+
+weft_replica *test_space_open(test_space *s, size_t idx, weft_store *store) {
+  weft_replica *r;
+  weft_replica_options o = test_space_options(s, idx, store);
+  assert_int_equal(weft_replica_open(&r, &o), WEFT_OK);
+  test_space_add_records(s, r);
+  return r;
+}
+
+weft_store *test_memory_store(void) {
+  weft_memory_options o;
+  weft_store *store;
+  weft_memory_options_init(&o);
+  assert_int_equal(weft_memory_store_new(&o, &store), WEFT_OK);
+  return store;
+}
+
+weft_replica *test_space_memory(test_space *s, size_t idx) {
+  return test_space_open(s, idx, test_memory_store());
+}
+
+void test_show_all(weft_replica *r) {
+  weft_show_report report;
+  do {
+    assert_int_equal(weft_replica_show(r, 0, &report), WEFT_OK);
+  } while (report.more);
+}
+
+static uint64_t pull_range(weft_replica *to, weft_replica *from, const weft_span *range,
+                           weft_arena *arena) {
+  uint64_t taken = 0;
+  uint64_t at = range->from;
+  weft_alloc mem = weft_alloc_libc();
+  weft_buf chunk;
+  weft__buf_init(&chunk, &mem, SIZE_MAX);
+  while (at <= range->to) {
+    uint64_t last;
+    weft_hold_report report;
+    weft__buf_reset(&chunk);
+    assert_int_equal(weft_replica_read_chunk(from, &range->log, at, range->to, &chunk, &last),
+                     WEFT_OK);
+    weft_bytes view = weft__buf_view(&chunk);
+    assert_int_equal(weft_replica_hold(to, arena, &view, 1, &report), WEFT_OK);
+    assert_int_equal(report.run_count, 1);
+    assert_true(report.runs[0].verdict == WEFT_HOLD_TAKEN ||
+                report.runs[0].verdict == WEFT_HOLD_KNOWN);
+    taken += report.changes;
+    at = last + 1;
+  }
+  weft__buf_free(&chunk);
+  return taken;
+}
+
+uint64_t test_pull(weft_replica *to, weft_replica *from, size_t ranges_max) {
+  uint64_t taken = 0;
+  weft_alloc mem = weft_alloc_libc();
+  weft_arena arena;
+  weft__arena_init(&arena, &mem);
+  for (;;) {
+    weft_span *ranges;
+    size_t count;
+    weft__arena_reset(&arena);
+    assert_int_equal(
+        weft_replica_missing(from, &arena, weft_replica_held(to), ranges_max, &ranges, &count),
+        WEFT_OK);
+    if (count == 0) break;
+    for (size_t i = 0; i < count; i++) taken += pull_range(to, from, &ranges[i], &arena);
+  }
+  weft__arena_free(&arena);
+  test_show_all(to);
+  return taken;
+}
+
+weft_err test_set(weft_replica *r, const char *doc, const char *pointer, const char *json) {
+  weft_alloc mem = weft_alloc_libc();
+  weft_arena arena;
+  weft_edit *e;
+  weft_commit done;
+  weft_value value;
+  weft__arena_init(&arena, &mem);
+  weft_err err = weft_edit_begin(&e, r, NULL);
+  if (err == WEFT_OK && json) {
+    assert_int_equal(weft_json_parse(&arena, weft_bytes_str(json), &value, NULL), WEFT_OK);
+    err = weft_edit_set(e, weft_bytes_str(doc), weft_bytes_str(pointer), &value);
+  } else if (err == WEFT_OK) {
+    err = weft_edit_unset(e, weft_bytes_str(doc), weft_bytes_str(pointer));
+  }
+  if (err == WEFT_OK) err = weft_edit_commit(e, &done);
+  weft_edit_free(e);
+  weft__arena_free(&arena);
+  return err;
+}
+
+const char *test_get(weft_replica *r, const char *doc, const char *pointer, char *out, size_t cap) {
+  weft_alloc mem = weft_alloc_libc();
+  weft_arena arena;
+  weft_buf text;
+  weft_value value;
+  weft__arena_init(&arena, &mem);
+  weft__buf_init(&text, &mem, cap - 1);
+  weft_err err = weft_replica_get(r, &arena, weft_bytes_str(doc), weft_bytes_str(pointer), &value);
+  if (err == WEFT_OK) {
+    weft_json_write(&text, &value);
+    assert_int_equal(weft__buf_err(&text), WEFT_OK);
+    memcpy(out, text.at, text.len);
+    out[text.len] = 0;
+  } else {
+    snprintf(out, cap, "%s", err == WEFT_ENOTFOUND ? "(none)" : weft_err_name(err));
+  }
+  weft__buf_free(&text);
+  weft__arena_free(&arena);
+  return out;
+}
+
+void test_assert_same(weft_replica *a, weft_replica *b) {
+  weft_digest x = weft_replica_digest(a);
+  weft_digest y = weft_replica_digest(b);
+  weft_counts m;
+  weft_counts n;
+  assert_int_equal(weft__vector_compare(weft_replica_shown(a), weft_replica_shown(b), NULL),
+                   WEFT_ORDER_EQUAL);
+  assert_true(x.high == y.high && x.low == y.low);
+  assert_int_equal(weft_replica_counts(a, &m), WEFT_OK);
+  assert_int_equal(weft_replica_counts(b, &n), WEFT_OK);
+  assert_int_equal(m.docs, n.docs);
+  assert_int_equal(m.deleted, n.deleted);
+  assert_int_equal(m.conflicts, n.conflicts);
+  assert_int_equal(m.changes_shown, n.changes_shown);
+}

@@ -1,0 +1,52 @@
+/* A space with several devices, each with a replica: members, clocks, stores, and hands that carry
+ * chunks from one to another.  Failures fail the running cmocka test. */
+#ifndef WEFT_TESTS_SPACE_H
+#define WEFT_TESTS_SPACE_H
+
+#include "store/replica.h"
+#include "tests/support/rng.h"
+
+enum { TEST_DEVICES_MAX = 8, TEST_RECORD_LEN = 1024 };
+
+/* A clock and a generator that the test moves. */
+typedef struct test_platform {
+  weft_ms now;
+  test_rng rng;
+} test_platform;
+
+typedef struct test_space {
+  const weft_crypto *crypto;
+  weft_id id;
+  weft_identity devices[TEST_DEVICES_MAX];
+  test_platform platforms[TEST_DEVICES_MAX];
+  size_t count;
+  uint8_t records[TEST_DEVICES_MAX][TEST_RECORD_LEN]; /* GENESIS by device 0, then an ADMIT each */
+  size_t record_lens[TEST_DEVICES_MAX];
+} test_space;
+
+/* Makes a space of `count` writers from a seed. */
+void test_space_make(test_space *s, size_t count, uint64_t seed);
+/* Fills in options for device `idx`; `store` and mirror are the caller's to set. */
+weft_replica_options test_space_options(test_space *s, size_t idx, weft_store *store);
+/* Opens a replica on `store` and gives it all records, where it lacks them. */
+weft_replica *test_space_open(test_space *s, size_t idx, weft_store *store);
+/* The same on a new memory store. */
+weft_replica *test_space_memory(test_space *s, size_t idx);
+void test_space_add_records(test_space *s, weft_replica *r);
+weft_store *test_memory_store(void);
+
+/* Hands `to` everything of `from` it lacks, `ranges_max` ranges at a time, and shows it.  Gives the
+ * number of changes that were new. */
+uint64_t test_pull(weft_replica *to, weft_replica *from, size_t ranges_max);
+/* Shows all that can be shown. */
+void test_show_all(weft_replica *r);
+
+/* One edit: sets `pointer` of `doc` to JSON text, or with NULL unsets it. */
+weft_err test_set(weft_replica *r, const char *doc, const char *pointer, const char *json);
+/* What stands at `pointer`, as JSON text in `out`; "(none)" when there is nothing. */
+const char *test_get(weft_replica *r, const char *doc, const char *pointer, char *out, size_t cap);
+
+/* Fails unless both replicas show the same: vectors and digest, and counts. */
+void test_assert_same(weft_replica *a, weft_replica *b);
+
+#endif
