@@ -63,6 +63,7 @@ static weft_err tree_open(weft_tree *t, weft_path path, weft_step step) {
   uint32_t parent = t->depth > 0 ? t->open[t->depth - 1] : 0;
   t->nodes[t->count] = (weft_node){
       .path = path, .parent = parent, .name_len = (uint16_t)step.name.len, .element = step.element};
+  t->hidden[t->depth].asked = false;
   t->open[t->depth++] = t->count++;
   return WEFT_OK;
 }
@@ -83,13 +84,26 @@ static bool register_hides(const weft_lineage *l, const weft_register *reg, cons
   return false;
 }
 
+/* Asks the register of the `d`-th open node, unless the answer is known. */
+static bool is_hidden_by(weft_tree *t, size_t d, const weft_sibling *x) {
+  const weft_node *node = &t->nodes[t->open[d]];
+  weft_hidden *last = &t->hidden[d];
+  if (!node->hides) return false;
+  if (!last->asked || last->dot.log != x->dot.log || last->dot.seq != x->dot.seq) {
+    last->hidden = register_hides(weft__doc_lineage(t->doc), node->reg, x);
+    last->dot = x->dot;
+    last->asked = true;
+  }
+  return last->hidden;
+}
+
 /* Counts a live sibling of the innermost open node for the containers above it. */
 static void tally_above(weft_tree *t, const weft_sibling *x) {
   const weft_lineage *l = weft__doc_lineage(t->doc);
   for (size_t d = t->depth - 1; d > 0; d--) {
     const weft_node *child = &t->nodes[t->open[d]];
     weft_node *node = &t->nodes[t->open[d - 1]];
-    if (node->hides && register_hides(l, node->reg, x)) return;
+    if (is_hidden_by(t, d - 1, x)) return;
     keep_best(l, child->element ? &node->array : &node->object, x);
   }
   for (size_t d = t->depth; d > 0 && !t->nodes[t->open[d - 1]].alive; d--) {

@@ -32,14 +32,21 @@ typedef struct weft_node {
   bool unset, object_mark, array_mark;
 } weft_node;
 
+/* The last answer to whether a register hides what a change wrote. */
+typedef struct weft_hidden {
+  weft_dot dot;
+  bool asked, hidden;
+} weft_hidden;
+
 /* Nodes in path order, so each stands directly before everything below it. */
 typedef struct weft_tree {
   const weft_doc *doc;
   weft_node *nodes;
   uint32_t count;
   size_t cap;
-  weft_arena *arena;              /* NULL: nodes are forgotten when they are closed */
-  uint32_t open[WEFT_VIEW_DEPTH]; /* the nodes from the top to the one being filled */
+  weft_arena *arena;                   /* NULL: nodes are forgotten when they are closed */
+  uint32_t open[WEFT_VIEW_DEPTH];      /* the nodes from the top to the one being filled */
+  weft_hidden hidden[WEFT_VIEW_DEPTH]; /* by each open node: neighbours mostly share a change */
   size_t depth;
 } weft_tree;
 

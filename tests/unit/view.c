@@ -733,6 +733,10 @@ static void digests_add_up_in_any_order(void **state) {
   weft__digest_key(crypto, &space, &key);
   weft_sibling s = {
       .dot = {3, 5}, .hlc = 7, .kind = WEFT_OP_SCALAR, .value = {(const uint8_t *)"\x01", 1}};
+  /* Golden: both computed from the definitions by another program. */
+  test_assert_hex(weft_bytes_of(key.b, sizeof key.b), "dcd02eb10431449421e18f4769344ed4");
+  weft_digest golden = term_of(crypto, &key, &scratch, "a/b", &s);
+  assert_true(golden.high == 0x776ab80986aed0b7 && golden.low == 0xada138d1980a3c24);
   weft_digest sum = {0, 0}, terms[50];
   for (size_t i = 0; i < 50; i++) {
     s.hlc = i;
