@@ -641,6 +641,54 @@ static void test_damaged_pages(void **state) {
   free((void *)(uintptr_t)whole.at);
 }
 
+/* Restores the file, changes one word in the chosen meta pages, and wants it refused. */
+static void refuses_meta(const place *p, weft_bytes whole, off_t at, uint64_t word,
+                         unsigned pages) {
+  write_file(p->file, whole.at, whole.len);
+  size_t len = at == 40 ? 4 : 8; /* the page size is a u32 */
+  if (pages & 1) patch(p->file, at, &word, len);
+  if (pages & 2) patch(p->file, at + page_len, &word, len);
+  weft_lmdb_options o = options(p);
+  o.check_pages = true;
+  open_with(&o, WEFT_ECORRUPT);
+}
+
+/* Damage with a purpose: offsets are those of a 64-bit LMDB 0.9 meta page. */
+static void test_crafted_damage(void **state) {
+  place *p = *state;
+  if (sizeof(size_t) != 8) skip();
+  make_rich(p);
+  weft_bytes whole = test_file_read(p->file);
+  static const uint64_t psizes[] = {0, 256, 3000, 131072};
+  for (size_t i = 0; i < 4; i++) refuses_meta(p, whole, 40, psizes[i], 3);
+  refuses_meta(p, whole, 40, 8192, 1);
+  refuses_meta(p, whole, 40, 8192, 2);
+  refuses_meta(p, whole, 136, 0, 3);
+  refuses_meta(p, whole, 136, UINT64_MAX, 3);
+  refuses_meta(p, whole, 136, 5, 3);
+  refuses_meta(p, whole, 128, 0, 3);
+  refuses_meta(p, whole, 128, whole.len, 3);
+  refuses_meta(p, whole, 128, UINT64_MAX - 1, 3);
+  refuses_meta(p, whole, 128, UINT64_MAX, 3); /* an empty one is no weft store */
+  unsigned branches = 0;
+  for (size_t page = 2; page < whole.len / page_len; page++) {
+    const uint8_t *b = whole.at + page * page_len;
+    if (b[10] != 1) continue;
+    write_file(p->file, whole.at, whole.len);
+    uint16_t own = (uint16_t)page, node = 0;
+    memcpy(&node, b + 16, sizeof node);
+    patch(p->file, (off_t)(page * page_len + node), &own, sizeof own);
+    weft_lmdb_options o = options(p);
+    o.check_pages = true;
+    weft_store *s;
+    weft_err err = weft_lmdb_store_open(&o, &s, NULL);
+    weft_store_free(s);
+    branches += err == WEFT_ECORRUPT; /* the others are free pages of earlier commits */
+  }
+  assert_true(branches >= 1);
+  free((void *)(uintptr_t)whole.at);
+}
+
 /* --- limits of the machine --- */
 
 static bool child_without_rights(const place *p) {
@@ -764,6 +812,7 @@ int main(void) {
       CASE(test_truncated),
       CASE(test_short_but_whole),
       CASE(test_damaged_pages),
+      CASE(test_crafted_damage),
       CASE(test_read_only_folder),
       CASE(test_too_many_files),
       CASE(test_failed_commit),
