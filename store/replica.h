@@ -68,6 +68,10 @@ WEFT_API void weft_replica_free(weft_replica *r);
  * next call. */
 WEFT_API const char *weft_replica_error(const weft_replica *r);
 
+/* The space's id, a view until free; the device's hybrid clock now, which never goes back. */
+WEFT_API const weft_id *weft_replica_space(const weft_replica *r);
+WEFT_API uint64_t weft_replica_clock(const weft_replica *r);
+
 /* --- membership --- */
 
 /* Holds one signed membership record, in one synced transaction.  WEFT_EEXIST: held already;
