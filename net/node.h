@@ -108,6 +108,8 @@ void weft_node_admitted(weft_node *n, weft_ms now, uint64_t ticket, weft_err res
                         uint16_t refuse_code);
 /* The replica changed by itself: a commit, changes shown, a record added. */
 void weft_node_changed(weft_node *n, weft_ms now);
+/* Asks every open link what it holds and shows now; also one that opens within the next second. */
+void weft_node_ask(weft_node *n, weft_ms now);
 /* The network changed: dial again now. */
 void weft_node_network_changed(weft_node *n, weft_ms now);
 void weft_node_tick(weft_node *n, weft_ms now, weft_ms wall);
@@ -183,6 +185,7 @@ typedef struct weft_node_peer {
   uint32_t round_trip_ms;  /* 0: not measured */
   int64_t clock_offset_ms; /* theirs minus ours */
   weft_ms last_heard;      /* node time; 0 never */
+  weft_ms roots_heard;     /* node time of the last word that in_step rests on; 0 never */
   weft_ms next_try;        /* WEFT_NEVER: none */
   uint32_t attempts;
   weft_err last_error;
