@@ -36,7 +36,7 @@
 #define WEFT_ROSTER_WAITING_MAX   4096u  /* each new record is held against all that wait */
 #define WEFT_TICKET_ADDRESSES_MAX 4u     /* a QR code of this many is still read by telephones */
 #define WEFT_ADDRESS_LEN_MAX      64u
-#define WEFT_TICKET_LEN_MAX 599u /* text: "weft1" and base32 of 371 bytes */
+#define WEFT_TICKET_LEN_MAX       599u /* text: "weft1" and base32 of 371 bytes */
 
 /* --- version vectors --- */
 #define WEFT_VECTOR_HEADS_MAX 131072u /* twice the logs a change can claim */
@@ -45,6 +45,26 @@
 #define WEFT_KEY_LEN_MAX            511u
 #define WEFT_STORE_META_KEY_LEN_MAX 64u         /* names we chose ourselves */
 #define WEFT_STORE_VALUE_LEN_MAX    (16u << 20) /* the largest chunk, with room to spare */
+
+/* --- a session: what one connection may take --- */
+#define WEFT_SESSION_MESSAGE_MAX  1024u       /* of the handshake: ours have 352 bytes at most */
+#define WEFT_SESSION_HANDSHAKE_MS 5000u       /* three messages over any line */
+#define WEFT_SESSION_DROP_MS_MAX  5000u       /* silence before a refused one is closed */
+#define WEFT_SESSION_RECORD_MS    30000u      /* for one record: 2 KiB/s at least */
+#define WEFT_SESSION_FLUSH_MS     1000u       /* for last words */
+#define WEFT_SESSION_LIFETIME_MS  86400000u   /* then new keys from new curve points */
+#define WEFT_SESSION_REKEY_EVERY  65536u      /* records under one key */
+#define WEFT_SESSION_CONTROL_MAX  (16u << 10) /* body of a frame that is not bulk */
+#define WEFT_SESSION_BODY_MAX     (5u << 20)  /* of one that is: the largest chunk and its head */
+#define WEFT_SESSION_UNSENT_MAX   (8u << 20)  /* bytes queued: one such body, and more behind it */
+
+/* --- the gate: what a node remembers of those who knocked --- */
+#define WEFT_GATE_SECRETS_MAX     1024u     /* spaces times epochs, and open invites */
+#define WEFT_GATE_WINDOW_MS       120000u   /* how far clocks may be apart */
+#define WEFT_GATE_WINDOW_KEEP_MAX 2048u     /* handshakes in 4 minutes before it shrinks */
+#define WEFT_GATE_SLOW_MS         60000u    /* between answers outside of the window */
+#define WEFT_GATE_SLOW_KEEP_MS    86400000u /* how long those are remembered */
+#define WEFT_GATE_SLOW_KEEP_MAX   1440u     /* so there are this many at most */
 
 /* --- clocks --- */
 #define WEFT_CLOCK_AHEAD_MAX_MS 600000u /* further ahead is shown, not merged */
@@ -55,5 +75,9 @@ _Static_assert(WEFT_VALUE_LEN_MAX < WEFT_CHANGE_LEN_MAX, "one value fits a chang
 _Static_assert(WEFT_POSITION_LEN_WINDOW < WEFT_POSITION_LEN_MAX, "a window frees room");
 
 _Static_assert(WEFT_CHANGE_LEN_MAX * 2u <= WEFT_STORE_VALUE_LEN_MAX, "a chunk fits a value");
+_Static_assert(WEFT_CHANGE_LEN_MAX < WEFT_SESSION_BODY_MAX, "a chunk fits a frame");
+_Static_assert(WEFT_SESSION_BODY_MAX < WEFT_SESSION_UNSENT_MAX, "a frame fits the queue");
+_Static_assert(WEFT_GATE_SLOW_KEEP_MS / WEFT_GATE_SLOW_MS <= WEFT_GATE_SLOW_KEEP_MAX,
+               "one answer a minute fills no more than the table of a day");
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "crdt/alloc.h"
 #include "crdt/crypto.h"
+#include "crdt/limits.h"
 #include "crdt/ticket.h"
 #include "net/codec_handshake.h"
 
@@ -44,17 +45,6 @@ WEFT_API void weft_session_secret_member(weft_session_secret *out, const weft_id
  * from the ticket with weft__ticket_keys_derive.  Copies.  Any thread. */
 WEFT_API void weft_session_secret_join(weft_session_secret *out, const weft_id *space,
                                        const weft_key *join, const weft_key *tag);
-
-enum {
-  WEFT_GATE_WINDOW_MS = 120000,
-  WEFT_GATE_SLOW_MS = 60000,         /* between answers outside of the window */
-  WEFT_GATE_SLOW_KEEP_MS = 86400000, /* how long those are remembered */
-  WEFT_GATE_SLOW_KEEP_MAX = 1440,    /* so this many at most */
-  WEFT_GATE_WINDOW_KEEP_MAX = 2048,  /* handshakes in 4 minutes before the window shrinks */
-  WEFT_GATE_SECRETS_MAX = 1024,      /* spaces times epochs, and open invites */
-};
-_Static_assert(WEFT_GATE_SLOW_KEEP_MS / WEFT_GATE_SLOW_MS <= WEFT_GATE_SLOW_KEEP_MAX,
-               "one answer a minute fills no more than the table of a day");
 
 typedef struct weft_gate weft_gate;
 

@@ -18,25 +18,13 @@
 
 #include "crdt/alloc.h"
 #include "crdt/identity.h"
+#include "crdt/limits.h"
 #include "net/frame.h"
 #include "net/gate.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-enum {
-  WEFT_SESSION_HANDSHAKE_MS = 5000, /* from the first byte to ESTABLISHED */
-  WEFT_SESSION_RECORD_MS = 30000,   /* for one record to come in whole */
-  WEFT_SESSION_FLUSH_MS = 1000,     /* for what is queued to leave when we close */
-  WEFT_SESSION_DROP_MS_MAX = 5000,  /* silence before a refused connection is closed */
-  WEFT_SESSION_LIFETIME_MS = 86400000,
-  WEFT_SESSION_REKEY_EVERY = 65536,    /* messages under one key */
-  WEFT_SESSION_MESSAGE_MAX = 1024,     /* of the handshake */
-  WEFT_SESSION_CONTROL_MAX = 16 << 10, /* body of a frame that is not bulk */
-  WEFT_SESSION_BODY_MAX = 5 << 20,     /* body of a bulk frame: the largest chunk and its head */
-  WEFT_SESSION_UNSENT_MAX = 8 << 20,   /* bytes that wait to be sent */
-};
 
 typedef struct weft_session weft_session;
 
