@@ -141,6 +141,26 @@ static void short_frames_overtake_long_ones(void **state) {
   assert_int_equal(o.unsent, 0);
 }
 
+/* No record is empty but that of an empty body. */
+static void a_body_takes_as_few_records_as_it_can(void **state) {
+  (void)state;
+  static const uint8_t big[2 * WEFT_RECORD_BODY_MAX + 1];
+  weft_alloc mem = weft_alloc_libc();
+  for (size_t count = 1; count <= 3; count++) {
+    weft_outbox o;
+    bool more = true;
+    weft__outbox_init(&o, &mem, 1 << 20);
+    size_t len = count == 3 ? sizeof big : count * WEFT_RECORD_BODY_MAX;
+    weft_bytes body = weft_bytes_of(big, len);
+    assert_int_equal(weft__outbox_push(&o, WEFT_FRAME_ACK, body), WEFT_OK);
+    for (size_t i = 1; i <= count; i++) {
+      assert_int_equal(take_type(&o, &more), WEFT_FRAME_ACK);
+      assert_int_equal(more, i < count);
+    }
+    assert_true(weft__outbox_is_empty(&o));
+  }
+}
+
 static void a_full_outbox_refuses(void **state) {
   (void)state;
   static const uint8_t big[1000];
@@ -171,6 +191,7 @@ int main(void) {
       cmocka_unit_test(refuses_what_breaks_a_rule),
       cmocka_unit_test(types_that_are_long_and_that_interrupt),
       cmocka_unit_test(short_frames_overtake_long_ones),
+      cmocka_unit_test(a_body_takes_as_few_records_as_it_can),
       cmocka_unit_test(a_full_outbox_refuses),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
