@@ -6,8 +6,12 @@ set(WEFT_CRDT_SOURCES
   crdt/assert.c
   crdt/base.c
   crdt/buf.c
+  crdt/chunk_columns.c
+  crdt/chunk_join.c
+  crdt/chunk_split.c
   crdt/codec_change.c
   crdt/claims.c
+  crdt/codec_chunk.c
   crdt/codec_json.c
   crdt/codec_record.c
   crdt/codec_value.c

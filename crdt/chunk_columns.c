@@ -1,0 +1,61 @@
+/* Writing and reading single columns.
+ *
+ * Invariants: a column of varints knows whether all its entries are equal, so that it can be
+ * written as one value.  Happy path: put on one side, get on the other in the same order.  Failure
+ * modes: a writer remembers that memory ran out, a reader that its bytes did; both are asked at the
+ * end. */
+#include "crdt/chunk_columns.h"
+
+bool weft__column_is_bytes(weft__column column) {
+  static const bool bytes[COLUMNS] = {
+      [COLUMN_RAW] = true,       [COLUMN_NOTES] = true,         [COLUMN_CLAIM_LOG] = true,
+      [COLUMN_CLAIM_TAG] = true, [COLUMN_CLAIM_SEQ_LOW] = true, [COLUMN_DOC_LOW] = true,
+      [COLUMN_POSITION] = true,  [COLUMN_NAME_TEXT] = true,     [COLUMN_PATH_TEXT] = true,
+      [COLUMN_REAL] = true,      [COLUMN_BOOLEAN] = true,       [COLUMN_TEXT] = true,
+  };
+  return bytes[column];
+}
+
+void weft__column_put(weft__columns_out *out, weft__column column, uint64_t value) {
+  weft__column_out *to = &out->at[column];
+  if (!to->any) to->value = value;
+  to->any = true;
+  to->varies |= value != to->value;
+  weft__buf_varint(&to->bytes, value);
+}
+
+void weft__column_put_signed(weft__columns_out *out, weft__column column, int64_t value) {
+  weft__column_put(out, column, ((uint64_t)value << 1) ^ (value < 0 ? UINT64_MAX : 0));
+}
+
+void weft__column_put_bytes(weft__columns_out *out, weft__column column, weft_bytes bytes) {
+  weft__buf_put(&out->at[column].bytes, bytes);
+}
+
+uint64_t weft__column_get(weft__columns_in *in, weft__column column) {
+  weft__column_in *from = &in->at[column];
+  return from->constant ? from->value : weft__rd_varint(&from->rd);
+}
+
+int64_t weft__column_get_signed(weft__columns_in *in, weft__column column) {
+  uint64_t v = weft__column_get(in, column);
+  return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
+}
+
+weft_bytes weft__column_get_bytes(weft__columns_in *in, weft__column column, size_t len) {
+  return weft__rd_take(&in->at[column].rd, len);
+}
+
+bool weft__columns_done(const weft__columns_in *in) {
+  for (unsigned i = 0; i < COLUMNS; i++) {
+    if (!weft__rd_done(&in->at[i].rd)) return false;
+  }
+  return true;
+}
+
+bool weft__columns_failed(const weft__columns_in *in) {
+  for (unsigned i = 0; i < COLUMNS; i++) {
+    if (in->at[i].rd.failed) return true;
+  }
+  return false;
+}

@@ -1,0 +1,442 @@
+/* From columns back to the canonical bytes of changes.
+ *
+ * Invariants: nothing the columns say is believed before it is bounded: every op, document and
+ * claim is counted against the declared length, which caps the output, before anything is taken for
+ * it. What comes out need not be a valid change; it is only bytes, which the chain and the
+ * signature over them vouch for, or not.
+ *
+ * Happy path: count; read the tables; place the ops by path; read claims' seqs and values in the
+ * order in which they stand; write the changes one by one.  Failure modes: WEFT_EMALFORMED for
+ * columns that end early, go on, point outside a table, or make more or fewer bytes than declared.
+ */
+#include <string.h>
+
+#include "crdt/chunk_columns.h"
+#include "crdt/sort.h"
+#include "crdt/value.h"
+
+enum { op_len_min = 2, claim_len_min = 2 };
+
+/* Changes in columns have at most this many ops each, and a chunk of several is short. */
+enum { ops_max = WEFT_CHUNK_LEN_MAX / op_len_min };
+_Static_assert(ops_max >= WEFT_CHANGE_OPS_MAX, "the ops of a single long change count too");
+
+typedef struct change_place {
+  uint32_t shape;
+  uint32_t docs;
+  uint32_t claims;
+} change_place;
+
+typedef struct doc_place {
+  uint32_t name;
+  uint32_t ops;
+} doc_place;
+
+typedef struct op_place {
+  uint32_t path;
+  uint8_t head;
+  weft_bytes position;
+  uint32_t value_at; /* in `values` */
+  uint32_t value_len;
+} op_place;
+
+typedef struct claim_place {
+  uint64_t head;
+  uint64_t seq;
+  uint32_t doc; /* of the first document of its change */
+} claim_place;
+
+typedef struct joiner {
+  weft__columns_in *in;
+  weft_arena *scratch;
+  change_place *changes;
+  size_t change_count;
+  doc_place *docs;
+  size_t doc_count;
+  size_t doc_cap;
+  op_place *ops;
+  size_t op_count;
+  claim_place *claims;
+  size_t claim_count;
+  weft_bytes *names;
+  weft_bytes *paths;
+  uint32_t *by_path;
+  size_t *path_from;
+  weft_buf values; /* canonical scalars, by path */
+  weft_buf out;
+} joiner;
+
+/* --- counting --- */
+
+static weft_err count_change(joiner *j, change_place *change) {
+  uint64_t shape = weft__column_get(j->in, COLUMN_SHAPE);
+  if (shape >= SHAPES || ((shape & SHAPE_RAW) && shape != SHAPE_RAW)) return WEFT_EMALFORMED;
+  change->shape = (uint32_t)shape;
+  if (shape & SHAPE_RAW) return WEFT_OK;
+  uint64_t claims = weft__column_get(j->in, COLUMN_CLAIM_COUNT);
+  uint64_t docs = weft__column_get(j->in, COLUMN_DOC_COUNT);
+  if (claims > j->in->len / claim_len_min - j->claim_count) return WEFT_EMALFORMED;
+  if (claims > WEFT_CHANGE_CLAIMS_MAX || docs >= ops_max) return WEFT_EMALFORMED;
+  change->claims = (uint32_t)claims;
+  change->docs = (uint32_t)docs + 1;
+  j->claim_count += change->claims;
+  for (uint32_t d = 0; d < change->docs; d++) {
+    uint64_t ops = weft__column_get(j->in, COLUMN_OP_COUNT);
+    if (ops >= ops_max - j->op_count || ops >= j->in->len / op_len_min - j->op_count) {
+      return WEFT_EMALFORMED;
+    }
+    WEFT_TRY(weft__arena_grow(j->scratch, (void **)&j->docs, j->doc_count, &j->doc_cap,
+                              j->doc_count + 1, sizeof *j->docs));
+    j->docs[j->doc_count++] = (doc_place){0, (uint32_t)ops + 1};
+    j->op_count += (size_t)ops + 1;
+  }
+  return WEFT_OK;
+}
+
+static weft_err count_all(joiner *j) {
+  j->changes = weft__arena_zero(j->scratch, j->change_count, sizeof *j->changes);
+  if (!j->changes) return WEFT_ENOMEM;
+  for (size_t i = 0; i < j->change_count; i++) WEFT_TRY(count_change(j, &j->changes[i]));
+  j->ops = weft__arena_zero(j->scratch, j->op_count, sizeof *j->ops);
+  j->claims = weft__arena_zero(j->scratch, j->claim_count, sizeof *j->claims);
+  return j->ops && j->claims ? WEFT_OK : WEFT_ENOMEM;
+}
+
+/* --- tables --- */
+
+/* Each text stands somewhere in the output, so together they are no longer than it. */
+static weft_err table_read(joiner *j, size_t count, size_t len_max, weft__column shared_column,
+                           weft_bytes **out) {
+  weft_bytes *table = weft__arena_take(j->scratch, count * sizeof *table);
+  if (!table) return WEFT_ENOMEM;
+  weft_bytes before = weft_bytes_of(NULL, 0);
+  size_t total = 0;
+  for (size_t i = 0; i < count; i++) {
+    uint64_t shared = weft__column_get(j->in, shared_column);
+    uint64_t rest = weft__column_get(j->in, shared_column + 1);
+    if (shared > before.len || rest > len_max - shared) return WEFT_EMALFORMED;
+    weft_bytes tail = weft__column_get_bytes(j->in, shared_column + 2, (size_t)rest);
+    if (tail.len != rest) return WEFT_EMALFORMED;
+    size_t len = (size_t)(shared + rest);
+    total += len;
+    if (total > j->in->len) return WEFT_EMALFORMED;
+    uint8_t *text = weft__arena_take(j->scratch, len);
+    if (!text) return WEFT_ENOMEM;
+    if (shared > 0) memcpy(text, before.at, (size_t)shared);
+    if (rest > 0) memcpy(text + shared, tail.at, (size_t)rest);
+    before = table[i] = weft_bytes_of(text, len);
+  }
+  *out = table;
+  return WEFT_OK;
+}
+
+static weft_err tables_read(joiner *j) {
+  if (j->in->names > j->doc_count || j->in->paths > j->op_count) return WEFT_EMALFORMED;
+  WEFT_TRY(table_read(j, j->in->names, WEFT_NAME_LEN_MAX, COLUMN_NAME_SHARED, &j->names));
+  return table_read(j, j->in->paths, WEFT_PATH_LEN_MAX, COLUMN_PATH_SHARED, &j->paths);
+}
+
+/* Goes `distance` places on in a ring of `count`, from the one behind `before`. */
+static bool ring_step(uint32_t *at, uint64_t distance, uint32_t before, size_t count) {
+  if (distance >= count) return false;
+  size_t to = before + 1 + (size_t)distance;
+  *at = (uint32_t)(to >= count ? to - count : to);
+  return true;
+}
+
+static weft_err places_read(joiner *j) {
+  uint32_t before = (uint32_t)j->in->names - 1;
+  for (size_t i = 0; i < j->doc_count; i++) {
+    weft_bytes low = weft__column_get_bytes(j->in, COLUMN_DOC_LOW, 1);
+    uint64_t high = weft__column_get(j->in, COLUMN_DOC_HIGH);
+    if (low.len == 0 || high > UINT32_MAX >> 8) return WEFT_EMALFORMED;
+    uint64_t distance = high << 8 | low.at[0];
+    if (!ring_step(&j->docs[i].name, distance, before, j->in->names)) return WEFT_EMALFORMED;
+    before = j->docs[i].name;
+  }
+  before = (uint32_t)j->in->paths - 1;
+  for (size_t i = 0; i < j->op_count; i++) {
+    uint64_t distance = weft__column_get(j->in, COLUMN_PATH);
+    if (!ring_step(&j->ops[i].path, distance, before, j->in->paths)) return WEFT_EMALFORMED;
+    before = j->ops[i].path;
+  }
+  return WEFT_OK;
+}
+
+static weft_err group_by_path(joiner *j) {
+  size_t paths = j->in->paths;
+  j->path_from = weft__arena_zero(j->scratch, paths + 2, sizeof *j->path_from);
+  j->by_path = weft__arena_take(j->scratch, j->op_count * sizeof *j->by_path);
+  if (!j->path_from || !j->by_path) return WEFT_ENOMEM;
+  /* Counted two places on, so that filling leaves the beginnings where they belong. */
+  for (size_t i = 0; i < j->op_count; i++) j->path_from[j->ops[i].path + 2]++;
+  for (size_t p = 2; p < paths + 2; p++) j->path_from[p] += j->path_from[p - 1];
+  for (size_t i = 0; i < j->op_count; i++) {
+    j->by_path[j->path_from[j->ops[i].path + 1]++] = (uint32_t)i;
+  }
+  return WEFT_OK;
+}
+
+/* --- by path: kinds, positions, values --- */
+
+typedef struct value_reader {
+  unsigned kind;
+  unsigned scale;
+  bool mixed;
+  uint64_t before; /* integer before, when differences are read */
+  unsigned *bit;   /* next bit of the byte in `bits` */
+  uint8_t *bits;
+} value_reader;
+
+static double real_of(uint64_t word) {
+  double real;
+  memcpy(&real, &word, sizeof real);
+  return real;
+}
+
+static bool bit_read(joiner *j, value_reader *r) {
+  if (*r->bit == 0) {
+    weft_bytes byte = weft__column_get_bytes(j->in, COLUMN_BOOLEAN, 1);
+    *r->bits = byte.len > 0 ? byte.at[0] : 0;
+  }
+  bool set = *r->bits >> *r->bit & 1;
+  *r->bit = (*r->bit + 1) % 8;
+  return set;
+}
+
+static weft_err value_read(joiner *j, value_reader *r, weft_value *v) {
+  unsigned kind = r->kind;
+  if (r->mixed) {
+    uint64_t type = weft__column_get(j->in, COLUMN_TYPE);
+    if (type == VALUE_MIXED || type == VALUE_DECIMAL || type > VALUE_BLOB) return WEFT_EMALFORMED;
+    kind = (unsigned)type;
+  }
+  switch (kind) {
+  case VALUE_BOOLEAN:
+    v->kind = WEFT_BOOL;
+    v->as.boolean = bit_read(j, r);
+    return WEFT_OK;
+  case VALUE_INTEGER: {
+    uint64_t entry = (uint64_t)weft__column_get_signed(j->in, COLUMN_INTEGER) + r->before;
+    if (r->scale) r->before = entry;
+    v->kind = WEFT_INT;
+    v->as.integer = (int64_t)entry;
+    return WEFT_OK;
+  }
+  case VALUE_DECIMAL:
+    v->kind = WEFT_DOUBLE;
+    v->as.real = weft__decimal(weft__column_get_signed(j->in, COLUMN_INTEGER), r->scale);
+    return WEFT_OK;
+  case VALUE_REAL:
+    v->kind = WEFT_DOUBLE;
+    v->as.real = real_of(weft__rd_u64(&j->in->at[COLUMN_REAL].rd));
+    return WEFT_OK;
+  case VALUE_TEXT:
+  case VALUE_BLOB: {
+    uint64_t len = weft__column_get(j->in, COLUMN_TEXT_LEN);
+    if (len > WEFT_VALUE_LEN_MAX) return WEFT_EMALFORMED;
+    v->kind = kind == VALUE_TEXT ? WEFT_STRING : WEFT_BYTES;
+    v->as.bytes = weft__column_get_bytes(j->in, COLUMN_TEXT, (size_t)len);
+    return v->as.bytes.len == len ? WEFT_OK : WEFT_EMALFORMED;
+  }
+  default: v->kind = WEFT_NULL; return WEFT_OK;
+  }
+}
+
+static bool mode_ok(uint64_t mode) {
+  uint64_t kind = mode & VALUE_KIND_MASK, scale = mode >> VALUE_KIND_BITS;
+  if (kind == VALUE_DECIMAL) return scale <= VALUE_SCALE_MAX;
+  return scale <= (kind == VALUE_INTEGER ? 1 : 0);
+}
+
+static weft_err path_read(joiner *j, size_t path, unsigned *bit, uint8_t *byte) {
+  uint64_t mode = weft__column_get(j->in, COLUMN_PATH_MODE);
+  if (!mode_ok(mode)) return WEFT_EMALFORMED;
+  value_reader r = {.kind = (unsigned)mode & VALUE_KIND_MASK,
+                    .scale = (unsigned)(mode >> VALUE_KIND_BITS),
+                    .mixed = (mode & VALUE_KIND_MASK) == VALUE_MIXED,
+                    .bit = bit,
+                    .bits = byte};
+  uint64_t before = WEFT_OP_SCALAR;
+  for (size_t i = j->path_from[path]; i < j->path_from[path + 1]; i++) {
+    op_place *op = &j->ops[j->by_path[i]];
+    before ^= weft__column_get(j->in, COLUMN_KIND);
+    if (before > UINT8_MAX) return WEFT_EMALFORMED;
+    op->head = (uint8_t)before;
+    if (before & WEFT_OP_HAS_POSITION) {
+      op->position = weft__rd_block(&j->in->at[COLUMN_POSITION].rd);
+    }
+    if ((before & WEFT_OP_KIND_MASK) != WEFT_OP_SCALAR) continue;
+    weft_value value;
+    WEFT_TRY(value_read(j, &r, &value));
+    op->value_at = (uint32_t)j->values.len;
+    weft__scalar_encode(&j->values, &value);
+    WEFT_TRY(weft__buf_err(&j->values));
+    op->value_len = (uint32_t)(j->values.len - op->value_at);
+  }
+  return WEFT_OK;
+}
+
+/* A value that cannot be stored, or too many bytes of them, is the chunk's fault. */
+static weft_err values_read(joiner *j) {
+  unsigned bit = 0;
+  uint8_t byte = 0;
+  for (size_t p = 0; p < j->in->paths; p++) {
+    weft_err err = path_read(j, p, &bit, &byte);
+    if (err != WEFT_OK) return err == WEFT_ENOMEM ? err : WEFT_EMALFORMED;
+  }
+  return bit == 0 || byte >> bit == 0 ? WEFT_OK : WEFT_EMALFORMED;
+}
+
+/* --- claims --- */
+
+static int claim_order(const void *ctx, const void *left, const void *right) {
+  const claim_place *a = left, *b = right;
+  (void)ctx;
+  if (a->head >> 2 != b->head >> 2) return a->head >> 2 < b->head >> 2 ? -1 : 1;
+  return a->doc == b->doc ? 0 : a->doc < b->doc ? -1 : 1;
+}
+
+static weft_err seqs_read(joiner *j, const void **sorted) {
+  uint64_t mode = 0, before = 0;
+  for (size_t i = 0; i < j->claim_count; i++) {
+    claim_place *claim = &j->claims[(const claim_place *)sorted[i] - j->claims];
+    if (i == 0 || ((const claim_place *)sorted[i - 1])->head >> 2 != claim->head >> 2) {
+      mode = weft__column_get(j->in, COLUMN_CLAIM_MODE);
+      before = 0;
+    }
+    weft_bytes low = weft__column_get_bytes(j->in, COLUMN_CLAIM_SEQ_LOW, 1);
+    uint64_t high = weft__column_get(j->in, COLUMN_CLAIM_SEQ_HIGH);
+    if (mode > 1 || low.len == 0 || high > UINT64_MAX >> 8) return WEFT_EMALFORMED;
+    uint64_t entry = high << 8 | low.at[0];
+    claim->seq = mode ? before + ((entry >> 1) ^ (entry & 1 ? UINT64_MAX : 0)) : entry;
+    before = claim->seq;
+  }
+  return WEFT_OK;
+}
+
+static weft_err claims_read(joiner *j) {
+  const void **sorted = weft__arena_take(j->scratch, 2 * j->claim_count * sizeof *sorted);
+  if (!sorted) return WEFT_ENOMEM;
+  const doc_place *doc = j->docs;
+  size_t at = 0;
+  for (size_t i = 0; i < j->change_count; i++) {
+    const change_place *change = &j->changes[i];
+    for (uint32_t k = 0; k < change->claims; k++, at++) {
+      j->claims[at].head = weft__column_get(j->in, COLUMN_CLAIM_HEAD);
+      j->claims[at].doc = doc->name;
+      sorted[at] = &j->claims[at];
+    }
+    doc += change->docs;
+  }
+  weft__sort(sorted, sorted + j->claim_count, j->claim_count, claim_order, NULL);
+  return seqs_read(j, sorted);
+}
+
+/* --- writing --- */
+
+static void claim_write(joiner *j, const claim_place *claim) {
+  weft__buf_varint(&j->out, claim->head);
+  if (claim->head & 1) {
+    weft__buf_put(&j->out, weft__column_get_bytes(j->in, COLUMN_CLAIM_LOG, sizeof(weft_id)));
+  }
+  weft__buf_varint(&j->out, claim->seq);
+  if (claim->head & 2) {
+    weft__buf_put(&j->out, weft__column_get_bytes(j->in, COLUMN_CLAIM_TAG, WEFT_CLAIM_TAG_LEN));
+  }
+}
+
+static void op_write(joiner *j, const op_place *op) {
+  weft__buf_u8(&j->out, op->head);
+  weft__buf_block(&j->out, j->paths[op->path]);
+  if (op->head & WEFT_OP_HAS_POSITION) weft__buf_block(&j->out, op->position);
+  if (op->value_len > 0) {
+    weft__buf_put_raw(&j->out, j->values.at + op->value_at, op->value_len);
+  }
+}
+
+static void note_write(joiner *j) {
+  weft__buf_block(&j->out, weft__rd_block(&j->in->at[COLUMN_NOTES].rd));
+}
+
+static uint64_t clock_read(joiner *j, uint64_t before) {
+  uint64_t millis = (before >> 16) + (uint64_t)weft__column_get_signed(j->in, COLUMN_MILLIS);
+  uint64_t expected = millis == before >> 16 ? (before & 0xffff) + 1 : 0;
+  uint64_t counter = expected + (uint64_t)weft__column_get_signed(j->in, COLUMN_COUNTER);
+  return millis << 16 | (counter & 0xffff);
+}
+
+typedef struct cursor { /* where the next change begins in each array */
+  const doc_place *doc;
+  const op_place *op;
+  const claim_place *claim;
+  uint64_t hlc;
+} cursor;
+
+static void change_write(joiner *j, const change_place *change, cursor *at) {
+  unsigned flags = (change->shape & SHAPE_MESSAGE ? WEFT_CHANGE_HAS_MESSAGE : 0u) |
+                   (change->shape & SHAPE_EXTENSIONS ? WEFT_CHANGE_HAS_EXTENSIONS : 0u);
+  weft__buf_u8(&j->out, WEFT_CHANGE_VERSION);
+  weft__buf_u8(&j->out, WEFT_CHANGE_DATA);
+  weft__buf_u8(&j->out, (uint8_t)flags);
+  at->hlc = clock_read(j, at->hlc);
+  weft__buf_u64(&j->out, at->hlc);
+  if (change->shape & SHAPE_MESSAGE) note_write(j);
+  weft__buf_varint(&j->out, change->claims);
+  for (uint32_t i = 0; i < change->claims; i++) claim_write(j, at->claim++);
+  if (change->shape & SHAPE_EXTENSIONS) note_write(j);
+  weft__buf_varint(&j->out, change->docs);
+  for (uint32_t d = 0; d < change->docs; d++, at->doc++) {
+    weft__buf_block(&j->out, j->names[at->doc->name]);
+    weft__buf_varint(&j->out, at->doc->ops);
+    for (uint32_t i = 0; i < at->doc->ops; i++) op_write(j, at->op++);
+  }
+}
+
+static void raw_write(joiner *j) {
+  uint64_t len = weft__column_get(j->in, COLUMN_RAW_LEN);
+  if (len > j->in->len) {
+    j->in->at[COLUMN_RAW].rd.failed = true;
+    return;
+  }
+  weft__buf_put(&j->out, weft__column_get_bytes(j->in, COLUMN_RAW, (size_t)len));
+}
+
+/* The buffer lies in the arena, as long as declared, and so never grows. */
+static weft_err changes_write(joiner *j, weft_arena *arena, weft_bytes *changes) {
+  uint8_t *at = weft__arena_take(arena, j->in->len);
+  if (!at) return WEFT_ENOMEM;
+  j->out = (weft_buf){.mem = arena->mem, .at = at, .cap = j->in->len, .max = j->in->len};
+  cursor next = {j->docs, j->ops, j->claims, 0};
+  for (size_t i = 0; i < j->change_count; i++) {
+    size_t from = j->out.len;
+    if (j->changes[i].shape & SHAPE_RAW) {
+      raw_write(j);
+    } else {
+      change_write(j, &j->changes[i], &next);
+    }
+    if (weft__buf_err(&j->out) != WEFT_OK) return WEFT_EMALFORMED;
+    changes[i] = weft_bytes_of(at + from, j->out.len - from);
+  }
+  return j->out.len == j->in->len ? WEFT_OK : WEFT_EMALFORMED;
+}
+
+static weft_err join(joiner *j, weft_arena *arena, weft_bytes *changes) {
+  WEFT_TRY(count_all(j));
+  WEFT_TRY(tables_read(j));
+  WEFT_TRY(places_read(j));
+  WEFT_TRY(group_by_path(j));
+  WEFT_TRY(values_read(j));
+  WEFT_TRY(claims_read(j));
+  WEFT_TRY(changes_write(j, arena, changes));
+  return weft__columns_done(j->in) ? WEFT_OK : WEFT_EMALFORMED;
+}
+
+weft_err weft__chunk_join(weft__columns_in *in, weft_arena *arena, weft_arena *scratch,
+                          weft_bytes *changes, size_t count) {
+  joiner j = {.in = in, .scratch = scratch, .change_count = count};
+  weft__buf_init(&j.values, &scratch->mem, in->len);
+  weft_err err = join(&j, arena, changes);
+  weft__buf_free(&j.values);
+  return err;
+}
