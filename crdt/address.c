@@ -6,6 +6,8 @@
 
 #include "crdt/limits.h"
 
+_Static_assert(WEFT_ADDRESS_LEN_MAX <= 63 + 2, "no label of a name can pass 63 bytes");
+
 static bool is_digit(uint8_t c) { return c >= '0' && c <= '9'; }
 
 static bool is_hex(uint8_t c) {
@@ -70,7 +72,7 @@ static bool ipv6_ok(weft_bytes host) {
       if (!is_hex(group.at[i])) return false;
     }
     groups++;
-    if (at == host.len && host.at[at - 1] == ':') return false; /* one colon at the end */
+    if (at == host.len) return false; /* one colon at the end */
   }
   return gap ? groups < 8 : groups == 8;
 }
@@ -80,7 +82,7 @@ static bool name_ok(weft_bytes host) {
   bool digits = true;
   while (at <= host.len) {
     weft_bytes label = next_part(host, &at, '.');
-    if (label.len == 0 || label.len > 63) return false;
+    if (label.len == 0) return false;
     if (label.at[0] == '-' || label.at[label.len - 1] == '-') return false;
     digits = true;
     for (size_t i = 0; i < label.len; i++) {

@@ -16,7 +16,7 @@
 
 #include "crdt/assert.h"
 
-enum { none = UINT32_MAX };
+static const uint32_t none = UINT32_MAX; /* no entry */
 
 typedef struct entry {
   weft_id id;
@@ -287,7 +287,7 @@ static void place(weft_roster *r, uint32_t at) {
   head_add(r, &e->id);
   if (e->kind == WEFT_RECORD_GENESIS) {
     e->counts = e->sound;
-    r->frozen = r->frozen || e->critical_unknown;
+    r->frozen = e->critical_unknown; /* the first record placed */
   } else {
     e->counts = e->sound && author_is_admin(r, at);
     if (e->critical_unknown && author_is_admin(r, at)) r->frozen = true;

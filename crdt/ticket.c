@@ -107,8 +107,6 @@ static unsigned letter_value(uint8_t c, bool upper) {
   return c >= first && c < first + 26 ? (unsigned)(c - first) : 32;
 }
 
-static bool is_letter(uint8_t c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-
 /* Turns the text into the bytes under the checksum. */
 static weft_err unwrap(uint8_t raw[raw_max], size_t *len, const weft_crypto *crypto,
                        weft_bytes text, weft_ticket_error *why) {
@@ -122,7 +120,7 @@ static weft_err unwrap(uint8_t raw[raw_max], size_t *len, const weft_crypto *cry
   *len = 0;
   for (size_t i = prefix_len; i < text.len; i++) {
     unsigned value = letter_value(text.at[i], upper);
-    if (value == 32 && is_letter(text.at[i])) {
+    if (value == 32 && letter_value(text.at[i], !upper) != 32) {
       return refuse(why, WEFT_EMALFORMED, "mixes upper and lower case", i);
     }
     if (value == 32) {

@@ -201,7 +201,7 @@ static void take_uncovered(weft_vector *out, const weft_ancestry *by, const weft
   for (size_t i = 0; i < count; i++) {
     bool covered = false;
     for (size_t k = 0; k < other_count; k++) {
-      if (weft__head_cmp(&run[i], &other[k]) == 0) covered = covered || !keep;
+      if (!keep && weft__head_cmp(&run[i], &other[k]) == 0) covered = true;
       if (precedes(by, &run[i], &other[k])) covered = true;
     }
     if (!covered) out->heads[out->count++] = run[i];

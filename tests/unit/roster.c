@@ -408,16 +408,20 @@ static void beyond_lists_what_a_peer_lacks(void **state) {
     for (size_t i = 0; i < s.count; i++) add(mine, &s.records[i], true);
     for (size_t i = 0; i < few; i++) add(theirs, &s.records[i], true);
     const weft_id *heads;
-    weft_id known[record_max + 2];
+    weft_id known[record_max + 3];
     size_t count, head_count, waiting = weft__roster_waiting(theirs);
     weft__roster_heads(theirs, &heads, &head_count);
     if (head_count) memcpy(known, heads, head_count * sizeof *heads);
     test_rng_fill(&rng, known[head_count].b, 32); /* a head that is not held here */
-    known[head_count + 1] = head_count ? known[0] : known[head_count];
+    known[head_count + 1] = known[0];             /* one twice, one that waits */
+    known[head_count + 2] = known[0];
+    for (size_t i = 0; i < s.count; i++) {
+      if (s.records[i].has_lost) known[head_count + 2] = s.records[i].id;
+    }
     weft_arena arena;
     weft_bytes *records;
     weft__arena_init(&arena, &mem);
-    assert_int_equal(weft__roster_beyond(mine, known, head_count + 2, &arena, &records, &count),
+    assert_int_equal(weft__roster_beyond(mine, known, head_count + 3, &arena, &records, &count),
                      WEFT_OK);
     assert_int_equal(count, weft__roster_count(mine) - weft__roster_count(theirs));
     for (size_t i = 0; i < count; i++) { /* parents before children: nothing new ever waits */
@@ -499,7 +503,20 @@ static void strange_roots(void **state) {
     weft__roster_members(r, &members, &count);
     assert_int_equal(count, 0);
     assert_int_equal(weft__roster_frozen(r), kind == 2);
-    assert_int_equal(weft__roster_count(r), 1);
+    weft_record child; /* nobody is an admin below such a root */
+    weft_id id;
+    weft_buf buf;
+    memset(&child, 0, sizeof child);
+    child.kind = 99;
+    child.flags = WEFT_RECORD_CRITICAL;
+    child.space = child.deps[0] = record.id;
+    child.dep_count = 1;
+    weft__buf_init(&buf, &mem, WEFT_RECORD_LEN_MAX);
+    assert_int_equal(weft__record_sign(&buf, &c, &creator, &child, &id), WEFT_OK);
+    assert_int_equal(weft__roster_add(r, weft__buf_view(&buf), NULL), WEFT_OK);
+    weft__buf_free(&buf);
+    assert_int_equal(weft__roster_frozen(r), kind == 2);
+    assert_int_equal(weft__roster_count(r), 2);
     weft__roster_free(r);
   }
 }
