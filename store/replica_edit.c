@@ -473,7 +473,7 @@ static weft_err own_log_start(weft_replica *r, weft_txn *txn, weft_lane lane, co
   own_start(r, lane, &change.start);
   WEFT_TRY(weft__member_grant(r, &change.start.grant));
   for (uint32_t i = 0; i < r->log_count && change.start.earlier_count < EARLIER_LOGS_MAX; i++) {
-    const weft_log *log = r->logs[i];
+    const weft_log *log = r->logs[r->by_id[i]]; /* the format wants them ascending */
     if (weft_id_cmp(&log->device, &r->identity.device) != 0) continue;
     earlier[change.start.earlier_count++] = (weft_earlier_log){log->id, log->held, log->head};
   }

@@ -1,0 +1,478 @@
+/* The replica over both stores: commits, groups, holding and showing, faults, restarts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "crdt/chunk.h"
+#include "crdt/json.h"
+#include "crdt/limits.h"
+#include "store/lmdb_store.h"
+#include "tests/support/fault_alloc.h"
+#include "tests/support/fault_store.h"
+#include "tests/support/space.h"
+#include "tests/support/temp.h"
+
+enum { TEXT_LEN = 4096 };
+
+/* One store that outlives its replicas, and the space they belong to. */
+typedef struct fixture {
+  bool lmdb;
+  test_temp temp;
+  test_space s;
+  weft_store *inner;
+  test_fault_store faults;
+  char mirror[256];
+} fixture;
+
+static weft_store *lmdb_store(const test_temp *temp) {
+  char path[256];
+  weft_lmdb_options o;
+  weft_store *store;
+  test_temp_path(temp, "data.mdb", path);
+  weft_lmdb_options_init(&o);
+  o.path = path;
+  o.map_size = 1u << 30;
+  assert_int_equal(weft_lmdb_store_open(&o, &store, NULL), WEFT_OK);
+  return store;
+}
+
+static int setup(void **state, bool lmdb) {
+  fixture *f = calloc(1, sizeof *f);
+  f->lmdb = lmdb;
+  f->temp = test_temp_make();
+  test_temp_path(&f->temp, "mirror", f->mirror);
+  test_space_make(&f->s, 3, 1);
+  f->inner = lmdb ? lmdb_store(&f->temp) : test_memory_store();
+  *state = f;
+  return 0;
+}
+
+static int setup_memory(void **state) { return setup(state, false); }
+static int setup_lmdb(void **state) { return setup(state, true); }
+
+static int teardown(void **state) {
+  fixture *f = *state;
+  weft_store_free(f->inner);
+  test_temp_remove(&f->temp);
+  free(f);
+  return 0;
+}
+
+/* Opens device 0 on the store of the fixture; with its mirror. */
+static weft_err open_raw(fixture *f, weft_replica **out) {
+  weft_replica_options o = test_space_options(&f->s, 0, test_fault_store_of(f->inner, &f->faults));
+  o.mirror_dir = f->mirror;
+  weft_err err = weft_replica_open(out, &o);
+  if (err != WEFT_OK) weft_store_free(o.store);
+  return err;
+}
+
+static weft_replica *open_first(fixture *f) {
+  weft_replica *r;
+  assert_int_equal(open_raw(f, &r), WEFT_OK);
+  test_space_add_records(&f->s, r);
+  return r;
+}
+
+static weft_replica *reopen(fixture *f, weft_replica *r) {
+  weft_replica_free(r);
+  return open_first(f);
+}
+
+static void assert_doc(weft_replica *r, const char *doc, const char *pointer, const char *want) {
+  char text[TEXT_LEN];
+  assert_string_equal(test_get(r, doc, pointer, text, sizeof text), want);
+}
+
+static weft_counts counts_of(weft_replica *r) {
+  weft_counts c;
+  assert_int_equal(weft_replica_counts(r, &c), WEFT_OK);
+  return c;
+}
+
+/* --- commits --- */
+
+static void test_commits(void **state) {
+  fixture *f = *state;
+  weft_replica *r = open_first(f);
+  assert_int_equal(test_set(r, "t/a", "/title", "\"Leg day\""), WEFT_OK);
+  assert_int_equal(test_set(r, "t/a", "/steps", "[]"), WEFT_OK);
+  assert_int_equal(test_set(r, "t/a", "/steps/-", "{\"name\":\"squat\"}"), WEFT_OK);
+  assert_int_equal(test_set(r, "t/a", "/steps/-", "2"), WEFT_OK);
+  assert_doc(r, "t/a", "", "{\"steps\":[{\"name\":\"squat\"},2],\"title\":\"Leg day\"}");
+  assert_doc(r, "t/a", "/steps/0/name", "\"squat\"");
+  assert_doc(r, "t/a", "/steps/7", "WEFT_EBADPATH");
+  assert_doc(r, "t/a", "/none", "(none)");
+  assert_doc(r, "t/b", "", "(none)");
+  assert_doc(r, "nothing", "", "WEFT_EBADNAME");
+  assert_int_equal(test_set(r, "t/a", "/steps/0", NULL), WEFT_OK);
+  assert_int_equal(test_set(r, "t/a", "/steps/5", NULL), WEFT_EBADPATH);
+  assert_int_equal(test_set(r, "t/a", "/gone", NULL), WEFT_ENOTFOUND);
+  assert_doc(r, "t/a", "/steps", "[2]");
+  weft_counts c = counts_of(r);
+  assert_int_equal(c.docs, 1);
+  assert_int_equal(c.conflicts, 0);
+  assert_int_equal(c.changes_held, 6);
+  assert_int_equal(c.changes_shown, 6);
+  assert_int_equal(c.logs, 1);
+  assert_int_equal(weft__vector_compare(weft_replica_held(r), weft_replica_shown(r), NULL),
+                   WEFT_ORDER_EQUAL);
+  assert_int_equal(weft_replica_arrival(r), 6);
+  weft_replica_free(r);
+}
+
+static void test_nothing_to_write(void **state) {
+  fixture *f = *state;
+  weft_replica *r = open_first(f);
+  weft_edit *e;
+  weft_commit done;
+  weft_value one = {.kind = WEFT_INT, .as.integer = 1};
+  assert_int_equal(test_set(r, "t/a", "/x", "1"), WEFT_OK);
+  assert_int_equal(weft_edit_begin(&e, r, NULL), WEFT_OK);
+  assert_int_equal(weft_edit_set(e, weft_bytes_str("t/a"), weft_bytes_str("/x"), &one), WEFT_OK);
+  assert_int_equal(weft_edit_commit(e, &done), WEFT_OK);
+  assert_false(done.written);
+  assert_int_equal(weft_edit_commit(e, &done), WEFT_EMISUSE);
+  weft_edit_free(e);
+  assert_int_equal(counts_of(r).changes_held, 2);
+  weft_replica_free(r);
+}
+
+static void test_delete_and_back(void **state) {
+  fixture *f = *state;
+  weft_replica *r = open_first(f);
+  weft_edit *e;
+  weft_commit done;
+  weft_bytes doc = weft_bytes_str("t/a");
+  assert_int_equal(test_set(r, "t/a", "/x", "1"), WEFT_OK);
+  assert_int_equal(weft_edit_begin(&e, r, NULL), WEFT_OK);
+  assert_int_equal(weft_edit_undelete(e, doc), WEFT_ENOTFOUND);
+  assert_int_equal(weft_edit_delete(e, doc), WEFT_OK);
+  assert_int_equal(weft_edit_delete(e, doc), WEFT_ENOTFOUND);
+  assert_int_equal(weft_edit_commit(e, &done), WEFT_OK);
+  weft_edit_free(e);
+  assert_doc(r, "t/a", "", "(none)");
+  assert_int_equal(counts_of(r).docs, 0);
+  assert_int_equal(counts_of(r).deleted, 1);
+  assert_int_equal(weft_edit_begin(&e, r, NULL), WEFT_OK);
+  assert_int_equal(weft_edit_undelete(e, weft_bytes_str("t/never")), WEFT_ENOTFOUND);
+  assert_int_equal(weft_edit_undelete(e, doc), WEFT_OK);
+  assert_int_equal(weft_edit_commit(e, &done), WEFT_OK);
+  weft_edit_free(e);
+  assert_doc(r, "t/a", "", "{\"x\":1}");
+  assert_int_equal(counts_of(r).docs, 1);
+  assert_int_equal(counts_of(r).deleted, 0);
+  weft_replica_free(r);
+}
+
+/* Every call of an edit, in one change. */
+static void test_edit_calls(void **state) {
+  fixture *f = *state;
+  weft_replica *r = open_first(f);
+  weft_alloc mem = weft_alloc_libc();
+  weft_arena arena;
+  weft_edit *e;
+  weft_commit done;
+  weft_value v, w;
+  weft_bytes doc = weft_bytes_str("t/a");
+  weft_bytes list = weft_bytes_str("/list");
+  weft__arena_init(&arena, &mem);
+  assert_int_equal(weft_json_parse(&arena, weft_bytes_str("{\"a\":1,\"list\":[1,2,3]}"), &v, NULL),
+                   WEFT_OK);
+  assert_int_equal(weft_json_parse(&arena, weft_bytes_str("{\"b\":2}"), &w, NULL), WEFT_OK);
+  weft_edit_options o;
+  weft_edit_options_init(&o);
+  o.message = weft_bytes_str("because");
+  o.lane = WEFT_LANE_HIGH;
+  assert_int_equal(weft_edit_begin(&e, r, &o), WEFT_OK);
+  assert_int_equal(weft_edit_import(e, doc, &v, false), WEFT_OK);
+  assert_int_equal(weft_edit_import(e, doc, &w, true), WEFT_OK);
+  assert_int_equal(weft_edit_import(e, doc, &w.as.object.at[0].value, true), WEFT_EBADVALUE);
+  assert_int_equal(weft_edit_move(e, doc, list, 2, 0), WEFT_OK);
+  assert_int_equal(weft_edit_move(e, doc, weft_bytes_str("/nope"), 2, 0), WEFT_ENOTFOUND);
+  assert_int_equal(weft_edit_insert(e, doc, list, 1, &w), WEFT_OK);
+  assert_int_equal(weft_edit_insert(e, doc, weft_bytes_str("/list/-"), 1, &w), WEFT_EBADPATH);
+  assert_int_equal(weft_edit_commit(e, &done), WEFT_OK);
+  assert_true(done.written);
+  assert_true(done.op_count > done.field_count);
+  assert_int_equal(done.seq, 2);
+  weft_edit_free(e);
+  assert_doc(r, "t/a", "", "{\"a\":1,\"b\":2,\"list\":[3,{\"b\":2},1,2]}");
+  weft_id id;
+  assert_int_equal(weft_replica_id_at(r, &done.log, done.seq, &id), WEFT_OK);
+  assert_int_equal(weft_id_cmp(&id, &done.change), 0);
+  assert_int_equal(weft_replica_id_at(r, &done.log, done.seq + 1, &id), WEFT_ENOTFOUND);
+  o.lane = WEFT_LANES;
+  assert_int_equal(weft_edit_begin(&e, r, &o), WEFT_ELIMIT);
+  weft__arena_free(&arena);
+  weft_replica_free(r);
+}
+
+static void test_stale_and_base(void **state) {
+  fixture *f = *state;
+  weft_replica *r = open_first(f);
+  weft_alloc mem = weft_alloc_libc();
+  weft_vector old;
+  weft_edit *a, *b, *c;
+  weft_commit done;
+  weft_value v = {.kind = WEFT_INT, .as.integer = 7};
+  weft_bytes doc = weft_bytes_str("t/a");
+  weft_edit_options o;
+  weft_edit_options_init(&o);
+  weft__vector_init(&old, &mem);
+  assert_int_equal(test_set(r, "t/a", "/x", "1"), WEFT_OK);
+  assert_int_equal(weft__vector_copy(&old, weft_replica_shown(r)), WEFT_OK);
+  assert_int_equal(weft_edit_begin(&a, r, NULL), WEFT_OK);
+  assert_int_equal(weft_edit_begin(&b, r, NULL), WEFT_OK);
+  assert_int_equal(weft_edit_set(a, doc, weft_bytes_str("/x"), &v), WEFT_OK);
+  assert_int_equal(weft_edit_set(b, doc, weft_bytes_str("/y"), &v), WEFT_OK);
+  assert_int_equal(test_set(r, "t/a", "/x", "2"), WEFT_OK);
+  assert_int_equal(weft_edit_commit(a, &done), WEFT_ESTALE);
+  assert_string_equal(weft_replica_error(r), "changed here meanwhile");
+  assert_int_equal(weft_edit_commit(b, &done), WEFT_OK);
+  weft_edit_free(a);
+  weft_edit_free(b);
+  o.base = &old;
+  assert_int_equal(weft_edit_begin(&c, r, &o), WEFT_OK);
+  assert_int_equal(weft_edit_set(c, doc, weft_bytes_str("/x"), &v), WEFT_OK);
+  assert_int_equal(weft_edit_commit(c, &done), WEFT_ESTALE);
+  weft_edit_free(c);
+  assert_int_equal(weft_edit_begin(&c, r, &o), WEFT_OK);
+  assert_int_equal(weft_edit_set(c, doc, weft_bytes_str("/z"), &v), WEFT_OK);
+  assert_int_equal(weft_edit_commit(c, &done), WEFT_OK);
+  weft_edit_free(c);
+  assert_doc(r, "t/a", "", "{\"x\":2,\"y\":7,\"z\":7}");
+  old.heads[0].seq += 100;
+  assert_int_equal(weft_edit_begin(&c, r, &o), WEFT_EBASE);
+  old.heads[0].seq -= 100;
+  old.heads[0].id.b[0] ^= 1;
+  assert_int_equal(weft_edit_begin(&c, r, &o), WEFT_EBASE);
+  weft__vector_free(&old);
+  weft_replica_free(r);
+}
+
+static void test_strangers_may_not_write(void **state) {
+  fixture *f = *state;
+  weft_replica *r;
+  weft_edit *e;
+  assert_int_equal(open_raw(f, &r), WEFT_OK);
+  assert_int_equal(weft_edit_begin(&e, r, NULL), WEFT_EDENIED);
+  weft_replica_free(r);
+}
+
+/* --- groups --- */
+
+static void test_group(void **state) {
+  fixture *f = *state;
+  weft_replica *r = open_first(f);
+  weft_hold_report held;
+  weft_show_report shown;
+  char doc[32];
+  assert_int_equal(weft_group_end(r), WEFT_EMISUSE);
+  assert_int_equal(weft_group_begin(r), WEFT_OK);
+  assert_int_equal(weft_group_begin(r), WEFT_EMISUSE);
+  uint64_t commits = f->faults.commits;
+  for (int i = 0; i < 700; i++) {
+    snprintf(doc, sizeof doc, "t/d%d", i % 7);
+    char value[16];
+    snprintf(value, sizeof value, "%d", i);
+    assert_int_equal(test_set(r, doc, i % 2 ? "/odd" : "/even", value), WEFT_OK);
+  }
+  assert_doc(r, "t/d0", "", "{\"even\":686,\"odd\":693}");
+  assert_int_equal(weft_replica_held(r)->count, 0);
+  assert_int_equal(weft_replica_arrival(r), 0);
+  assert_int_equal(weft_replica_hold(r, NULL, NULL, 0, &held), WEFT_EMISUSE);
+  assert_int_equal(weft_replica_show(r, 0, &shown), WEFT_EMISUSE);
+  assert_int_equal(weft_group_end(r), WEFT_OK);
+  assert_int_equal(f->faults.commits, commits + 1);
+  assert_int_equal(weft_replica_held(r)->heads[0].seq, 701);
+  weft_digest digest = weft_replica_digest(r);
+  r = reopen(f, r);
+  assert_doc(r, "t/d0", "", "{\"even\":686,\"odd\":693}");
+  assert_int_equal(weft_replica_digest(r).low, digest.low);
+  assert_int_equal(counts_of(r).docs, 7);
+  weft_group_abort(r);
+  weft_replica_free(r);
+}
+
+static void test_group_abort(void **state) {
+  fixture *f = *state;
+  weft_replica *r = open_first(f);
+  weft_edit *e;
+  weft_commit done;
+  weft_value v = {.kind = WEFT_INT, .as.integer = 7};
+  assert_int_equal(test_set(r, "t/a", "/x", "1"), WEFT_OK);
+  weft_digest before = weft_replica_digest(r);
+  assert_int_equal(weft_group_begin(r), WEFT_OK);
+  assert_int_equal(test_set(r, "t/a", "/x", "2"), WEFT_OK);
+  assert_int_equal(test_set(r, "t/b", "/x", "2"), WEFT_OK);
+  assert_int_equal(weft_edit_begin(&e, r, NULL), WEFT_OK);
+  assert_int_equal(weft_edit_set(e, weft_bytes_str("t/b"), weft_bytes_str("/y"), &v), WEFT_OK);
+  weft_group_abort(r);
+  assert_int_equal(weft_edit_commit(e, &done), WEFT_EBASE);
+  weft_edit_free(e);
+  assert_doc(r, "t/a", "", "{\"x\":1}");
+  assert_doc(r, "t/b", "", "(none)");
+  assert_int_equal(weft_replica_digest(r).low, before.low);
+  assert_int_equal(test_set(r, "t/a", "/x", "3"), WEFT_OK);
+  assert_int_equal(weft_replica_held(r)->heads[0].seq, 3);
+  weft_replica_free(r);
+}
+
+/* --- restarts and incarnations --- */
+
+static void test_restart(void **state) {
+  fixture *f = *state;
+  weft_replica *r = open_first(f);
+  for (int i = 0; i < 30; i++) {
+    char value[16];
+    snprintf(value, sizeof value, "%d", i);
+    assert_int_equal(test_set(r, "t/a", "/x", value), WEFT_OK);
+    if (i % 10 == 9) r = reopen(f, r);
+  }
+  /* The mirror told each time that nothing was set back: one log. */
+  assert_int_equal(counts_of(r).logs, 1);
+  assert_int_equal(weft_replica_held(r)->heads[0].seq, 31);
+  assert_doc(r, "t/a", "", "{\"x\":29}");
+  weft_replica_free(r);
+  char cleared[400];
+  snprintf(cleared, sizeof cleared, "rm -rf %s", f->mirror);
+  assert_int_equal(system(cleared), 0);
+  r = open_first(f);
+  assert_int_equal(test_set(r, "t/a", "/x", "30"), WEFT_OK);
+  assert_int_equal(counts_of(r).logs, 2);
+  assert_int_equal(counts_of(r).conflicts, 0);
+  weft_replica_free(r);
+}
+
+static void test_clock_far_ahead(void **state) {
+  fixture *f = *state;
+  weft_replica *r = open_first(f);
+  f->s.platforms[0].now += 3600000;
+  assert_int_equal(test_set(r, "t/a", "/x", "1"), WEFT_OK);
+  r = reopen(f, r);
+  assert_int_equal(test_set(r, "t/a", "/x", "2"), WEFT_OK);
+  assert_int_equal(counts_of(r).logs, 1);
+  weft_replica_free(r);
+  f->s.platforms[0].now -= 3600000;
+  r = open_first(f);
+  assert_int_equal(test_set(r, "t/a", "/x", "3"), WEFT_OK);
+  assert_int_equal(counts_of(r).logs, 2);
+  assert_doc(r, "t/a", "", "{\"x\":3}");
+  weft_replica_free(r);
+}
+
+static void test_other_space(void **state) {
+  fixture *f = *state;
+  weft_replica *r = open_first(f);
+  weft_replica_free(r);
+  test_space other;
+  test_space_make(&other, 1, 99);
+  weft_replica_options o = test_space_options(&other, 0, test_fault_store_of(f->inner, &f->faults));
+  assert_int_equal(weft_replica_open(&r, &o), WEFT_EFOREIGN);
+  weft_store_free(o.store);
+  r = test_space_memory(&f->s, 0);
+  assert_int_equal(
+      weft_replica_add_record(r, weft_bytes_of(other.records[0], other.record_lens[0])),
+      WEFT_EFOREIGN);
+  assert_int_equal(weft_replica_add_record(r, weft_bytes_str("junk")), WEFT_EMALFORMED);
+  weft_replica_free(r);
+}
+
+/* --- records and small tables --- */
+
+static void test_records(void **state) {
+  fixture *f = *state;
+  weft_replica *r;
+  weft_alloc mem = weft_alloc_libc();
+  weft_arena arena;
+  weft_id *ids;
+  size_t count;
+  weft_bytes record;
+  weft__arena_init(&arena, &mem);
+  assert_int_equal(open_raw(f, &r), WEFT_OK);
+  weft_bytes second = weft_bytes_of(f->s.records[1], f->s.record_lens[1]);
+  assert_int_equal(weft_replica_add_record(r, second), WEFT_EGAP);
+  test_space_add_records(&f->s, r);
+  assert_int_equal(weft_replica_add_record(r, second), WEFT_EEXIST);
+  r = reopen(f, r);
+  assert_int_equal(weft_replica_records(r, &arena, &ids, &count), WEFT_OK);
+  assert_int_equal(count, 3);
+  assert_int_equal(weft_id_cmp(&ids[0], &f->s.id), 0);
+  assert_int_equal(weft_replica_record(r, &arena, &ids[1], &record), WEFT_OK);
+  assert_int_equal(weft_bytes_cmp(record, second), 0);
+  ids[1].b[0] ^= 1;
+  assert_int_equal(weft_replica_record(r, &arena, &ids[1], &record), WEFT_ENOTFOUND);
+  assert_true(weft__roster_member_of(weft_replica_roster(r), &f->s.devices[2].device) != NULL);
+  weft__arena_free(&arena);
+  weft_replica_free(r);
+}
+
+static void test_small_tables(void **state) {
+  fixture *f = *state;
+  weft_replica *r = open_first(f);
+  weft_alloc mem = weft_alloc_libc();
+  weft_arena arena;
+  weft_bytes *list;
+  size_t count;
+  weft_id device = f->s.devices[1].device;
+  weft__arena_init(&arena, &mem);
+  assert_int_equal(weft_replica_put_ack(r, &device, weft_bytes_str("one")), WEFT_OK);
+  assert_int_equal(weft_replica_put_ack(r, &device, weft_bytes_str("two")), WEFT_OK);
+  assert_int_equal(weft_replica_put_address(r, weft_bytes_str("h:1"), &device), WEFT_OK);
+  r = reopen(f, r);
+  assert_int_equal(weft_replica_acks(r, &arena, &list, &count), WEFT_OK);
+  assert_int_equal(count, 1);
+  assert_int_equal(weft_bytes_cmp(list[0], weft_bytes_str("two")), 0);
+  assert_int_equal(weft_replica_addresses(r, &arena, &list, &count), WEFT_OK);
+  assert_int_equal(count, 1);
+  assert_int_equal(weft_bytes_cmp(list[0], weft_bytes_str("h:1")), 0);
+  weft__arena_free(&arena);
+  weft_replica_free(r);
+}
+
+/* --- two and more --- */
+
+static void test_two_meet(void **state) {
+  fixture *f = *state;
+  weft_replica *a = open_first(f);
+  weft_replica *b = test_space_memory(&f->s, 1);
+  assert_int_equal(test_set(a, "t/a", "", "{\"x\":1,\"y\":1}"), WEFT_OK);
+  assert_int_equal(test_pull(b, a, 100), 2);
+  assert_doc(b, "t/a", "", "{\"x\":1,\"y\":1}");
+  f->s.platforms[1].now += 5;
+  assert_int_equal(test_set(a, "t/a", "/x", "2"), WEFT_OK);
+  assert_int_equal(test_set(b, "t/a", "/x", "3"), WEFT_OK);
+  assert_int_equal(test_set(b, "t/a", "/y", "3"), WEFT_OK);
+  assert_int_equal(test_pull(b, a, 100), 1);
+  assert_int_equal(test_pull(a, b, 100), 3);
+  test_assert_same(a, b);
+  assert_doc(a, "t/a", "", "{\"x\":3,\"y\":3}");
+  assert_int_equal(counts_of(a).conflicts, 1);
+  assert_int_equal(test_set(a, "t/a", "/x", "4"), WEFT_OK);
+  assert_int_equal(counts_of(a).conflicts, 0);
+  assert_int_equal(test_pull(b, a, 100), 1);
+  assert_int_equal(test_pull(b, a, 100), 0);
+  test_assert_same(a, b);
+  weft_replica_free(a);
+  weft_replica_free(b);
+}
+
+#define BOTH(test)                                                                                 \
+  cmocka_unit_test_setup_teardown(test, setup_memory, teardown),                                   \
+      cmocka_unit_test_setup_teardown(test, setup_lmdb, teardown)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      BOTH(test_commits),         BOTH(test_nothing_to_write), BOTH(test_delete_and_back),
+      BOTH(test_edit_calls),      BOTH(test_stale_and_base),   BOTH(test_strangers_may_not_write),
+      BOTH(test_group),           BOTH(test_group_abort),      BOTH(test_restart),
+      BOTH(test_clock_far_ahead), BOTH(test_other_space),      BOTH(test_records),
+      BOTH(test_small_tables),    BOTH(test_two_meet),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
