@@ -12,6 +12,7 @@ bool weft__column_is_bytes(weft__column column) {
       [COLUMN_CLAIM_TAG] = true, [COLUMN_CLAIM_SEQ_LOW] = true, [COLUMN_DOC_LOW] = true,
       [COLUMN_POSITION] = true,  [COLUMN_NAME_TEXT] = true,     [COLUMN_PATH_TEXT] = true,
       [COLUMN_REAL] = true,      [COLUMN_BOOLEAN] = true,       [COLUMN_TEXT] = true,
+      [COLUMN_WORDS] = true,
   };
   return bytes[column];
 }

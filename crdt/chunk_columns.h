@@ -56,7 +56,9 @@ typedef enum weft__column {
   COLUMN_BOOLEAN = 30,  /* bytes: bits, the first one lowest */
   COLUMN_TEXT_LEN = 31, /* strings and byte strings */
   COLUMN_TEXT = 32,     /* bytes */
-  COLUMNS = 33
+  /* the words that stand as single bytes in COLUMN_TEXT (chunk_words.c); none: the text is plain */
+  COLUMN_WORDS = 33, /* bytes: blocks */
+  COLUMNS = 34
 } weft__column;
 
 enum { SHAPE_MESSAGE = 1, SHAPE_EXTENSIONS = 2, SHAPE_RAW = 4, SHAPES = 8 };
@@ -137,6 +139,16 @@ static inline size_t weft__columns_len_max(size_t len) { return 5 * len + 64 * 1
  * WEFT_OK, WEFT_ENOMEM. */
 weft_err weft__chunk_split(weft__columns_out *out, weft_arena *scratch, const weft_run *runs,
                            size_t run_count) WEFT_MUST_USE;
+
+/* Codes `text` with words of its own: appends the words chosen to `dictionary` (blocks), the text
+ * to `coded`.  `scratch` is used.  WEFT_OK, WEFT_ENOMEM, WEFT_ELIMIT (a buffer's). */
+weft_err weft__words_code(weft_bytes text, weft_arena *scratch, weft_buf *dictionary,
+                          weft_buf *coded) WEFT_MUST_USE;
+
+/* Undoes weft__words_code: `text`, at most `len_max` bytes, which are taken from `arena`.
+ * WEFT_OK, WEFT_EMALFORMED, WEFT_ENOMEM. */
+weft_err weft__words_decode(weft_arena *arena, weft_bytes dictionary, weft_bytes coded,
+                            size_t len_max, weft_bytes *text) WEFT_MUST_USE;
 
 /* Rebuilds `count` changes in `arena`, `changes` gets views of them; `scratch` is used, at most
  * some 64 bytes for each op, claim and document.  WEFT_OK; WEFT_EMALFORMED; WEFT_ENOMEM. */

@@ -421,11 +421,24 @@ static weft_err changes_write(joiner *j, weft_arena *arena, weft_bytes *changes)
   return j->out.len == j->in->len ? WEFT_OK : WEFT_EMALFORMED;
 }
 
+/* Turns the text column into plain text.  All of it stands in the output. */
+static weft_err text_read(joiner *j) {
+  weft_rd *words = &j->in->at[COLUMN_WORDS].rd, *text = &j->in->at[COLUMN_TEXT].rd;
+  size_t words_len = weft__rd_left(words);
+  if (words_len == 0) return WEFT_OK;
+  weft_bytes plain;
+  WEFT_TRY(weft__words_decode(j->scratch, weft__rd_take(words, words_len),
+                              weft__rd_take(text, weft__rd_left(text)), j->in->len, &plain));
+  *text = weft__rd(plain);
+  return WEFT_OK;
+}
+
 static weft_err join(joiner *j, weft_arena *arena, weft_bytes *changes) {
   WEFT_TRY(count_all(j));
   WEFT_TRY(tables_read(j));
   WEFT_TRY(places_read(j));
   WEFT_TRY(group_by_path(j));
+  WEFT_TRY(text_read(j));
   WEFT_TRY(values_read(j));
   WEFT_TRY(claims_read(j));
   WEFT_TRY(changes_write(j, arena, changes));

@@ -26,7 +26,8 @@ enum {
   column_zstd = 2,
   column_form_bits = 2,
   column_form_mask = 3,
-  zstd_len_min = 24 /* a frame costs about 12 bytes: shorter columns cannot win */
+  zstd_len_min = 24,       /* a frame costs about 12 bytes: shorter columns cannot win */
+  words_text_len_min = 512 /* in less text hardly a word comes twice */
 };
 
 static size_t total_count(const weft_run *runs, size_t run_count, size_t *len) {
@@ -61,6 +62,21 @@ static bool column_absent(const weft__column_out *column, bool bytes) {
   return !bytes && !column->varies && column->value == 0;
 }
 
+/* What a column of bytes takes. */
+static weft_err packed_len(ZSTD_CCtx *zstd, weft_buf *packed, weft_bytes plain, int level,
+                           size_t *len) {
+  *len = plain.len;
+  if (plain.len < zstd_len_min) return WEFT_OK;
+  weft__buf_reset(packed);
+  size_t room = ZSTD_compressBound(plain.len);
+  uint8_t *at = weft__buf_room(packed, room);
+  WEFT_TRY(weft__buf_err(packed));
+  size_t got = ZSTD_compressCCtx(zstd, at, room, plain.at, plain.len, level);
+  if (ZSTD_isError(got)) return WEFT_ENOMEM; /* the room is enough: nothing else is left */
+  if (got + weft__varint_len(plain.len) < plain.len) *len = got;
+  return WEFT_OK;
+}
+
 static weft_err column_write(weft_buf *out, ZSTD_CCtx *zstd, weft_buf *packed,
                              const weft__column_out *column, bool bytes, int level) {
   size_t len = column->bytes.len;
@@ -69,16 +85,8 @@ static weft_err column_write(weft_buf *out, ZSTD_CCtx *zstd, weft_buf *packed,
     weft__buf_varint(out, column->value);
     return WEFT_OK;
   }
-  size_t best = len;
-  if (len >= zstd_len_min) {
-    weft__buf_reset(packed);
-    size_t room = ZSTD_compressBound(len);
-    uint8_t *at = weft__buf_room(packed, room);
-    WEFT_TRY(weft__buf_err(packed));
-    size_t got = ZSTD_compressCCtx(zstd, at, room, column->bytes.at, len, level);
-    if (ZSTD_isError(got)) return WEFT_ENOMEM; /* the room is enough: nothing else is left */
-    if (got + weft__varint_len(len) < len) best = got;
-  }
+  size_t best;
+  WEFT_TRY(packed_len(zstd, packed, weft__buf_view(&column->bytes), level, &best));
   if (best == len) {
     weft__buf_varint(out, (uint64_t)len << column_form_bits | column_raw);
     weft__buf_put_raw(out, column->bytes.at, len);
@@ -90,24 +98,52 @@ static weft_err column_write(weft_buf *out, ZSTD_CCtx *zstd, weft_buf *packed,
   return WEFT_OK;
 }
 
-static weft_err columns_write(weft_buf *out, const weft_alloc *mem,
-                              const weft__columns_out *columns, int level) {
+/* Codes the text column by words where that packs better. */
+static weft_err text_code(weft__columns_out *columns, weft_arena *scratch, ZSTD_CCtx *zstd,
+                          weft_buf *packed, int level) {
+  weft_buf *text = &columns->at[COLUMN_TEXT].bytes, *words = &columns->at[COLUMN_WORDS].bytes;
+  if (text->len < words_text_len_min) return WEFT_OK;
+  weft_buf coded;
+  size_t plain_len = 0, words_len = 0, coded_len = 0;
+  weft__buf_init(&coded, &text->mem, text->max);
+  weft_err err = weft__words_code(weft__buf_view(text), scratch, words, &coded);
+  if (err == WEFT_OK) err = packed_len(zstd, packed, weft__buf_view(text), level, &plain_len);
+  if (err == WEFT_OK) err = packed_len(zstd, packed, weft__buf_view(words), level, &words_len);
+  if (err == WEFT_OK) err = packed_len(zstd, packed, weft__buf_view(&coded), level, &coded_len);
+  if (err == WEFT_OK && words->len > 0 && words_len + coded_len < plain_len) {
+    weft_buf plain = *text;
+    *text = coded;
+    coded = plain;
+  } else {
+    words->len = 0;
+  }
+  weft__buf_free(&coded);
+  return err;
+}
+
+static uint64_t columns_present(const weft__columns_out *columns) {
   uint64_t present = 0;
-  size_t len_max = 0;
+  size_t len = 0;
   for (unsigned i = 0; i < COLUMNS; i++) {
     bool bytes = weft__column_is_bytes((weft__column)i);
     if (!column_absent(&columns->at[i], bytes)) present |= (uint64_t)1 << i;
-    len_max += columns->at[i].bytes.len;
+    len += columns->at[i].bytes.len;
   }
-  WEFT_ASSERT(len_max <= weft__columns_len_max(columns->len));
+  WEFT_ASSERT(len <= weft__columns_len_max(columns->len));
+  return present;
+}
+
+static weft_err columns_write(weft_buf *out, weft__columns_out *columns, weft_arena *scratch,
+                              int level) {
+  weft_buf packed;
+  weft__buf_init(&packed, &scratch->mem, ZSTD_compressBound(weft__columns_len_max(columns->len)));
+  ZSTD_CCtx *zstd = ZSTD_createCCtx();
+  weft_err err = zstd ? text_code(columns, scratch, zstd, &packed, level) : WEFT_ENOMEM;
+  uint64_t present = columns_present(columns);
   weft__buf_varint(out, columns->len);
   weft__buf_varint(out, columns->names);
   weft__buf_varint(out, columns->paths);
   weft__buf_varint(out, present);
-  ZSTD_CCtx *zstd = ZSTD_createCCtx();
-  weft_buf packed;
-  weft__buf_init(&packed, mem, ZSTD_compressBound(len_max));
-  weft_err err = zstd ? WEFT_OK : WEFT_ENOMEM;
   for (unsigned i = 0; i < COLUMNS && err == WEFT_OK; i++) {
     if (!(present >> i & 1)) continue;
     bool bytes = weft__column_is_bytes((weft__column)i);
@@ -139,7 +175,7 @@ weft_err weft__chunk_encode(weft_buf *out, const weft_alloc *mem, const weft_run
   weft__buf_varint(out, run_count);
   for (size_t r = 0; r < run_count; r++) head_write(out, &runs[r]);
   weft_err err = weft__chunk_split(&columns, &scratch, runs, run_count);
-  if (err == WEFT_OK) err = columns_write(out, mem, &columns, (int)effort);
+  if (err == WEFT_OK) err = columns_write(out, &columns, &scratch, (int)effort);
   if (err == WEFT_OK) err = weft__buf_err(out);
   if (err != WEFT_OK) out->len = from;
   for (unsigned i = 0; i < COLUMNS; i++) weft__buf_free(&columns.at[i].bytes);

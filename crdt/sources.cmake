@@ -9,6 +9,7 @@ set(WEFT_CRDT_SOURCES
   crdt/chunk_columns.c
   crdt/chunk_join.c
   crdt/chunk_split.c
+  crdt/chunk_words.c
   crdt/codec_change.c
   crdt/claims.c
   crdt/codec_chunk.c

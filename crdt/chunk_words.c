@@ -1,0 +1,152 @@
+/* Words of a text as single bytes, which compress to what the choice of a word is worth.
+ *
+ * zstd spends some 13 bits on each word of a small vocabulary, because it has to name a place where
+ * the word stood before; a byte that is the word costs what its frequency says, 6 bits for one
+ * of 64.
+ *
+ * A dictionary holds up to words_max words; in a coded text the bytes 80..fe, then 00..1f stand for
+ * its words in order, ff before a byte means that byte, and 20..7f mean themselves.
+ *
+ * Invariants: coding is exact for any bytes, text or not.  The choice of words is a function of the
+ * text alone.  Happy path: count the words, take those that save most, code.  Failure modes:
+ * memory; when reading, WEFT_EMALFORMED for a byte that stands for no word, an escape at the end,
+ * or more text than allowed. */
+#include <string.h>
+
+#include "crdt/chunk_columns.h"
+#include "crdt/sort.h"
+
+enum {
+  words_max = 127 + 32,
+  word_len_max = 32,
+  escape = 0xff,
+  slot_bits = 13, /* distinct words that are counted: half of the slots */
+  slots = 1 << slot_bits
+};
+
+typedef struct word {
+  weft_bytes text;
+  size_t count;
+  int code; /* -1 none */
+} word;
+
+static uint8_t code_of(size_t idx) { return (uint8_t)(idx < 127 ? 0x80 + idx : idx - 127); }
+
+static bool is_letter(uint8_t c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c >= 0x80;
+}
+
+/* The next piece of the text: a run of letters with the space before it, or one other byte. */
+static weft_bytes piece_at(weft_bytes text, size_t at) {
+  size_t end = at + (text.at[at] == ' ');
+  while (end < text.len && end - at < word_len_max && is_letter(text.at[end])) end++;
+  return weft_bytes_of(text.at + at, end > at ? end - at : 1);
+}
+
+/* Finds the place of a word: its own, or an empty one, or NULL when the table is half full. */
+static word *word_slot(word *table, size_t used, weft_bytes text) {
+  uint32_t hash = 2166136261u; /* FNV-1a: which slot a word gets decides nothing */
+  for (size_t i = 0; i < text.len; i++) hash = (hash ^ text.at[i]) * 16777619u;
+  for (size_t at = hash >> (32 - slot_bits);; at = (at + 1) % slots) {
+    word *slot = &table[at];
+    if (slot->count == 0) return used < slots / 2 ? slot : NULL;
+    if (weft_bytes_cmp(slot->text, text) == 0) return slot;
+  }
+}
+
+static size_t word_gain(const word *w) { return w->count * (w->text.len - 1); }
+
+static int gain_order(const void *ctx, const void *left, const void *right) {
+  const word *a = left, *b = right;
+  (void)ctx;
+  size_t x = word_gain(a), y = word_gain(b);
+  return x != y ? (x > y ? -1 : 1) : weft_bytes_cmp(a->text, b->text);
+}
+
+static size_t words_count(word *table, weft_bytes text, const void **found) {
+  size_t used = 0;
+  for (size_t at = 0; at < text.len;) {
+    weft_bytes piece = piece_at(text, at);
+    at += piece.len;
+    if (piece.len < 2) continue;
+    word *slot = word_slot(table, used, piece);
+    if (!slot) continue;
+    if (slot->count == 0) {
+      *slot = (word){piece, 0, -1};
+      found[used++] = slot;
+    }
+    slot->count++;
+  }
+  return used;
+}
+
+/* Gives codes to the words that save most; one that stands only once saves nothing. */
+static void words_choose(const void **found, size_t used, word *table, weft_buf *dictionary) {
+  weft__sort(found, found + slots / 2, used, gain_order, NULL);
+  size_t chosen = 0;
+  for (size_t i = 0; i < used && chosen < words_max; i++) {
+    word *w = &table[(const word *)found[i] - table];
+    if (word_gain(w) <= w->text.len + 1) continue;
+    w->code = code_of(chosen++);
+    weft__buf_block(dictionary, w->text);
+  }
+}
+
+weft_err weft__words_code(weft_bytes text, weft_arena *scratch, weft_buf *dictionary,
+                          weft_buf *coded) {
+  word *table = weft__arena_zero(scratch, slots, sizeof *table);
+  const void **found = weft__arena_zero(scratch, slots, sizeof *found);
+  if (!table || !found) return WEFT_ENOMEM;
+  size_t used = words_count(table, text, found);
+  words_choose(found, used, table, dictionary);
+  for (size_t at = 0; at < text.len;) {
+    weft_bytes piece = piece_at(text, at);
+    word *slot = piece.len < 2 ? NULL : word_slot(table, 0, piece);
+    at += piece.len;
+    if (slot && slot->count > 0 && slot->code >= 0) {
+      weft__buf_u8(coded, (uint8_t)slot->code);
+      continue;
+    }
+    for (size_t i = 0; i < piece.len; i++) {
+      uint8_t c = piece.at[i];
+      if (c < 0x20 || c >= 0x80) weft__buf_u8(coded, escape);
+      weft__buf_u8(coded, c);
+    }
+  }
+  WEFT_TRY(weft__buf_err(dictionary));
+  return weft__buf_err(coded);
+}
+
+static weft_err dictionary_read(weft_bytes dictionary, weft_bytes table[256]) {
+  weft_rd r = weft__rd(dictionary);
+  size_t count = 0;
+  for (; weft__rd_left(&r) > 0; count++) {
+    weft_bytes text = weft__rd_block(&r);
+    if (count == words_max || text.len == 0 || text.len > word_len_max) return WEFT_EMALFORMED;
+    table[code_of(count)] = text;
+  }
+  return r.failed ? WEFT_EMALFORMED : WEFT_OK;
+}
+
+weft_err weft__words_decode(weft_arena *arena, weft_bytes dictionary, weft_bytes coded,
+                            size_t len_max, weft_bytes *text) {
+  weft_bytes table[256];
+  memset(table, 0, sizeof table);
+  for (unsigned c = 0x20; c < 0x80; c++) table[c].len = SIZE_MAX; /* itself */
+  WEFT_TRY(dictionary_read(dictionary, table));
+  uint8_t *to = weft__arena_take(arena, len_max);
+  if (!to) return WEFT_ENOMEM;
+  size_t len = 0;
+  for (size_t i = 0; i < coded.len; i++) {
+    uint8_t c = coded.at[i];
+    weft_bytes piece = table[c];
+    if (piece.len == SIZE_MAX || (c == escape && ++i < coded.len)) {
+      piece = weft_bytes_of(&coded.at[i], 1);
+    }
+    if (piece.len == 0 || piece.len > len_max - len) return WEFT_EMALFORMED;
+    memcpy(to + len, piece.at, piece.len);
+    len += piece.len;
+  }
+  *text = weft_bytes_of(to, len);
+  return WEFT_OK;
+}
