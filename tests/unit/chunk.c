@@ -7,8 +7,7 @@
 
 #include <cmocka.h>
 
-#include "crdt/chunk.h"
-#include "crdt/limits.h"
+#include "crdt/chunk_columns.h"
 #include "tests/support/changes.h"
 #include "tests/support/fault_alloc.h"
 #include "tests/support/hex.h"
@@ -131,9 +130,525 @@ static void round_trips(void **state) {
   }
 }
 
+/* --- edges --- */
+
+static void edges_round_trip(void **state) {
+  fixture *f = *state;
+  weft_bytes none = weft_bytes_of(NULL, 0);
+  weft_run run = run_of(&none, 1);
+  round_trip(f, 1, &run, 1); /* one change of no bytes */
+
+  weft_bytes *tiny = weft__arena_zero(&f->arena, WEFT_CHUNK_CHANGES_MAX, sizeof *tiny);
+  assert_non_null(tiny);
+  for (size_t i = 0; i < WEFT_CHUNK_CHANGES_MAX; i++) {
+    weft_change change =
+        test_change_single(&f->arena, 1000 + i, "t/a", "k", test_scalar_int(&f->arena, (int64_t)i));
+    tiny[i] = test_change_bytes(&f->arena, &change);
+  }
+  run = run_of(tiny, WEFT_CHUNK_CHANGES_MAX);
+  round_trip(f, 1, &run, 1);
+  assert_true(f->out.len < 600); /* counting up costs nothing but the heads */
+  for (size_t i = 0; i < WEFT_CHUNK_CHANGES_MAX; i++) tiny[i] = none;
+  round_trip(f, 2, &run, 1);
+
+  /* The longest change, as the codec knows it and as it does not. */
+  uint8_t *big = weft__arena_zero(&f->arena, WEFT_CHANGE_LEN_MAX, 1);
+  assert_non_null(big);
+  weft_bytes one = weft_bytes_of(big, WEFT_CHANGE_LEN_MAX);
+  run = run_of(&one, 1);
+  round_trip(f, 3, &run, 1);
+  enum { blob_len = 200000, blobs = 20 };
+  weft_change change = {.kind = WEFT_CHANGE_DATA, .hlc = 1, .op_count = blobs};
+  change.ops = weft__arena_zero(&f->arena, blobs, sizeof *change.ops);
+  assert_non_null(change.ops);
+  test_rng rng = test_rng_of(9);
+  for (unsigned i = 0; i < blobs; i++) {
+    char key[16];
+    snprintf(key, sizeof key, "k%u", i);
+    test_rng_fill(&rng, big, blob_len);
+    change.ops[i] = (weft_op){.doc = weft_bytes_str("t/a"),
+                              .path = test_path_key(&f->arena, key),
+                              .kind = WEFT_OP_SCALAR,
+                              .value = test_scalar_blob(&f->arena, weft_bytes_of(big, blob_len))};
+  }
+  one = test_change_bytes(&f->arena, &change);
+  run = run_of(&one, 1);
+  round_trip(f, 4, &run, 1);
+}
+
+/* Every kind of value at one path, and each alone at its own. */
+static void values_of_every_kind(void **state) {
+  fixture *f = *state;
+  static const char *const keys[] = {"null", "bool", "int", "decimal", "real", "text", "blob"};
+  for (uint64_t seed = 1; seed <= 30; seed++) {
+    test_rng rng = test_rng_of(seed);
+    weft_bytes changes[300];
+    weft__arena_reset(&f->arena);
+    for (size_t i = 0; i < 300; i++) {
+      size_t kind = test_rng_below(&rng, 7);
+      uint8_t blob[4];
+      test_rng_fill(&rng, blob, sizeof blob);
+      int64_t n = (int64_t)(test_rng_next(&rng) >> (1 + test_rng_below(&rng, 63)));
+      weft_bytes values[] = {
+          test_scalar_null(&f->arena),
+          test_scalar_bool(&f->arena, n & 1),
+          test_scalar_int(&f->arena, seed % 2 ? 1700000000000 + n % 1000 : -n),
+          test_scalar_real(&f->arena, (double)(n % 100000) / 100),
+          test_scalar_real(&f->arena, (double)n / 3),
+          test_scalar_text(&f->arena, n % 2 ? "alpha beta, gamma\xc3\xbc\t\x01" : " beta beta"),
+          test_scalar_blob(&f->arena, weft_bytes_of(blob, (size_t)(n & 3))),
+      };
+      const char *key = seed % 3 ? keys[kind] : "any";
+      weft_change change = test_change_single(&f->arena, 1 + i, "t/a", key, values[kind]);
+      changes[i] = test_change_bytes(&f->arena, &change);
+    }
+    weft_run run = run_of(changes, 300);
+    round_trip(f, seed, &run, 1);
+  }
+}
+
+/* --- golden vector: docs/disk.md, "Chunk", explains it byte by byte --- */
+
+static const char golden[] = "0101"
+                             "1111111111111111111111111111111111111111111111111111111111111111"
+                             "0702"
+                             "2222222222222222222222222222222222222222222222222222222222222222"
+                             "3333333333333333333333333333333333333333333333333333333333333333"
+                             "3333333333333333333333333333333333333333333333333333333333333333"
+                             "3501028ee28abb19"
+                             "1c80808080806402"
+                             "0102"
+                             "080001"
+                             "0108"
+                             "042c"
+                             "0101"
+                             "080000"
+                             "080100"
+                             "0103"
+                             "0c742f61"
+                             "080205"
+                             "1c026e086e616d65"
+                             "080306"
+                             "010a"
+                             "0101"
+                             "0478";
+
+static void golden_chunk(void **state) {
+  fixture *f = *state;
+  weft_bytes changes[2];
+  for (size_t i = 0; i < 2; i++) {
+    weft_change change =
+        test_change_single(&f->arena, 0x0190000000000001 + (i << 16), "t/a", i ? "n" : "name",
+                           i ? test_scalar_int(&f->arena, 5) : test_scalar_text(&f->arena, "x"));
+    weft_claim claim = {.number = 2, .seq = 300};
+    change.claims = &claim;
+    change.claim_count = i;
+    changes[i] = test_change_bytes(&f->arena, &change);
+  }
+  weft_run run = run_of(changes, 2);
+  round_trip(f, 1, &run, 1);
+  test_assert_hex(weft__buf_view(&f->out), golden);
+}
+
+/* --- sizes that are promised --- */
+
+static void a_single_field_costs_eight_bytes(void **state) {
+  fixture *f = *state;
+  test_rng rng = test_rng_of(5);
+  weft_bytes changes[1000];
+  uint64_t us = 1750000000000000;
+  for (size_t i = 0; i < 1000; i++) {
+    char name[32], key[8];
+    snprintf(name, sizeof name, "templates/tpl-%06u", (unsigned)test_rng_below(&rng, 10000));
+    snprintf(key, sizeof key, "key%u", (unsigned)test_rng_below(&rng, 12));
+    us += test_rng_below(&rng, 5000000);
+    weft_change change =
+        test_change_single(&f->arena, us / 1000 << 16, name, key, test_scalar_any(&f->arena, &rng));
+    changes[i] = test_change_bytes(&f->arena, &change);
+  }
+  weft_run run = run_of(changes, 400); /* values are long: no chunk of 1000 such */
+  weft__columns_out columns = {.len = 0};
+  for (unsigned i = 0; i < COLUMNS; i++) {
+    weft__buf_init(&columns.at[i].bytes, &f->mem, 1 << 20);
+  }
+  run.count = 1000;
+  assert_int_equal(weft__chunk_split(&columns, &f->arena, &run, 1), WEFT_OK);
+  size_t len = 32 + 10 + 10 + 32 + 64;
+  for (unsigned i = 0; i < COLUMN_NAME_SHARED; i++) {
+    const weft__column_out *column = &columns.at[i];
+    bool constant = !column->varies && !weft__column_is_bytes((weft__column)i);
+    len += constant ? 4 : column->bytes.len + 4;
+  }
+  assert_true(len <= 8 * run.count);
+  for (unsigned i = 0; i < COLUMNS; i++) weft__buf_free(&columns.at[i].bytes);
+}
+
+static void words_shrink_a_text(void **state) {
+  fixture *f = *state;
+  static const char *const words[] = {"alpha", "amber", "anchor", "arrow",
+                                      "atlas", "basil", "beacon", "birch"};
+  test_rng rng = test_rng_of(6);
+  weft_bytes changes[1000];
+  for (size_t i = 0; i < 1000; i++) {
+    char text[100] = "";
+    for (unsigned k = 0; k < 8; k++) {
+      strcat(text, words[test_rng_below(&rng, 8)]);
+      strcat(text, " ");
+    }
+    weft_change change =
+        test_change_single(&f->arena, 1 + i, "t/a", "k", test_scalar_text(&f->arena, text));
+    changes[i] = test_change_bytes(&f->arena, &change);
+  }
+  weft_run run = run_of(changes, 1000);
+  round_trip(f, 1, &run, 1);
+  assert_true(f->out.len < 5000); /* 3 bits a word are 3 bytes a change; zstd alone takes 9 */
+}
+
+/* --- hostile bytes --- */
+
+/* An allocator that knows how much is held. */
+typedef struct meter {
+  size_t held;
+  size_t peak;
+} meter;
+
+static void *meter_alloc(void *ctx, size_t len) {
+  meter *m = ctx;
+  size_t *at = malloc(len + 16);
+  if (!at) return NULL;
+  *at = len;
+  m->held += len;
+  if (m->held > m->peak) m->peak = m->held;
+  return (uint8_t *)at + 16;
+}
+
+static void meter_free(void *ctx, void *at) {
+  meter *m = ctx;
+  if (!at) return;
+  size_t *from = (void *)((uint8_t *)at - 16);
+  m->held -= *from;
+  free(from);
+}
+
+static void *meter_grow(void *ctx, void *at, size_t len) {
+  void *fresh = meter_alloc(ctx, len);
+  if (fresh && at) {
+    size_t before = *(size_t *)(void *)((uint8_t *)at - 16);
+    memcpy(fresh, at, before < len ? before : len);
+  }
+  if (fresh) meter_free(ctx, at);
+  return fresh;
+}
+
+enum { memory_max = 64 << 20 };
+
+static weft_err decode_metered(weft_bytes in) {
+  meter m = {0, 0};
+  weft_alloc mem = {&m, meter_alloc, meter_grow, meter_free};
+  weft_arena arena;
+  weft_run *runs = NULL;
+  size_t count = 0;
+  weft__arena_init(&arena, &mem);
+  weft_err err = weft__chunk_decode(&arena, in, &runs, &count);
+  assert_true((err == WEFT_OK) == (runs != NULL));
+  weft__arena_free(&arena);
+  assert_int_equal(m.held, 0);
+  assert_true(m.peak <= memory_max);
+  return err;
+}
+
+static bool refused(weft_err err) {
+  return err == WEFT_EMALFORMED || err == WEFT_EVERSION || err == WEFT_ELIMIT;
+}
+
+static void truncated_anywhere_is_refused(void **state) {
+  fixture *f = *state;
+  for (uint64_t seed = 1; seed <= 12; seed++) {
+    test_rng rng = test_rng_of(seed);
+    weft_run runs[3];
+    weft__arena_reset(&f->arena);
+    size_t count = any_runs(f, &rng, runs, 1 + seed % 3, 1 + seed * 3);
+    if (count == 0 || encode(f, runs, count, WEFT_CHUNK_SEALED) != WEFT_OK) continue;
+    size_t step = 1 + f->out.len / 4000;
+    for (size_t len = 0; len < f->out.len; len += step) {
+      if (!refused(decode_metered(weft_bytes_of(f->out.at, len)))) {
+        fail_msg("seed=%u cut at %zu", (unsigned)seed, len);
+      }
+    }
+    weft__buf_u8(&f->out, 0);
+    assert_int_equal(decode_metered(weft__buf_view(&f->out)), WEFT_EMALFORMED);
+  }
+}
+
+/* A container is not hashed, so a mutation may well decode; it must only stay within bounds. */
+static void mutations_stay_within_bounds(void **state) {
+  fixture *f = *state;
+  for (uint64_t seed = 1; seed <= 8; seed++) {
+    test_rng rng = test_rng_of(seed);
+    weft_run runs[3];
+    weft__arena_reset(&f->arena);
+    size_t count = any_runs(f, &rng, runs, 1 + seed % 3, 1 + seed * 2);
+    if (count == 0 || encode(f, runs, count, WEFT_CHUNK_SEALED) != WEFT_OK) continue;
+    size_t step = 1 + f->out.len / 4000;
+    for (size_t at = 0; at < f->out.len; at += step) {
+      uint8_t keep = f->out.at[at];
+      for (unsigned flip = 1; flip < 256; flip = flip * 3 + 1) {
+        f->out.at[at] = (uint8_t)(keep ^ flip);
+        weft_err err = decode_metered(weft__buf_view(&f->out));
+        assert_true(err == WEFT_OK || refused(err));
+      }
+      f->out.at[at] = keep;
+    }
+  }
+}
+
+/* The heads of one run of `count` changes, then what the caller appends. */
+static void craft(fixture *f, uint8_t form, uint64_t runs, uint64_t first, uint64_t count) {
+  weft_run run = run_of(NULL, 0);
+  weft__buf_reset(&f->out);
+  weft__buf_u8(&f->out, form);
+  weft__buf_varint(&f->out, runs);
+  for (uint64_t i = 0; i < runs && i < 100; i++) {
+    weft__buf_put_raw(&f->out, run.log.b, 32);
+    weft__buf_varint(&f->out, first);
+    weft__buf_varint(&f->out, count);
+    weft__buf_put_raw(&f->out, run.prev.b, 32);
+    weft__buf_put_raw(&f->out, run.sig.b, 64);
+  }
+}
+
+static weft_err decode_crafted(fixture *f, const char *rest) {
+  uint8_t bytes[256];
+  size_t len = test_hex(rest, bytes, sizeof bytes);
+  weft__buf_put_raw(&f->out, bytes, len);
+  return decode_metered(weft__buf_view(&f->out));
+}
+
+static void heads_have_limits(void **state) {
+  fixture *f = *state;
+  weft_run_head *heads = NULL;
+  size_t count = 0;
+  assert_int_equal(decode_metered(weft_bytes_of(NULL, 0)), WEFT_EMALFORMED);
+  craft(f, 2, 1, 1, 1);
+  assert_int_equal(decode_crafted(f, ""), WEFT_EVERSION);
+  craft(f, 1, 0, 1, 1);
+  assert_int_equal(decode_crafted(f, ""), WEFT_EMALFORMED);
+  craft(f, 1, WEFT_CHUNK_RUNS_MAX + 1, 1, 1);
+  assert_int_equal(decode_crafted(f, ""), WEFT_ELIMIT);
+  craft(f, 1, 1, 0, 1);
+  assert_int_equal(decode_crafted(f, ""), WEFT_EMALFORMED);
+  craft(f, 1, 1, 1, 0);
+  assert_int_equal(decode_crafted(f, ""), WEFT_EMALFORMED);
+  craft(f, 1, 1, UINT64_MAX, 1);
+  assert_int_equal(decode_crafted(f, ""), WEFT_ELIMIT);
+  craft(f, 1, 1, 1, WEFT_CHUNK_CHANGES_MAX + 1);
+  assert_int_equal(decode_crafted(f, ""), WEFT_ELIMIT);
+  assert_int_equal(weft__chunk_heads(&f->back, weft__buf_view(&f->out), &heads, &count),
+                   WEFT_ELIMIT);
+  assert_null(heads);
+  craft(f, 1, 2, 1, WEFT_CHUNK_CHANGES_MAX); /* too many together */
+  assert_int_equal(decode_crafted(f, "00000000"), WEFT_ELIMIT);
+  craft(f, 1, 1, 1, 2);
+  assert_int_equal(decode_crafted(f, "81801000000000"), WEFT_ELIMIT); /* 256 KiB and 1 */
+  craft(f, 1, 1, 1, 1);
+  assert_int_equal(decode_crafted(f, "8180800200000000"), WEFT_ELIMIT); /* 4 MiB and 1 */
+}
+
+static void columns_lie(void **state) {
+  static const struct {
+    const char *why;
+    const char *rest; /* length, names, paths, mask, columns */
+  } cases[] = {
+      {"names beyond the length", "05060000"},
+      {"paths beyond the length", "05000600"},
+      {"an unknown column", "0500008080808080808001"},
+      {"a constant column of bytes", "05000040"
+                                     "0100"},
+      {"a form that is none", "05000001"
+                              "0300"},
+      {"a column that ends early", "05000001"
+                                   "2000"},
+      {"a constant with a length", "05000001"
+                                   "0501"},
+      {"a shape that is none", "05000001"
+                               "0108"},
+      {"a raw change with a message", "05000001"
+                                      "0105"},
+      {"raw bytes missing", "05000021"
+                            "0104"
+                            "0105"},
+      {"raw beyond the length", "05000021"
+                                "0104"
+                                "017f"},
+      {"fewer bytes than declared", "05000061"
+                                    "0104"
+                                    "0104"
+                                    "1001020304"},
+      {"more claims than bytes", "05000008"
+                                 "017f"},
+      {"more documents than bytes", "05000010"
+                                    "017f"},
+      {"very many documents", "05000010"
+                              "01ffffffff0f"},
+      {"very many ops", "0500008080 01"
+                        "01ffffffff0f"},
+      {"a frame that is none", "05000001"
+                               "2205"
+                               "0102030405060708"},
+      {"a frame beyond all sizes", "05000001"
+                                   "22ffffffff0f"
+                                   "28b52ffd00000000"},
+  };
+  fixture *f = *state;
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    char hex[128];
+    size_t len = 0;
+    for (const char *c = cases[i].rest; *c; c++) {
+      if (*c != ' ') hex[len++] = *c;
+    }
+    hex[len] = 0;
+    craft(f, 1, 1, 1, 1);
+    weft_err err = decode_crafted(f, hex);
+    if (err != WEFT_EMALFORMED) fail_msg("%s: %s", cases[i].why, weft_err_name(err));
+  }
+  craft(f, 1, 1, 1, 1); /* and the like that is right */
+  assert_int_equal(decode_crafted(f, "0500006101040105140102030405"), WEFT_OK);
+}
+
+/* --- words --- */
+
+static weft_err words_back(fixture *f, const char *dictionary, const char *coded, size_t len_max,
+                           weft_bytes *text) {
+  static uint8_t bytes[2][1024];
+  size_t a = test_hex(dictionary, bytes[0], 1024), b = test_hex(coded, bytes[1], 1024);
+  return weft__words_decode(&f->back, weft_bytes_of(bytes[0], a), weft_bytes_of(bytes[1], b),
+                            len_max, text);
+}
+
+static void words_are_read_exactly(void **state) {
+  fixture *f = *state;
+  weft_bytes text;
+  assert_int_equal(words_back(f, "026162", "8041ff80ff01", 9, &text), WEFT_OK);
+  assert_int_equal(weft_bytes_cmp(text, weft_bytes_str("abA\x80\x01")), 0);
+  assert_int_equal(words_back(f, "026162", "8041", 2, &text), WEFT_EMALFORMED); /* too long */
+  assert_int_equal(words_back(f, "026162", "81", 9, &text), WEFT_EMALFORMED);   /* no word */
+  assert_int_equal(words_back(f, "026162", "80ff", 9, &text), WEFT_EMALFORMED); /* no byte */
+  assert_int_equal(words_back(f, "0261", "80", 9, &text), WEFT_EMALFORMED);
+  assert_int_equal(words_back(f, "00", "41", 9, &text), WEFT_EMALFORMED);
+  char many[161 * 4];
+  for (size_t i = 0; i < 160; i++) memcpy(many + 4 * i, "0161", 4);
+  many[4 * 159] = 0;
+  assert_int_equal(words_back(f, many, "801f", 9, &text), WEFT_OK);
+  assert_int_equal(weft_bytes_cmp(text, weft_bytes_str("aa")), 0);
+  many[4 * 159] = '0';
+  many[4 * 160] = 0;
+  assert_int_equal(words_back(f, many, "80", 9, &text), WEFT_EMALFORMED);
+}
+
+static void words_round_trip(void **state) {
+  fixture *f = *state;
+  for (uint64_t seed = 1; seed <= 60; seed++) {
+    test_rng rng = test_rng_of(seed);
+    size_t len = test_rng_below(&rng, 60000);
+    uint8_t *text = weft__arena_take(&f->arena, len);
+    assert_non_null(text);
+    for (size_t i = 0; i < len; i++) { /* from few words to more than are counted */
+      unsigned letters = 1 + (unsigned)(seed % 5) * 6;
+      text[i] = (uint8_t)(test_rng_chance(&rng, 20) ? ' ' : 'a' + test_rng_below(&rng, letters));
+      if (seed % 7 == 0) text[i] = (uint8_t)test_rng_next(&rng);
+    }
+    weft_buf dictionary, coded;
+    weft__buf_init(&dictionary, &f->mem, 1 << 20);
+    weft__buf_init(&coded, &f->mem, 1 << 20);
+    weft_bytes plain = weft_bytes_of(text, len), back;
+    assert_int_equal(weft__words_code(plain, &f->back, &dictionary, &coded), WEFT_OK);
+    assert_int_equal(weft__words_decode(&f->back, weft__buf_view(&dictionary),
+                                        weft__buf_view(&coded), len, &back),
+                     WEFT_OK);
+    if (weft_bytes_cmp(plain, back) != 0) fail_msg("seed=%u differs", (unsigned)seed);
+    weft__buf_free(&dictionary);
+    weft__buf_free(&coded);
+    weft__arena_reset(&f->arena);
+    weft__arena_reset(&f->back);
+  }
+}
+
+/* --- misuse, limits, memory --- */
+
+static void the_writer_has_limits(void **state) {
+  fixture *f = *state;
+  weft_bytes byte = weft_bytes_str("x");
+  weft_run run = run_of(&byte, 1);
+  assert_int_equal(encode(f, &run, 0, WEFT_CHUNK_LIVE), WEFT_EMISUSE);
+  assert_int_equal(encode(f, &run, WEFT_CHUNK_RUNS_MAX + 1, WEFT_CHUNK_LIVE), WEFT_ELIMIT);
+  run.count = 0;
+  assert_int_equal(encode(f, &run, 1, WEFT_CHUNK_LIVE), WEFT_EMISUSE);
+  run.count = 1;
+  run.first = 0;
+  assert_int_equal(encode(f, &run, 1, WEFT_CHUNK_LIVE), WEFT_EMISUSE);
+  run.first = UINT64_MAX;
+  assert_int_equal(encode(f, &run, 1, WEFT_CHUNK_LIVE), WEFT_ELIMIT);
+  uint8_t *big = weft__arena_zero(&f->arena, WEFT_CHANGE_LEN_MAX + 1, 1);
+  assert_non_null(big);
+  weft_bytes two[] = {byte, weft_bytes_of(big, WEFT_CHUNK_LEN_MAX)};
+  run = run_of(two, 2);
+  assert_int_equal(encode(f, &run, 1, WEFT_CHUNK_LIVE), WEFT_ELIMIT);
+  two[1].len--;
+  assert_int_equal(encode(f, &run, 1, WEFT_CHUNK_LIVE), WEFT_OK);
+  weft_bytes over = weft_bytes_of(big, WEFT_CHANGE_LEN_MAX + 1);
+  run = run_of(&over, 1);
+  assert_int_equal(encode(f, &run, 1, WEFT_CHUNK_LIVE), WEFT_ELIMIT);
+  weft_bytes *many = weft__arena_zero(&f->arena, WEFT_CHUNK_CHANGES_MAX + 1, sizeof *many);
+  run = run_of(many, WEFT_CHUNK_CHANGES_MAX + 1);
+  assert_int_equal(encode(f, &run, 1, WEFT_CHUNK_LIVE), WEFT_ELIMIT);
+  assert_int_equal(f->out.len, 0);
+}
+
+static void every_allocation_may_fail(void **state) {
+  fixture *f = *state;
+  test_rng rng = test_rng_of(3);
+  weft_run runs[2];
+  size_t count = any_runs(f, &rng, runs, 2, 20);
+  assert_true(count > 0);
+  assert_int_equal(encode(f, runs, count, WEFT_CHUNK_SEALED), WEFT_OK);
+  bool done = false;
+  for (size_t k = 1; !done; k++) {
+    test_fault_alloc faults = {.fail_at = k};
+    weft_alloc mem = test_fault_alloc_of(&faults);
+    weft_arena arena;
+    weft_buf out;
+    weft_run *back = NULL;
+    size_t back_count = 0;
+    weft__arena_init(&arena, &mem);
+    weft__buf_init(&out, &mem, 64u << 20);
+    weft_err err = weft__chunk_encode(&out, &mem, runs, count, WEFT_CHUNK_SEALED);
+    if (err == WEFT_OK) {
+      err = weft__chunk_decode(&arena, weft__buf_view(&f->out), &back, &back_count);
+    }
+    done = faults.calls < k;
+    assert_int_equal(err, done ? WEFT_OK : WEFT_ENOMEM);
+    weft__arena_free(&arena);
+    weft__buf_free(&out);
+    assert_int_equal(faults.live, 0);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(round_trips, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(edges_round_trip, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(values_of_every_kind, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(golden_chunk, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_single_field_costs_eight_bytes, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(words_shrink_a_text, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(truncated_anywhere_is_refused, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(mutations_stay_within_bounds, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(heads_have_limits, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(columns_lie, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(words_are_read_exactly, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(words_round_trip, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(the_writer_has_limits, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(every_allocation_may_fail, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
