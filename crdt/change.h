@@ -163,13 +163,6 @@ weft_err weft__log_context_advance(weft_log_context *ctx, weft_arena *arena,
 /* Finds the first extension of `type`; empty view when there is none. */
 weft_bytes weft__change_extension(const weft_change *change, uint64_t type);
 
-/* Checks the bytes of a position: one or more components, each an integer in an order-preserving
- * code and the author's 3-byte tag.  An integer n takes one byte 0x80 + n for -32..31; two bytes,
- * the big-endian number 0xa800 + n - 32 for 32..8191 or 0x5800 + n + 32 for -8192..-33; else five:
- * 0xf0 (n > 0) or 0x10, then n as big-endian two's complement.  WEFT_OK; WEFT_ELIMIT: too long;
- * WEFT_EMALFORMED: anything else, also no bytes.  Any thread. */
-weft_err weft__position_check(weft_bytes position) WEFT_MUST_USE;
-
 /* --- the chain --- */
 
 /* BLAKE2b-256, personal "weft-log-v1": space | device key | incarnation 16 | lane u8. */

@@ -15,6 +15,7 @@
 #include "crdt/assert.h"
 #include "crdt/change.h"
 #include "crdt/limits.h"
+#include "crdt/position.h"
 #include "crdt/sort.h"
 #include "crdt/value.h"
 
@@ -72,36 +73,6 @@ static weft_err claim_check(const weft_claim *claim, const weft_claim *before) {
 static weft_err earlier_check(const weft_earlier_log *log, const weft_earlier_log *before) {
   if (log->seq == 0) return WEFT_EMISUSE;
   return before && weft_id_cmp(&before->log, &log->log) >= 0 ? WEFT_EMISUSE : WEFT_OK;
-}
-
-/* Length of the integer that starts a component, 0 when it is none: the first byte tells it, and
- * the ranges do not meet, so byte order is the order of the integers and none has two encodings. */
-static size_t position_integer_len(weft_bytes in) {
-  uint8_t head = in.at[0];
-  if (head >= 0x60 && head <= 0x9f) return 1;
-  if (head >= 0x38 && head <= 0xc7) {
-    if (in.len < 2) return 0;
-    unsigned wide = (unsigned)head << 8 | in.at[1];
-    bool negative = wide >= 0x3820 && wide <= 0x57ff;
-    bool positive = wide >= 0xa800 && wide <= 0xc7df;
-    return negative || positive ? 2 : 0;
-  }
-  if ((head != 0x10 && head != 0xf0) || in.len < 5) return 0;
-  uint32_t n = (uint32_t)in.at[1] << 24 | (uint32_t)in.at[2] << 16 | (uint32_t)in.at[3] << 8 |
-               (uint32_t)in.at[4];
-  bool fits = head == 0xf0 ? n >= 8192 && n <= INT32_MAX : n > INT32_MAX && n < 0u - 8192u;
-  return fits ? 5 : 0;
-}
-
-weft_err weft__position_check(weft_bytes position) {
-  if (position.len > WEFT_POSITION_LEN_MAX) return WEFT_ELIMIT;
-  if (position.len == 0) return WEFT_EMALFORMED;
-  for (size_t at = 0; at < position.len;) {
-    size_t len = position_integer_len(weft_bytes_of(position.at + at, position.len - at));
-    if (len == 0 || position.len - at < len + 3) return WEFT_EMALFORMED;
-    at += len + 3;
-  }
-  return WEFT_OK;
 }
 
 static bool stands_at_element(weft_path path) {

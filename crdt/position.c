@@ -94,9 +94,10 @@ static components components_of(weft_bytes position) {
   return c;
 }
 
-bool weft__position_ok(weft_bytes position) {
-  if (position.len == 0 || position.len > WEFT_POSITION_LEN_MAX) return false;
-  return components_of(position).len == position.len;
+weft_err weft__position_check(weft_bytes position) {
+  if (position.len > WEFT_POSITION_LEN_MAX) return WEFT_ELIMIT;
+  bool whole = position.len > 0 && components_of(position).len == position.len;
+  return whole ? WEFT_OK : WEFT_EMALFORMED;
 }
 
 /* --- a gap --- */

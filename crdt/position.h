@@ -10,10 +10,11 @@
  *   -8192 .. -33        2 bytes  38 20 .. 57 ff
  *   the others          5 bytes  10 or f0, then the low 32 bits, big-endian
  *
- * Any byte string within the limit may arrive from a member who does not play by the rules.  It
- * orders like every other; only its longest well-formed beginning is looked at when something must
- * be put beside it, no position is built on the rest, and where nothing fits, the elements around
- * are given new positions.  So what comes out of here is always well-formed. */
+ * A change with malformed positions is invalid content, and no more is believed than that: here any
+ * byte string within the limit may stand.  It orders like every other; only its longest well-formed
+ * beginning is looked at when something must be put beside it, no position is built on the rest,
+ * and where nothing fits, the elements around are given new positions.  So what comes out of here
+ * is always well-formed. */
 #ifndef WEFT_POSITION_H
 #define WEFT_POSITION_H
 
@@ -31,9 +32,9 @@ typedef struct weft_position {
   uint8_t len;
 } weft_position;
 
-/* True when `position` is what weft__position_between can have made: one or more whole components
- * with shortest integers, within the limit.  Any thread. */
-bool weft__position_ok(weft_bytes position);
+/* Checks the bytes of a position: one or more whole components with shortest integers.  WEFT_OK;
+ * WEFT_ELIMIT: too long; WEFT_EMALFORMED: anything else, also no bytes.  Any thread. */
+weft_err weft__position_check(weft_bytes position) WEFT_MUST_USE;
 
 /* Makes a position strictly between `lo` and `hi`; an empty `lo` means the start of the array, an
  * empty `hi` its end.  Neither needs to be well-formed, nor `lo` below `hi`.  `out` is set only on

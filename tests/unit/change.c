@@ -9,6 +9,7 @@
 
 #include "crdt/chunk.h"
 #include "crdt/limits.h"
+#include "crdt/position.h"
 #include "crdt/value.h"
 #include "tests/support/changes.h"
 #include "tests/support/fault_alloc.h"

@@ -60,7 +60,7 @@ static void code_keeps_order_and_is_short(void **state) {
   for (int n = 1; n < 70000; n++) {
     assert_int_equal(weft__position_between(bytes_of(&at), none(), tag_a, &next), WEFT_OK);
     assert_true(weft_bytes_cmp(bytes_of(&at), bytes_of(&next)) < 0);
-    assert_true(weft__position_ok(bytes_of(&next)));
+    assert_int_equal(weft__position_check(bytes_of(&next)), WEFT_OK);
     assert_int_equal(next.len, n < 32 ? 4 : n < 8192 ? 5 : 8);
     at = next;
   }
@@ -68,7 +68,7 @@ static void code_keeps_order_and_is_short(void **state) {
   for (int n = -1; n > -70000; n--) {
     assert_int_equal(weft__position_between(none(), bytes_of(&at), tag_a, &next), WEFT_OK);
     assert_true(weft_bytes_cmp(bytes_of(&next), bytes_of(&at)) < 0);
-    assert_true(weft__position_ok(bytes_of(&next)));
+    assert_int_equal(weft__position_check(bytes_of(&next)), WEFT_OK);
     assert_int_equal(next.len, n >= -32 ? 4 : n >= -8192 ? 5 : 8);
     at = next;
   }
@@ -99,16 +99,16 @@ static void check_knows_second_codes(void **state) {
                                      "f000002000000000", "10ffffdfff000000"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     weft_position p = hex(bad[i]);
-    if (weft__position_ok(bytes_of(&p))) fail_msg("taken: %s", bad[i]);
+    if (weft__position_check(bytes_of(&p)) != WEFT_EMALFORMED) fail_msg("taken: %s", bad[i]);
   }
   for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
     weft_position p = hex(good[i]);
-    if (!weft__position_ok(bytes_of(&p))) fail_msg("refused: %s", good[i]);
+    if (weft__position_check(bytes_of(&p)) != WEFT_OK) fail_msg("refused: %s", good[i]);
   }
   uint8_t longer[WEFT_POSITION_LEN_MAX + 4];
   for (size_t i = 0; i < sizeof longer; i++) longer[i] = i % 4 ? 0 : 0x80;
-  assert_true(weft__position_ok(weft_bytes_of(longer, WEFT_POSITION_LEN_MAX)));
-  assert_false(weft__position_ok(weft_bytes_of(longer, sizeof longer)));
+  assert_int_equal(weft__position_check(weft_bytes_of(longer, WEFT_POSITION_LEN_MAX)), WEFT_OK);
+  assert_int_equal(weft__position_check(weft_bytes_of(longer, sizeof longer)), WEFT_ELIMIT);
 }
 
 /* The ends of the integers: nothing stands below the least, deeper goes on behind the greatest. */
@@ -202,7 +202,7 @@ static size_t list_place(list *l, const uint8_t *tag) {
     assert_true(p->stands || p->moved);
     if (p->moved) {
       moved += p->stands;
-      assert_true(weft__position_ok(p->position));
+      assert_int_equal(weft__position_check(p->position), WEFT_OK);
       if (p->position.len > l->len_peak) l->len_peak = p->position.len;
       assert_int_equal(weft__arena_copy(&l->arena, p->position, &p->position), WEFT_OK);
     }
@@ -368,6 +368,23 @@ static void nothing_moves_without_need(void **state) {
   list_free(&l);
 }
 
+/* Of two equal neighbours only the second moves when something goes between them. */
+static void ties_give_way(void **state) {
+  (void)state;
+  weft_position same = hex("80000001");
+  list l;
+  list_init(&l);
+  for (size_t i = 0; i < 3; i++) {
+    list_open(&l, i, weft_bytes_of(&"abc"[i], 1));
+    l.at[i].stands = true;
+    l.at[i].position = bytes_of(&same);
+  }
+  assert_int_equal(list_insert(&l, 3, tag_a), 0);
+  assert_int_equal(list_insert(&l, 2, tag_a), 1);
+  assert_int_equal(weft_bytes_cmp(l.at[1].position, bytes_of(&same)), 0);
+  list_free(&l);
+}
+
 static void every_allocation_may_fail(void **state) {
   (void)state;
   for (size_t k = 1;; k++) {
@@ -404,6 +421,7 @@ int main(void) {
       cmocka_unit_test(orders_take_the_fewest_moves),
       cmocka_unit_test(hostile_lists),
       cmocka_unit_test(nothing_moves_without_need),
+      cmocka_unit_test(ties_give_way),
       cmocka_unit_test(every_allocation_may_fail),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
