@@ -52,7 +52,8 @@ typedef struct run {
   form forms[TEST_REPLICAS_MAX];
   test_replica backups[4];
   size_t backup_count;
-  bool diffed; /* the change at hand was one edit that writes differences only */
+  const weft_value *deleted; /* by the edit before, in the same change */
+  bool diffed;               /* the change at hand was one edit that writes differences only */
   uint64_t histories, writes, edits, conflicts, saves, forks, steps;
 } run;
 
@@ -196,6 +197,7 @@ static done edit_set(run *x, weft_writer *writer, const weft_value *before, cons
 static done edit_delete(run *x, weft_writer *writer, const weft_value *before) {
   weft_path root = {NULL, 0};
   test_world_must(&x->world, weft__write_unset(writer, root), "delete");
+  if (before) x->deleted = before;
   done d = {NULL, !before, true};
   return d;
 }
@@ -203,6 +205,7 @@ static done edit_delete(run *x, weft_writer *writer, const weft_value *before) {
 static done edit_undelete(run *x, weft_writer *writer, const weft_value *before) {
   test_world_must(&x->world, weft__write_undelete(writer), "undelete");
   const weft_value *after = test_view(&x->world, weft__writer_doc(writer));
+  if (x->deleted) want_same(x, "undelete of what this change deleted", x->deleted, after);
   done d = {after, false, true};
   if (before) want_same(x, "undelete of what is not deleted", before, after);
   return d;
@@ -254,7 +257,7 @@ static done random_edit(run *x, weft_writer *writer, const weft_value *before) {
     return edit_root(x, writer, test_plain_mutate(arena, rng_of(x), before));
   }
   if (z < 61) return edit_delete(x, writer, before);
-  if (z < 64) return edit_undelete(x, writer, before);
+  if (z < 64 || (x->deleted && z < 85)) return edit_undelete(x, writer, before);
   if (z < 70) return edit_merge(x, writer, before, &p);
   if (z < 76 && edit_resolve(x, writer, before, &d)) return d;
   if (z < 80 && !p.at) return edit_insert(x, writer, before, &p);
@@ -285,8 +288,11 @@ static const weft_value *random_edits(run *x, weft_writer *writer, const weft_do
                                       const weft_value *before) {
   uint64_t edits = chance(x, 75) ? 1 : 2 + below(x, 3);
   const weft_value *now = before;
+  x->deleted = NULL;
   for (uint64_t i = 0; i < edits; i++) {
+    const weft_value *deleted = x->deleted;
     done d = random_edit(x, writer, now);
+    if (deleted == x->deleted) x->deleted = NULL;
     const weft_op *ops;
     size_t count;
     weft__writer_ops(writer, &ops, &count);
@@ -304,6 +310,24 @@ static const weft_value *random_edits(run *x, weft_writer *writer, const weft_do
   return now;
 }
 
+/* Where an honest change wrote a value, nothing stands in conflict any more. */
+static void check_settled(run *x, const weft_doc *doc, const test_change *c) {
+  test_world *w = &x->world;
+  weft_conflict *list;
+  size_t count;
+  weft_bytes root = {NULL, 0};
+  if (!c) return;
+  test_world_must(w, weft__doc_conflicts(doc, root, &w->arena, &list, &count), "conflicts");
+  for (size_t i = 0; i < count; i++) {
+    for (size_t k = 0; k < c->op_count; k++) {
+      bool here = weft_bytes_cmp(list[i].path, c->ops[k].path) == 0;
+      if (here && c->ops[k].kind != WEFT_OP_POSITION) {
+        test_world_fail(w, "a change leaves a conflict where it wrote");
+      }
+    }
+  }
+}
+
 /* --- steps --- */
 
 static void step_write(run *x, test_replica *r) {
@@ -312,9 +336,11 @@ static void step_write(run *x, test_replica *r) {
   weft_writer *writer = test_replica_writer(r, r->doc, lane);
   const weft_value *want = random_edits(x, writer, r->doc, before);
   bool lies = x->world.lie && r->device == 0;
-  test_replica_commit(r, writer, lane, NULL, NULL);
+  const test_change *c = test_replica_commit(r, writer, lane, NULL, NULL);
   x->writes++;
-  if (!lies) want_same(x, "a local write", want, test_view(&x->world, r->doc));
+  if (lies) return;
+  want_same(x, "a local write", want, test_view(&x->world, r->doc));
+  if (chance(x, 30)) check_settled(x, r->doc, c);
 }
 
 static const weft_value *member(const weft_value *object, weft_bytes key) {
@@ -335,6 +361,46 @@ static void check_untouched(run *x, const weft_value *old, const weft_value *wan
   }
 }
 
+/* True when `op` touches what `own`, a write of one's own that the base lacks, wrote. */
+static bool meets(const weft_op *op, const weft_op *own, bool own_position) {
+  bool here = weft_bytes_cmp(op->path, own->path) == 0;
+  bool under = weft_path_under(op->path, own->path);
+  bool fresh = op->kind == WEFT_OP_FRESH_OBJECT || op->kind == WEFT_OP_FRESH_ARRAY;
+  if (own_position) return ((here || under) && fresh) || (here && op->position.len > 0);
+  if (weft_path_under(own->path, op->path)) return true;
+  return (here || under) && op->kind != WEFT_OP_POSITION;
+}
+
+static bool stands(const weft_sibling *list, size_t count, const test_replica *r,
+                   const test_change *c) {
+  for (size_t i = 0; i < count; i++) {
+    if (list[i].dot.log == (c->branch ^ r->mask) && list[i].dot.seq == c->seq) return true;
+  }
+  return false;
+}
+
+/* Whether the writer's change must be refused: this device has written there since. */
+static bool was_changed_here(run *x, const test_replica *r, const test_bits *base,
+                             const weft_writer *writer) {
+  const weft_op *ops;
+  size_t count;
+  weft__writer_ops(writer, &ops, &count);
+  for (size_t i = 0; i < x->world.change_count; i++) {
+    const test_change *c = x->world.changes[i];
+    if (c->device != r->device || test_bits_has(base, i) || !test_bits_has(&r->shown, i)) continue;
+    for (size_t k = 0; k < c->op_count; k++) {
+      const weft_register *reg = weft__doc_find(r->doc, c->ops[k].path);
+      bool value = reg && stands(reg->values, reg->value_count, r, c);
+      bool position = reg && stands(reg->positions, reg->position_count, r, c);
+      for (size_t j = 0; j < count; j++) {
+        if (value && meets(&ops[j], &c->ops[k], false)) return true;
+        if (position && meets(&ops[j], &c->ops[k], true)) return true;
+      }
+    }
+  }
+  return false;
+}
+
 /* Saves a form that was opened earlier. */
 static void step_save(run *x, test_replica *r, form *f) {
   test_world *w = &x->world;
@@ -344,7 +410,12 @@ static void step_save(run *x, test_replica *r, form *f) {
   weft_writer *writer = test_replica_writer(r, doc, lane);
   const weft_value *want = random_edits(x, writer, doc, f->shown);
   const weft_value *now = test_view(w, r->doc);
+  bool refuse = was_changed_here(x, r, &f->base, writer);
+  size_t refused = w->refused;
   test_change *c = test_replica_commit(r, writer, lane, &f->base, doc);
+  if (refuse != (w->refused > refused)) {
+    test_world_fail(w, "a save that %s refused", refuse ? "must be" : "must not be");
+  }
   f->open = false;
   if (c) {
     x->saves++;
@@ -546,12 +617,24 @@ static void check_end(run *x) {
   x->conflicts += count;
 }
 
-/* Most histories are small; every tenth of a mixed run is of some size, a few are big. */
+/* One history of twenty in a mixed run is big. */
 static mode mode_of(uint64_t seed) {
   static const mode mix[] = {MODE_LAWS,    MODE_LAWS,  MODE_SKEW,  MODE_LANES, MODE_LIARS,
                              MODE_HOSTILE, MODE_BASES, MODE_BASES, MODE_FORKS, MODE_LAWS};
-  if (seed % 100 == 99) return MODE_BIG;
+  if (seed % 20 == 19) return MODE_BIG;
   return mix[seed % 10];
+}
+
+/* All begin with one document, with arrays in it. */
+static void begin_together(run *x) {
+  static const char *const documents[] = {
+      "{\"x\":[1,2,3,2],\"y\":{\"x\":[\"p\",\"q\"]}}",
+      "{\"x\":[{\"id\":1,\"v\":5},{\"id\":2}],\"z\":1}",
+      "{\"x\":[[1,2],[3]],\"y\":[{\"x\":1,\"y\":2},{\"x\":2}]}",
+  };
+  test_world *w = &x->world;
+  test_import(&w->replicas[0], documents[below(x, 3)]);
+  for (size_t i = 1; i < w->count; i++) test_sync(&w->replicas[0], &w->replicas[i], false);
 }
 
 static void history(run *x, uint64_t seed, mode wanted) {
@@ -560,7 +643,7 @@ static void history(run *x, uint64_t seed, mode wanted) {
   x->mode = wanted == MODE_MIXED ? mode_of(seed) : wanted;
   bool big = x->mode == MODE_BIG;
   size_t replicas = 2 + test_rng_below(&dice, 3);
-  static const unsigned lengths[] = {8, 8, 12, 12, 16, 30};
+  static const unsigned lengths[] = {10, 12, 16, 20, 30, 40};
   unsigned steps = lengths[test_rng_below(&dice, 6)];
   if (big) {
     replicas = 4 + test_rng_below(&dice, 3);
@@ -574,6 +657,8 @@ static void history(run *x, uint64_t seed, mode wanted) {
   if (x->mode == MODE_SKEW) w->replicas[0].skew = 10000000;
   if (x->mode == MODE_LIARS) w->lie = lie_claims;
   if (x->mode == MODE_HOSTILE) w->lie = lie_hostile;
+  w->encoded = !w->lie && seed % 4 == 0;
+  if (test_rng_chance(&dice, 60)) begin_together(x);
   if (big) x->mode = test_rng_chance(&dice, 50) ? MODE_BASES : MODE_LAWS;
   for (w->step = 0; w->step < steps; w->step++) step(x);
   x->steps += steps;

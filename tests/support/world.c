@@ -365,6 +365,91 @@ static const weft_op *ops_copy(test_world *w, const weft_op *ops, size_t count) 
   return copy;
 }
 
+/* --- through the canonical bytes --- */
+
+/* The author's number for a branch; the next free one when it has none. */
+static uint32_t number_of(const test_change *c, uint32_t branch) {
+  uint32_t number = 0;
+  while (number < c->context.number_count && c->numbers[number] != branch) number++;
+  return number;
+}
+
+static int claim_cmp(const void *a, const void *b) {
+  uint32_t x = ((const weft_claim *)a)->number, y = ((const weft_claim *)b)->number;
+  return x < y ? -1 : x > y;
+}
+
+/* The claims as they are written; new branches get the next numbers. */
+static weft_claim *claims_encode(test_world *w, const test_change *c) {
+  weft_claim *claims = take(w, c->claim_count, sizeof *claims);
+  uint32_t next = (uint32_t)c->context.number_count;
+  for (size_t i = 0; i < c->claim_count; i++) {
+    const test_change *to = c->claims[i];
+    weft_claim *claim = &claims[i];
+    claim->number = number_of(c, to->branch);
+    claim->has_log = claim->number == c->context.number_count;
+    if (claim->has_log) {
+      c->numbers[next] = to->branch;
+      claim->number = next++;
+    }
+    claim->has_tag = claim->has_log || to->seq > c->context.numbers[claim->number].seq_max;
+    claim->log = w->branches[to->branch]->log;
+    claim->seq = to->seq;
+    if (claim->has_tag) memcpy(claim->tag, to->id.b, sizeof claim->tag);
+  }
+  qsort(claims, c->claim_count, sizeof *claims, claim_cmp);
+  return claims;
+}
+
+static void check_claims(test_world *w, const test_change *c, const weft_change *parsed) {
+  if (parsed->claim_count != c->claim_count) test_world_fail(w, "claims went missing");
+  for (size_t i = 0; i < parsed->claim_count; i++) {
+    const weft_claim *claim = &parsed->claims[i];
+    uint32_t branch = c->numbers[claim->number];
+    size_t k = 0;
+    while (k < c->claim_count &&
+           (c->claims[k]->branch != branch || c->claims[k]->seq != claim->seq)) {
+      k++;
+    }
+    bool same = k < c->claim_count && weft_id_cmp(&claim->log, &w->branches[branch]->log) == 0;
+    if (same && claim->has_tag) same = memcmp(claim->tag, c->claims[k]->id.b, 8) == 0;
+    if (!same) test_world_fail(w, "a claim came back as another");
+  }
+}
+
+/* Writes the change and reads it back; its ops are then those that were read.  START stands for
+ * read already, so that data begins at seq 2. */
+static void encode_through(test_world *w, test_change *c) {
+  weft_log_context *ctx = &c->context;
+  weft_bytes raw;
+  c->numbers = take(w, TEST_CHANGES_MAX, sizeof *c->numbers);
+  if (c->prev) {
+    *ctx = c->prev->context;
+    weft_log_number *copy = take(w, ctx->number_cap, sizeof *copy);
+    if (ctx->number_count) memcpy(copy, ctx->numbers, ctx->number_count * sizeof *copy);
+    ctx->numbers = copy;
+    memcpy(c->numbers, c->prev->numbers, ctx->number_count * sizeof *c->numbers);
+  } else {
+    ctx->seq = 1;
+  }
+  weft_change change = {.kind = WEFT_CHANGE_DATA, .hlc = c->hlc}, parsed;
+  change.claims = claims_encode(w, c);
+  change.claim_count = c->claim_count;
+  change.ops = (weft_op *)(uintptr_t)c->ops;
+  change.op_count = c->op_count;
+  weft__buf_reset(&w->buf);
+  test_world_must(w, weft__change_encode(&w->buf, &w->arena, &change), "encode");
+  test_world_must(w, weft__arena_copy(&w->arena, weft__buf_view(&w->buf), &raw), "encode");
+  test_world_must(w, weft__change_parse(&w->arena, raw, &parsed), "parse");
+  weft__change_judge(ctx, &parsed);
+  if (parsed.state != WEFT_CHANGE_VALID) test_world_fail(w, "an own change is not valid");
+  if (parsed.op_count != c->op_count) test_world_fail(w, "ops went missing");
+  check_claims(w, c, &parsed);
+  test_world_must(w, weft__log_context_advance(ctx, &w->arena, &parsed), "advance");
+  c->ops = parsed.ops;
+  c->hlc = parsed.hlc;
+}
+
 test_change *test_replica_commit_ops(test_replica *r, const weft_op *ops, size_t count,
                                      unsigned lane, const test_bits *base,
                                      const weft_doc *base_doc) {
@@ -384,6 +469,7 @@ test_change *test_replica_commit_ops(test_replica *r, const weft_op *ops, size_t
     return NULL;
   }
   if (w->lie && r->device == 0) w->lie(w, c);
+  if (w->encoded) encode_through(w, c);
   c->branch = branch_for(w, c->prev, &r->logs[lane]);
   branch_push(w, w->branches[c->branch], c);
   w->changes[w->change_count++] = c;

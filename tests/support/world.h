@@ -8,6 +8,7 @@
 #ifndef WEFT_TESTS_WORLD_H
 #define WEFT_TESTS_WORLD_H
 
+#include "crdt/change.h"
 #include "crdt/digest.h"
 #include "crdt/write.h"
 #include "tests/support/rng.h"
@@ -32,9 +33,11 @@ struct test_change {
   const weft_op *ops;
   size_t op_count;
   weft_id id;
-  test_bits chain;  /* itself and its ancestors */
-  test_bits covers; /* what its writes cover */
-  test_bits saw;    /* what its author had been shown when deciding, and its own log */
+  weft_log_context context; /* of its log, behind it, when the world is encoded */
+  uint32_t *numbers;        /* branch of each claim number of that context */
+  test_bits chain;          /* itself and its ancestors */
+  test_bits covers;         /* what its writes cover */
+  test_bits saw;            /* what its author had been shown when deciding, and its own log */
 };
 
 typedef struct test_branch {
