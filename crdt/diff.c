@@ -43,6 +43,22 @@ static weft_op_kind fresh_of(weft_shape kind) {
   return kind == WEFT_SHAPE_OBJECT ? WEFT_OP_FRESH_OBJECT : WEFT_OP_FRESH_ARRAY;
 }
 
+static weft_err put_away(weft_edit *e, weft_path path, weft_shape side) {
+  weft_child *children;
+  size_t count;
+  WEFT_TRY(weft__doc_children(e->doc, path, side, e->arena, &children, &count));
+  for (size_t i = 0; i < count; i++) {
+    WEFT_TRY(weft__edit_op(e, children[i].path, WEFT_OP_UNSET, empty, empty));
+  }
+  return WEFT_OK;
+}
+
+weft_err weft__edit_mark(weft_edit *e, weft_path path, weft_shape kind, weft_bytes position) {
+  weft_shape other = kind == WEFT_SHAPE_OBJECT ? WEFT_SHAPE_ARRAY : WEFT_SHAPE_OBJECT;
+  WEFT_TRY(weft__edit_op(e, path, mark_of(kind), empty, position));
+  return put_away(e, path, other);
+}
+
 weft_err weft__edit_container(weft_edit *e, weft_path path, weft_shape kind, weft_bytes position,
                               bool *kept) {
   weft_sides sides;
@@ -53,19 +69,10 @@ weft_err weft__edit_container(weft_edit *e, weft_path path, weft_shape kind, wef
   bool has_mark = is_object ? sides.object_mark : sides.array_mark;
   bool has_other = is_object ? sides.array_alive : sides.object_alive;
   if (sides.has_hide || has_other || !has_mark) {
-    WEFT_TRY(weft__edit_op(e, path, mark_of(kind), empty, position));
-  } else if (position.len > 0) {
-    WEFT_TRY(weft__edit_op(e, path, WEFT_OP_POSITION, empty, position));
+    return weft__edit_mark(e, path, kind, position);
   }
-  if (!sides.has_hide && !has_other) return WEFT_OK;
-  weft_child *children;
-  size_t count;
-  weft_shape other = is_object ? WEFT_SHAPE_ARRAY : WEFT_SHAPE_OBJECT;
-  WEFT_TRY(weft__doc_children(e->doc, path, other, e->arena, &children, &count));
-  for (size_t i = 0; i < count; i++) {
-    WEFT_TRY(weft__edit_op(e, children[i].path, WEFT_OP_UNSET, empty, empty));
-  }
-  return WEFT_OK;
+  if (position.len == 0) return WEFT_OK;
+  return weft__edit_op(e, path, WEFT_OP_POSITION, empty, position);
 }
 
 weft_err weft__edit_element_id(weft_edit *e, const weft_value *value, weft_bytes *id) {

@@ -40,6 +40,10 @@ weft_err weft__edit_child(weft_edit *e, weft_path parent, weft_step step,
 weft_err weft__edit_container(weft_edit *e, weft_path path, weft_shape kind, weft_bytes position,
                               bool *kept) WEFT_MUST_USE;
 
+/* The mark and the unsets of weft__edit_container, whatever is shown.  WEFT_ELIMIT, WEFT_ENOMEM. */
+weft_err weft__edit_mark(weft_edit *e, weft_path path, weft_shape kind,
+                         weft_bytes position) WEFT_MUST_USE;
+
 /* Makes the id of an element that is put into an array by hand: no other change makes the same, not
  * even one of a copy of this device.  WEFT_ENOMEM, and what weft__value_encode says. */
 weft_err weft__edit_element_id(weft_edit *e, const weft_value *value, weft_bytes *id) WEFT_MUST_USE;

@@ -417,7 +417,7 @@ static weft_err edit_undelete(weft_edit *e) {
   weft_sides sides;
   WEFT_TRY(weft__doc_sides(e->doc, empty, &sides));
   if (!sides.has_unset) return WEFT_OK;
-  return weft__edit_op(e, empty, WEFT_OP_MARK_OBJECT, empty, empty);
+  return weft__edit_mark(e, empty, WEFT_SHAPE_OBJECT, empty);
 }
 
 weft_err weft__write_undelete(weft_writer *w) {
