@@ -96,6 +96,8 @@ static weft_err count_change(joiner *j, change_place *change) {
 static weft_err count_all(joiner *j) {
   j->changes = weft__arena_zero(j->scratch, j->change_count, sizeof *j->changes);
   if (!j->changes) return WEFT_ENOMEM;
+  /* There is an array even when no change has documents, so that walking it is defined. */
+  WEFT_TRY(weft__arena_grow(j->scratch, (void **)&j->docs, 0, &j->doc_cap, 1, sizeof *j->docs));
   for (size_t i = 0; i < j->change_count; i++) WEFT_TRY(count_change(j, &j->changes[i]));
   j->ops = weft__arena_zero(j->scratch, j->op_count, sizeof *j->ops);
   j->claims = weft__arena_zero(j->scratch, j->claim_count, sizeof *j->claims);
