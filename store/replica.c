@@ -146,9 +146,6 @@ static void image_clear(weft_replica *r) {
   for (int i = 0; i < WEFT_FLOWS; i++) r->queue_head[i] = r->queue_tail[i] = NULL;
   r->orphans = NULL;
   r->touched = NULL;
-  weft__vector_clear(&r->held);
-  weft__vector_clear(&r->shown);
-  weft__vector_clear(&r->showable);
 }
 
 static weft_err order_load(weft_replica *r, weft_txn *txn) {
@@ -168,7 +165,8 @@ static weft_err order_load(weft_replica *r, weft_txn *txn) {
   return err == WEFT_EDONE ? WEFT_OK : err;
 }
 
-/* Tells what one log came to. */
+/* Tells what one log came to.  Nothing that was told is ever taken back: what was told is durable.
+ */
 static weft_err vectors_raise(weft_replica *r, const weft_log *log) {
   weft_head held = {log->id, log->held, log->head};
   weft_head shown = {log->id, log->shown, log->shown_id};
@@ -256,6 +254,8 @@ static void write_publish(weft_replica *r) {
 /* The transaction is gone: makes the image equal to the store again. */
 static void write_undo(weft_replica *r) {
   if (!r->moved) return;
+  r->stale = true;
+  if (r->dead != WEFT_OK) return;
   weft_totals published = r->published;
   if (weft__reload(r) != WEFT_OK) r->published = published;
   weft__edits_rollback(r);

@@ -581,6 +581,7 @@ static weft_err batch_apply(batch *b) {
 weft_err weft__show_run(weft_replica *r, weft_txn *txn, weft_log *only, uint64_t changes_max,
                         weft_show_report *report) {
   batch b = {.r = r, .txn = txn};
+  r->moved = true;
   bool bounded = changes_max > 0 && changes_max < WEFT_SHOW_CHANGES_MAX;
   b.changes_max = bounded ? changes_max : WEFT_SHOW_CHANGES_MAX;
   weft__arena_init(&b.arena, &r->mem);
