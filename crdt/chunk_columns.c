@@ -53,10 +53,3 @@ bool weft__columns_done(const weft__columns_in *in) {
   }
   return true;
 }
-
-bool weft__columns_failed(const weft__columns_in *in) {
-  for (unsigned i = 0; i < COLUMNS; i++) {
-    if (in->at[i].rd.failed) return true;
-  }
-  return false;
-}

@@ -125,8 +125,6 @@ int64_t weft__column_get_signed(weft__columns_in *in, weft__column column);
 weft_bytes weft__column_get_bytes(weft__columns_in *in, weft__column column, size_t len);
 /* True when nothing failed, and each column was read to its end. */
 bool weft__columns_done(const weft__columns_in *in);
-/* True when some column ended early or had an entry that is none. */
-bool weft__columns_failed(const weft__columns_in *in);
 
 /* The double that a mantissa and a scale up to VALUE_SCALE_MAX stand for. */
 double weft__decimal(int64_t mantissa, unsigned scale);

@@ -233,7 +233,8 @@ weft_err weft__change_encode(weft_buf *out, weft_arena *scratch, const weft_chan
 
 static weft_err claims_read(weft_arena *arena, weft_rd *r, weft_change *out) {
   uint64_t count = weft__rd_varint(r);
-  if (count == 0 || r->failed) return r->failed ? WEFT_EMALFORMED : WEFT_OK;
+  if (r->failed) return WEFT_EMALFORMED;
+  if (count == 0) return WEFT_OK;
   if (out->kind == WEFT_CHANGE_START || count > WEFT_CHANGE_CLAIMS_MAX) return WEFT_EMALFORMED;
   if (count > weft__rd_left(r) / claim_len_min) return WEFT_EMALFORMED;
   out->claims = weft__arena_zero(arena, (size_t)count, sizeof *out->claims);

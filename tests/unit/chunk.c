@@ -534,6 +534,7 @@ static void words_are_read_exactly(void **state) {
   assert_int_equal(words_back(f, "026162", "81", 9, &text), WEFT_EMALFORMED);   /* no word */
   assert_int_equal(words_back(f, "026162", "80ff", 9, &text), WEFT_EMALFORMED); /* no byte */
   assert_int_equal(words_back(f, "0261", "80", 9, &text), WEFT_EMALFORMED);
+  assert_int_equal(words_back(f, "0561", "41", 9, &text), WEFT_EMALFORMED);
   assert_int_equal(words_back(f, "00", "41", 9, &text), WEFT_EMALFORMED);
   char many[161 * 4];
   for (size_t i = 0; i < 160; i++) memcpy(many + 4 * i, "0161", 4);
@@ -604,13 +605,9 @@ static void the_writer_has_limits(void **state) {
   assert_int_equal(f->out.len, 0);
 }
 
-static void every_allocation_may_fail(void **state) {
-  fixture *f = *state;
-  test_rng rng = test_rng_of(3);
-  weft_run runs[2];
-  size_t count = any_runs(f, &rng, runs, 2, 20);
-  assert_true(count > 0);
-  assert_int_equal(encode(f, runs, count, WEFT_CHUNK_SEALED), WEFT_OK);
+/* Blocks of an arena hide most allocations, so many sizes are tried. */
+static void allocations_fail(fixture *f, const weft_run *runs, size_t count) {
+  assert_int_equal(encode(f, runs, count, WEFT_CHUNK_LIVE), WEFT_OK);
   bool done = false;
   for (size_t k = 1; !done; k++) {
     test_fault_alloc faults = {.fail_at = k};
@@ -618,19 +615,130 @@ static void every_allocation_may_fail(void **state) {
     weft_arena arena;
     weft_buf out;
     weft_run *back = NULL;
+    weft_run_head *heads = NULL;
     size_t back_count = 0;
     weft__arena_init(&arena, &mem);
     weft__buf_init(&out, &mem, 64u << 20);
-    weft_err err = weft__chunk_encode(&out, &mem, runs, count, WEFT_CHUNK_SEALED);
-    if (err == WEFT_OK) {
-      err = weft__chunk_decode(&arena, weft__buf_view(&f->out), &back, &back_count);
-    }
+    weft_err err = weft__chunk_encode(&out, &mem, runs, count, WEFT_CHUNK_LIVE);
+    weft_bytes in = weft__buf_view(&f->out);
+    if (err == WEFT_OK) err = weft__chunk_decode(&arena, in, &back, &back_count);
+    if (err == WEFT_OK) err = weft__chunk_heads(&arena, in, &heads, &back_count);
     done = faults.calls < k;
     assert_int_equal(err, done ? WEFT_OK : WEFT_ENOMEM);
     weft__arena_free(&arena);
     weft__buf_free(&out);
     assert_int_equal(faults.live, 0);
   }
+}
+
+static void every_allocation_may_fail(void **state) {
+  fixture *f = *state;
+  for (uint64_t seed = 1; seed <= 60; seed++) {
+    test_rng rng = test_rng_of(seed);
+    weft_run runs[2];
+    weft__arena_reset(&f->arena);
+    size_t count = any_runs(f, &rng, runs, 1 + seed % 2, 1 + seed * seed / 20);
+    if (count > 0) allocations_fail(f, runs, count);
+  }
+}
+
+/* --- columns that were taken apart and tampered with --- */
+
+static weft_err join_tampered(fixture *f, const weft__columns_out *columns, size_t len,
+                              weft__column column, weft_bytes bytes) {
+  weft__columns_in in = {.len = len, .names = columns->names, .paths = columns->paths};
+  weft_bytes changes[3];
+  weft_arena scratch;
+  for (unsigned i = 0; i < COLUMNS; i++) {
+    in.at[i].rd = weft__rd(weft__buf_view(&columns->at[i].bytes));
+  }
+  if (column < COLUMNS) in.at[column].rd = weft__rd(bytes);
+  weft__arena_init(&scratch, &f->mem);
+  weft_err err = weft__chunk_join(&in, &f->back, &scratch, changes, 3);
+  weft__arena_free(&scratch);
+  return err;
+}
+
+static const struct {
+  const char *why;
+  weft__column column;
+  size_t len; /* declared; 0: as it is */
+  const char *hex;
+} tampered[] = {
+    {"too many claims", COLUMN_CLAIM_COUNT, 1 << 20, "8180040000"},
+    {"a claim mode that is none", COLUMN_CLAIM_MODE, 0, "02"},
+    {"no low bits of a seq", COLUMN_CLAIM_SEQ_LOW, 0, ""},
+    {"too many high bits of a seq", COLUMN_CLAIM_SEQ_HIGH, 0, "808080808080808001"},
+    {"no low bits of a document", COLUMN_DOC_LOW, 0, ""},
+    {"too many high bits of a document", COLUMN_DOC_HIGH, 0, "808080080000"},
+    {"a document beyond the ring", COLUMN_DOC_LOW, 0, "ff0000"},
+    {"a path beyond the ring", COLUMN_PATH, 0, "090000"},
+    {"a long name", COLUMN_NAME_LEN, 0, "8002"},
+    {"a long path", COLUMN_PATH_LEN, 0, "81080202"},
+    {"a name that shares what is not there", COLUMN_NAME_SHARED, 0, "01"},
+    {"a name cut short", COLUMN_NAME_TEXT, 0, "74"},
+    {"names longer than all changes", COLUMN_NAME_LEN, 2, "03"},
+    {"a kind beyond a byte", COLUMN_KIND, 0, "800200"},
+    {"a long value", COLUMN_TEXT_LEN, 1 << 20, "818010"},
+    {"a value cut short", COLUMN_TEXT, 0, ""},
+    {"text that is no UTF-8", COLUMN_TEXT, 0, "ff"},
+    {"a mode with a scale", COLUMN_PATH_MODE, 0, "0e0303"},
+    {"a decimal beyond the scales", COLUMN_PATH_MODE, 0, "84010303"},
+    {"a number that is none", COLUMN_PATH_MODE, 0, "050503"},
+    {"mixed kinds, none given", COLUMN_PATH_MODE, 0, "000000"},
+    {"bits behind the last boolean", COLUMN_BOOLEAN, 0, "05"},
+    {"no bits", COLUMN_BOOLEAN, 0, ""},
+    {"words without text", COLUMN_WORDS, 0, "05"},
+};
+
+static void tampered_columns_are_refused(void **state) {
+  fixture *f = *state;
+  weft_bytes changes[3];
+  weft_claim claim = {.number = 2, .seq = 300};
+  static const char *const keys[] = {"a", "b", "c"};
+  weft_bytes values[] = {test_scalar_int(&f->arena, 5), test_scalar_text(&f->arena, "x"),
+                         test_scalar_bool(&f->arena, true)};
+  for (size_t i = 0; i < 3; i++) {
+    weft_change change = test_change_single(&f->arena, 1 + i, "t/a", keys[i], values[i]);
+    change.claims = &claim;
+    change.claim_count = i == 1;
+    changes[i] = test_change_bytes(&f->arena, &change);
+  }
+  weft_run run = run_of(changes, 3);
+  weft__columns_out columns = {.len = 0};
+  for (unsigned i = 0; i < COLUMNS; i++) {
+    weft__buf_init(&columns.at[i].bytes, &f->mem, 1 << 20);
+  }
+  assert_int_equal(weft__chunk_split(&columns, &f->arena, &run, 1), WEFT_OK);
+  weft_bytes none = weft_bytes_of(NULL, 0);
+  assert_int_equal(join_tampered(f, &columns, columns.len, COLUMNS, none), WEFT_OK);
+  for (size_t i = 0; i < sizeof tampered / sizeof tampered[0]; i++) {
+    uint8_t bytes[32];
+    size_t len = test_hex(tampered[i].hex, bytes, sizeof bytes);
+    size_t declared = tampered[i].len ? tampered[i].len : columns.len;
+    weft_err err =
+        join_tampered(f, &columns, declared, tampered[i].column, weft_bytes_of(bytes, len));
+    if (err != WEFT_EMALFORMED) fail_msg("%s: %s", tampered[i].why, weft_err_name(err));
+  }
+  for (unsigned i = 0; i < COLUMNS; i++) weft__buf_free(&columns.at[i].bytes);
+}
+
+/* Each is a decimal, but no scale serves both. */
+static void doubles_of_no_common_scale(void **state) {
+  fixture *f = *state;
+  static const double reals[] = {9007199254740991.0, 0.5, 0.1, -0.0};
+  weft_bytes changes[4];
+  for (size_t i = 0; i < 4; i++) {
+    weft_change change =
+        test_change_single(&f->arena, 1 + i, "t/a", "k", test_scalar_real(&f->arena, reals[i]));
+    changes[i] = test_change_bytes(&f->arena, &change);
+  }
+  for (size_t from = 0; from < 4; from++) {
+    weft_run run = run_of(changes + from, 4 - from);
+    round_trip(f, from, &run, 1);
+  }
+  weft_run run = run_of(changes, 2);
+  round_trip(f, 9, &run, 1);
 }
 
 int main(void) {
@@ -649,6 +757,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(words_round_trip, set_up, tear_down),
       cmocka_unit_test_setup_teardown(the_writer_has_limits, set_up, tear_down),
       cmocka_unit_test_setup_teardown(every_allocation_may_fail, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(tampered_columns_are_refused, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(doubles_of_no_common_scale, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
