@@ -96,8 +96,6 @@ static weft_err count_change(joiner *j, change_place *change) {
 static weft_err count_all(joiner *j) {
   j->changes = weft__arena_zero(j->scratch, j->change_count, sizeof *j->changes);
   if (!j->changes) return WEFT_ENOMEM;
-  /* There is an array even when no change has documents, so that walking it is defined. */
-  WEFT_TRY(weft__arena_grow(j->scratch, (void **)&j->docs, 0, &j->doc_cap, 1, sizeof *j->docs));
   for (size_t i = 0; i < j->change_count; i++) WEFT_TRY(count_change(j, &j->changes[i]));
   j->ops = weft__arena_zero(j->scratch, j->op_count, sizeof *j->ops);
   j->claims = weft__arena_zero(j->scratch, j->claim_count, sizeof *j->claims);
@@ -324,6 +322,7 @@ static weft_err claims_read(joiner *j) {
   size_t at = 0;
   for (size_t i = 0; i < j->change_count; i++) {
     const change_place *change = &j->changes[i];
+    if (change->shape & SHAPE_RAW) continue; /* without documents there may be no array of them */
     for (uint32_t k = 0; k < change->claims; k++, at++) {
       j->claims[at].head = weft__column_get(j->in, COLUMN_CLAIM_HEAD);
       j->claims[at].doc = doc->name;

@@ -77,6 +77,7 @@ static int named_order(const void *ctx, const void *a, const void *b) {
 
 static size_t shared_len(weft_bytes a, weft_bytes b) {
   size_t len = 0;
+  /* defensive: b ends first only if it stood before a */
   while (len < a.len && len < b.len && a.at[len] == b.at[len]) len++;
   return len;
 }
@@ -408,6 +409,7 @@ static weft_err paths_write(splitter *s) {
       before = head;
       if (op->position.len > 0) weft__buf_block(&s->out->at[COLUMN_POSITION].bytes, op->position);
       if (op->kind != WEFT_OP_SCALAR) continue;
+      /* defensive: the value was parsed before */
       WEFT_TRY(weft__scalar_decode(op->value, &values[count++]));
     }
     unsigned mode = mode_of(values, count);

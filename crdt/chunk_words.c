@@ -121,11 +121,11 @@ static weft_err dictionary_read(weft_bytes dictionary, weft_bytes table[256]) {
   weft_rd r = weft__rd(dictionary);
   size_t count = 0;
   for (; weft__rd_left(&r) > 0; count++) {
-    weft_bytes text = weft__rd_block(&r);
+    weft_bytes text = weft__rd_block(&r); /* empty also when it is cut short */
     if (count == words_max || text.len == 0 || text.len > word_len_max) return WEFT_EMALFORMED;
     table[code_of(count)] = text;
   }
-  return r.failed ? WEFT_EMALFORMED : WEFT_OK;
+  return WEFT_OK;
 }
 
 weft_err weft__words_decode(weft_arena *arena, weft_bytes dictionary, weft_bytes coded,

@@ -72,7 +72,8 @@ static weft_err packed_len(ZSTD_CCtx *zstd, weft_buf *packed, weft_bytes plain, 
   uint8_t *at = weft__buf_room(packed, room);
   WEFT_TRY(weft__buf_err(packed));
   size_t got = ZSTD_compressCCtx(zstd, at, room, plain.at, plain.len, level);
-  if (ZSTD_isError(got)) return WEFT_ENOMEM; /* the room is enough: nothing else is left */
+  /* defensive: the room is enough, so it is memory inside zstd that ran out */
+  if (ZSTD_isError(got)) return WEFT_ENOMEM;
   if (got + weft__varint_len(plain.len) < plain.len) *len = got;
   return WEFT_OK;
 }
@@ -137,7 +138,7 @@ static weft_err columns_write(weft_buf *out, weft__columns_out *columns, weft_ar
                               int level) {
   weft_buf packed;
   weft__buf_init(&packed, &scratch->mem, ZSTD_compressBound(weft__columns_len_max(columns->len)));
-  ZSTD_CCtx *zstd = ZSTD_createCCtx();
+  ZSTD_CCtx *zstd = ZSTD_createCCtx(); /* defensive: NULL when malloc fails */
   weft_err err = zstd ? text_code(columns, scratch, zstd, &packed, level) : WEFT_ENOMEM;
   uint64_t present = columns_present(columns);
   weft__buf_varint(out, columns->len);
@@ -231,7 +232,7 @@ static weft_err frame_read(weft_arena *scratch, ZSTD_DCtx *zstd, weft_bytes fram
   uint8_t *at = weft__arena_take(scratch, len);
   if (!at) return WEFT_ENOMEM;
   size_t got = ZSTD_decompressDCtx(zstd, at, len, frame.at, frame.len);
-  if (ZSTD_isError(got) || got != len) return WEFT_EMALFORMED;
+  if (got != len) return WEFT_EMALFORMED; /* an error is a number far above any length */
   *out = weft__rd(weft_bytes_of(at, len));
   return WEFT_OK;
 }
@@ -305,7 +306,7 @@ weft_err weft__chunk_decode(weft_arena *arena, weft_bytes in, weft_run **runs, s
   weft__columns_in columns = {.len = 0};
   weft_arena scratch;
   weft__arena_init(&scratch, &arena->mem);
-  ZSTD_DCtx *zstd = ZSTD_createDCtx();
+  ZSTD_DCtx *zstd = ZSTD_createDCtx(); /* defensive: NULL when malloc fails */
   weft_err err = zstd ? columns_read(&scratch, zstd, &r, total, &columns) : WEFT_ENOMEM;
   if (err == WEFT_OK) {
     changes = weft__arena_take(arena, total * sizeof *changes);
