@@ -105,11 +105,10 @@ static weft_err form_of(const matching *m, const weft_value *v, weft_bytes *out)
 static int probe_cmp(const void *ctx, const void *left, const void *right) {
   (void)ctx;
   const element *a = left, *b = right;
-  if (a->is_new != b->is_new) return a->is_new ? 1 : -1;
   return weft_bytes_cmp(a->probe, b->probe);
 }
 
-/* Collects those that have a member `key_names[key]` fit to tell elements apart. */
+/* Collects those that have a member `key_names[key]` fit to tell elements apart, old ones first. */
 static weft_err probe_key(const matching *m, unsigned key, size_t *count) {
   weft_bytes name = weft_bytes_str(key_names[key]);
   *count = 0;
@@ -130,7 +129,8 @@ static weft_err choose_keys(const matching *m) {
     weft__sort(m->order, m->scratch, count, probe_cmp, NULL);
     bool unique = true;
     for (size_t i = 1; i < count && unique; i++) {
-      unique = probe_cmp(NULL, m->order[i - 1], m->order[i]) != 0;
+      const element *a = m->order[i - 1], *b = m->order[i];
+      unique = a->is_new != b->is_new || probe_cmp(NULL, a, b) != 0;
     }
     for (size_t i = 0; i < count && unique; i++) {
       element *e = sorted_at(m, i);
@@ -142,18 +142,11 @@ static weft_err choose_keys(const matching *m) {
   return WEFT_OK;
 }
 
-static int text_cmp(const element *a, const element *b) {
-  if (a->key != b->key) return a->key < b->key ? -1 : 1;
-  return weft_bytes_cmp(a->text, b->text);
-}
-
-static int element_cmp(const void *ctx, const void *left, const void *right) {
+static int text_cmp(const void *ctx, const void *left, const void *right) {
   (void)ctx;
   const element *a = left, *b = right;
-  int order = text_cmp(a, b);
-  if (order) return order;
-  if (a->is_new != b->is_new) return a->is_new ? 1 : -1;
-  return a->idx < b->idx ? -1 : a->idx > b->idx;
+  if (a->key != b->key) return a->key < b->key ? -1 : 1;
+  return weft_bytes_cmp(a->text, b->text);
 }
 
 /* --- matching --- */
@@ -163,7 +156,7 @@ static int element_cmp(const void *ctx, const void *left, const void *right) {
 static size_t run_end(const matching *m, size_t from, size_t *middle) {
   size_t end = from;
   *middle = from;
-  while (end < m->count && text_cmp(m->order[from], m->order[end]) == 0) {
+  while (end < m->count && text_cmp(NULL, m->order[from], m->order[end]) == 0) {
     if (!sorted_at(m, end)->is_new) *middle = end + 1;
     end++;
   }
@@ -181,7 +174,7 @@ static weft_err match_equal(const matching *m) {
     m->order[i] = e;
     if (e->key == key_none) WEFT_TRY(form_of(m, e->value, &e->text));
   }
-  weft__sort(m->order, m->scratch, m->count, element_cmp, NULL);
+  weft__sort(m->order, m->scratch, m->count, text_cmp, NULL);
   size_t middle;
   for (size_t from = 0, end; from < m->count; from = end) {
     end = run_end(m, from, &middle);
@@ -273,12 +266,12 @@ static weft_err id_of_content(const matching *m, const element *e, uint64_t occu
   return weft__arena_copy(edit->arena, weft_bytes_of(hash, element_id_len), id);
 }
 
-/* Ids for the new ones in order[from..end), which go by the same. */
+/* Ids for order[from..end), all new, which go by the same. */
 static weft_err name_run(const matching *m, id_set *taken, size_t from, size_t end) {
   uint64_t occurrence = 0;
   for (size_t i = from; i < end; i++) {
     element *e = sorted_at(m, i);
-    if (!e->is_new || e->match) continue;
+    if (e->match) continue;
     if (e->key == key_none) {
       do {
         WEFT_TRY(id_of_content(m, e, occurrence++, &e->id));

@@ -423,6 +423,34 @@ static void pairs_keep_their_order(void **state) {
   assert_int_equal(moved, 0);
 }
 
+/* The first key member that tells elements apart counts, for each element by itself. */
+static void keys_must_tell_elements_apart(void **state) {
+  (void)state;
+  /* Ids that two share tell nothing; names do.  Row 2 has both, and goes by its id. */
+  test_replica *rs =
+      begin(1, "{\"a\":[{\"id\":1,\"name\":\"p\"},{\"id\":1,\"name\":\"q\",\"v\":1}]}");
+  assert_string_equal(
+      kinds(test_import(&rs[0],
+                        "{\"a\":[{\"id\":1,\"name\":\"q\",\"v\":2},{\"id\":1,\"name\":\"p\"}]}")),
+      "PS");
+  rs = begin(1, "{\"a\":[{\"id\":1,\"name\":\"p\",\"v\":1},{\"id\":2,\"name\":\"p\"}]}");
+  assert_string_equal(
+      kinds(test_import(&rs[0],
+                        "{\"a\":[{\"id\":1,\"name\":\"n\",\"v\":2},{\"id\":2,\"name\":\"p\"}]}")),
+      "SS");
+  rs = begin(1, "{\"a\":[{\"id\":1,\"name\":\"p\"},{\"id\":2,\"name\":\"q\"}]}");
+  assert_string_equal(
+      kinds(test_import(&rs[0], "{\"a\":[{\"id\":2,\"name\":\"p\"},{\"id\":1,\"name\":\"q\"}]}")),
+      "SPS");
+  /* null, containers and numbers that are no int64 */
+  rs =
+      begin(1, "{\"a\":[{\"id\":null,\"v\":1},{\"id\":[],\"v\":2}],\"b\":[1e300,-1e300,0.5,-0.0]}");
+  assert_string_equal(
+      kinds(test_import(&rs[0], "{\"a\":[{\"id\":null,\"v\":3},{\"id\":[],\"v\":2}],"
+                                "\"b\":[-1e300,1e300,0.5,0]}")),
+      "SP");
+}
+
 /* Keyed elements are never paired: another key is another thing. */
 static void another_key_is_another_element(void **state) {
   (void)state;
@@ -514,7 +542,8 @@ static void made_and_deleted_in_one_change(void **state) {
 
 static void errors_leave_the_writer_as_it_was(void **state) {
   (void)state;
-  test_replica *rs = begin(1, "{\"a\":{\"x\":1},\"b\":[1],\"c\":[[1]]}");
+  test_replica *rs = begin(1, "{\"a\":{\"x\":1},\"b\":[1],\"c\":[[1]],\"d\":[1,2]}");
+  weft_path d = at(rs[0].doc, "/d"), below = weft_bytes_of("\002n\002n\003e", 6);
   weft_path root = {NULL, 0}, a = at(rs[0].doc, "/a"), b = at(rs[0].doc, "/b");
   weft_path element = at(rs[0].doc, "/b/0"), inner = at(rs[0].doc, "/c/0/0");
   weft_value one = parse("1"), object = parse("{}");
@@ -530,6 +559,10 @@ static void errors_leave_the_writer_as_it_was(void **state) {
   assert_int_equal(weft__write_insert(w, root, 0, &one, NULL), WEFT_EBADPATH);
   assert_int_equal(weft__write_set(w, element, &one, false), WEFT_EBADPATH);
   assert_int_equal(weft__write_set(w, inner, &one, false), WEFT_EBADPATH);
+  assert_int_equal(weft__write_set(w, below, &one, false), WEFT_EBADPATH);
+  assert_int_equal(weft__write_move(w, at(rs[0].doc, "/no"), 0, 0), WEFT_EBADPATH);
+  assert_int_equal(weft__write_move(w, d, 0, 2), WEFT_EBADPATH);
+  assert_int_equal(weft__write_move(w, d, 2, 0), WEFT_EBADPATH);
   assert_int_equal(weft__write_move(w, a, 0, 0), WEFT_EBADPATH);
   assert_int_equal(weft__write_move(w, b, 0, 0), WEFT_EBADPATH);
   assert_int_equal(weft__write_move(w, root, 0, 0), WEFT_EBADPATH);
@@ -542,6 +575,37 @@ static void errors_leave_the_writer_as_it_was(void **state) {
   assert_int_equal(count, 0);
   assert_int_equal(weft__write_set(w, a, &object, false), WEFT_OK);
   assert_non_null(test_replica_commit(&rs[0], w, 0, NULL, NULL));
+}
+
+/* A member may write an element below the root, where none belongs.  Nothing can be written there;
+ * the next write puts it away. */
+static void arrays_at_the_root_are_put_away(void **state) {
+  (void)state;
+  static const uint8_t element[] = {0x03, 'e'}, one_bytes[] = {1}, position[] = {0x80, 0, 0, 0};
+  weft_path path = weft_bytes_of(element, 2), root = {NULL, 0};
+  weft_value two = parse("2");
+  weft_op op = {.path = path, .kind = WEFT_OP_SCALAR, .value = weft_bytes_of(one_bytes, 1)};
+  op.position = weft_bytes_of(position, sizeof position);
+  test_replica *rs = begin(2, "{\"a\":1}");
+  rs[1].clock += 10;
+  test_replica_commit_ops(&rs[1], &op, 1, 0, NULL, NULL);
+  assert_string_equal(meet(), "[1]");
+  weft_writer *w = test_replica_writer(&rs[0], rs[0].doc, 0);
+  assert_int_equal(weft__write_set(w, path, &two, true), WEFT_EBADPATH);
+  assert_int_equal(weft__write_keep(w, root), WEFT_EBADPATH);
+  weft__writer_free(w);
+  test_import(&rs[0], "{\"b\":1}");
+  assert_string_equal(meet(), "{\"b\":1}");
+  assert_int_equal(conflicts(&rs[0]), 0);
+  /* Behind a delete: an undelete puts it away too. */
+  rs = begin(2, "{\"a\":1}");
+  test_replica_commit_ops(&rs[1], &op, 1, 0, NULL, NULL);
+  meet();
+  unset(&rs[0], "");
+  assert_string_equal(meet(), "none");
+  assert_string_equal(kinds(undelete(&rs[0])), "MU");
+  assert_string_equal(meet(), "{\"a\":1}");
+  assert_int_equal(conflicts(&rs[0]), 0);
 }
 
 static void paths_have_a_limit(void **state) {
@@ -635,6 +699,7 @@ static void claims_name_each_branch_once(void **state) {
 
 /* --- memory --- */
 
+/* Values with a text in front, so that blocks of memory end elsewhere each time. */
 typedef struct edit_list {
   weft_path a, list;
   weft_value one, tree, array, root;
@@ -658,7 +723,7 @@ static weft_err edit_all(weft_writer *w, const edit_list *e) {
 
 static weft_err edit_with(test_replica *r, const edit_list *e, const weft_alloc *mem) {
   weft_writer *w;
-  weft_write_origin origin = {.log = r->logs[0], .seq = 9, .hlc = 9};
+  weft_write_origin origin = {.log = r->logs[0], .seq = 9, .hlc = 1};
   weft_err err = weft__writer_new(&w, mem, world.crypto, r->doc, world.name, &origin);
   if (err != WEFT_OK) return err;
   err = edit_all(w, e);
@@ -671,29 +736,42 @@ static weft_err edit_with(test_replica *r, const edit_list *e, const weft_alloc 
   return err;
 }
 
-static void every_allocation_may_fail(void **state) {
-  (void)state;
-  test_replica *rs = begin(2, "{\"a\":0,\"l\":[{\"id\":1},[2],3]}");
-  set(&rs[0], "/l/2", "[4]");
-  set(&rs[1], "/l/2", "{\"k\":5}");
-  set(&rs[1], "/a", "1");
-  set(&rs[0], "/a", "2");
-  meet();
-  edit_list e = {.a = at(rs[0].doc, "/a"), .list = at(rs[0].doc, "/l")};
-  e.one = parse("1");
-  e.tree = parse("{\"p\":[1,{\"id\":2}],\"q\":{\"r\":null}}");
-  e.array = parse("[[1],{\"name\":\"n\"},3]");
-  e.root = parse("{\"a\":{\"s\":1},\"l\":[{\"id\":1,\"v\":2},[2,3],[9]],\"m\":true}");
+static weft_value padded(size_t len, const char *members) {
+  char json[1200];
+  int used = snprintf(json, sizeof json, "{\"_\":\"%0*d\",%s}", (int)len + 1, 0, members);
+  assert_true(used > 0 && (size_t)used < sizeof json);
+  return parse(json);
+}
+
+static void fail_every_allocation(test_replica *r, const edit_list *e) {
   for (size_t k = 1;; k++) {
     weft_err err[2];
     for (int sticky = 0; sticky < 2; sticky++) {
       test_fault_alloc fault = {.fail_at = k, .sticky = sticky};
       weft_alloc mem = test_fault_alloc_of(&fault);
-      err[sticky] = edit_with(&rs[0], &e, &mem);
+      err[sticky] = edit_with(r, e, &mem);
       assert_int_equal(fault.live, 0);
     }
-    if (err[0] == WEFT_OK && err[1] == WEFT_OK) break;
+    if (err[0] == WEFT_OK && err[1] == WEFT_OK) return;
     assert_true(k < 5000);
+  }
+}
+
+static void every_allocation_may_fail(void **state) {
+  (void)state;
+  for (size_t pad = 0; pad < 1024; pad += 16) {
+    test_replica *rs = begin(2, "{\"a\":0,\"l\":[{\"id\":1},[2],3]}");
+    set(&rs[0], "/l/2", "[4]");
+    set(&rs[1], "/l/2", "{\"k\":5}");
+    set(&rs[1], "/a", "1");
+    set(&rs[0], "/a", "2");
+    meet();
+    edit_list e = {.a = at(rs[0].doc, "/a"), .list = at(rs[0].doc, "/l")};
+    e.one = parse("1");
+    e.tree = padded(pad, "\"p\":[1,{\"id\":2}],\"q\":{\"r\":null}");
+    e.array = parse("[[1],{\"name\":\"n\"},3]");
+    e.root = padded(pad, "\"a\":{\"s\":1},\"l\":[{\"id\":1,\"v\":2},[2,3],[9]],\"m\":true");
+    fail_every_allocation(&rs[0], &e);
   }
 }
 
@@ -765,12 +843,14 @@ int main(void) {
       cmocka_unit_test(only_differences_are_written),
       cmocka_unit_test(moves_are_few),
       cmocka_unit_test(pairs_keep_their_order),
+      cmocka_unit_test(keys_must_tell_elements_apart),
       cmocka_unit_test(another_key_is_another_element),
       cmocka_unit_test(inserts_of_copies_stay_two),
       cmocka_unit_test(merge_keeps_what_the_value_lacks),
       cmocka_unit_test(edits_in_one_change_build_on_each_other),
       cmocka_unit_test(made_and_deleted_in_one_change),
       cmocka_unit_test(errors_leave_the_writer_as_it_was),
+      cmocka_unit_test(arrays_at_the_root_are_put_away),
       cmocka_unit_test(paths_have_a_limit),
       cmocka_unit_test(a_change_has_a_limit),
       cmocka_unit_test(large_arrays),
