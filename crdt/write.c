@@ -316,69 +316,62 @@ static weft_err edit_ancestors(weft_edit *e, weft_path path, bool *fresh) {
   *fresh = false;
   for (size_t len = 0; weft_path_next(path, &at, &step); len = at) {
     weft_path above = weft_bytes_of(path.at, len);
-    if (step.element) {
-      weft_sides array, element;
-      WEFT_TRY(weft__doc_sides(e->doc, above, &array));
-      WEFT_TRY(weft__doc_sides(e->doc, weft_bytes_of(path.at, at), &element));
-      bool is_there = !*fresh && len > 0 && array.shape == WEFT_SHAPE_ARRAY;
-      if (!is_there || element.shape == WEFT_SHAPE_NONE) return WEFT_EBADPATH;
-    }
     weft_shape kind = step.element ? WEFT_SHAPE_ARRAY : WEFT_SHAPE_OBJECT;
+    bool kept = false;
     if (*fresh) {
       WEFT_TRY(weft__edit_op(e, above, WEFT_OP_FRESH_OBJECT, empty, empty));
     } else {
-      bool kept;
       WEFT_TRY(weft__edit_container(e, above, kind, empty, &kept));
       *fresh = !kept;
     }
+    if (!step.element) continue;
+    weft_sides element;
+    WEFT_TRY(weft__doc_sides(e->doc, weft_bytes_of(path.at, at), &element));
+    if (!kept || len == 0 || element.shape == WEFT_SHAPE_NONE) return WEFT_EBADPATH;
   }
   return WEFT_OK;
 }
 
-/* True when something other than what is shown survives at `path`. */
-static bool is_contested(const weft_edit *e, weft_path path, const weft_sides *sides) {
-  if (sides->shape != WEFT_SHAPE_SCALAR) return true;
-  const weft_register *reg = weft__doc_find(e->doc, path);
-  WEFT_ASSERT(reg);
-  return reg->value_count > 1 || sides->object_alive || sides->array_alive;
-}
-
-/* Settles `path`, which shows a value equal to the wanted one. */
+/* Settles `path`, which shows a value equal to the wanted one; `e` holds what its ancestors need.
+ * Where nothing is contested the edit comes to nothing. */
 static weft_err edit_restamp(weft_edit *e, weft_path path, const weft_value *value) {
   weft_sides sides;
+  size_t ancestors = e->count;
   WEFT_TRY(weft__doc_sides(e->doc, path, &sides));
-  if (!is_contested(e, path, &sides)) return WEFT_OK;
-  bool ignored;
   if (sides.shape == WEFT_SHAPE_SCALAR) {
+    const weft_register *reg = weft__doc_find(e->doc, path);
+    WEFT_ASSERT(reg);
     weft_diff_task task = {.path = path, .after = value};
-    WEFT_TRY(weft__diff(e, &task));
+    bool contested = reg->value_count > 1 || sides.object_alive || sides.array_alive;
+    if (contested) WEFT_TRY(weft__diff(e, &task));
   } else {
+    bool ignored;
     WEFT_TRY(weft__edit_container(e, path, sides.shape, empty, &ignored));
-    if (e->count == 0) return WEFT_OK;
   }
-  return edit_ancestors(e, path, &ignored);
-}
-
-/* What is shown at `path`; NULL when nothing is. */
-static weft_err edit_shown(weft_edit *e, weft_path path, const weft_value **out) {
-  bool visible;
-  *out = NULL;
-  WEFT_TRY(weft__doc_visible(e->doc, path, &visible));
-  if (!visible) return WEFT_OK;
-  weft_value *value = weft__arena_take(e->arena, sizeof *value);
-  if (!value) return WEFT_ENOMEM;
-  WEFT_TRY(weft__doc_render(e->doc, path, e->arena, value));
-  *out = value;
+  if (e->count == ancestors) e->count = 0;
   return WEFT_OK;
 }
 
-static weft_err edit_set(weft_edit *e, weft_path path, const weft_value *before,
-                         const weft_value *value, bool restamp) {
+/* Makes the ancestors of `path`, and tells what is shown there; NULL when nothing is. */
+static weft_err edit_reach(weft_edit *e, weft_path path, bool *fresh, const weft_value **shown) {
+  *shown = NULL;
+  WEFT_TRY(edit_ancestors(e, path, fresh));
+  if (*fresh) return WEFT_OK;
+  weft_value *value = weft__arena_take(e->arena, sizeof *value);
+  if (!value) return WEFT_ENOMEM;
+  weft_err err = weft__doc_render(e->doc, path, e->arena, value);
+  if (err == WEFT_OK) *shown = value;
+  return err == WEFT_ENOTFOUND ? WEFT_OK : err;
+}
+
+/* Writes the difference between `before`, NULL when nothing is shown, and `value`. */
+static weft_err edit_difference(weft_edit *e, weft_path path, bool fresh, const weft_value *before,
+                                const weft_value *value) {
   if (before && weft_value_equal(before, value)) {
-    return restamp ? edit_restamp(e, path, value) : WEFT_OK;
+    e->count = 0;
+    return WEFT_OK;
   }
-  weft_diff_task task = {.path = path, .before = before, .after = value};
-  WEFT_TRY(edit_ancestors(e, path, &task.fresh));
+  weft_diff_task task = {.path = path, .before = before, .after = value, .fresh = fresh};
   return weft__diff(e, &task);
 }
 
@@ -389,21 +382,31 @@ static weft_err value_fits(weft_path path, const weft_value *value) {
 
 /* --- the edits --- */
 
+static weft_err edit_set(weft_edit *e, weft_path path, const weft_value *value, bool restamp) {
+  const weft_value *before;
+  bool fresh;
+  WEFT_TRY(value_fits(path, value));
+  WEFT_TRY(edit_reach(e, path, &fresh, &before));
+  if (restamp && before && weft_value_equal(before, value)) return edit_restamp(e, path, value);
+  return edit_difference(e, path, fresh, before, value);
+}
+
 weft_err weft__write_set(weft_writer *w, weft_path path, const weft_value *value, bool restamp) {
   weft_edit e;
-  const weft_value *before;
   WEFT_TRY(edit_begin(w, &e));
-  weft_err err = value_fits(path, value);
-  if (err == WEFT_OK) err = edit_shown(&e, path, &before);
-  if (err == WEFT_OK) err = edit_set(&e, path, before, value, restamp);
-  return edit_end(w, &e, err);
+  return edit_end(w, &e, edit_set(&e, path, value, restamp));
 }
 
 static weft_err edit_unset(weft_edit *e, weft_path path) {
-  bool visible, fresh;
-  WEFT_TRY(weft__doc_visible(e->doc, path, &visible));
-  if (!visible) return WEFT_OK;
-  WEFT_TRY(edit_ancestors(e, path, &fresh));
+  weft_sides sides;
+  bool fresh;
+  weft_err err = edit_ancestors(e, path, &fresh);
+  if (err != WEFT_OK && err != WEFT_EBADPATH) return err;
+  WEFT_TRY(weft__doc_sides(e->doc, path, &sides));
+  if (err == WEFT_EBADPATH || fresh || sides.shape == WEFT_SHAPE_NONE) {
+    e->count = 0; /* nothing is shown there */
+    return WEFT_OK;
+  }
   return weft__edit_op(e, path, WEFT_OP_UNSET, empty, empty);
 }
 
@@ -492,6 +495,7 @@ static weft_err edit_array(weft_edit *e, weft_path path, weft_place **places, si
 
 static weft_err edit_insert(weft_edit *e, weft_path path, size_t idx, const weft_value *value,
                             weft_path *element) {
+  WEFT_TRY(weft_value_check(value));
   weft_place *places;
   const weft_place *newcomer = NULL;
   size_t count;
@@ -512,9 +516,7 @@ weft_err weft__write_insert(weft_writer *w, weft_path path, size_t idx, const we
   weft_edit e;
   weft_path made;
   WEFT_TRY(edit_begin(w, &e));
-  weft_err err = weft_value_check(value);
-  if (err == WEFT_OK) err = edit_insert(&e, path, idx, value, &made);
-  err = edit_end(w, &e, err);
+  weft_err err = edit_end(w, &e, edit_insert(&e, path, idx, value, &made));
   if (err == WEFT_OK && element) *element = ops_find(w, made)->path;
   return err;
 }
@@ -523,36 +525,32 @@ static weft_err edit_move(weft_edit *e, weft_path path, size_t from, size_t to) 
   weft_place *places;
   const weft_place *moved = NULL;
   size_t count;
-  bool visible;
-  weft_sides sides;
-  WEFT_TRY(weft__doc_visible(e->doc, path, &visible));
-  WEFT_TRY(weft__doc_sides(e->doc, path, &sides));
-  if (path.len == 0 || !visible || sides.shape != WEFT_SHAPE_ARRAY) return WEFT_EBADPATH;
+  if (path.len == 0) return WEFT_EBADPATH;
   WEFT_TRY(edit_array(e, path, &places, &count));
-  if (from >= count || to >= count) return WEFT_EBADPATH;
+  if (from >= count || to >= count) return WEFT_EBADPATH; /* also when none was there */
   weft_step step = {true, places[from].id};
   memmove(places + from, places + from + 1, (count - from - 1) * sizeof *places);
   places_open(places, count - 1, to, step.name);
   WEFT_TRY(edit_places(e, path, places, count, &moved));
   WEFT_TRY(weft__edit_child(e, path, step, &path));
-  return weft__edit_op(e, path, WEFT_OP_POSITION, empty, moved->position);
+  WEFT_TRY(weft__edit_op(e, path, WEFT_OP_POSITION, empty, moved->position));
+  if (from == to) e->count = 0;
+  return WEFT_OK;
 }
 
 weft_err weft__write_move(weft_writer *w, weft_path path, size_t from, size_t to) {
   weft_edit e;
   WEFT_TRY(edit_begin(w, &e));
-  weft_err err = edit_move(&e, path, from, to);
-  if (err == WEFT_OK && from == to) return WEFT_OK;
-  return edit_end(w, &e, err);
+  return edit_end(w, &e, edit_move(&e, path, from, to));
 }
 
 static weft_err edit_keep(weft_edit *e, weft_path path) {
-  bool visible;
   weft_sides sides;
-  WEFT_TRY(weft__doc_visible(e->doc, path, &visible));
+  bool fresh;
+  WEFT_TRY(edit_ancestors(e, path, &fresh));
   WEFT_TRY(weft__doc_sides(e->doc, path, &sides));
-  if (!visible || sides.shape == WEFT_SHAPE_SCALAR) return WEFT_EBADPATH;
-  if (path.len == 0 && sides.shape == WEFT_SHAPE_ARRAY) return WEFT_EBADPATH;
+  bool fits = sides.shape == WEFT_SHAPE_OBJECT || (sides.shape == WEFT_SHAPE_ARRAY && path.len > 0);
+  if (fresh || !fits) return WEFT_EBADPATH;
   return edit_restamp(e, path, NULL);
 }
 
@@ -622,14 +620,18 @@ static weft_err value_union(weft_arena *arena, const weft_value *before, const w
   return WEFT_OK;
 }
 
-weft_err weft__write_merge(weft_writer *w, weft_path path, const weft_value *value) {
-  weft_edit e;
+static weft_err edit_merge(weft_edit *e, weft_path path, const weft_value *value) {
   const weft_value *before;
   weft_value both;
+  bool fresh;
+  WEFT_TRY(value_fits(path, value));
+  WEFT_TRY(edit_reach(e, path, &fresh, &before));
+  WEFT_TRY(value_union(e->arena, before, value, &both));
+  return edit_difference(e, path, fresh, before, &both);
+}
+
+weft_err weft__write_merge(weft_writer *w, weft_path path, const weft_value *value) {
+  weft_edit e;
   WEFT_TRY(edit_begin(w, &e));
-  weft_err err = value_fits(path, value);
-  if (err == WEFT_OK) err = edit_shown(&e, path, &before);
-  if (err == WEFT_OK) err = value_union(e.arena, before, value, &both);
-  if (err == WEFT_OK) err = edit_set(&e, path, before, &both, false);
-  return edit_end(w, &e, err);
+  return edit_end(w, &e, edit_merge(&e, path, value));
 }
