@@ -5,7 +5,7 @@
 #ifndef WEFT_ALLOC_H
 #define WEFT_ALLOC_H
 
-#include "crdt/err.h"
+#include "err.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -3,7 +3,7 @@
 #ifndef WEFT_ASSERT_H
 #define WEFT_ASSERT_H
 
-#include "crdt/base.h"
+#include "base.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -17,7 +17,7 @@ typedef void (*weft_assert_handler)(const char *file, int line, const char *cond
 WEFT_API void weft_set_assert_handler(weft_assert_handler handler);
 
 /* Reports a failed assert and aborts.  Does not return.  Any thread. */
-WEFT_API void weft__assert_failed(const char *file, int line, const char *condition)
+void weft__assert_failed(const char *file, int line, const char *condition)
     __attribute__((noreturn, cold));
 
 #ifdef __cplusplus

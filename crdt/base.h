@@ -15,6 +15,13 @@
 #endif
 #define WEFT_MUST_USE __attribute__((warn_unused_result))
 
+/* A condition that the compiler checks, in C and in C++. */
+#ifdef __cplusplus
+#define WEFT_STATIC_ASSERT(condition, text) static_assert(condition, text)
+#else
+#define WEFT_STATIC_ASSERT(condition, text) _Static_assert(condition, text)
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -5,7 +5,7 @@
 #ifndef WEFT_BUF_H
 #define WEFT_BUF_H
 
-#include "crdt/alloc.h"
+#include "alloc.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -24,10 +24,10 @@
 #ifndef WEFT_CHANGE_H
 #define WEFT_CHANGE_H
 
-#include "crdt/alloc.h"
-#include "crdt/buf.h"
-#include "crdt/crypto.h"
-#include "crdt/path.h"
+#include "alloc.h"
+#include "buf.h"
+#include "crypto.h"
+#include "path.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -6,7 +6,7 @@
 #ifndef WEFT_CRYPTO_H
 #define WEFT_CRYPTO_H
 
-#include "crdt/err.h"
+#include "err.h"
 
 #ifdef __cplusplus
 extern "C" {

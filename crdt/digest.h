@@ -4,7 +4,7 @@
 #ifndef WEFT_DIGEST_H
 #define WEFT_DIGEST_H
 
-#include "crdt/doc.h"
+#include "doc.h"
 
 #ifdef __cplusplus
 extern "C" {

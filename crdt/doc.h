@@ -9,8 +9,8 @@
 #ifndef WEFT_DOC_H
 #define WEFT_DOC_H
 
-#include "crdt/change.h"
-#include "crdt/value.h"
+#include "change.h"
+#include "value.h"
 
 #ifdef __cplusplus
 extern "C" {

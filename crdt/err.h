@@ -4,7 +4,7 @@
 #ifndef WEFT_ERR_H
 #define WEFT_ERR_H
 
-#include "crdt/base.h"
+#include "base.h"
 
 #define WEFT_ERRORS(X)                                                                             \
   X(WEFT_OK, 0, "ok")                                                                              \

@@ -7,7 +7,7 @@
 #ifndef WEFT_HLC_H
 #define WEFT_HLC_H
 
-#include "crdt/err.h"
+#include "err.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -6,7 +6,7 @@
 #ifndef WEFT_IDENTITY_H
 #define WEFT_IDENTITY_H
 
-#include "crdt/crypto.h"
+#include "crypto.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -2,7 +2,7 @@
 #ifndef WEFT_JSON_H
 #define WEFT_JSON_H
 
-#include "crdt/value.h"
+#include "value.h"
 
 #ifdef __cplusplus
 extern "C" {

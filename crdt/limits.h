@@ -2,6 +2,8 @@
 #ifndef WEFT_LIMITS_H
 #define WEFT_LIMITS_H
 
+#include "base.h"
+
 /* --- a change: part of the format; a change that breaks one is invalid content --- */
 #define WEFT_CHANGE_OPS_MAX      65536u       /* a batch a person can wait for */
 #define WEFT_CHANGE_LEN_MAX      (4u << 20)   /* one change must fit one chunk */
@@ -69,15 +71,15 @@
 /* --- clocks --- */
 #define WEFT_CLOCK_AHEAD_MAX_MS 600000u /* further ahead is shown, not merged */
 
-_Static_assert(WEFT_SIGN_LEN_MAX <= WEFT_CHUNK_LEN_MAX, "a signature falls within every chunk");
-_Static_assert(WEFT_SIGN_CHANGES_MAX <= WEFT_CHUNK_CHANGES_MAX, "likewise by count");
-_Static_assert(WEFT_VALUE_LEN_MAX < WEFT_CHANGE_LEN_MAX, "one value fits a change");
-_Static_assert(WEFT_POSITION_LEN_WINDOW < WEFT_POSITION_LEN_MAX, "a window frees room");
+WEFT_STATIC_ASSERT(WEFT_SIGN_LEN_MAX <= WEFT_CHUNK_LEN_MAX, "a signature falls within every chunk");
+WEFT_STATIC_ASSERT(WEFT_SIGN_CHANGES_MAX <= WEFT_CHUNK_CHANGES_MAX, "likewise by count");
+WEFT_STATIC_ASSERT(WEFT_VALUE_LEN_MAX < WEFT_CHANGE_LEN_MAX, "one value fits a change");
+WEFT_STATIC_ASSERT(WEFT_POSITION_LEN_WINDOW < WEFT_POSITION_LEN_MAX, "a window frees room");
 
-_Static_assert(WEFT_CHANGE_LEN_MAX * 2u <= WEFT_STORE_VALUE_LEN_MAX, "a chunk fits a value");
-_Static_assert(WEFT_CHANGE_LEN_MAX < WEFT_SESSION_BODY_MAX, "a chunk fits a frame");
-_Static_assert(WEFT_SESSION_BODY_MAX < WEFT_SESSION_UNSENT_MAX, "a frame fits the queue");
-_Static_assert(WEFT_GATE_SLOW_KEEP_MS / WEFT_GATE_SLOW_MS <= WEFT_GATE_SLOW_KEEP_MAX,
-               "one answer a minute fills no more than the table of a day");
+WEFT_STATIC_ASSERT(WEFT_CHANGE_LEN_MAX * 2u <= WEFT_STORE_VALUE_LEN_MAX, "a chunk fits a value");
+WEFT_STATIC_ASSERT(WEFT_CHANGE_LEN_MAX < WEFT_SESSION_BODY_MAX, "a chunk fits a frame");
+WEFT_STATIC_ASSERT(WEFT_SESSION_BODY_MAX < WEFT_SESSION_UNSENT_MAX, "a frame fits the queue");
+WEFT_STATIC_ASSERT(WEFT_GATE_SLOW_KEEP_MS / WEFT_GATE_SLOW_MS <= WEFT_GATE_SLOW_KEEP_MAX,
+                   "one answer a minute fills no more than the table of a day");
 
 #endif

@@ -10,8 +10,8 @@
 #ifndef WEFT_PATH_H
 #define WEFT_PATH_H
 
-#include "crdt/alloc.h"
-#include "crdt/buf.h"
+#include "alloc.h"
+#include "buf.h"
 
 #ifdef __cplusplus
 extern "C" {

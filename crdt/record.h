@@ -15,9 +15,9 @@
 #ifndef WEFT_RECORD_H
 #define WEFT_RECORD_H
 
-#include "crdt/buf.h"
-#include "crdt/identity.h"
-#include "crdt/limits.h"
+#include "buf.h"
+#include "identity.h"
+#include "limits.h"
 
 #ifdef __cplusplus
 extern "C" {

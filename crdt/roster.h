@@ -18,7 +18,7 @@
 #ifndef WEFT_ROSTER_H
 #define WEFT_ROSTER_H
 
-#include "crdt/record.h"
+#include "record.h"
 
 #ifdef __cplusplus
 extern "C" {

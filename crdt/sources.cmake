@@ -22,6 +22,7 @@ set(WEFT_CRDT_SOURCES
   crdt/diff.c
   crdt/diff_array.c
   crdt/doc.c
+  crdt/embed.c
   crdt/err.c
   crdt/hlc.c
   crdt/identity.c
@@ -41,11 +42,20 @@ set(WEFT_CRDT_HEADERS
   crdt/assert.h
   crdt/base.h
   crdt/buf.h
+  crdt/change.h
   crdt/crypto.h
+  crdt/digest.h
+  crdt/doc.h
+  crdt/embed.h
   crdt/err.h
   crdt/hlc.h
+  crdt/identity.h
   crdt/json.h
   crdt/limits.h
   crdt/path.h
+  crdt/record.h
+  crdt/roster.h
+  crdt/ticket.h
   crdt/value.h
+  crdt/vector.h
 )

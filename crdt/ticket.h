@@ -12,9 +12,9 @@
 #ifndef WEFT_TICKET_H
 #define WEFT_TICKET_H
 
-#include "crdt/crypto.h"
-#include "crdt/limits.h"
-#include "crdt/record.h"
+#include "crypto.h"
+#include "limits.h"
+#include "record.h"
 
 #ifdef __cplusplus
 extern "C" {

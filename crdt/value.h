@@ -11,9 +11,9 @@
 #ifndef WEFT_VALUE_H
 #define WEFT_VALUE_H
 
-#include "crdt/alloc.h"
-#include "crdt/buf.h"
-#include "crdt/limits.h"
+#include "alloc.h"
+#include "buf.h"
+#include "limits.h"
 
 #ifdef __cplusplus
 extern "C" {

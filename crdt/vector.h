@@ -11,9 +11,9 @@
 #ifndef WEFT_VECTOR_H
 #define WEFT_VECTOR_H
 
-#include "crdt/alloc.h"
-#include "crdt/buf.h"
-#include "crdt/crypto.h"
+#include "alloc.h"
+#include "buf.h"
+#include "crypto.h"
 
 #ifdef __cplusplus
 extern "C" {

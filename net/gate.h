@@ -37,29 +37,28 @@ typedef struct weft_session_secret {
 
 /* Fills in the secret of one epoch of `space`, whose keys come from weft__epoch_keys_derive.
  * `newest` is the epoch that we hold to be the space's.  Copies.  Any thread. */
-WEFT_API void weft_session_secret_member(weft_session_secret *out, const weft_id *space,
-                                         const weft_epoch_keys *keys, weft_epoch epoch,
-                                         weft_epoch newest);
+void weft_session_secret_member(weft_session_secret *out, const weft_id *space,
+                                const weft_epoch_keys *keys, weft_epoch epoch, weft_epoch newest);
 
 /* Fills in the secret of an invite into `space`: what its issuer keeps, and what the joiner derives
  * from the ticket with weft__ticket_keys_derive.  Copies.  Any thread. */
-WEFT_API void weft_session_secret_join(weft_session_secret *out, const weft_id *space,
-                                       const weft_key *join, const weft_key *tag);
+void weft_session_secret_join(weft_session_secret *out, const weft_id *space, const weft_key *join,
+                              const weft_key *tag);
 
 typedef struct weft_gate weft_gate;
 
 /* Makes a gate without secrets: it answers nobody.  Copies `mem`; `crypto` must outlive it.
  * WEFT_ENOMEM.  A gate and all sessions on it belong to one thread. */
-WEFT_API weft_err weft_gate_new(weft_gate **out, const weft_alloc *mem,
-                                const weft_crypto *crypto) WEFT_MUST_USE;
+weft_err weft_gate_new(weft_gate **out, const weft_alloc *mem,
+                       const weft_crypto *crypto) WEFT_MUST_USE;
 
 /* Wipes and frees it; NULL does nothing.  No session may be left on it. */
-WEFT_API void weft_gate_free(weft_gate *gate);
+void weft_gate_free(weft_gate *gate);
 
 /* Replaces the secrets by a copy of `count` others; sessions that wait for a first message answer
  * to the new ones.  WEFT_ELIMIT over WEFT_GATE_SECRETS_MAX, WEFT_ENOMEM: the old ones stay. */
-WEFT_API weft_err weft_gate_set(weft_gate *gate, const weft_session_secret *secrets,
-                                size_t count) WEFT_MUST_USE;
+weft_err weft_gate_set(weft_gate *gate, const weft_session_secret *secrets,
+                       size_t count) WEFT_MUST_USE;
 
 enum { WEFT_HINT_LEN = 16 };
 

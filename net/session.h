@@ -51,7 +51,7 @@ typedef struct weft_session_options {
 } weft_session_options;
 
 /* Sets every default.  Use the macro. */
-WEFT_API void weft_session_options_init_sized(weft_session_options *o, size_t struct_size);
+void weft_session_options_init_sized(weft_session_options *o, size_t struct_size);
 #define weft_session_options_init(o) weft_session_options_init_sized((o), sizeof *(o))
 
 typedef enum weft_session_do {
@@ -96,55 +96,53 @@ typedef struct weft_session_stats {
 /* Makes a session; an initiator has something to send at once.  WEFT_EMISUSE: not exactly one of
  * secret and gate, or a required field is missing; WEFT_ENOMEM.  A session belongs to one thread.
  */
-WEFT_API weft_err weft_session_new(weft_session **out,
-                                   const weft_session_options *options) WEFT_MUST_USE;
+weft_err weft_session_new(weft_session **out, const weft_session_options *options) WEFT_MUST_USE;
 
 /* Wipes and frees it; NULL does nothing. */
-WEFT_API void weft_session_free(weft_session *s);
+void weft_session_free(weft_session *s);
 
 /* Takes bytes that came in; *used tells how many were taken.  It stops at a frame to deliver: poll
  * the actions, then feed the rest.  WEFT_EAGAIN, with nothing used: an action other than SEND
  * waits. Any other error is final, and the same for ever; CLOSE follows. */
-WEFT_API weft_err weft_session_feed(weft_session *s, weft_ms now, weft_bytes in,
-                                    size_t *used) WEFT_MUST_USE;
+weft_err weft_session_feed(weft_session *s, weft_ms now, weft_bytes in, size_t *used) WEFT_MUST_USE;
 
 /* Tells that the peer will send no more; drain the actions of the last feed first.  CLOSE follows,
  * with WEFT_EDONE if it had said BYE, else with WEFT_EPROTO: what came may be cut short.  WEFT_OK
  * always. */
-WEFT_API weft_err weft_session_eof(weft_session *s, weft_ms now);
+weft_err weft_session_eof(weft_session *s, weft_ms now);
 
 /* Lets time pass; early or repeated calls do nothing.  Call it at weft_session_deadline(). WEFT_OK,
  * or the final error. */
-WEFT_API weft_err weft_session_tick(weft_session *s, weft_ms now);
+weft_err weft_session_tick(weft_session *s, weft_ms now);
 
 /* When weft_session_tick is due; WEFT_NEVER: no timer. */
-WEFT_API weft_ms weft_session_deadline(const weft_session *s);
+weft_ms weft_session_deadline(const weft_session *s);
 
 /* Answers CHECK: shows ourselves to the peer.  WEFT_EMISUSE in any other state; else the final
  * error. */
-WEFT_API weft_err weft_session_accept(weft_session *s) WEFT_MUST_USE;
+weft_err weft_session_accept(weft_session *s) WEFT_MUST_USE;
 
 /* Queues one frame; `body` is copied.  Frames leave in this order, but PING, PONG and CREDIT
  * overtake, even between the records of a bulk frame.  WEFT_EAGAIN: over unsent_max, drain and
  * retry; WEFT_ELIMIT: body too long for its type; WEFT_EMISUSE: not established, or closing;
  * WEFT_ENOMEM.  None of these harms the session. */
-WEFT_API weft_err weft_session_send(weft_session *s, uint8_t type, weft_bytes body) WEFT_MUST_USE;
+weft_err weft_session_send(weft_session *s, uint8_t type, weft_bytes body) WEFT_MUST_USE;
 
 /* While held, no frame leaves; everything else goes on.  For an edge whose write queue is full. */
-WEFT_API void weft_session_hold(weft_session *s, bool hold);
+void weft_session_hold(weft_session *s, bool hold);
 
 /* Ends the session: what is queued still leaves, for WEFT_SESSION_FLUSH_MS at most, then CLOSE with
  * `why`.  Nothing more is delivered.  Repeated calls do nothing. */
-WEFT_API void weft_session_close(weft_session *s, weft_ms now, weft_err why);
+void weft_session_close(weft_session *s, weft_ms now, weft_err why);
 
 /* Gives the next action; false when there is none now. */
-WEFT_API bool weft_session_next(weft_session *s, weft_session_action *out);
+bool weft_session_next(weft_session *s, weft_session_action *out);
 
 /* View of who the peer is, until free. */
-WEFT_API const weft_session_peer *weft_session_peer_of(const weft_session *s);
+const weft_session_peer *weft_session_peer_of(const weft_session *s);
 
 /* Copies the counters. */
-WEFT_API weft_session_stats weft_session_stats_of(const weft_session *s);
+weft_session_stats weft_session_stats_of(const weft_session *s);
 
 #ifdef __cplusplus
 }

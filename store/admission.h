@@ -5,7 +5,7 @@
 #ifndef WEFT_ADMISSION_H
 #define WEFT_ADMISSION_H
 
-#include "store/replica.h"
+#include "replica.h"
 
 #ifdef __cplusplus
 extern "C" {

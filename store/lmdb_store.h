@@ -11,8 +11,8 @@
 #ifndef WEFT_LMDB_STORE_H
 #define WEFT_LMDB_STORE_H
 
-#include "crdt/alloc.h"
-#include "store/store.h"
+#include "../crdt/alloc.h"
+#include "store.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -30,7 +30,7 @@ typedef struct weft_lmdb_options {
 } weft_lmdb_options;
 
 /* Fills in the defaults; `path` must be set. */
-void weft_lmdb_options_init_sized(weft_lmdb_options *o, size_t struct_size);
+WEFT_API void weft_lmdb_options_init_sized(weft_lmdb_options *o, size_t struct_size);
 #define weft_lmdb_options_init(o) weft_lmdb_options_init_sized((o), sizeof *(o))
 
 /* Opens the store at o->path, making it first when there is none.  `*out` is set only on WEFT_OK
@@ -41,8 +41,8 @@ void weft_lmdb_options_init_sized(weft_lmdb_options *o, size_t struct_size);
  * room on the disk.  WEFT_EMISUSE: read_only while this process has it open. WEFT_ELIMIT: the path
  * is too long.  WEFT_ENOMEM.  WEFT_EIO: anything else, such as too many open files.  Not on two
  * threads at once for one path. */
-weft_err weft_lmdb_store_open(const weft_lmdb_options *o, weft_store **out,
-                              weft_diag *diag) WEFT_MUST_USE;
+WEFT_API weft_err weft_lmdb_store_open(const weft_lmdb_options *o, weft_store **out,
+                                       weft_diag *diag) WEFT_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -3,8 +3,8 @@
 #ifndef WEFT_MEMORY_STORE_H
 #define WEFT_MEMORY_STORE_H
 
-#include "crdt/alloc.h"
-#include "store/store.h"
+#include "../crdt/alloc.h"
+#include "store.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -17,12 +17,13 @@ typedef struct weft_memory_options {
 } weft_memory_options;
 
 /* Fills in the defaults. */
-void weft_memory_options_init_sized(weft_memory_options *o, size_t struct_size);
+WEFT_API void weft_memory_options_init_sized(weft_memory_options *o, size_t struct_size);
 #define weft_memory_options_init(o) weft_memory_options_init_sized((o), sizeof *(o))
 
 /* Makes an empty store.  `*out` is set only on WEFT_OK and ended by weft_store_free; the
  * allocator's `ctx` must outlive it.  WEFT_ENOMEM. */
-weft_err weft_memory_store_new(const weft_memory_options *o, weft_store **out) WEFT_MUST_USE;
+WEFT_API weft_err weft_memory_store_new(const weft_memory_options *o,
+                                        weft_store **out) WEFT_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -14,14 +14,14 @@
 #ifndef WEFT_REPLICA_H
 #define WEFT_REPLICA_H
 
-#include "crdt/change.h"
-#include "crdt/digest.h"
-#include "crdt/doc.h"
-#include "crdt/identity.h"
-#include "crdt/roster.h"
-#include "crdt/value.h"
-#include "crdt/vector.h"
-#include "store/store.h"
+#include "../crdt/change.h"
+#include "../crdt/digest.h"
+#include "../crdt/doc.h"
+#include "../crdt/identity.h"
+#include "../crdt/roster.h"
+#include "../crdt/value.h"
+#include "../crdt/vector.h"
+#include "store.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -20,4 +20,8 @@ set(WEFT_STORE_SOURCES
   store/store.c
 )
 set(WEFT_STORE_HEADERS
+  store/lmdb_store.h
+  store/memory_store.h
+  store/replica.h
+  store/store.h
 )

@@ -24,7 +24,7 @@
 #ifndef WEFT_STORE_H
 #define WEFT_STORE_H
 
-#include "crdt/err.h"
+#include "../crdt/err.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -81,12 +81,12 @@ typedef struct weft_store_size {
 
 /* Closes the store and frees it.  `s` may be NULL.  Every transaction must have ended (asserted).
  */
-void weft_store_free(weft_store *s);
+WEFT_API void weft_store_free(weft_store *s);
 
 /* Copies out what is known of the last failure of a call on this store or its transactions; err is
  * WEFT_OK when nothing has failed.  What the caller asked for in vain (WEFT_ENOTFOUND, WEFT_EDONE,
  * WEFT_ELIMIT, WEFT_EMISUSE) is not told.  Any thread. */
-void weft_store_get_diag(weft_store *s, weft_diag *out);
+WEFT_API void weft_store_get_diag(weft_store *s, weft_diag *out);
 
 /* Gives the room taken.  WEFT_EIO: the store is dead.  Any thread. */
 weft_err weft_store_get_size(weft_store *s, weft_store_size *size) WEFT_MUST_USE;
