@@ -141,6 +141,8 @@ static void image_clear(weft_replica *r) {
   weft__arena_reset(&r->tables);
   r->logs = NULL;
   r->by_id = NULL;
+  r->indexes = NULL;
+  r->index_count = 0;
   r->log_count = 0;
   r->log_cap = r->by_id_cap = 0;
   for (int i = 0; i < WEFT_FLOWS; i++) r->queue_head[i] = r->queue_tail[i] = NULL;
@@ -180,6 +182,7 @@ static weft_err vectors_raise(weft_replica *r, const weft_log *log) {
 static weft_err image_load(weft_replica *r, weft_txn *txn) {
   WEFT_TRY(totals_load(r, txn));
   WEFT_TRY(weft__logs_load(r, txn));
+  WEFT_TRY(weft__indexes_load(r, txn));
   WEFT_TRY(order_load(r, txn));
   WEFT_TRY(own_load(r, txn, false));
   WEFT_TRY(weft__roster_load(r, txn));

@@ -301,8 +301,12 @@ typedef enum weft_where_op {
   WEFT_WHERE_CONTAINS /* strings, case-insensitive for ASCII; arrays: some element equals */
 } weft_where_op;
 
+/* Values are ordered null, false, true, numbers by value, strings, bytes, arrays, objects; of one
+ * kind of container none is before another.  Where nothing stands orders before everything when
+ * lists are sorted, meets WEFT_WHERE_NE, and no other condition. */
 typedef struct weft_where {
-  weft_bytes pointer; /* JSON Pointer, or @created @modified @by @versions */
+  weft_bytes pointer; /* JSON Pointer, or @created @modified (integers, milliseconds since 1970),
+                         @by (the last author's device key in hex), @versions */
   weft_where_op op;
   weft_value value; /* scalar */
   weft_bytes text;  /* may be empty: a string field is compared with this instead, so that what a
@@ -314,8 +318,9 @@ typedef struct weft_query {
   weft_bytes collection;   /* empty: all */
   const weft_where *where; /* joined by and */
   size_t where_count;
-  weft_bytes sort; /* pointer or @..., empty: by name */
-  bool descending;
+  weft_bytes sort; /* pointer or @..., empty: by name; equal values by name.  Strings that agree in
+                      their first 240 bytes count as equal here */
+  bool descending; /* the whole order turned round, names too */
   size_t limit;      /* 1..10,000; 0: 100 */
   weft_bytes cursor; /* from the last page; empty: the first */
   bool deleted;      /* list the deleted instead of the living */
@@ -335,13 +340,18 @@ typedef struct weft_list {
   bool indexed;    /* a declared index was used */
 } weft_list;
 
-/* Lists documents.  A cursor stays right while others write: nothing that stays is skipped or
- * doubled. WEFT_EMALFORMED: the cursor is not of this query; WEFT_EBADPATH; WEFT_ELIMIT;
- * WEFT_ENOMEM. */
+/* Lists documents.  A cursor is printable text and stays right while others write: nothing that
+ * stays is skipped or doubled.  A page without condition and sort, or with an index that gives its
+ * order, costs what it holds; else every document of the collection (or what an index leaves of
+ * it) is looked at, in memory that depends on the limit alone.  WEFT_EMALFORMED: the cursor is not
+ * of this query; WEFT_EBADPATH; WEFT_EBADVALUE: a condition without a scalar; WEFT_ELIMIT: the
+ * limit, or more than 64 conditions; WEFT_ECORRUPT, WEFT_ENOMEM. */
 WEFT_API weft_err weft_replica_list(weft_replica *r, weft_arena *arena, const weft_query *q,
                                     weft_list *out) WEFT_MUST_USE;
-/* Declares an index over one field of a collection; builds it at once, keeps it from then on.
- * WEFT_EEXIST.  drop: WEFT_ENOTFOUND. */
+/* Declares an index over one field (as in weft_where) of a collection ("" for all); builds it at
+ * once, in one transaction, and keeps it from then on.  A list uses it when it asks for the same
+ * collection.  WEFT_EEXIST; WEFT_EBADPATH, WEFT_EBADNAME; WEFT_ELIMIT: there are 64.  drop:
+ * WEFT_ENOTFOUND.  Both: WEFT_EMISUSE within a group, and the errors of writes. */
 WEFT_API weft_err weft_replica_declare_index(weft_replica *r, weft_bytes collection,
                                              weft_bytes pointer) WEFT_MUST_USE;
 WEFT_API weft_err weft_replica_drop_index(weft_replica *r, weft_bytes collection,

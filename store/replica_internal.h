@@ -1,7 +1,7 @@
 /* What the files of the replica share: the object, the tables in memory, and the seams between
  * reading logs, showing changes and answering questions.
  *
- * Only store/replica*.c and store/query*.c include this.
+ * Only store/replica*.c, store/query*.c and store/verify*.c include this.
  *
  * Two copies of the truth.  What stands in the store is the truth; `logs`, `now` and the claim
  * numbers are its image, moved while a write transaction is built.  `published` and the three
@@ -108,6 +108,13 @@ typedef struct weft_run_cache {
   uint64_t used;
 } weft_run_cache;
 
+/* A declared index: the values of one field over the living documents of a collection. */
+typedef struct weft_index {
+  uint32_t number;
+  weft_bytes collection; /* empty: all */
+  weft_bytes pointer;    /* JSON Pointer or @... */
+} weft_index;
+
 struct weft_replica {
   weft_alloc mem;
   const weft_crypto *crypto;
@@ -132,6 +139,9 @@ struct weft_replica {
   weft_log *queue_tail[WEFT_FLOWS];
   weft_log *orphans; /* wait for logs unknown here (WEFT_FLOW_READY) */
   weft_log *touched; /* logs that differ from the store */
+
+  weft_index *indexes; /* by number; in `tables` */
+  size_t index_count;
 
   weft_totals now;
   weft_totals published;
@@ -363,6 +373,19 @@ void weft__mirror_free(weft_replica *r);
 /* After a rollback: edits that rest on what was undone can no longer be committed. */
 void weft__edits_rollback(weft_replica *r);
 void weft__edits_drop(weft_replica *r);
+
+/* --- indexes (store/query_index.c) --- */
+
+/* Reads all declarations. */
+weft_err weft__indexes_load(weft_replica *r, weft_txn *txn) WEFT_MUST_USE;
+/* The upkeep, called around the writes to one document.  `before` loads what is needed of the
+ * document and notes its entries in `arena`, NULL in `*entries` when no index asks for it; `record`
+ * is live only when the document was.  `after` moves the entries to what is shown now. */
+typedef struct weft_index_entries weft_index_entries;
+weft_err weft__index_before(weft_replica *r, const weft_doc_record *record, weft_state *state,
+                            weft_arena *arena, weft_index_entries **entries) WEFT_MUST_USE;
+weft_err weft__index_after(weft_replica *r, const weft_doc_record *record, const weft_state *state,
+                           weft_arena *arena, weft_index_entries *entries) WEFT_MUST_USE;
 
 /* --- META --- */
 

@@ -539,14 +539,19 @@ static weft_err docid_put(batch *b, const batch_doc *doc) {
 static weft_err doc_apply(batch *b, batch_doc *doc, uint64_t shown_before) {
   weft_replica *r = b->r;
   weft_state state = {0};
+  weft_index_entries *entries = NULL;
   weft_doc_record was = doc->record;
   weft__arena_reset(&b->one);
   weft__doc_reset(b->doc);
   weft_err err =
       weft__state_begin(&state, &r->state_env, b->txn, doc->record.number, b->doc, &b->one);
   if (err == WEFT_OK) err = doc_load_wanted(b, doc, &state);
+  if (err == WEFT_OK) err = weft__index_before(r, &was, &state, &b->one, &entries);
   if (err == WEFT_OK) err = doc_show_writes(b, doc, &state, shown_before);
   if (err == WEFT_OK) err = doc_judge(b, &state, &doc->record);
+  if (err == WEFT_OK && entries) {
+    err = weft__index_after(r, &doc->record, &state, &b->one, entries);
+  }
   if (err == WEFT_OK) err = weft__state_save(&state, doc->name, &r->now.digest);
   weft__state_end(&state);
   if (err == WEFT_ECORRUPT) return weft__replica_fail(r, err, "a segment is damaged");

@@ -6,6 +6,9 @@ set(WEFT_STORE_SOURCES
   store/lmdb_store.c
   store/memory_store.c
   store/mirror.c
+  store/query_index.c
+  store/query_list.c
+  store/query_value.c
   store/replica.c
   store/replica_clock.c
   store/replica_docs.c

@@ -48,8 +48,8 @@ extern "C" {
   X(RECORD, "record", "32-byte record id -> membership record")                                    \
   X(ACK, "ack", "32-byte device -> acknowledgement")                                               \
   X(CONTEST, "contest", "u32 document -> count of conflicts")                                      \
-  X(INDEX, "index", "index number, values, document -> nothing")                                   \
-  X(INDEXDEF, "indexdef", "index number -> declaration")                                           \
+  X(INDEX, "index", "u32 index, sort key, document name -> u32 document")                          \
+  X(INDEXDEF, "indexdef", "u32 index -> declaration")                                              \
   X(ADDRESS, "address", "address -> what is known of it")                                          \
   X(PASS, "pass", "what a sorted pass has overwritten")                                            \
   X(TAG, "tag", "reserved")

@@ -1,0 +1,433 @@
+/* Lists of documents: conditions, order, pages.
+ *
+ * A list is one walk over candidates: the names of the collection, or the entries of a declared
+ * index, narrowed by what the conditions allow.  Where candidates come in the order asked for, the
+ * walk ends with the page; else a heap keeps the first of them, one more than the page holds, so
+ * memory depends on the limit alone.  Conditions are always decided on the documents themselves,
+ * so an index changes what a list costs and never what it says.
+ *
+ * Order: by sort key, then by name; descending turns both round.  A cursor holds the sort key and
+ * the name of the last item and a hash of the question; the next page holds what orders behind.
+ * Failure modes: a damaged record or segment stops the list with WEFT_ECORRUPT. */
+#include <string.h>
+
+#include "crdt/limits.h"
+#include "crdt/sort.h"
+#include "store/query_internal.h"
+
+/* A document that may be in the page. */
+typedef struct hit {
+  weft_sort_key key; /* empty when the order is by name */
+  uint32_t number;
+  weft_bytes name;
+  uint8_t name_bytes[WEFT_NAME_LEN_MAX];
+} hit;
+
+typedef struct list_job {
+  weft_replica *r;
+  weft_txn *txn;
+  const weft_query *q;
+  size_t limit;
+  weft_arena arena; /* everything but the answer */
+  weft_reader reader;
+  weft_field *fields; /* of the conditions */
+  weft_field sort;
+  bool sorted;
+  bool wants_doc; /* some condition, or the order, looks into documents */
+  const weft_index *index;
+  weft_zone zones[WEFT_ZONES]; /* of `index` */
+  const weft_sort_key *point;  /* the one key that `zones` leave, when the order is by name */
+  bool ordered;                /* candidates come in the order asked for */
+  bool resumed;
+  hit mark;
+  uint64_t hash;
+  hit **hits; /* a list when `ordered`, else a heap with the last one on top */
+  size_t count;
+} list_job;
+
+void weft_query_init_sized(weft_query *q, size_t struct_size) {
+  memset(q, 0, struct_size);
+  q->struct_size = struct_size;
+}
+
+/* --- the question --- */
+
+static weft_err question_hash(list_job *job) {
+  const weft_query *q = job->q;
+  weft_buf b;
+  weft__buf_init(&b, &job->r->mem, SIZE_MAX);
+  weft__buf_u8(&b, q->descending);
+  weft__buf_u8(&b, q->deleted);
+  weft__buf_block(&b, q->collection);
+  weft__buf_block(&b, q->sort);
+  for (size_t i = 0; i < q->where_count; i++) {
+    weft__buf_u8(&b, (uint8_t)q->where[i].op);
+    weft__buf_block(&b, q->where[i].pointer);
+    weft__buf_block(&b, q->where[i].text);
+    weft__scalar_encode(&b, &q->where[i].value);
+  }
+  weft_err err = weft__buf_err(&b);
+  if (err == WEFT_OK) job->hash = weft__mark_hash(job->r, weft__buf_view(&b));
+  weft__buf_free(&b);
+  return err;
+}
+
+static weft_err mark_load(list_job *job) {
+  weft_rd rd;
+  if (job->q->cursor.len == 0) return WEFT_OK;
+  WEFT_TRY(weft__mark_read(&job->arena, job->q->cursor, job->hash, &rd));
+  weft_bytes key = weft__rd_block(&rd);
+  job->mark.name = weft__rd_block(&rd);
+  if (!weft__rd_done(&rd) || key.len > sizeof job->mark.key.b) return WEFT_EMALFORMED;
+  if (job->mark.name.len > WEFT_NAME_LEN_MAX) return WEFT_EMALFORMED;
+  if (key.len > 0) memcpy(job->mark.key.b, key.at, key.len);
+  job->mark.key.len = (uint8_t)key.len;
+  job->resumed = true;
+  return WEFT_OK;
+}
+
+static weft_err question_read(list_job *job) {
+  const weft_query *q = job->q;
+  job->limit = q->limit > 0 ? q->limit : WEFT_LIST_LIMIT_DEFAULT;
+  if (job->limit > WEFT_LIST_LIMIT_MAX || q->where_count > WEFT_WHERE_COUNT_MAX) return WEFT_ELIMIT;
+  job->fields = weft__arena_zero(&job->arena, q->where_count, sizeof *job->fields);
+  job->hits = weft__arena_zero(&job->arena, job->limit + 1, sizeof(hit *));
+  if (!job->fields || !job->hits) return WEFT_ENOMEM;
+  for (size_t i = 0; i < q->where_count; i++) {
+    WEFT_TRY(weft__field_parse(&job->arena, q->where[i].pointer, &job->fields[i]));
+    if (job->fields[i].source == WEFT_FIELD_POINTER) job->wants_doc = true;
+  }
+  job->sorted = q->sort.len > 0;
+  if (job->sorted) {
+    WEFT_TRY(weft__field_parse(&job->arena, q->sort, &job->sort));
+    if (job->sort.source == WEFT_FIELD_POINTER) job->wants_doc = true;
+  }
+  WEFT_TRY(question_hash(job));
+  return mark_load(job);
+}
+
+/* --- which index --- */
+
+/* Narrows the zones by every condition on the field of the index; false when none does. */
+static bool zones_of(const list_job *job, const weft_index *index, weft_zone zones[WEFT_ZONES]) {
+  bool narrowed = false;
+  weft__zones_all(zones);
+  for (size_t i = 0; i < job->q->where_count; i++) {
+    const weft_where *where = &job->q->where[i];
+    if (weft_bytes_cmp(where->pointer, index->pointer) != 0) continue;
+    narrowed = weft__where_zones(where, zones) || narrowed;
+  }
+  return narrowed;
+}
+
+/* The one key that is left, or NULL: entries under one key lie in the order of names. */
+static const weft_sort_key *zones_point(const weft_zone zones[WEFT_ZONES]) {
+  const weft_zone *only = NULL;
+  for (size_t i = 0; i < WEFT_ZONES; i++) {
+    if (zones[i].none) continue;
+    if (only) return NULL;
+    only = &zones[i];
+  }
+  bool point =
+      only && weft_bytes_cmp(weft__sort_key_view(&only->from), weft__sort_key_view(&only->to)) == 0;
+  return point ? &only->from : NULL;
+}
+
+/* Only the living have entries.  An index in the order asked for comes first, then one that leaves
+ * a single key, then any that leaves out something. */
+static void index_choose(list_job *job) {
+  const weft_query *q = job->q;
+  job->ordered = !job->sorted;
+  if (q->deleted) return;
+  if (job->sorted) {
+    job->index = weft__index_find(job->r, q->collection, q->sort);
+    if (job->index) {
+      zones_of(job, job->index, job->zones);
+      job->ordered = true;
+      return;
+    }
+  }
+  for (size_t i = 0; i < q->where_count && !job->point; i++) {
+    const weft_index *index = weft__index_find(job->r, q->collection, q->where[i].pointer);
+    weft_zone zones[WEFT_ZONES];
+    if (!index || !zones_of(job, index, zones)) continue;
+    if (job->index && !zones_point(zones)) continue;
+    job->index = index;
+    memcpy(job->zones, zones, sizeof zones);
+    job->point = zones_point(job->zones);
+  }
+  if (job->index) job->ordered = !job->sorted && job->point;
+}
+
+/* --- hits --- */
+
+static int hit_cmp(const void *ctx, const void *a, const void *b) {
+  const list_job *job = ctx;
+  const hit *x = a;
+  const hit *y = b;
+  int order = weft_bytes_cmp(weft__sort_key_view(&x->key), weft__sort_key_view(&y->key));
+  if (order == 0) order = weft_bytes_cmp(x->name, y->name);
+  return job->q->descending ? -order : order;
+}
+
+static void heap_lift(list_job *job, size_t at) {
+  while (at > 0) {
+    size_t above = (at - 1) / 2;
+    hit *h = job->hits[at];
+    if (hit_cmp(job, h, job->hits[above]) <= 0) return;
+    job->hits[at] = job->hits[above];
+    job->hits[above] = h;
+    at = above;
+  }
+}
+
+static void heap_sink(list_job *job) {
+  size_t at = 0;
+  for (;;) {
+    size_t last = at;
+    for (size_t below = 2 * at + 1; below <= 2 * at + 2 && below < job->count; below++) {
+      if (hit_cmp(job, job->hits[below], job->hits[last]) > 0) last = below;
+    }
+    if (last == at) return;
+    hit *h = job->hits[at];
+    job->hits[at] = job->hits[last];
+    job->hits[last] = h;
+    at = last;
+  }
+}
+
+static void hit_copy(hit *to, const hit *from) {
+  to->key = from->key;
+  to->number = from->number;
+  memcpy(to->name_bytes, from->name.at, from->name.len);
+  to->name = weft_bytes_of(to->name_bytes, from->name.len);
+}
+
+static weft_err hit_add(list_job *job, const hit *h) {
+  if (job->resumed && hit_cmp(job, h, &job->mark) <= 0) return WEFT_OK;
+  if (job->count == job->limit + 1) {
+    if (hit_cmp(job, h, job->hits[0]) >= 0) return WEFT_OK;
+    hit_copy(job->hits[0], h);
+    heap_sink(job);
+    return WEFT_OK;
+  }
+  hit *own = weft__arena_take(&job->arena, sizeof *own);
+  if (!own) return WEFT_ENOMEM;
+  hit_copy(own, h);
+  job->hits[job->count++] = own;
+  if (!job->ordered) heap_lift(job, job->count - 1);
+  return WEFT_OK;
+}
+
+/* --- candidates --- */
+
+static weft_err conditions_hold(list_job *job, const weft_doc_record *record, bool *hold) {
+  *hold = true;
+  for (size_t i = 0; i < job->q->where_count && *hold; i++) {
+    weft_value value;
+    bool there;
+    WEFT_TRY(weft__field_value(job->r, &job->fields[i], record, job->reader.doc, &job->reader.arena,
+                               &there, &value));
+    *hold = weft__where_holds(&job->q->where[i], there ? &value : NULL);
+  }
+  return WEFT_OK;
+}
+
+/* Looks at one document.  `entry` is its key in the index that gives the order, else empty. */
+static weft_err consider(list_job *job, weft_bytes number_bytes, weft_bytes entry) {
+  weft_rd rd = weft__rd(number_bytes);
+  weft_doc_record record;
+  hit h = {.number = weft__rd_u32(&rd)};
+  bool hold;
+  if (!weft__rd_done(&rd)) return WEFT_ECORRUPT;
+  weft__reader_reset(&job->reader);
+  weft_err err = weft__doc_record_read(job->r, job->txn, h.number, &job->reader.arena, &record);
+  if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
+  if (record.live == job->q->deleted) return WEFT_OK;
+  bool key_known = entry.len > 0 && entry.len > 4 + record.name.len;
+  bool load = record.live && (job->q->where_count > 0 || !key_known) && job->wants_doc;
+  if (load) WEFT_TRY(weft__reader_load(&job->reader, h.number));
+  WEFT_TRY(conditions_hold(job, &record, &hold));
+  if (!hold) return WEFT_OK;
+  h.name = record.name;
+  if (key_known && job->sorted) {
+    size_t len = entry.len - 4 - record.name.len;
+    if (len > sizeof h.key.b) return WEFT_ECORRUPT;
+    memcpy(h.key.b, entry.at + 4, len);
+    h.key.len = (uint8_t)len;
+  } else if (job->sorted) {
+    WEFT_TRY(
+        weft__field_key(job->r, &job->sort, &record, job->reader.doc, &job->reader.arena, &h.key));
+  }
+  return hit_add(job, &h);
+}
+
+/* Walks a table from `from` up to before `to` (empty: the end), or the other way. */
+static weft_err walk(list_job *job, weft_table table, weft_key_range range) {
+  weft_cursor *cursor;
+  weft_entry entry;
+  bool back = job->q->descending && job->ordered;
+  WEFT_TRY(weft_cursor_open(job->txn, table, &cursor));
+  weft_err err;
+  if (!back) {
+    err = weft_cursor_seek(cursor, range.from, &entry);
+  } else {
+    err = range.to.len > 0 ? weft_cursor_seek_back(cursor, range.to, &entry)
+                           : weft_cursor_last(cursor, &entry);
+  }
+  bool by_index = table == WEFT_TABLE_INDEX && job->ordered && job->sorted;
+  while (err == WEFT_OK) {
+    bool behind = range.to.len > 0 && weft_bytes_cmp(entry.key, range.to) >= 0;
+    if (back ? weft_bytes_cmp(entry.key, range.from) < 0 : behind) break;
+    if (!behind) err = consider(job, entry.value, by_index ? entry.key : weft_bytes_of(NULL, 0));
+    if (err != WEFT_OK || (job->ordered && job->count == job->limit + 1)) break;
+    err = back ? weft_cursor_prev(cursor, &entry) : weft_cursor_next(cursor, &entry);
+  }
+  weft_cursor_close(cursor);
+  return err == WEFT_EDONE ? WEFT_OK : err;
+}
+
+/* Cuts off what a resumed walk in order has behind it. */
+static void range_resume(const list_job *job, weft_bytes mark, weft_key_range *range) {
+  if (!job->resumed || !job->ordered) return;
+  if (job->q->descending) {
+    if (range->to.len == 0 || weft_bytes_cmp(mark, range->to) < 0) range->to = mark;
+  } else if (weft_bytes_cmp(mark, range->from) > 0) {
+    range->from = mark;
+  }
+}
+
+static weft_err walk_names(list_job *job) {
+  weft_dbkey from, to;
+  weft_key_range range = {{NULL, 0}, {NULL, 0}};
+  if (job->q->collection.len > 0) {
+    weft__dbkey_reset(&from);
+    weft__dbkey_add(&from, job->q->collection);
+    weft__dbkey_add(&from, weft_bytes_str("/"));
+    range.from = weft__dbkey_view(&from);
+    range.to = weft__dbkey_after(&to, range.from);
+  }
+  range_resume(job, job->mark.name, &range);
+  return walk(job, WEFT_TABLE_DOCID, range);
+}
+
+static weft_err walk_zone(list_job *job, const weft_zone *zone) {
+  weft_dbkey from, to, mark;
+  weft_bytes none = {NULL, 0};
+  weft_key_range range;
+  if (zone->none) return WEFT_OK;
+  range.from = weft__index_key(&from, job->index, weft__sort_key_view(&zone->from), none);
+  range.to = weft__index_key(&to, job->index, weft__sort_key_view(&zone->to), none);
+  range.to = weft__dbkey_after(&to, range.to);
+  const weft_sort_key *key = job->sorted ? &job->mark.key : &zone->from;
+  range_resume(job, weft__index_key(&mark, job->index, weft__sort_key_view(key), job->mark.name),
+               &range);
+  return walk(job, WEFT_TABLE_INDEX, range);
+}
+
+static weft_err walk_index(list_job *job) {
+  for (size_t i = 0; i < WEFT_ZONES; i++) {
+    bool back = job->q->descending && job->ordered;
+    WEFT_TRY(walk_zone(job, &job->zones[back ? WEFT_ZONES - 1 - i : i]));
+    if (job->ordered && job->count == job->limit + 1) return WEFT_OK;
+  }
+  return WEFT_OK;
+}
+
+/* --- the answer --- */
+
+static weft_err info_of(const weft_replica *r, const weft_doc_record *record, weft_doc_info *out) {
+  if (record->created.log >= r->log_count || record->modified.log >= r->log_count) {
+    return WEFT_ECORRUPT;
+  }
+  out->name = record->name;
+  out->deleted = !record->live;
+  out->created_hlc = record->created_hlc;
+  out->modified_hlc = record->modified_hlc;
+  out->created_by = r->logs[record->created.log]->device;
+  out->modified_by = r->logs[record->modified.log]->device;
+  out->versions = record->versions;
+  out->conflicts = record->conflicts;
+  return WEFT_OK;
+}
+
+static weft_err item_make(list_job *job, const hit *h, weft_arena *arena, weft_list_item *out) {
+  weft_doc_record record;
+  WEFT_TRY(weft__doc_record_read(job->r, job->txn, h->number, arena, &record));
+  WEFT_TRY(info_of(job->r, &record, &out->info));
+  if (!record.live) return WEFT_OK;
+  weft__reader_reset(&job->reader);
+  WEFT_TRY(weft__reader_load(&job->reader, h->number));
+  weft_err err = weft__doc_render(job->reader.doc, weft_bytes_of(NULL, 0), arena, &out->value);
+  return err == WEFT_ENOTFOUND || err == WEFT_EMALFORMED ? WEFT_ECORRUPT : err;
+}
+
+static weft_err next_make(const list_job *job, const hit *last, weft_arena *arena,
+                          weft_bytes *out) {
+  weft_buf b;
+  weft__buf_init(&b, &job->r->mem, SIZE_MAX);
+  weft__mark_begin(&b, job->hash);
+  weft__buf_block(&b, weft__sort_key_view(&last->key));
+  weft__buf_block(&b, last->name);
+  weft_err err = weft__mark_text(&b, arena, out);
+  weft__buf_free(&b);
+  return err;
+}
+
+/* Puts the hits in order. */
+static weft_err page_order(list_job *job, const void ***out) {
+  const void **list = weft__arena_zero(&job->arena, job->count, sizeof *list);
+  const void **scratch = weft__arena_zero(&job->arena, job->count, sizeof *scratch);
+  if (!list || !scratch) return WEFT_ENOMEM;
+  for (size_t i = 0; i < job->count; i++) list[i] = job->hits[i];
+  weft__sort(list, scratch, job->count, hit_cmp, job);
+  *out = list;
+  return WEFT_OK;
+}
+
+static weft_err page_make(list_job *job, weft_arena *arena, weft_list *out) {
+  const void **list;
+  WEFT_TRY(page_order(job, &list));
+  out->count = job->count > job->limit ? job->limit : job->count;
+  out->indexed = job->index != NULL;
+  out->items = weft__arena_zero(arena, out->count, sizeof *out->items);
+  if (!out->items) return WEFT_ENOMEM;
+  for (size_t i = 0; i < out->count; i++) {
+    WEFT_TRY(item_make(job, list[i], arena, &out->items[i]));
+  }
+  bool more = job->count > job->limit;
+  return more ? next_make(job, list[job->limit - 1], arena, &out->next) : WEFT_OK;
+}
+
+weft_err weft_replica_list(weft_replica *r, weft_arena *arena, const weft_query *q,
+                           weft_list *out) {
+  list_job job = {.r = r, .q = q};
+  memset(out, 0, sizeof *out);
+  if (q->struct_size < sizeof *q) return WEFT_EMISUSE;
+  weft__arena_init(&job.arena, &r->mem);
+  weft_err err = question_read(&job);
+  if (err == WEFT_OK) err = weft__read_begin(r, &job.txn);
+  if (err == WEFT_OK) {
+    index_choose(&job);
+    err = weft__reader_begin(&job.reader, r, job.txn);
+    if (err == WEFT_OK) err = job.index ? walk_index(&job) : walk_names(&job);
+    if (err == WEFT_OK) err = page_make(&job, arena, out);
+    weft__reader_end(&job.reader);
+    weft__read_end(r, job.txn);
+  }
+  weft__arena_free(&job.arena);
+  if (err != WEFT_OK) memset(out, 0, sizeof *out);
+  return err;
+}
+
+weft_err weft_replica_doc_info(weft_replica *r, weft_arena *arena, weft_bytes doc,
+                               weft_doc_info *out) {
+  weft_txn *txn;
+  weft_doc_record record;
+  WEFT_TRY(weft_document_name_check(doc));
+  WEFT_TRY(weft__read_begin(r, &txn));
+  weft_err err = weft__doc_record_find(r, txn, doc, arena, &record);
+  if (err == WEFT_OK) err = info_of(r, &record, out);
+  weft__read_end(r, txn);
+  return err;
+}
