@@ -1,0 +1,124 @@
+/* The machine: time, scratch files, and what it is made of. */
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench/bench.h"
+
+double bench_now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* --- files --- */
+
+weft_err bench_folder_make(bench *b) {
+  const char *where = getenv("TMPDIR");
+  int len = snprintf(b->folder, sizeof b->folder, "%s/weft-bench-XXXXXX", where ? where : "/tmp");
+  if (len < 0 || (size_t)len >= sizeof b->folder - W1_NAME_LEN_MAX || !mkdtemp(b->folder)) {
+    b->folder[0] = 0;
+    return bench_fail(b, WEFT_EIO, "no folder for scratch files can be made in TMPDIR or /tmp");
+  }
+  return WEFT_OK;
+}
+
+void bench_path(const bench *b, const char *name, char out[BENCH_PATH_LEN_MAX]) {
+  snprintf(out, BENCH_PATH_LEN_MAX, "%.400s/%.100s", b->folder, name);
+}
+
+/* Removes the files of `folder`; gives false when a folder is left in it, whose path is `left`. */
+static bool folder_empty(const char *folder, char left[BENCH_PATH_LEN_MAX]) {
+  bool empty = true;
+  DIR *d = opendir(folder);
+  if (!d) return true;
+  for (struct dirent *e = readdir(d); e; e = readdir(d)) {
+    char path[BENCH_PATH_LEN_MAX];
+    if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+    int len = snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+    if (len < 0 || (size_t)len >= sizeof path || unlink(path) == 0) continue;
+    memcpy(left, path, (size_t)len + 1);
+    empty = false;
+  }
+  closedir(d);
+  return empty;
+}
+
+void bench_tree_remove(const char *folder) {
+  enum { FOLDERS_MAX = 64 };
+  for (unsigned i = 0; i < FOLDERS_MAX; i++) {
+    char at[BENCH_PATH_LEN_MAX];
+    char left[BENCH_PATH_LEN_MAX];
+    snprintf(at, sizeof at, "%s", folder);
+    while (!folder_empty(at, left)) memcpy(at, left, sizeof at);
+    if (rmdir(at) != 0 || strcmp(at, folder) == 0) return;
+  }
+}
+
+uint64_t bench_file_len(const char *path) {
+  struct stat s;
+  return stat(path, &s) == 0 ? (uint64_t)s.st_size : 0;
+}
+
+void bench_file_remove(const char *path) {
+  char beside[BENCH_PATH_LEN_MAX + 8];
+  unlink(path);
+  snprintf(beside, sizeof beside, "%s-lock", path);
+  unlink(beside);
+}
+
+/* --- what it is --- */
+
+/* Copies the text behind `key` and a colon in a file of such lines; false when it is not there. */
+static bool line_of(const char *path, const char *key, char *out, size_t cap) {
+  char line[256];
+  bool found = false;
+  FILE *f = fopen(path, "r");
+  if (!f) return false;
+  while (!found && fgets(line, sizeof line, f)) {
+    const char *colon = strchr(line, ':');
+    found = colon && strncmp(line, key, strlen(key)) == 0;
+    if (!found) continue;
+    colon += 1 + strspn(colon + 1, " \t");
+    snprintf(out, cap, "%.*s", (int)strcspn(colon, "\n"), colon);
+  }
+  fclose(f);
+  return found;
+}
+
+static const char *file_system(const char *path) {
+  struct statfs s;
+  if (statfs(path, &s) != 0) return "unknown";
+  switch ((unsigned long)s.f_type) {
+  case 0xef53: return "ext4";
+  case 0x01021994: return "tmpfs";
+  case 0x58465342: return "xfs";
+  case 0x9123683e: return "btrfs";
+  case 0x794c7630: return "overlayfs";
+  default: return "another";
+  }
+}
+
+void bench_machine(const bench *b, char out[256]) {
+  char cpu[96] = "unknown processor";
+  struct utsname u = {0};
+  line_of("/proc/cpuinfo", "model name", cpu, sizeof cpu);
+  uname(&u);
+  long cores = sysconf(_SC_NPROCESSORS_ONLN);
+  double memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+  snprintf(out, 256, "%s, %ld cores, %.1f GiB, %.16s %.48s, %s", cpu, cores, memory / (1u << 30),
+           u.sysname, u.release, file_system(b->folder));
+}
+
+uint64_t bench_anonymous(long pid) {
+  char path[64];
+  char text[64] = "0";
+  snprintf(path, sizeof path, "/proc/%ld/status", pid);
+  if (!line_of(path, "RssAnon", text, sizeof text)) return 0;
+  return strtoull(text, NULL, 10) * 1024;
+}

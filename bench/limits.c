@@ -1,0 +1,89 @@
+/* The bare libraries alone, as figures of their own. */
+#include "bench/probe.h"
+
+enum { TEMPLATES = 10000, GROUPS = 4 };
+
+typedef struct put_kind {
+  const char *metric;
+  uint32_t group;
+  uint32_t puts;
+  uint32_t puts_quick;
+} put_kind;
+
+static const put_kind kinds[GROUPS] = {
+    {"rate_1", 1, 2000, 300},
+    {"rate_100", 100, 20000, 4000},
+    {"rate_1000", 1000, 100000, 20000},
+    {"rate_10000", 10000, 100000, 20000},
+};
+
+static weft_err put_kinds(bench *b, probe_lmdb *p, w1_updates *updates, weft_arena *arena,
+                          const char *variant) {
+  for (unsigned i = 0; i < GROUPS; i++) {
+    probe_items items = {0};
+    double seconds = 0;
+    uint32_t count = b->quick ? kinds[i].puts_quick : kinds[i].puts;
+    bench_name name = {"limits", variant, kinds[i].metric, "writes/s", BENCH_RATE};
+    WEFT_TRY(bench_progress(b, variant));
+    WEFT_TRY(probe_items_updates(arena, updates, count, &items));
+    WEFT_TRY(probe_lmdb_put(p, items, kinds[i].group, &seconds));
+    bench_sample(b, name, count / seconds);
+    weft__arena_reset(arena);
+  }
+  return WEFT_OK;
+}
+
+static weft_err measure_lmdb(bench *b, unsigned tables, const char *variant) {
+  probe_lmdb *p = NULL;
+  weft_arena arena;
+  probe_items items = {0};
+  w1_updates updates = {.mem = b->mem};
+  double aside = 0;
+  uint32_t templates = b->size ? b->size : TEMPLATES;
+  weft__arena_init(&arena, &b->mem);
+  weft_err err = probe_items_import(&arena, templates, &items);
+  if (err == WEFT_OK) err = w1_updates_init(&updates, &b->mem, templates);
+  if (err == WEFT_OK) err = probe_lmdb_open(&p, b, "probe.mdb", tables);
+  if (err == WEFT_OK) err = probe_lmdb_put(p, items, items.count, &aside);
+  weft__arena_reset(&arena);
+  if (err == WEFT_OK) err = put_kinds(b, p, &updates, &arena, variant);
+  w1_updates_free(&updates);
+  weft__arena_free(&arena);
+  probe_lmdb_close(p);
+  return err;
+}
+
+static weft_err measure_loopback(bench *b) {
+  const uint64_t len = (uint64_t)(b->quick ? 64 : 256) << 20;
+  double seconds = 0;
+  bench_name name = {"limits", "loopback", "rate", "MB/s", BENCH_RATE};
+  WEFT_TRY(bench_progress(b, "encrypted loopback"));
+  WEFT_TRY(probe_loopback(b, len, &seconds));
+  bench_sample(b, name, (double)len / seconds / 1e6);
+  return WEFT_OK;
+}
+
+static void measure_crypto(bench *b) {
+  probe_crypto c;
+  probe_crypto_measure(&c);
+  bench_name name = {"limits", "blake2b-96", "rate", "1/s", BENCH_RATE};
+  bench_sample(b, name, 1 / c.hash_small);
+  name = (bench_name){"limits", "blake2b", "rate", "MB/s", BENCH_RATE};
+  bench_sample(b, name, 1e-6 / c.hash_byte);
+  name = (bench_name){"limits", "ed25519-verify", "rate", "1/s", BENCH_RATE};
+  bench_sample(b, name, 1 / c.verify);
+  name = (bench_name){"limits", "ed25519-sign", "rate", "1/s", BENCH_RATE};
+  bench_sample(b, name, 1 / c.sign);
+  name = (bench_name){"limits", "chacha20poly1305", "rate", "MB/s", BENCH_RATE};
+  bench_sample(b, name, 1e-6 / c.seal_byte);
+}
+
+weft_err bench_limits(bench *b) {
+  for (b->run = 0; b->run < b->runs; b->run++) {
+    WEFT_TRY(measure_lmdb(b, 1, "lmdb-1-table"));
+    WEFT_TRY(measure_lmdb(b, 3, "lmdb-3-tables"));
+    WEFT_TRY(measure_loopback(b));
+    measure_crypto(b);
+  }
+  return WEFT_OK;
+}

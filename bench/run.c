@@ -1,0 +1,75 @@
+/* The list of workloads, and running some of them. */
+#include <signal.h>
+#include <string.h>
+
+#include "bench/bench.h"
+
+typedef struct workload {
+  const char *name;
+  weft_err (*run)(bench *b);
+  const char *what;
+} workload;
+
+static const workload workloads[] = {
+    {"W1", bench_commit, "local commits: one a transaction, and in groups"},
+    {"W2", bench_show, "100,000 changes of others: held, then shown"},
+    {"W4", bench_sync, "cold sync of 1,000,000 fields between two replicas"},
+    {"limits", bench_limits, "the bare libraries: LMDB, encrypted loopback, hashes, signatures"},
+};
+enum { WORKLOADS = sizeof workloads / sizeof workloads[0] };
+
+weft_err bench_progress(const bench *b, const char *what) {
+  sigset_t pending;
+  if (b->tty) {
+    fprintf(stderr, "\r\033[K%s, run %u of %u: %s", b->title, b->run + 1, b->runs, what);
+    fflush(stderr);
+  }
+  /* main blocks these two, so that the scratch files are removed whatever happens. */
+  sigpending(&pending);
+  return sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM) ? WEFT_EDONE : WEFT_OK;
+}
+
+weft_err bench_fail(bench *b, weft_err err, const char *what) {
+  if (err != WEFT_OK && err != WEFT_EDONE && b->said[0] == 0) {
+    snprintf(b->said, sizeof b->said, "%s", what);
+  }
+  return err;
+}
+
+void bench_list(FILE *out) {
+  for (size_t i = 0; i < WORKLOADS; i++) {
+    fprintf(out, "%-8s%s\n", workloads[i].name, workloads[i].what);
+  }
+}
+
+static const workload *workload_of(const char *name, size_t len) {
+  for (size_t i = 0; i < WORKLOADS; i++) {
+    if (strlen(workloads[i].name) == len && memcmp(workloads[i].name, name, len) == 0) {
+      return &workloads[i];
+    }
+  }
+  return NULL;
+}
+
+static weft_err run_some(bench *b, const char *list, bool really) {
+  while (*list) {
+    size_t len = strcspn(list, ",");
+    const workload *w = workload_of(list, len);
+    if (!w) {
+      snprintf(b->said, sizeof b->said, "no workload is called '%.*s': try `weft-bench list`",
+               (int)(len < 64 ? len : 64), list);
+      return WEFT_ENOTFOUND;
+    }
+    b->title = w->name;
+    if (really) WEFT_TRY(w->run(b));
+    list += len + (list[len] == ',');
+  }
+  return WEFT_OK;
+}
+
+weft_err bench_run(bench *b, const char *list) {
+  WEFT_TRY(run_some(b, list, false));
+  weft_err err = run_some(b, list, true);
+  if (b->tty) fprintf(stderr, "\r\033[K");
+  return err;
+}

@@ -1,0 +1,166 @@
+/* W2: 100,000 changes of eight devices arrive at a ninth, each of one field.
+ *
+ * Held: chunks are checked and put into the logs, about 10,000 changes in a synced transaction.
+ * Shown: what is held becomes visible.  The changes come in runs of a hundred, as the devices took
+ * their turns.  Further variants, which --quick leaves out: every change in a signed chunk of its
+ * own (held-single), a replica of a million fields (shown-1m), and showing a hundred changes at a
+ * time in the order of their arrival (shown-naive).
+ *
+ * The probe of held puts the same chunks into one LMDB table with the same transactions, after one
+ * verification for each chunk and one hash for each change.  The probe of shown puts the same
+ * values, sorted by key within each transaction. */
+#include "bench/feed.h"
+#include "bench/probe.h"
+
+enum {
+  TEMPLATES = 10000,
+  TEMPLATES_QUICK = 2000,
+  TEMPLATES_1M = 83334,
+  UPDATES = 100000,
+  UPDATES_QUICK = 20000,
+  UPDATES_SINGLE = 5000, /* one signature each */
+  HOLD_CHUNKS = 100,
+  HOLD_CHUNKS_SINGLE = 1000,
+  SHOW_BATCH = 65536, /* changes of a transaction, as the replica does it */
+  NAIVE_BATCH = 100
+};
+
+typedef struct show_kind {
+  const char *held; /* variants; NULL: not told */
+  const char *shown;
+  feed_options feed;
+  size_t hold_chunks; /* of a call */
+  uint64_t batch;     /* changes shown at a time; 0: as the replica likes */
+} show_kind;
+
+typedef struct show_run {
+  bench *b;
+  const show_kind *kind;
+  fleet fleet;
+  feed feed;
+  fleet_replica r;
+  weft_arena arena; /* of the probes */
+  probe_crypto crypto;
+} show_run;
+
+static bench_name rate_of(const char *variant) {
+  return (bench_name){"W2", variant, "rate", "changes/s", BENCH_RATE};
+}
+
+/* --- weft --- */
+
+static weft_err hold_all(show_run *s, const weft_bytes *chunks, size_t count, uint64_t want) {
+  uint64_t held = 0;
+  size_t most = s->kind->hold_chunks;
+  for (size_t i = 0; i < count; i += most) {
+    size_t left = count - i;
+    WEFT_TRY(fleet_hold(&s->fleet, s->r.replica, chunks + i, left < most ? left : most, &held));
+    WEFT_TRY(bench_progress(s->b, "hold"));
+  }
+  return bench_fail(s->b, held == want ? WEFT_OK : WEFT_EMISUSE, "not every change was held");
+}
+
+static weft_err measure_weft(show_run *s, double *held_seconds, double *shown_seconds) {
+  uint64_t shown = 0;
+  weft_replica *r = s->r.replica;
+  WEFT_TRY(hold_all(s, s->feed.import, s->feed.import_count, s->feed.import_changes));
+  WEFT_TRY(fleet_show(&s->fleet, r, 0, &shown));
+  double start = bench_now();
+  WEFT_TRY(hold_all(s, s->feed.updates, s->feed.update_count, s->feed.update_changes));
+  double middle = bench_now();
+  WEFT_TRY(fleet_show(&s->fleet, r, s->kind->batch, &shown));
+  *held_seconds = middle - start;
+  *shown_seconds = bench_now() - middle;
+  bool all = shown == s->feed.import_changes + s->feed.update_changes;
+  return bench_fail(s->b, all ? WEFT_OK : WEFT_EMISUSE, "not every change was shown");
+}
+
+/* --- probes --- */
+
+static weft_err probe_hold(show_run *s, double *seconds) {
+  probe_lmdb *p;
+  probe_items items = {0};
+  double changes = (double)s->feed.update_changes;
+  double mean = (double)s->feed.update_raw_len / changes;
+  double more = mean > 96 ? mean - 96 : 0;
+  WEFT_TRY(probe_items_blobs(&s->arena, s->feed.updates, s->feed.update_count, &items));
+  WEFT_TRY(probe_lmdb_open(&p, s->b, "probe.mdb", 1));
+  weft_err err = probe_lmdb_put(p, items, s->kind->hold_chunks, seconds);
+  probe_lmdb_close(p);
+  *seconds += (double)s->feed.update_count * s->crypto.verify;
+  *seconds += changes * (s->crypto.hash_small + more * s->crypto.hash_byte);
+  return err;
+}
+
+static weft_err probe_show(show_run *s, double *seconds) {
+  probe_lmdb *p = NULL;
+  probe_items items = {0};
+  w1_updates updates;
+  double aside = 0;
+  size_t group = s->kind->batch ? (size_t)s->kind->batch : SHOW_BATCH;
+  const feed_options *o = &s->kind->feed;
+  WEFT_TRY(w1_updates_init(&updates, &s->b->mem, o->templates));
+  weft_err err = probe_items_import(&s->arena, o->templates, &items);
+  if (err == WEFT_OK) err = probe_lmdb_open(&p, s->b, "probe.mdb", 1);
+  if (err == WEFT_OK) err = probe_lmdb_put(p, items, SHOW_BATCH, &aside);
+  if (err == WEFT_OK) err = probe_items_updates(&s->arena, &updates, o->updates, &items);
+  if (err == WEFT_OK) err = probe_items_sort(&s->arena, &items, group);
+  if (err == WEFT_OK) err = probe_lmdb_put(p, items, group, seconds);
+  w1_updates_free(&updates);
+  probe_lmdb_close(p);
+  return err;
+}
+
+/* --- a run --- */
+
+static weft_err measure(show_run *s) {
+  double held = 0, shown = 0, probe_held = 0, probe_shown = 0;
+  const show_kind *kind = s->kind;
+  WEFT_TRY(fleet_make(&s->fleet, s->b));
+  WEFT_TRY(bench_progress(s->b, "making changes"));
+  WEFT_TRY(feed_make(&s->feed, &s->fleet, &kind->feed));
+  WEFT_TRY(fleet_open(&s->fleet, FLEET_RECEIVER, "w2", &s->r));
+  WEFT_TRY(measure_weft(s, &held, &shown));
+  double changes = (double)s->feed.update_changes;
+  if (kind->held) {
+    WEFT_TRY(probe_hold(s, &probe_held));
+    bench_sample(s->b, rate_of(kind->held), changes / held);
+    bench_limit(s->b, rate_of(kind->held), changes / probe_held);
+  }
+  if (kind->shown) {
+    WEFT_TRY(probe_show(s, &probe_shown));
+    bench_sample(s->b, rate_of(kind->shown), changes / shown);
+    bench_limit(s->b, rate_of(kind->shown), changes / probe_shown);
+  }
+  return WEFT_OK;
+}
+
+static weft_err measure_kind(bench *b, const show_kind *kind) {
+  show_run s = {.b = b, .kind = kind};
+  weft__arena_init(&s.arena, &b->mem);
+  weft__arena_init(&s.feed.arena, &b->mem);
+  probe_crypto_measure(&s.crypto);
+  weft_err err = measure(&s);
+  weft__arena_free(&s.arena);
+  feed_free(&s.feed);
+  fleet_close(&s.r);
+  return err;
+}
+
+weft_err bench_show(bench *b) {
+  uint32_t templates = b->quick ? TEMPLATES_QUICK : TEMPLATES;
+  uint32_t updates = b->quick ? UPDATES_QUICK : UPDATES;
+  if (b->size) templates = b->size;
+  const show_kind kinds[] = {
+      {"held", "shown", {templates, updates, W1_BLOCK}, HOLD_CHUNKS, 0},
+      {"held-single", NULL, {templates, UPDATES_SINGLE, 1}, HOLD_CHUNKS_SINGLE, 0},
+      {NULL, "shown-1m", {TEMPLATES_1M, updates, W1_BLOCK}, HOLD_CHUNKS, 0},
+      {NULL, "shown-naive", {templates, updates, W1_BLOCK}, HOLD_CHUNKS, NAIVE_BATCH},
+  };
+  size_t count = b->quick ? 1 : sizeof kinds / sizeof kinds[0];
+  weft_err err = WEFT_OK;
+  for (b->run = 0; b->run < b->runs && err == WEFT_OK; b->run++) {
+    for (size_t i = 0; i < count && err == WEFT_OK; i++) err = measure_kind(b, &kinds[i]);
+  }
+  return err;
+}

@@ -1,0 +1,170 @@
+/* W4: a replica with a million fields, and an empty one that gets them all.
+ *
+ * In one process and without a network: chunks are read from one replica and held by the other, a
+ * few megabytes in a synced transaction, then shown.  Held counts reading and holding; shown counts
+ * all of it, until the last field is visible.
+ *
+ * The probe of held carries the same bytes through an encrypted loopback connection, verifies one
+ * signature for each chunk, hashes every byte and puts the chunks into one LMDB table with the same
+ * transactions.  The probe of shown adds putting the values, sorted.  The probe of the bytes on the
+ * wire is one zstd frame of nothing but the values. */
+#include "bench/fleet.h"
+#include "bench/probe.h"
+
+enum {
+  TEMPLATES = 83334,
+  TEMPLATES_QUICK = 10000,
+  IMPORT_GROUP = 1000,
+  SPANS_MAX = 4096,
+  HOLD_CHUNKS = 32,
+  SHOW_BATCH = 65536
+};
+
+typedef struct sync_run {
+  bench *b;
+  uint32_t templates;
+  fleet fleet;
+  fleet_replica from;
+  fleet_replica to;
+  weft_arena arena;
+  weft_bytes *chunks; /* all that travelled, for the probe */
+  size_t count;
+  size_t cap;
+  uint64_t len;
+} sync_run;
+
+static bench_name rate_of(const char *variant) {
+  return (bench_name){"W4", variant, "rate", "fields/s", BENCH_RATE};
+}
+
+/* --- weft --- */
+
+static weft_err keep_chunk(sync_run *s, weft_bytes chunk) {
+  void *at = s->chunks;
+  WEFT_TRY(weft__arena_grow(&s->arena, &at, s->count, &s->cap, s->count + 1, sizeof *s->chunks));
+  s->chunks = at;
+  WEFT_TRY(weft__arena_copy(&s->arena, chunk, &s->chunks[s->count++]));
+  s->len += chunk.len;
+  return WEFT_OK;
+}
+
+static weft_err hold_from(sync_run *s, size_t first, uint64_t *held) {
+  if (first == s->count) return WEFT_OK;
+  return fleet_hold(&s->fleet, s->to.replica, s->chunks + first, s->count - first, held);
+}
+
+/* Reads one span as chunks, and holds whenever there are enough of them. */
+static weft_err send_span(sync_run *s, const weft_span *span, size_t *first, uint64_t *held) {
+  weft_buf chunk;
+  uint64_t at = span->from;
+  weft_err err = WEFT_OK;
+  weft__buf_init(&chunk, &s->b->mem, SIZE_MAX);
+  while (at <= span->to && err == WEFT_OK) {
+    uint64_t last = 0;
+    weft__buf_reset(&chunk);
+    err = weft_replica_read_chunk(s->from.replica, &span->log, at, span->to, &chunk, &last);
+    if (err == WEFT_OK) err = keep_chunk(s, weft__buf_view(&chunk));
+    at = last + 1;
+    if (err != WEFT_OK || s->count - *first < HOLD_CHUNKS) continue;
+    err = hold_from(s, *first, held);
+    *first = s->count;
+    if (err == WEFT_OK) err = bench_progress(s->b, "hold");
+  }
+  weft__buf_free(&chunk);
+  return bench_fail(s->b, err, "reading a chunk");
+}
+
+static weft_err measure_weft(sync_run *s, double *held_seconds, double *shown_seconds) {
+  weft_span *spans;
+  size_t count;
+  size_t first = 0;
+  uint64_t held = 0;
+  uint64_t shown = 0;
+  double start = bench_now();
+  weft_err err = weft_replica_missing(s->from.replica, &s->arena, weft_replica_held(s->to.replica),
+                                      SPANS_MAX, &spans, &count);
+  for (size_t i = 0; i < count && err == WEFT_OK; i++) {
+    err = send_span(s, &spans[i], &first, &held);
+  }
+  if (err == WEFT_OK) err = hold_from(s, first, &held);
+  *held_seconds = bench_now() - start;
+  if (err == WEFT_OK) err = fleet_show(&s->fleet, s->to.replica, 0, &shown);
+  *shown_seconds = bench_now() - start;
+  WEFT_TRY(bench_fail(s->b, err, "sending everything"));
+  weft_digest a = weft_replica_digest(s->from.replica);
+  weft_digest b = weft_replica_digest(s->to.replica);
+  bool same = a.high == b.high && a.low == b.low && shown == (uint64_t)s->templates + 1;
+  return bench_fail(s->b, same ? WEFT_OK : WEFT_EMISUSE, "the replicas differ");
+}
+
+/* --- probes --- */
+
+static weft_err probe_put(sync_run *s, probe_items items, size_t group, double *seconds) {
+  probe_lmdb *p;
+  WEFT_TRY(probe_lmdb_open(&p, s->b, "probe.mdb", 1));
+  weft_err err = probe_lmdb_put(p, items, group, seconds);
+  probe_lmdb_close(p);
+  return err;
+}
+
+static weft_err measure_probes(sync_run *s, double *held, double *shown, uint64_t *wire) {
+  probe_crypto crypto;
+  probe_items items = {0};
+  probe_crypto_measure(&crypto);
+  WEFT_TRY(probe_loopback(s->b, s->len, held));
+  WEFT_TRY(probe_items_blobs(&s->arena, s->chunks, s->count, &items));
+  WEFT_TRY(probe_put(s, items, HOLD_CHUNKS, held));
+  *held += (double)s->count * crypto.verify + (double)s->len * crypto.hash_byte;
+  WEFT_TRY(probe_items_import(&s->arena, s->templates, &items));
+  WEFT_TRY(probe_zstd_len(s->b, items, wire));
+  WEFT_TRY(probe_items_sort(&s->arena, &items, items.count));
+  *shown = *held;
+  return probe_put(s, items, SHOW_BATCH, shown);
+}
+
+/* --- a run --- */
+
+static weft_err measure(sync_run *s) {
+  double held = 0, shown = 0, probe_held = 0, probe_shown = 0;
+  uint64_t probe_wire = 0;
+  double fields = (double)s->templates * W1_FIELDS;
+  bench_name wire = {"W4", "held", "wire_bytes_per_field", "bytes", BENCH_COST};
+  WEFT_TRY(fleet_open(&s->fleet, FLEET_RECEIVER, "w4-to", &s->to));
+  WEFT_TRY(measure_weft(s, &held, &shown));
+  WEFT_TRY(measure_probes(s, &probe_held, &probe_shown, &probe_wire));
+  bench_sample(s->b, rate_of("held"), fields / held);
+  bench_limit(s->b, rate_of("held"), fields / probe_held);
+  bench_sample(s->b, rate_of("shown"), fields / shown);
+  bench_limit(s->b, rate_of("shown"), fields / probe_shown);
+  bench_sample(s->b, wire, (double)s->len / fields);
+  bench_limit(s->b, wire, (double)probe_wire / fields);
+  return WEFT_OK;
+}
+
+static weft_err measure_all(sync_run *s) {
+  weft_err err = WEFT_OK;
+  WEFT_TRY(fleet_make(&s->fleet, s->b));
+  WEFT_TRY(fleet_open(&s->fleet, 0, "w4-from", &s->from));
+  WEFT_TRY(fleet_import(&s->fleet, s->from.replica, s->templates, IMPORT_GROUP));
+  for (s->b->run = 0; s->b->run < s->b->runs && err == WEFT_OK; s->b->run++) {
+    err = measure(s);
+    fleet_close(&s->to);
+    weft__arena_reset(&s->arena);
+    s->chunks = NULL;
+    s->count = s->cap = 0;
+    s->len = 0;
+  }
+  return err;
+}
+
+weft_err bench_sync(bench *b) {
+  sync_run s = {.b = b, .templates = b->quick ? TEMPLATES_QUICK : TEMPLATES};
+  if (b->size) s.templates = b->size;
+  b->run = 0;
+  weft__arena_init(&s.arena, &b->mem);
+  weft_err err = measure_all(&s);
+  weft__arena_free(&s.arena);
+  fleet_close(&s.to);
+  fleet_close(&s.from);
+  return err;
+}
