@@ -100,7 +100,8 @@ static int run(const arguments *a) {
   if (err == WEFT_OK) err = write_out(b, a);
   if (b->folder[0]) bench_tree_remove(b->folder);
   if (err != WEFT_OK && err != WEFT_EDONE) {
-    fprintf(stderr, "weft-bench: %s: %s\n", b->said[0] ? b->said : "failed", weft_err_str(err));
+    const char *why = err == WEFT_ENOTFOUND ? "no such workload" : weft_err_str(err);
+    fprintf(stderr, "weft-bench: %s: %s\n", b->said[0] ? b->said : "failed", why);
   }
   free(b);
   if (err == WEFT_OK) return EXIT_SUCCESS;

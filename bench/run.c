@@ -56,8 +56,8 @@ static weft_err run_some(bench *b, const char *list, bool really) {
     size_t len = strcspn(list, ",");
     const workload *w = workload_of(list, len);
     if (!w) {
-      snprintf(b->said, sizeof b->said, "no workload is called '%.*s': try `weft-bench list`",
-               (int)(len < 64 ? len : 64), list);
+      snprintf(b->said, sizeof b->said, "'%.*s': try weft-bench list", (int)(len < 64 ? len : 64),
+               list);
       return WEFT_ENOTFOUND;
     }
     b->title = w->name;
