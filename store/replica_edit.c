@@ -481,7 +481,7 @@ static weft_err own_log_start(weft_replica *r, weft_txn *txn, weft_lane lane, co
   WEFT_TRY(weft__clock_tick(r, &change.hlc));
   WEFT_TRY(weft__log_add(r, id, &change.start, out));
   WEFT_TRY(own_append(r, txn, *out, &change, arena));
-  weft__ready_orphans(r);
+  weft__ready_orphans(r, *out);
   return WEFT_OK;
 }
 

@@ -178,7 +178,7 @@ static weft_err take_run(weft_replica *r, weft_txn *txn, hold_call *call, const 
   WEFT_TRY(weft__log_append(r, txn, log, &run));
   call->report->changes += count;
   notice_own(r, log);
-  if (fresh) weft__ready_orphans(r);
+  if (fresh) weft__ready_orphans(r, log);
   weft__ready_queue(r, log);
   return WEFT_OK;
 }

@@ -26,7 +26,10 @@ extern "C" {
 #define WEFT_LOG_NONE         UINT32_MAX
 #define WEFT_SHOW_CHANGES_MAX 65536u /* a batch, design section 5 */
 #define WEFT_SHOW_OPS_MAX     131072u
-#define WEFT_SHOW_DOCS_MAX    6000u       /* keeps a batch below about 8,192 dirty pages */
+/* A batch is to dirty about 8,192 pages at most.  Documents far apart cost about three each; so few
+ * documents in all that their tables are that small may be touched together. */
+#define WEFT_SHOW_DOCS_MAX    3000u
+#define WEFT_SHOW_DOCS_DENSE  20000u
 #define WEFT_SHOW_LEN_MAX     (32u << 20) /* canonical bytes a batch keeps in memory */
 #define WEFT_LIVE_CHANGES_MAX 64u         /* a run shown in the transaction that holds it */
 #define WEFT_TAIL_COUNT_MAX   512u        /* a longer tail is sealed into chunks */
@@ -271,8 +274,8 @@ weft_err weft__span_read(weft_bytes value, weft_log_span *span) WEFT_MUST_USE;
 weft_err weft__ready_run(weft_replica *r, weft_txn *txn) WEFT_MUST_USE;
 /* Queues a log that got new changes. */
 void weft__ready_queue(weft_replica *r, weft_log *log);
-/* Wakes the logs that waited for one unknown so far. */
-void weft__ready_orphans(weft_replica *r);
+/* Wakes the logs that waited for one that was unknown so far. */
+void weft__ready_orphans(weft_replica *r, const weft_log *log);
 /* Shows up to `changes_max` showable changes of `only`, or of all logs when NULL. */
 weft_err weft__show_run(weft_replica *r, weft_txn *txn, weft_log *only, uint64_t changes_max,
                         weft_show_report *report) WEFT_MUST_USE;

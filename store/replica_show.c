@@ -45,15 +45,19 @@ static weft_log *queue_take(weft_replica *r, weft_flow flow) {
   return log;
 }
 
-/* Moves a list of waiting logs into the queue. */
-static void queue_wake(weft_replica *r, weft_flow flow, weft_log **list) {
-  weft_log *log = *list;
-  *list = NULL;
-  while (log) {
-    weft_log *next = log->flow[flow].next;
-    log->flow[flow].busy = false;
+/* Moves those of a list into the queue whose wait is over: for the log `id` as far as `seq`. */
+static void queue_wake(weft_replica *r, weft_flow flow, weft_log **list, const weft_id *id,
+                       uint64_t seq) {
+  while (*list) {
+    weft_log *log = *list;
+    weft_log_flow *f = &log->flow[flow];
+    if (f->wait_seq > seq || weft_id_cmp(&f->wait_log, id) != 0) {
+      list = &f->next;
+      continue;
+    }
+    *list = f->next;
+    f->busy = false;
     queue_add(r, flow, log);
-    log = next;
   }
 }
 
@@ -72,7 +76,9 @@ static void wait_for(weft_replica *r, weft_flow flow, weft_log *log, const weft_
 
 void weft__ready_queue(weft_replica *r, weft_log *log) { queue_add(r, WEFT_FLOW_READY, log); }
 
-void weft__ready_orphans(weft_replica *r) { queue_wake(r, WEFT_FLOW_READY, &r->orphans); }
+void weft__ready_orphans(weft_replica *r, const weft_log *log) {
+  queue_wake(r, WEFT_FLOW_READY, &r->orphans, &log->id, UINT64_MAX);
+}
 
 /* --- what is showable --- */
 
@@ -114,7 +120,7 @@ static weft_err ready_advance(weft_replica *r, weft_txn *txn, weft_log *log, wef
   }
   if (f->at > before) {
     weft__log_touch(r, log);
-    queue_wake(r, WEFT_FLOW_READY, &f->waiters);
+    queue_wake(r, WEFT_FLOW_READY, &f->waiters, &log->id, f->at);
   }
   return WEFT_OK;
 }
@@ -178,11 +184,13 @@ typedef struct batch {
   size_t slot_count;
   size_t raw_len;
   uint64_t changes_max;
+  size_t old_doc_count; /* documents that were there before */
+  size_t old_docs_max;
 } batch;
 
 static bool batch_full(const batch *b) {
   return b->change_count >= b->changes_max || b->write_count >= WEFT_SHOW_OPS_MAX ||
-         b->doc_count >= WEFT_SHOW_DOCS_MAX || b->raw_len >= WEFT_SHOW_LEN_MAX;
+         b->old_doc_count >= b->old_docs_max || b->raw_len >= WEFT_SHOW_LEN_MAX;
 }
 
 /* The hash is keyed, so that no author can choose names that collide. */
@@ -227,6 +235,7 @@ static weft_err batch_doc_find(batch *b, weft_bytes name, batch_doc **out) {
   doc->first_write = doc->last_write = NO_WRITE;
   weft_err err = weft__doc_record_find(b->r, b->txn, name, &b->arena, &doc->record);
   if (err != WEFT_OK && err != WEFT_ENOTFOUND) return err;
+  b->old_doc_count += err == WEFT_OK;
   if (err == WEFT_ENOTFOUND) {
     doc->fresh = true;
     doc->record.number = b->r->now.doc_next++;
@@ -291,7 +300,7 @@ static weft_err show_advance(batch *b, weft_log *log) {
   }
   if (f->at > before) {
     weft__log_touch(b->r, log);
-    queue_wake(b->r, WEFT_FLOW_SHOW, &f->waiters);
+    queue_wake(b->r, WEFT_FLOW_SHOW, &f->waiters, &log->id, f->at);
   }
   return WEFT_OK;
 }
@@ -589,6 +598,7 @@ weft_err weft__show_run(weft_replica *r, weft_txn *txn, weft_log *only, uint64_t
   r->moved = true;
   bool bounded = changes_max > 0 && changes_max < WEFT_SHOW_CHANGES_MAX;
   b.changes_max = bounded ? changes_max : WEFT_SHOW_CHANGES_MAX;
+  b.old_docs_max = r->now.doc_next <= WEFT_SHOW_DOCS_DENSE ? SIZE_MAX : WEFT_SHOW_DOCS_MAX;
   weft__arena_init(&b.arena, &r->mem);
   weft__arena_init(&b.one, &r->mem);
   weft_err err = weft__doc_new(&b.doc, &r->mem, &r->lineage);
