@@ -53,3 +53,10 @@ bool weft__columns_done(const weft__columns_in *in) {
   }
   return true;
 }
+
+/* FNV-1a, and its high bits folded down, because tables take the lowest. */
+uint32_t weft__text_hash(weft_bytes text) {
+  uint32_t hash = 2166136261u;
+  for (size_t i = 0; i < text.len; i++) hash = (hash ^ text.at[i]) * 16777619u;
+  return hash ^ hash >> 15;
+}

@@ -138,6 +138,11 @@ static inline size_t weft__columns_len_max(size_t len) { return 5 * len + 64 * 1
 weft_err weft__chunk_split(weft__columns_out *out, weft_arena *scratch, const weft_run *runs,
                            size_t run_count) WEFT_MUST_USE;
 
+/* A hash of short texts, for tables within one call.  It is no secret, so whoever uses it bounds
+ * how far it probes: texts made to collide must not cost more than others. */
+uint32_t weft__text_hash(weft_bytes text);
+enum { WEFT__PROBES_MAX = 32 };
+
 /* Codes `text` with words of its own: appends the words chosen to `dictionary` (blocks), the text
  * to `coded`.  `scratch` is used.  WEFT_OK, WEFT_ENOMEM, WEFT_ELIMIT (a buffer's). */
 weft_err weft__words_code(weft_bytes text, weft_arena *scratch, weft_buf *dictionary,

@@ -19,6 +19,7 @@
 typedef struct named {
   weft_bytes text;
   uint32_t idx;
+  uint32_t same; /* the first use of this text that was found: it gets the number first */
 } named;
 
 typedef struct claim_ref {
@@ -82,17 +83,41 @@ static size_t shared_len(weft_bytes a, weft_bytes b) {
   return len;
 }
 
+/* Finds the texts that differ, so that only those are sorted; a few may come twice. */
+static weft_err texts_distinct(splitter *s, named *texts, size_t count, const void **distinct,
+                               size_t *found) {
+  size_t cap = 16;
+  while (cap < 2 * count) cap *= 2;
+  uint32_t *slots = weft__arena_zero(s->scratch, cap, sizeof *slots); /* index and 1 */
+  if (!slots) return WEFT_ENOMEM;
+  *found = 0;
+  for (size_t i = 0; i < count; i++) {
+    uint32_t hash = weft__text_hash(texts[i].text);
+    texts[i].same = (uint32_t)i;
+    for (unsigned probe = 0; probe < WEFT__PROBES_MAX; probe++) {
+      uint32_t *slot = &slots[(hash + probe) & (cap - 1)];
+      if (*slot == 0) *slot = (uint32_t)i + 1;
+      if (weft_bytes_cmp(texts[*slot - 1].text, texts[i].text) != 0) continue;
+      texts[i].same = *slot - 1;
+      break;
+    }
+    if (texts[i].same == i) distinct[(*found)++] = &texts[i];
+  }
+  return WEFT_OK;
+}
+
 /* Numbers the texts by their order and writes the table, each as what differs from the one before.
  */
 static weft_err table_write(splitter *s, named *texts, size_t count, weft__column shared_column,
-                            size_t *distinct) {
+                            size_t *entries) {
   const void **sorted = weft__arena_take(s->scratch, 2 * count * sizeof *sorted);
   if (!sorted) return WEFT_ENOMEM;
-  for (size_t i = 0; i < count; i++) sorted[i] = &texts[i];
-  weft__sort(sorted, sorted + count, count, named_order, NULL);
+  size_t found;
+  WEFT_TRY(texts_distinct(s, texts, count, sorted, &found));
+  weft__sort(sorted, sorted + count, found, named_order, NULL);
   weft_bytes before = weft_bytes_of(NULL, 0);
   uint32_t idx = 0;
-  for (size_t i = 0; i < count; i++) {
+  for (size_t i = 0; i < found; i++) {
     named *entry = &texts[(const named *)sorted[i] - texts];
     if (i == 0 || weft_bytes_cmp(before, entry->text) != 0) {
       size_t shared = shared_len(before, entry->text);
@@ -106,7 +131,8 @@ static weft_err table_write(splitter *s, named *texts, size_t count, weft__colum
     }
     entry->idx = idx - 1;
   }
-  *distinct = idx;
+  for (size_t i = 0; i < count; i++) texts[i].idx = texts[texts[i].same].idx;
+  *entries = idx;
   return WEFT_OK;
 }
 

@@ -20,8 +20,7 @@ enum {
   words_max = 127 + 32,
   word_len_max = 32,
   escape = 0xff,
-  slot_bits = 13, /* distinct words that are counted: half of the slots */
-  slots = 1 << slot_bits
+  slots = 8192 /* twice the distinct words that are counted */
 };
 
 typedef struct word {
@@ -43,15 +42,16 @@ static weft_bytes piece_at(weft_bytes text, size_t at) {
   return weft_bytes_of(text.at + at, end > at ? end - at : 1);
 }
 
-/* Finds the place of a word: its own, or an empty one, or NULL when the table is half full. */
+/* Finds the place of a word: its own, or an empty one; NULL when the table is half full, or when
+ * the word's places are taken by too many others: such a word is not worth the search. */
 static word *word_slot(word *table, size_t used, weft_bytes text) {
-  uint32_t hash = 2166136261u; /* FNV-1a: which slot a word gets decides nothing */
-  for (size_t i = 0; i < text.len; i++) hash = (hash ^ text.at[i]) * 16777619u;
-  for (size_t at = hash >> (32 - slot_bits);; at = (at + 1) % slots) {
-    word *slot = &table[at];
+  uint32_t at = weft__text_hash(text);
+  for (unsigned probe = 0; probe < WEFT__PROBES_MAX; probe++) {
+    word *slot = &table[(at + probe) % slots];
     if (slot->count == 0) return used < slots / 2 ? slot : NULL;
     if (weft_bytes_cmp(slot->text, text) == 0) return slot;
   }
+  return NULL;
 }
 
 static size_t word_gain(const word *w) { return w->count * (w->text.len - 1); }
