@@ -14,6 +14,9 @@
  *            op u8 (low 5 bits kind, bit 5 position follows) | varint length, path
  *            | [position: varint length, bytes] | [value: canonical msgpack]    SCALAR only
  *
+ * A START has no claims, its earlier logs ascend by id; a DATA has at least one op.  A message or
+ * extensions that a flag announces are not empty; extensions ascend by type.
+ *
  * Documents ascend by name, ops of a document ascend by path in byte order (so ancestors come
  * first), and no (document, path) occurs twice: a set of ops has exactly one encoding.  Log,
  * seq and previous id are implied by the place of a change in its log and are not stored.
