@@ -13,9 +13,9 @@
 #ifndef WEFT_NODE_H
 #define WEFT_NODE_H
 
-#include "crdt/identity.h"
-#include "crdt/record.h"
-#include "net/source.h"
+#include "../crdt/identity.h"
+#include "../crdt/record.h"
+#include "source.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -31,7 +31,8 @@ typedef struct weft_node_epoch {
 /* A ticket this device has issued and still honours. */
 typedef struct weft_node_invite {
   weft_id invite; /* public key of the invite */
-  weft_key k_join, k_jtag;
+  weft_key join;  /* secret: of weft_ticket_keys (crdt/ticket.h) */
+  weft_key tag;   /* secret: likewise */
 } weft_node_invite;
 
 typedef struct weft_node_options {
@@ -63,8 +64,11 @@ typedef struct weft_node_options {
 #define weft_node_options_init(o) weft_node_options_init_sized((o), sizeof *(o))
 void weft_node_options_init_sized(weft_node_options *o, size_t struct_size);
 
-/* WEFT_OK, WEFT_ENOMEM, WEFT_EMISUSE (no epoch, no identity). */
-weft_err weft_node_new(weft_node **out, const weft_node_options *o, weft_ms now) WEFT_MUST_USE;
+/* Makes a node.  `wall` is milliseconds since 1970 at `now`.  WEFT_ENOMEM; WEFT_EMISUSE: no epoch,
+ * no identity, no source, or the name or an address is too long. */
+weft_err weft_node_new(weft_node **out, const weft_node_options *o, weft_ms now,
+                       weft_ms wall) WEFT_MUST_USE;
+/* Frees it with all links; NULL does nothing. */
 void weft_node_free(weft_node *n);
 
 /* Adds an address to keep a link to (host:port).  Known already: dialled again soon.  WEFT_ELIMIT.
@@ -77,15 +81,18 @@ weft_err weft_node_set_invites(weft_node *n, const weft_node_invite *invites,
 /* --- events: what the owner reports
  * ---------------------------------------------------------------- */
 
-/* Connections are named by the node's own numbers, never reused.  `loopback` spares the address
- * from limits that count failed handshakes. */
+/* Connections are named by the node's own numbers, from 1, never reused.  `remote` is host:port;
+ * `loopback` spares the host from limits that count its attempts.  0: refused, close at once and
+ * tell nothing more. */
 uint64_t weft_node_accepted(weft_node *n, weft_ms now, weft_bytes remote, bool loopback);
 void weft_node_dialled(weft_node *n, weft_ms now, uint64_t conn, weft_err result);
-/* Bytes of a connection; all are consumed.  `wall` is milliseconds since 1970, for the replay
- * window. */
+/* Bytes of a connection; all are consumed. */
 void weft_node_received(weft_node *n, weft_ms now, weft_ms wall, uint64_t conn, weft_bytes bytes);
-/* The stream's write queue fell to `queued` bytes: back-pressure. */
+/* The stream's write queue fell to `queued` bytes: back-pressure.  Between such reports the node
+ * counts what it gave out with SEND. */
 void weft_node_written(weft_node *n, weft_ms now, uint64_t conn, size_t queued);
+/* The connection is gone, by our CLOSE or by itself; always told, once, except after a failed dial.
+ */
 void weft_node_closed(weft_node *n, weft_ms now, uint64_t conn, weft_err why);
 
 /* One chunk of a HOLD action, as the replica judged it. */
@@ -121,10 +128,11 @@ void weft_node_stop(weft_node *n, weft_ms now);
  * --------------------------------------------------------------------------------------- */
 
 typedef enum weft_node_do {
-  WEFT_NODE_DIAL,    /* conn, text: the address */
+  WEFT_NODE_DIAL,    /* conn, text: the address; then weft_node_dialled, or, if CLOSE came first,
+                        weft_node_closed */
   WEFT_NODE_SEND,    /* conn, data */
   WEFT_NODE_CLOSE,   /* conn, why: after what was sent is flushed, at most a second */
-  WEFT_NODE_HOLD,    /* ticket, chunks: hold them durably, then weft_node_held */
+  WEFT_NODE_HOLD,    /* ticket, chunks, which are good until weft_node_held: hold them durably */
   WEFT_NODE_RECORD,  /* ticket, data: one membership record */
   WEFT_NODE_ADMIT,   /* ticket, redeem, text: the joiner's name */
   WEFT_NODE_ACK,     /* device, data: a newer acknowledgement, verified; store it */

@@ -6,8 +6,8 @@
 #ifndef WEFT_SOURCE_H
 #define WEFT_SOURCE_H
 
-#include "crdt/roster.h"
-#include "crdt/vector.h"
+#include "../crdt/roster.h"
+#include "../crdt/vector.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -42,7 +42,9 @@ typedef struct weft_source {
                          uint64_t *last);
   /* The id of (log, seq). WEFT_ENOTFOUND. */
   weft_err (*id_at)(void *ctx, const weft_id *log, uint64_t seq, weft_id *out);
-  /* The newest acknowledgement known of each device, signed bytes (crdt/ack.h). */
+  /* The device that writes `log`. WEFT_ENOTFOUND: nothing of it is held. */
+  weft_err (*author)(void *ctx, const weft_id *log, weft_id *out);
+  /* The newest acknowledgement known of each device, as ACK actions gave them. */
   weft_err (*acks)(void *ctx, weft_arena *arena, weft_bytes **acks, size_t *count);
 } weft_source;
 

@@ -1,10 +1,20 @@
 # Sources and public headers of net/.  One file a line, so that changes merge.
 set(WEFT_NET_SOURCES
   net/codec_handshake.c
+  net/codec_message.c
+  net/draw.c
   net/frame.c
   net/gate.c
+  net/node.c
+  net/node_ack.c
+  net/node_dial.c
+  net/node_hold.c
   net/noise.c
   net/outbox.c
+  net/peer.c
+  net/peer_serve.c
+  net/peer_sync.c
+  net/replica_source.c
   net/session.c
 )
 set(WEFT_NET_HEADERS

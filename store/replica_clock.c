@@ -32,6 +32,13 @@ void weft__clock_merge(weft_replica *r, uint64_t hlc) {
   r->hlc = weft_hlc_merge(r->hlc, hlc, wall_of(r));
 }
 
+uint64_t weft_replica_clock(const weft_replica *r) {
+  uint64_t wall = weft_hlc_join(wall_of(r), 0);
+  return r->hlc > wall ? r->hlc : wall;
+}
+
+const weft_id *weft_replica_space(const weft_replica *r) { return &r->space; }
+
 static bool is_present(const weft_replica *r, const weft_log *log) {
   return weft_id_cmp(&log->device, &r->identity.device) == 0 &&
          memcmp(log->incarnation, r->incarnation, sizeof r->incarnation) == 0;

@@ -1,0 +1,338 @@
+/* Acknowledgements: signing our own, taking those of others, passing the newest on.
+ *
+ * One table holds the newest of every device.  A link remembers only which counter of each device
+ * it carried; a stamp on every log of an acknowledged vector says at which counter it last changed,
+ * so the delta for any link is the logs stamped after what it carried. */
+#include <string.h>
+
+#include "net/node_internal.h"
+
+enum { frame_heads_max = 16384, vector_heads_max = 98304 };
+
+/* --- stamps --- */
+
+static weft_stamps *stamps_of(weft_node *n, const weft_id *device, bool make) {
+  size_t low = 0, high = n->stamp_count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (weft_id_cmp(&n->stamps[middle].device, device) < 0)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  if (low < n->stamp_count && weft_id_cmp(&n->stamps[low].device, device) == 0) {
+    return &n->stamps[low];
+  }
+  void *at = n->stamps;
+  if (!make ||
+      weft__node_grow(n, &at, &n->stamp_cap, n->stamp_count + 1, sizeof *n->stamps) != WEFT_OK) {
+    return NULL;
+  }
+  n->stamps = at;
+  memmove(n->stamps + low + 1, n->stamps + low, (n->stamp_count - low) * sizeof *n->stamps);
+  n->stamps[low] = (weft_stamps){.device = *device};
+  n->stamp_count++;
+  return &n->stamps[low];
+}
+
+static size_t stamp_place(const weft_stamps *s, const weft_id *log) {
+  size_t low = 0, high = s->count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (weft_id_cmp(&s->at[middle].log, log) < 0)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+/* Notes that `log` changed at `counter`.  Without memory the log counts as always changed. */
+static void stamp(weft_node *n, weft_stamps *s, const weft_id *log, uint64_t counter) {
+  size_t place = stamp_place(s, log);
+  if (place < s->count && weft_id_cmp(&s->at[place].log, log) == 0) {
+    s->at[place].counter = counter;
+    return;
+  }
+  void *at = s->at;
+  if (weft__node_grow(n, &at, &s->cap, s->count + 1, sizeof *s->at) != WEFT_OK) return;
+  s->at = at;
+  memmove(s->at + place + 1, s->at + place, (s->count - place) * sizeof *s->at);
+  s->at[place] = (weft_stamp){*log, counter};
+  s->count++;
+}
+
+static bool changed_since(const weft_stamps *s, const weft_id *log, uint64_t counter) {
+  if (!s) return true;
+  size_t place = stamp_place(s, log);
+  bool found = place < s->count && weft_id_cmp(&s->at[place].log, log) == 0;
+  return !found || s->at[place].counter > counter;
+}
+
+static void stamp_all(weft_node *n, const weft_ack *ack, const weft_head *heads, size_t count) {
+  weft_stamps *s = stamps_of(n, &ack->device, true);
+  for (size_t i = 0; s && i < count; i++) stamp(n, s, &heads[i].log, ack->counter);
+}
+
+/* --- storing --- */
+
+static void ack_store(weft_node *n, const weft_id *device) {
+  const weft_ack_entry *entry = weft__ack_table_find(&n->acks, device);
+  weft_buf body;
+  if (!entry) return;
+  weft__buf_init(&body, &n->mem, SIZE_MAX);
+  weft_msg_ack item = {entry->ack, true, entry->vector.heads, entry->vector.count};
+  weft_msg_acks m = {&item, 1};
+  weft__msg_acks_put(&body, &m);
+  weft_node_action a = {.kind = WEFT_NODE_ACK, .device = *device, .data = weft__buf_view(&body)};
+  if (weft__buf_err(&body) == WEFT_OK) (void)!weft__node_push(n, &a);
+  weft__buf_free(&body);
+}
+
+static weft_err load_one(weft_node *n, weft_arena *arena, weft_bytes bytes) {
+  weft_msg_acks m;
+  WEFT_TRY(weft__msg_acks_read(arena, bytes, &m));
+  for (size_t i = 0; i < m.count; i++) {
+    const weft_msg_ack *a = &m.at[i];
+    bool fresh;
+    WEFT_TRY(weft__ack_table_put(&n->acks, n->crypto, &n->o.space, &a->ack, a->whole, a->delta,
+                                 a->count, &fresh));
+    if (fresh) stamp_all(n, &a->ack, a->delta, a->count);
+  }
+  return WEFT_OK;
+}
+
+weft_err weft__ack_load(weft_node *n) {
+  weft_arena arena;
+  weft_bytes *acks = NULL;
+  size_t count = 0;
+  weft__arena_init(&arena, &n->mem);
+  weft_err err = n->source.acks(n->source.ctx, &arena, &acks, &count);
+  for (size_t i = 0; err == WEFT_OK && i < count; i++) {
+    err = load_one(n, &arena, acks[i]);
+    if (err != WEFT_ENOMEM) err = WEFT_OK; /* what does not hold any more will be told again */
+  }
+  weft__arena_free(&arena);
+  const weft_ack_entry *own = weft__ack_table_find(&n->acks, &n->identity.device);
+  if (own) memcpy(n->ack_root, own->ack.root, sizeof n->ack_root);
+  n->ack_known = own != NULL;
+  return err;
+}
+
+void weft__ack_free(weft_node *n) {
+  for (size_t i = 0; i < n->stamp_count; i++) n->mem.free(n->mem.ctx, n->stamps[i].at);
+  n->mem.free(n->mem.ctx, n->stamps);
+}
+
+/* --- our own --- */
+
+static void all_stale(weft_node *n) {
+  for (size_t i = 0; i < n->link_count; i++) n->links[i]->acks_stale = true;
+}
+
+static weft_err own_sign(weft_node *n, weft_arena *arena, const weft_vector *v) {
+  const weft_ack_entry *old = weft__ack_table_find(&n->acks, &n->identity.device);
+  uint64_t counter = n->source.clock(n->source.ctx);
+  if (old && counter <= old->ack.counter) counter = old->ack.counter + 1;
+  weft_ack ack;
+  weft_head *delta = v->heads;
+  size_t count = v->count;
+  if (old) WEFT_TRY(weft__vector_delta(&old->vector, v, arena, &delta, &count));
+  weft__ack_sign(&ack, n->crypto, &n->identity, &n->o.space, counter, v);
+  bool whole = old == NULL;
+  WEFT_TRY(weft__ack_table_put(&n->acks, n->crypto, &n->o.space, &ack, whole, delta, count, NULL));
+  stamp_all(n, &ack, delta, count);
+  memcpy(n->ack_root, ack.root, sizeof n->ack_root);
+  n->ack_known = true;
+  return WEFT_OK;
+}
+
+void weft__ack_run(weft_node *n) {
+  if (n->now < n->ack_due) return;
+  n->ack_due = WEFT_NEVER;
+  weft_arena arena;
+  weft_vector v;
+  uint8_t root[WEFT_ROOT_LEN];
+  weft__arena_init(&arena, &n->mem);
+  weft__vector_init(&v, &n->mem);
+  weft_err err = weft__vector_copy(&v, n->source.showable(n->source.ctx));
+  if (err == WEFT_OK) {
+    weft__ack_shorten(&v);
+    weft__vector_root(&v, n->crypto, root);
+    bool same = n->ack_known && memcmp(root, n->ack_root, sizeof root) == 0;
+    if (!same) {
+      err = own_sign(n, &arena, &v);
+      if (err == WEFT_OK) {
+        ack_store(n, &n->identity.device);
+        all_stale(n);
+      }
+    }
+  }
+  if (err != WEFT_OK) n->ack_due = n->now + 1000;
+  weft__vector_free(&v);
+  weft__arena_free(&arena);
+}
+
+/* --- those of others --- */
+
+static uint64_t *carried_of(weft_link *link, const weft_id *device) {
+  size_t low = 0, high = link->carried_count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (weft_id_cmp(&link->carried[middle].device, device) < 0)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  if (low < link->carried_count && weft_id_cmp(&link->carried[low].device, device) == 0) {
+    return &link->carried[low].counter;
+  }
+  void *at = link->carried;
+  if (weft__node_grow(link->node, &at, &link->carried_cap, link->carried_count + 1,
+                      sizeof *link->carried) != WEFT_OK) {
+    return NULL;
+  }
+  link->carried = at;
+  memmove(link->carried + low + 1, link->carried + low,
+          (link->carried_count - low) * sizeof *link->carried);
+  link->carried[low] = (weft_carried){*device, 0};
+  link->carried_count++;
+  return &link->carried[low].counter;
+}
+
+/* A device that shows a change holds it: what we hold too need not be sent to it. */
+static void learn_held(weft_node *n, const weft_msg_ack *a) {
+  weft_link *link = weft__node_link_to(n, &a->ack.device);
+  for (size_t i = 0; link && i < a->count; i++) {
+    weft_id id;
+    const weft_head *h = &a->delta[i];
+    if (h->seq == 0) continue;
+    if (n->source.id_at(n->source.ctx, &h->log, h->seq, &id) != WEFT_OK) continue;
+    if (memcmp(id.b, h->id.b, WEFT_ACK_ID_LEN) == 0) weft__sync_raise(link, &h->log, h->seq, &id);
+  }
+}
+
+/* False: the link was failed. */
+static bool receive_one(weft_link *link, const weft_msg_ack *a) {
+  weft_node *n = link->node;
+  bool fresh = false;
+  if (!weft__roster_member_of(n->source.roster(n->source.ctx), &a->ack.device)) return true;
+  if (weft_id_cmp(&a->ack.device, &n->identity.device) == 0) return true;
+  weft_err err = weft__ack_table_put(&n->acks, n->crypto, &n->o.space, &a->ack, a->whole, a->delta,
+                                     a->count, &fresh);
+  if (err == WEFT_EGAP && !a->whole) return true; /* the whole comes with the next link */
+  if (err == WEFT_ENOMEM || err == WEFT_ELIMIT) return true;
+  if (err != WEFT_OK) {
+    weft__link_fail(link, err, WEFT_CODE_BAD_SIG, WEFT_FRAME_ACK);
+    return false;
+  }
+  uint64_t *carried = carried_of(link, &a->ack.device);
+  if (carried && *carried < a->ack.counter) *carried = a->ack.counter;
+  if (!fresh) return true;
+  stamp_all(n, &a->ack, a->delta, a->count);
+  learn_held(n, a);
+  ack_store(n, &a->ack.device);
+  all_stale(n);
+  n->settle = true;
+  return true;
+}
+
+void weft__ack_receive(weft_link *link, const weft_msg_acks *m) {
+  for (size_t i = 0; i < m->count; i++) {
+    if (!receive_one(link, &m->at[i])) return;
+  }
+}
+
+/* --- sending --- */
+
+/* Makes the item of one device; heads in `arena`.  False: the link has carried it. */
+static bool item_make(weft_link *link, weft_arena *arena, const weft_ack_entry *entry,
+                      weft_msg_ack *item) {
+  weft_node *n = link->node;
+  const uint64_t *carried = carried_of(link, &entry->ack.device);
+  if (!carried || *carried >= entry->ack.counter) return false;
+  if (weft_id_cmp(&entry->ack.device, &link->device) == 0) return false;
+  if (entry->vector.count > vector_heads_max) return false;
+  weft_head *heads = weft__arena_zero(arena, entry->vector.count, sizeof *heads);
+  if (!heads) return false;
+  const weft_stamps *s = stamps_of(n, &entry->ack.device, false);
+  *item = (weft_msg_ack){entry->ack, *carried == 0, heads, 0};
+  for (size_t i = 0; i < entry->vector.count; i++) {
+    const weft_head *h = &entry->vector.heads[i];
+    if (item->whole || changed_since(s, &h->log, *carried)) heads[item->count++] = *h;
+  }
+  return true;
+}
+
+void weft__ack_send(weft_link *link) {
+  weft_node *n = link->node;
+  weft_msg_ack items[16];
+  weft_arena arena;
+  weft__arena_init(&arena, &n->mem);
+  weft_msg_acks m = {items, 0};
+  size_t heads = 0;
+  link->acks_stale = false;
+  for (size_t i = 0; i < n->acks.count && !link->acks_stale; i++) {
+    if (!item_make(link, &arena, &n->acks.entries[i], &items[m.count])) continue;
+    heads += items[m.count++].count;
+    link->acks_stale = m.count == sizeof items / sizeof *items || heads > frame_heads_max;
+  }
+  weft_buf body = weft__link_body(link);
+  if (m.count > 0) weft__msg_acks_put(&body, &m);
+  bool allowed = weft__credit_allows(link, body.len);
+  if (m.count > 0 && allowed) {
+    for (size_t i = 0; i < m.count; i++) {
+      uint64_t *carried = carried_of(link, &items[i].ack.device);
+      if (carried) *carried = items[i].ack.counter;
+    }
+    weft__link_send(link, WEFT_FRAME_ACK, &body);
+  } else {
+    link->acks_stale = m.count > 0;
+    weft__buf_free(&body);
+  }
+  weft__arena_free(&arena);
+}
+
+/* --- for people --- */
+
+static uint64_t acked_seq(const weft_ack_entry *entry, const weft_head *head) {
+  uint64_t seq = entry ? weft__vector_seq(&entry->vector, &head->log) : 0;
+  return seq < head->seq ? seq : head->seq;
+}
+
+/* Changes of our own that are not in `entry`.  START is nobody's edit and does not count. */
+static uint64_t pending_of(const weft_node *n, const weft_ack_entry *entry) {
+  const weft_vector *held = n->source.held(n->source.ctx);
+  uint64_t pending = 0;
+  for (size_t i = 0; i < held->count; i++) {
+    weft_id author;
+    const weft_head *head = &held->heads[i];
+    if (n->source.author(n->source.ctx, &head->log, &author) != WEFT_OK) continue;
+    if (weft_id_cmp(&author, &n->identity.device) != 0) continue;
+    uint64_t seq = acked_seq(entry, head);
+    pending += head->seq - (seq > 0 ? seq : 1);
+  }
+  return pending;
+}
+
+weft_err weft_node_acked_list(const weft_node *n, weft_arena *arena, weft_node_acked **out,
+                              size_t *count) {
+  const weft_roster_member *members;
+  size_t member_count;
+  *out = NULL;
+  *count = 0;
+  weft__roster_members(n->source.roster(n->source.ctx), &members, &member_count);
+  weft_node_acked *list = weft__arena_zero(arena, member_count, sizeof *list);
+  if (!list) return WEFT_ENOMEM;
+  for (size_t i = 0; i < member_count; i++) {
+    if (weft_id_cmp(&members[i].device, &n->identity.device) == 0) continue;
+    const weft_ack_entry *entry = weft__ack_table_find(&n->acks, &members[i].device);
+    weft_node_acked *item = &list[(*count)++];
+    item->device = members[i].device;
+    item->heard = entry != NULL;
+    item->at = entry ? entry->ack.counter : 0;
+    item->pending = pending_of(n, entry);
+  }
+  *out = list;
+  return WEFT_OK;
+}

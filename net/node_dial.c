@@ -1,0 +1,228 @@
+/* Addresses and when they are dialled; hosts and how often they may connect.
+ *
+ * An address that was given is dialled until it is linked, with a jittered exponential backoff; one
+ * learnt from a peer only while there is no link to that peer.  A stranger gets few attempts: a
+ * rate and a number of half-open connections a host, and one number for all of them. */
+#include <string.h>
+
+#include "net/node_internal.h"
+
+enum {
+  backoff_ms = 500,
+  backoff_steps_max = 20,
+  final_retry_ms = 3600000, /* what was refused for good */
+  fault_retry_ms = 600000,  /* what one of us gets wrong each time */
+};
+
+/* --- addresses --- */
+
+static weft_dial *dial_find(const weft_node *n, weft_bytes text) {
+  for (size_t i = 0; i < n->dial_count; i++) {
+    if (weft_bytes_cmp(n->dials[i]->text, text) == 0) return n->dials[i];
+  }
+  return NULL;
+}
+
+static weft_dial *dial_of(const weft_node *n, uint64_t conn) {
+  for (size_t i = 0; i < n->dial_count; i++) {
+    if (n->dials[i]->conn == conn) return n->dials[i];
+  }
+  return NULL;
+}
+
+static weft_err dial_add(weft_node *n, weft_bytes text, weft_dial **out) {
+  if (text.len == 0 || text.len > WEFT_ADDRESS_LEN_MAX) return WEFT_ELIMIT;
+  if (n->dial_count >= WEFT_ADDRESSES_MAX) return WEFT_ELIMIT;
+  void *at = n->dials;
+  WEFT_TRY(weft__node_grow(n, &at, &n->dial_cap, n->dial_count + 1, sizeof *n->dials));
+  n->dials = at;
+  weft_dial *d = n->mem.alloc(n->mem.ctx, sizeof *d);
+  if (!d) return WEFT_ENOMEM;
+  memset(d, 0, sizeof *d);
+  weft_err err = weft__node_copy(n, text, &d->text);
+  if (err != WEFT_OK) {
+    n->mem.free(n->mem.ctx, d);
+    return err;
+  }
+  n->dials[n->dial_count++] = d;
+  *out = d;
+  return WEFT_OK;
+}
+
+weft_err weft_node_add_address(weft_node *n, weft_ms now, weft_bytes address) {
+  weft_dial *d = dial_find(n, address);
+  n->now = now > n->now ? now : n->now;
+  n->settle = true;
+  if (!d) WEFT_TRY(dial_add(n, address, &d));
+  d->given = true;
+  d->done = false;
+  d->attempts = 0;
+  if (!d->conn) d->next_try = n->now;
+  return WEFT_OK;
+}
+
+/* What a peer says it listens on is tried when there is no link to it. */
+void weft__dial_learn(weft_node *n, const weft_id *device, weft_bytes text) {
+  weft_dial *d = dial_find(n, text);
+  if (!d) {
+    if (dial_add(n, text, &d) != WEFT_OK) return;
+    d->next_try = n->now + n->o.redial_cap_ms / 2;
+  }
+  if (d->known) return;
+  d->known = true;
+  d->device = *device;
+}
+
+/* The wait before the next try: half to all of min(cap, 0.5 s x 2^k). */
+static weft_ms backoff(weft_node *n, uint32_t attempts, weft_ms cap) {
+  uint32_t steps = attempts < backoff_steps_max ? attempts : backoff_steps_max;
+  weft_ms most = weft__min_ms(cap, (weft_ms)backoff_ms << steps);
+  return weft__draw_between(&n->draw, most / 2, most);
+}
+
+static weft_ms retry_floor(weft_err why) {
+  if (why == WEFT_EDENIED || why == WEFT_EUNKNOWN) return final_retry_ms;
+  if (why == WEFT_EPROTO || why == WEFT_EVERSION || why == WEFT_EMALFORMED || why == WEFT_EBADSIG) {
+    return fault_retry_ms;
+  }
+  return 0;
+}
+
+void weft__dial_ended(weft_node *n, weft_link *link, weft_err why) {
+  weft_dial *d = dial_of(n, link->conn);
+  if (!d) return;
+  bool never_up = link->opened == 0;
+  bool stable = !never_up && n->now - link->opened >= WEFT_LINK_STABLE_MS;
+  d->conn = 0;
+  d->last_error = why;
+  if (stable) d->attempts = 0;
+  d->done = n->o.dial_once;
+  weft_ms cap = d->known ? n->o.redial_cap_ms : n->o.redial_cap_ms * 5;
+  weft_ms wait = backoff(n, d->attempts, cap);
+  /* A connection cut off in the middle looks like a broken protocol, but is none. */
+  weft_ms least = never_up || link->ended_by_fault ? retry_floor(why) : 0;
+  d->next_try = n->now + (wait > least ? wait : least);
+  d->attempts++;
+  if (never_up && !n->stopping) weft__node_note(n, WEFT_NOTE_FAILED, NULL, d->text, why);
+}
+
+/* The dialled address led to a device: people and the next start want to know. */
+void weft__dial_answered(weft_node *n, weft_link *link) {
+  weft_dial *d = dial_of(n, link->conn);
+  if (!d) return;
+  d->self = weft_id_cmp(&link->device, &n->identity.device) == 0;
+  if (d->self) return;
+  d->known = true;
+  d->device = link->device;
+  weft_node_action a = {.kind = WEFT_NODE_ADDRESS, .device = d->device, .text = d->text};
+  (void)!weft__node_push(n, &a); /* without it the next start knows one address less */
+}
+
+static size_t dials_under_way(const weft_node *n) {
+  size_t count = 0;
+  for (size_t i = 0; i < n->link_count; i++) {
+    weft_link_state state = n->links[i]->state;
+    bool early = state == WEFT_LINK_DIALLING || state == WEFT_LINK_HANDSHAKE;
+    count += n->links[i]->initiator && early;
+  }
+  return count;
+}
+
+static bool dial_wanted(const weft_node *n, const weft_dial *d) {
+  if (d->conn || d->self || d->done) return false;
+  if (!d->known) return d->given;
+  const weft_link *link = weft__node_link_to(n, &d->device);
+  return !link || (link->expiring && link->initiator);
+}
+
+void weft__dial_run(weft_node *n) {
+  size_t busy = dials_under_way(n);
+  for (size_t i = 0; i < n->dial_count && !n->stopping; i++) {
+    weft_dial *d = n->dials[i];
+    if (n->now < d->next_try || !dial_wanted(n, d) || busy >= WEFT_DIALS_MAX) continue;
+    weft_link *link = weft__node_link_new(n, d->text, true);
+    if (!link) return;
+    link->state = WEFT_LINK_DIALLING;
+    weft_node_action a = {.kind = WEFT_NODE_DIAL, .conn = link->conn, .text = d->text};
+    d->conn = link->conn;
+    busy++;
+    if (weft__node_push(n, &a) != WEFT_OK) {
+      link->why = WEFT_ENOMEM;
+      link->close_due = true;
+    }
+  }
+}
+
+weft_ms weft__dial_deadline(const weft_node *n) {
+  weft_ms at = WEFT_NEVER;
+  if (n->stopping || dials_under_way(n) >= WEFT_DIALS_MAX) return at;
+  for (size_t i = 0; i < n->dial_count; i++) {
+    if (dial_wanted(n, n->dials[i])) at = weft__min_ms(at, n->dials[i]->next_try);
+  }
+  return at;
+}
+
+/* --- who may connect --- */
+
+weft_bytes weft__host_of(weft_bytes remote) {
+  size_t len = remote.len;
+  while (len > 0 && remote.at[len - 1] != ':') len--;
+  return weft_bytes_of(remote.at, len > 0 ? len - 1 : remote.len);
+}
+
+static bool is_half_open(const weft_link *link) {
+  return !link->initiator && (link->state == WEFT_LINK_HANDSHAKE);
+}
+
+static size_t half_open(const weft_node *n, const weft_bytes *host, weft_link **oldest) {
+  size_t count = 0;
+  for (size_t i = 0; i < n->link_count; i++) {
+    weft_link *link = n->links[i];
+    if (!is_half_open(link) || link->close_due) continue;
+    if (host && (link->loopback || weft_bytes_cmp(link->host, *host) != 0)) continue;
+    if (count++ == 0 && oldest) *oldest = link;
+  }
+  return count;
+}
+
+/* A bucket of attempts for each host; the one unused longest makes place for a new host. */
+static bool rate_allows(weft_node *n, weft_bytes host) {
+  uint8_t name[16];
+  weft_host_rate *rate = NULL;
+  n->crypto->hash(name, sizeof name, weft_bytes_of(NULL, 0), NULL, NULL, &host, 1);
+  for (size_t i = 0; i < n->host_count && !rate; i++) {
+    if (memcmp(n->hosts[i].host, name, sizeof name) == 0) rate = &n->hosts[i];
+  }
+  if (!rate) {
+    rate = &n->hosts[0];
+    for (size_t i = 1; i < n->host_count; i++) {
+      if (n->hosts[i].at < rate->at) rate = &n->hosts[i];
+    }
+    if (n->host_count < WEFT_HOSTS_MAX) rate = &n->hosts[n->host_count++];
+    memcpy(rate->host, name, sizeof name);
+    rate->tokens = WEFT_ACCEPT_BURST * 1000;
+    rate->at = n->now;
+  }
+  uint64_t tokens = rate->tokens + (n->now - rate->at) * WEFT_ACCEPT_PER_S;
+  rate->tokens = (uint32_t)weft__min_ms(tokens, WEFT_ACCEPT_BURST * 1000);
+  rate->at = n->now;
+  if (rate->tokens < 1000) return false;
+  rate->tokens -= 1000;
+  return true;
+}
+
+bool weft__accept_allowed(weft_node *n, weft_bytes host, bool loopback) {
+  weft_link *oldest = NULL;
+  if (!loopback && half_open(n, &host, NULL) >= WEFT_HALF_OPEN_HOST_MAX) return false;
+  if (!loopback && !rate_allows(n, host)) return false;
+  if (half_open(n, NULL, &oldest) >= WEFT_HALF_OPEN_MAX) {
+    oldest->why = WEFT_ELIMIT;
+    oldest->close_due = true;
+  }
+  return true;
+}
+
+weft_ms weft__accept_delay(weft_node *n) {
+  bool load = half_open(n, NULL, NULL) * 4 > WEFT_HALF_OPEN_MAX * 3;
+  return load ? 0 : weft__draw_between(&n->draw, 0, WEFT_SESSION_DROP_MS_MAX);
+}

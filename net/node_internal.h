@@ -1,0 +1,471 @@
+/* What the files of the node share: the object, its links, and the seams between them.
+ *
+ * Only net/node*.c and net/peer*.c include this.
+ *
+ *   node.c        events in, actions out, time, lists for people
+ *   node_dial.c   addresses, redialling, who may connect
+ *   node_hold.c   received chunks and records on their way into the replica
+ *   node_ack.c    acknowledgements
+ *   peer.c        one link: handshake, HELLO, membership, control frames
+ *   peer_sync.c   what a peer holds, and asking for it
+ *   peer_serve.c  sending changes: answers to WANT, live pushes, credits
+ *
+ * A link is one connection, from the decision to dial or the accept to the owner's word that it is
+ * closed.  Links lie in the order of their numbers, devices in the order of their keys, so that
+ * nothing depends on addresses in memory. */
+#ifndef WEFT_NODE_INTERNAL_H
+#define WEFT_NODE_INTERNAL_H
+
+#include "net/draw.h"
+#include "net/message.h"
+#include "net/node.h"
+#include "net/session.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+  WEFT_LINK_WINDOW = 1 << 20,       /* bulk bytes a peer may send before we grant more */
+  WEFT_LINK_UNSENT_LOW = 64 << 10,  /* queued in the session below this: make more */
+  WEFT_LINK_QUEUED_MAX = 256 << 10, /* in the stream's write queue: stop */
+  WEFT_LINK_TX_MAX = 192 << 10,     /* one SEND action; a few records */
+  WEFT_LINK_STALL_MS = 60000,       /* the stream's write queue does not move: close */
+  WEFT_LINK_ASK_MS = 10000,         /* a range unanswered is asked elsewhere */
+  WEFT_LINK_PROVING_MS = 10000,
+  WEFT_LINK_PROVING_BYTES = 256 << 10,
+  WEFT_LINK_HELLO_MS = 5000,
+  WEFT_LINK_PONG_MS = 20000,
+  WEFT_LINK_PROBE_MS = 5000, /* for the older of two links of one device to answer */
+  WEFT_LINK_CREDIT_MS = 200, /* a small grant waits this long for company */
+  WEFT_LINK_RESYNC_MS = 10000,
+  WEFT_LINK_RESYNC_MS_MAX = 300000,
+  WEFT_LINK_STATUS_MS = 1000,  /* a status is not put off longer than this */
+  WEFT_LINK_STABLE_MS = 30000, /* open this long: the next redial starts afresh */
+  WEFT_FRAMES_PER_S = 200,     /* control frames a peer may send */
+  WEFT_FRAMES_BURST = 1000,
+  WEFT_LEAVES_MAX = 64,         /* logs up to which whole vectors are exchanged */
+  WEFT_TURN_NODES_MAX = 256,    /* trie nodes compared in one turn of a descent */
+  WEFT_PREFIXES_MAX = 8192,     /* of a descent, waiting */
+  WEFT_RING_MAX = 1024,         /* recent arrivals remembered for pushing */
+  WEFT_PUSH_LEN_MAX = 64 << 10, /* what is longer is announced instead */
+  WEFT_SPANS_MAX = 1024,        /* of one question to the source */
+  WEFT_CHANGES_LEN = 96 << 10,  /* a CHANGES frame is sent when it has this much */
+  WEFT_HOLD_LEN = 1 << 20,      /* a HOLD action has about this much at most */
+  WEFT_HOLD_CHANGES = 10000,
+  WEFT_HOLD_PAUSE_MS = 20,
+  WEFT_HOLD_FAIL_MS = 5000,
+  WEFT_ACTIONS_MAX = 4096,
+  WEFT_ADDRESSES_MAX = 1024,
+  WEFT_DIALS_MAX = 8,
+  WEFT_HALF_OPEN_MAX = 64,
+  WEFT_HALF_OPEN_HOST_MAX = 4,
+  WEFT_HOSTS_MAX = 256, /* remembered for the rate of accepts */
+  WEFT_ACCEPT_PER_S = 5,
+  WEFT_ACCEPT_BURST = 10,
+  WEFT_BAN_MS = 60000,
+  WEFT_BAN_MS_MAX = 3600000,
+};
+
+typedef struct weft_link weft_link;
+
+typedef enum weft_link_state {
+  WEFT_LINK_DIALLING,  /* the owner connects */
+  WEFT_LINK_HANDSHAKE, /* the session is not established */
+  WEFT_LINK_PROVING,   /* the roster does not know the device: membership records only */
+  WEFT_LINK_GREETING,  /* our HELLO is sent, theirs is awaited */
+  WEFT_LINK_OPEN,
+  WEFT_LINK_JOINING, /* somebody redeems a ticket */
+  WEFT_LINK_CLOSING, /* the session flushes */
+  WEFT_LINK_ENDED    /* CLOSE went out; the owner's word is awaited */
+} weft_link_state;
+
+/* A range asked of one peer. */
+typedef struct weft_ask {
+  weft_id log;
+  uint64_t from, to;
+} weft_ask;
+
+/* A device we have been linked to: what survives a link. */
+typedef struct weft_known {
+  weft_id device;
+  uint64_t instance; /* of its store, as last heard */
+  uint64_t arrival;  /* we hold all that had arrived there; 0: not known */
+  weft_ms ban_until;
+  weft_ms ban_ms; /* the next ban is twice this */
+  weft_bytes name;
+} weft_known;
+
+/* An address to keep a link to. */
+typedef struct weft_dial {
+  weft_bytes text;
+  bool given; /* by the owner; else learnt from a peer */
+  bool known; /* `device` answered there */
+  bool self;  /* it is our own address */
+  bool done;  /* dial_once: no further try */
+  weft_id device;
+  uint64_t conn; /* the link that dials or was dialled; 0 none */
+  uint32_t attempts;
+  weft_ms next_try;
+  weft_err last_error;
+} weft_dial;
+
+/* A run that arrived here, for pushing: own ones at once, others after a hold-off. */
+typedef struct weft_recent {
+  weft_id log;
+  uint64_t from, to;
+  bool own;
+  uint64_t conn; /* it came from; 0 own */
+  weft_ms at;
+} weft_recent;
+
+typedef struct weft_prefix {
+  uint8_t at[WEFT_VECTOR_DEPTH_MAX];
+  uint8_t len;
+  enum { WEFT_PREFIX_NODE, WEFT_PREFIX_LEAVES, WEFT_PREFIX_ASK } what;
+} weft_prefix;
+
+typedef struct weft_carried { /* the counter of a device's acknowledgement that a link carried */
+  weft_id device;
+  uint64_t counter;
+} weft_carried;
+
+struct weft_link {
+  weft_node *node;
+  uint64_t conn;
+  weft_link_state state;
+  bool initiator, loopback;
+  weft_err why; /* it ends; WEFT_OK: as wanted */
+  bool up_told;
+  bool close_due;      /* CLOSE is the next and last action */
+  bool ended_by_fault; /* one of us said ERROR */
+  weft_bytes remote;   /* address dialled, or host that connected; owned */
+  weft_bytes host;     /* part of `remote` */
+  weft_session *session;
+  weft_known *known; /* once established */
+  weft_id device;
+  weft_buf tx; /* sealed, for the next SEND */
+  bool tx_given;
+  size_t queued; /* in the owner's write queue */
+  weft_ms moved; /* when `queued` last fell */
+  weft_ms made, opened, last_in, last_out;
+  weft_ms bucket_at;
+  uint32_t bucket; /* control frames it may still send now */
+
+  /* HELLO */
+  bool said_hello, got_hello;
+  uint64_t instance, boot;
+  uint64_t their_count;
+  uint64_t their_arrival;
+  uint64_t their_cursor; /* 0: they have none for our store */
+  uint8_t hello_root[WEFT_ROOT_LEN];
+  uint64_t hello_count;
+  uint64_t hello_arrival;
+  uint64_t hello_cursor, hello_cursor_instance;
+  weft_buf early; /* a HELLO that came while PROVING */
+  size_t early_len;
+  uint8_t their_hello_root[WEFT_ROOT_LEN];
+  weft_msg_status their; /* as last heard */
+  bool heard;            /* `their` is meant */
+  bool in_step, in_step_told;
+  bool expiring;
+  weft_ms expiring_at;
+  bool said_bye, got_bye;
+
+  /* membership */
+  size_t proving_bytes;
+  size_t records_pending;
+  uint8_t auth_sent[16];  /* root up to which they were sent everything */
+  uint64_t invite_ticket; /* JOINING: the ADMIT asked for */
+  bool redeemed;
+
+  /* liveness */
+  uint64_t ping_token; /* 0: none under way */
+  weft_ms ping_at;
+  uint32_t round_trip_ms;
+  int64_t clock_offset_ms;
+  uint64_t probe_for; /* conn of the newer link that waits for this one's PONG */
+  weft_ms probe_until;
+  weft_ms status_due, status_since;
+
+  /* what they hold: a lower bound */
+  weft_vector theirs;
+  bool recon;           /* reconciliation has begun */
+  bool their_part_done; /* they told all they hold */
+  bool incomplete;      /* something they told could not be taken: no cursor */
+  weft_id *blocked;     /* logs not asked for here, until more is told */
+  size_t blocked_count, blocked_cap;
+  bool auth_asked;      /* since the roster last changed */
+  uint64_t cursor_next; /* their arrival that `theirs` then covers */
+  bool descending, quiet_said;
+  bool my_turn;
+  weft_prefix *prefixes;
+  size_t prefix_count, prefix_cap;
+  uint64_t told;    /* our arrival up to which they were told or sent everything */
+  weft_ms sweep_at; /* anti-entropy */
+  weft_ms resync_at, resync_ms;
+  uint8_t resync_root[WEFT_ROOT_LEN];
+
+  /* asking */
+  weft_ask asks[WEFT_MESSAGE_WANTS_MAX];
+  size_t ask_count;
+  weft_ms ask_at; /* when the last answer came, or the last question went */
+  bool plan;      /* look what to ask for */
+
+  /* serving */
+  weft_msg_range serves[WEFT_MESSAGE_WANTS_MAX];
+  size_t serve_count;
+  weft_arena serve_arena;
+  weft_source_span *spans;
+  size_t span_count, span_next;
+  uint64_t own_at, relay_at; /* places in the ring */
+
+  /* credit */
+  uint32_t window_out;  /* theirs */
+  uint64_t out_pending; /* bulk bytes sent and not granted */
+  uint64_t in_pending;  /* bulk bytes received and not granted */
+  uint64_t to_grant;
+  weft_ms grant_at;
+
+  bool acks_stale;       /* there may be acknowledgements it has not carried */
+  weft_carried *carried; /* ascending by device */
+  size_t carried_count, carried_cap;
+
+  uint64_t sent, received; /* changes */
+};
+
+/* A chunk on its way into the replica. */
+typedef struct weft_piece {
+  uint64_t conn;
+  uint32_t credit;  /* bytes to grant once it is held */
+  weft_bytes chunk; /* owned */
+  weft_id log;      /* of its first run */
+  uint64_t first, last;
+  uint64_t changes;
+} weft_piece;
+
+typedef struct weft_pieces {
+  weft_piece *at;
+  size_t count, cap;
+  size_t len;
+  uint64_t changes;
+} weft_pieces;
+
+typedef struct weft_pending_record {
+  uint64_t conn;
+  weft_bytes bytes; /* owned */
+} weft_pending_record;
+
+/* When an acknowledged log of a device changed: the delta since any counter follows. */
+typedef struct weft_stamp {
+  weft_id log;
+  uint64_t counter;
+} weft_stamp;
+
+typedef struct weft_stamps {
+  weft_id device;
+  weft_stamp *at; /* ascending by log */
+  size_t count, cap;
+} weft_stamps;
+
+/* A queued action and what it owns. */
+typedef struct weft_queued {
+  weft_node_action action;
+  void *owned[3];
+  weft_redeem redeem;
+} weft_queued;
+
+typedef struct weft_host_rate {
+  uint8_t host[16]; /* hash of the text */
+  uint32_t tokens;  /* thousandths */
+  weft_ms at;
+} weft_host_rate;
+
+struct weft_node {
+  weft_node_options o; /* pointers are not used after new, but for crypto and source */
+  weft_alloc mem;
+  const weft_crypto *crypto;
+  weft_identity identity;
+  weft_source source;
+  weft_draw draw;
+  weft_gate *gate;
+  weft_session_secret member_secret;
+  weft_session_secret *secrets; /* epochs, then invites */
+  size_t secret_count, epoch_count;
+  weft_bytes listen[WEFT_MESSAGE_LISTEN_MAX];
+  size_t listen_count;
+  weft_bytes name;
+  uint64_t boot;
+  weft_node_epoch epoch;
+
+  weft_ms now, wall;
+  bool stopping;
+  weft_link **links; /* ascending by conn */
+  size_t link_count, link_cap;
+  uint64_t conn_next;
+  size_t turn;         /* round-robin of SEND */
+  weft_known **knowns; /* ascending by device */
+  size_t known_count, known_cap;
+  weft_dial **dials;
+  size_t dial_count, dial_cap;
+  weft_host_rate *hosts;
+  size_t host_count;
+
+  weft_queued *actions; /* ring */
+  size_t action_first, action_count, action_cap;
+  weft_queued given; /* the last one handed out: freed by the next call */
+
+  /* the replica as last seen */
+  uint64_t arrival;
+  bool roots_stale;
+  uint8_t held_root[WEFT_ROOT_LEN], shown_root[WEFT_ROOT_LEN], auth_root[16];
+  weft_vector remote; /* what HOLD brought in: everything else is our own */
+  weft_recent *ring;
+  uint64_t ring_end; /* count of all that was put in */
+
+  /* receiving */
+  weft_pieces pieces;  /* waiting */
+  weft_pieces holding; /* in the HOLD under way */
+  weft_bytes *hold_chunks;
+  size_t hold_chunk_cap;
+  bool split; /* the last HOLD failed: one link at a time */
+  uint64_t split_conn_after;
+  uint64_t hold_ticket; /* 0: none under way */
+  weft_ms hold_since, hold_last, hold_pause_until;
+  weft_pending_record *records;
+  size_t record_count, record_cap, record_len;
+  uint64_t record_ticket; /* 0: none under way */
+  uint64_t ticket_next;
+
+  weft_ack_table acks;
+  weft_stamps *stamps; /* ascending by device */
+  size_t stamp_count, stamp_cap;
+  weft_ms ack_due;
+  uint8_t ack_root[WEFT_ROOT_LEN]; /* of the last own one */
+  bool ack_known;
+  bool settle; /* set by events: things to look at before the next action */
+};
+
+/* --- node.c --- */
+
+weft_link *weft__node_link(const weft_node *n, uint64_t conn);
+/* The open link to a device, the oldest when there are several; NULL. */
+weft_link *weft__node_link_to(const weft_node *n, const weft_id *device);
+weft_known *weft__node_known(weft_node *n, const weft_id *device);
+/* Adds an action that owns copies of its bytes.  Errors are WEFT_ENOMEM and WEFT_EAGAIN. */
+weft_err weft__node_push(weft_node *n, const weft_node_action *action) WEFT_MUST_USE;
+void weft__node_note(weft_node *n, weft_node_note note, const weft_id *device, weft_bytes text,
+                     weft_err why);
+/* Bytes of all links' buffers and of what waits to be held. */
+size_t weft__node_memory(const weft_node *n);
+/* Makes a link without a session.  NULL: no memory, or no place. */
+weft_link *weft__node_link_new(weft_node *n, weft_bytes remote, bool initiator);
+weft_err weft__node_copy(weft_node *n, weft_bytes bytes, weft_bytes *copy) WEFT_MUST_USE;
+void weft__node_drop(weft_node *n, weft_bytes *bytes);
+weft_ms weft__min_ms(weft_ms a, weft_ms b);
+/* Grows an array of the node: room for `need` items of `size`. */
+weft_err weft__node_grow(weft_node *n, void **at, size_t *cap, size_t need,
+                         size_t size) WEFT_MUST_USE;
+/* Reads the replica again: arrivals, the roster. */
+void weft__node_look(weft_node *n);
+/* Brings held_root and shown_root up to date. */
+void weft__node_roots(weft_node *n);
+
+/* --- node_dial.c --- */
+
+void weft__dial_ended(weft_node *n, weft_link *link, weft_err why);
+void weft__dial_answered(weft_node *n, weft_link *link);
+void weft__dial_learn(weft_node *n, const weft_id *device, weft_bytes text);
+void weft__dial_run(weft_node *n);
+weft_ms weft__dial_deadline(const weft_node *n);
+bool weft__accept_allowed(weft_node *n, weft_bytes host, bool loopback);
+weft_ms weft__accept_delay(weft_node *n);
+weft_bytes weft__host_of(weft_bytes remote);
+
+/* --- node_hold.c --- */
+
+/* Takes one chunk of a peer; grants its credit at once when it is dropped. */
+void weft__hold_add(weft_link *link, weft_bytes chunk, uint32_t credit);
+/* The newest seq of `log` that is held or on its way in from now on without a gap. */
+uint64_t weft__hold_reach(const weft_node *n, const weft_id *log);
+bool weft__hold_has(const weft_node *n, uint64_t conn);
+void weft__hold_run(weft_node *n);
+weft_ms weft__hold_deadline(const weft_node *n);
+void weft__hold_drop_link(weft_node *n, uint64_t conn);
+void weft__hold_free(weft_node *n);
+void weft__record_add(weft_link *link, weft_bytes record);
+void weft__record_run(weft_node *n);
+
+/* --- node_ack.c --- */
+
+weft_err weft__ack_load(weft_node *n) WEFT_MUST_USE;
+void weft__ack_free(weft_node *n);
+/* Signs our own when it is due. */
+void weft__ack_run(weft_node *n);
+void weft__ack_receive(weft_link *link, const weft_msg_acks *m);
+/* Sends what the link has not carried yet, if its credit allows. */
+void weft__ack_send(weft_link *link);
+
+/* --- peer.c --- */
+
+void weft__link_start(weft_link *link);
+/* Works on what the session has to say; with `send`, also takes a few sealed records into `tx`. */
+void weft__link_drain(weft_link *link, bool send);
+void weft__link_tick(weft_link *link);
+weft_ms weft__link_deadline(const weft_link *link);
+/* Sends a frame made in `body`, and frees it.  A link that cannot is closed. */
+void weft__link_send(weft_link *link, uint8_t type, weft_buf *body);
+weft_buf weft__link_body(const weft_link *link);
+/* Ends a link: with an ERROR frame for `code` unless that is 0. */
+void weft__link_fail(weft_link *link, weft_err why, weft_code code, uint8_t about);
+void weft__link_bye(weft_link *link, weft_bye reason, weft_err why);
+void weft__link_free(weft_link *link);
+/* The roster has changed. */
+void weft__link_roster(weft_link *link);
+void weft__link_status_soon(weft_link *link);
+void weft__link_check_step(weft_link *link);
+bool weft__link_is_up(const weft_link *link);
+
+/* --- peer_sync.c --- */
+
+void weft__sync_begin(weft_link *link);
+void weft__sync_leaves(weft_link *link, const weft_msg_heads *m);
+void weft__sync_delta(weft_link *link, const weft_msg_heads *m);
+void weft__sync_ihave(weft_link *link, const weft_msg_heads *m);
+void weft__sync_nodes(weft_link *link, const weft_msg_nodes *m);
+void weft__sync_turn(weft_link *link, const weft_msg_turn *m);
+void weft__sync_nohave(weft_link *link, const weft_msg_nohave *m);
+/* Asks for what is lacking here and not asked for. */
+void weft__sync_plan(weft_link *link);
+/* Tells what arrived since they were last told. */
+void weft__sync_announce(weft_link *link);
+void weft__sync_resync(weft_link *link);
+/* Nothing came for what was asked: it is asked elsewhere. */
+void weft__sync_timeout(weft_link *link);
+/* The range was judged: shortens or drops asks. */
+void weft__sync_held(weft_link *link, const weft_id *log, uint64_t last);
+void weft__sync_gap(weft_link *link, const weft_id *log, uint64_t from, uint64_t to);
+void weft__sync_forget(weft_link *link, const weft_id *log);
+bool weft__sync_is_done(const weft_link *link);
+/* Raises what we believe they hold. */
+void weft__sync_raise(weft_link *link, const weft_id *log, uint64_t seq, const weft_id *id);
+
+/* --- peer_serve.c --- */
+
+void weft__serve_want(weft_link *link, const weft_msg_want *m);
+/* Makes frames while there is room and credit. */
+void weft__serve_run(weft_link *link);
+weft_ms weft__serve_deadline(const weft_link *link);
+/* A bulk frame of `len` bytes may be sent now. */
+bool weft__credit_allows(const weft_link *link, size_t len);
+void weft__credit_use(weft_link *link, size_t len);
+/* A bulk frame came in.  False: over the window; the link was failed. */
+bool weft__credit_take(weft_link *link, size_t len);
+void weft__credit_grant(weft_link *link, size_t len);
+void weft__credit_run(weft_link *link);
+bool weft__serve_room(const weft_link *link);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,340 @@
+/* Sending changes: answers to WANT, live pushes, and the credit for both.
+ *
+ * What was asked for is sent in the order in which it became shown here, so that the receiver need
+ * not wait to show it.  Own changes are pushed as soon as they are durable; changes of others after
+ * a hold-off, to links that have not shown by then that they hold them.  What is long is announced
+ * instead, and fetched with the flow control of WANT.
+ *
+ * Credit: the receiver takes a window of bulk bytes and grants more when it holds what came, not
+ * when it has read it.  One frame larger than the window may go when nothing else is under way. */
+#include <string.h>
+
+#include "crdt/assert.h"
+#include "net/node_internal.h"
+
+/* --- credit --- */
+
+bool weft__credit_allows(const weft_link *link, size_t len) {
+  return link->out_pending == 0 || link->out_pending + len <= link->window_out;
+}
+
+void weft__credit_use(weft_link *link, size_t len) { link->out_pending += len; }
+
+bool weft__credit_take(weft_link *link, size_t len) {
+  weft_node *n = link->node;
+  bool over = link->in_pending > 0 && link->in_pending + len > WEFT_LINK_WINDOW;
+  if (over) {
+    weft__link_fail(link, WEFT_EPROTO, WEFT_CODE_FLOW, 0);
+    return false;
+  }
+  link->in_pending += len;
+  if (weft__node_memory(n) <= n->o.memory_max) return true;
+  weft__link_fail(link, WEFT_ELIMIT, WEFT_CODE_BUSY, 0);
+  return false;
+}
+
+void weft__credit_grant(weft_link *link, size_t len) {
+  link->to_grant += len;
+  if (link->grant_at == WEFT_NEVER) link->grant_at = link->node->now + WEFT_LINK_CREDIT_MS;
+  link->node->settle = true;
+}
+
+void weft__credit_run(weft_link *link) {
+  if (link->to_grant == 0 || link->state != WEFT_LINK_OPEN) return;
+  bool much = link->to_grant >= WEFT_LINK_WINDOW / 4;
+  if (!much && link->node->now < link->grant_at) return;
+  weft_buf body = weft__link_body(link);
+  uint64_t grant = weft__min_ms(link->to_grant, UINT32_MAX);
+  weft__msg_credit_put(&body, (uint32_t)grant);
+  link->in_pending -= weft__min_ms(grant, link->in_pending);
+  link->to_grant -= grant;
+  link->grant_at = WEFT_NEVER;
+  weft__link_send(link, WEFT_FRAME_CREDIT, &body);
+}
+
+bool weft__serve_room(const weft_link *link) {
+  if (link->state != WEFT_LINK_OPEN || link->queued > WEFT_LINK_QUEUED_MAX) return false;
+  return weft_session_stats_of(link->session).unsent < WEFT_LINK_UNSENT_LOW;
+}
+
+/* --- WANT --- */
+
+static void nohave(weft_link *link, const weft_msg_range *r, weft_nohave why) {
+  weft_msg_nohave m = {r->log, r->from, r->to, (uint8_t)why};
+  weft_buf body = weft__link_body(link);
+  weft__msg_nohave_put(&body, &m);
+  weft__link_send(link, WEFT_FRAME_NOHAVE, &body);
+}
+
+/* Whether the asker's branch of a log is ours. */
+static bool same_branch(weft_node *n, const weft_msg_range *r) {
+  static const weft_id any;
+  weft_id id;
+  if (r->from == 1 || weft_id_cmp(&r->prev, &any) == 0) return true;
+  if (n->source.id_at(n->source.ctx, &r->log, r->from - 1, &id) != WEFT_OK) return false;
+  return weft_id_cmp(&id, &r->prev) == 0;
+}
+
+void weft__serve_want(weft_link *link, const weft_msg_want *m) {
+  weft_node *n = link->node;
+  const weft_vector *held = n->source.held(n->source.ctx);
+  for (size_t i = 0; i < m->count && link->state == WEFT_LINK_OPEN; i++) {
+    weft_msg_range r = m->at[i];
+    uint64_t seq = weft__vector_seq(held, &r.log);
+    if (r.from > seq) {
+      nohave(link, &r, WEFT_NOHAVE_NEVER);
+      continue;
+    }
+    if (!same_branch(n, &r)) {
+      nohave(link, &r, WEFT_NOHAVE_BRANCH);
+      continue;
+    }
+    if (r.to > seq) r.to = seq;
+    if (link->serve_count == WEFT_MESSAGE_WANTS_MAX) {
+      weft__link_fail(link, WEFT_EPROTO, WEFT_CODE_LIMIT, WEFT_FRAME_WANT);
+      return;
+    }
+    link->serves[link->serve_count++] = r;
+  }
+  link->span_count = link->span_next = 0; /* the order is asked for anew */
+}
+
+/* Asks the replica in which order to send what is wanted: what a peer would lack that held all but
+ * the wanted ranges. */
+static weft_err spans_fill(weft_link *link) {
+  weft_node *n = link->node;
+  weft_vector base;
+  weft__vector_init(&base, &n->mem);
+  weft__arena_reset(&link->serve_arena);
+  link->span_count = link->span_next = 0;
+  weft_err err = weft__vector_copy(&base, n->source.held(n->source.ctx));
+  for (size_t i = 0; err == WEFT_OK && i < link->serve_count; i++) {
+    const weft_msg_range *r = &link->serves[i];
+    weft_head before = {r->log, r->from - 1, {{0}}};
+    if (r->from > 1) err = n->source.id_at(n->source.ctx, &r->log, r->from - 1, &before.id);
+    if (err == WEFT_OK) err = weft__vector_set(&base, &r->log, &before, r->from > 1 ? 1 : 0);
+  }
+  if (err == WEFT_OK) {
+    err = n->source.missing(n->source.ctx, &link->serve_arena, &base, WEFT_SPANS_MAX, &link->spans,
+                            &link->span_count);
+  }
+  weft__vector_free(&base);
+  return err;
+}
+
+static weft_msg_range *serve_of(weft_link *link, const weft_id *log) {
+  for (size_t i = 0; i < link->serve_count; i++) {
+    if (weft_id_cmp(&link->serves[i].log, log) == 0) return &link->serves[i];
+  }
+  return NULL;
+}
+
+static void serve_drop(weft_link *link, weft_msg_range *r) {
+  *r = link->serves[--link->serve_count];
+}
+
+/* The next piece of a wanted range, in the order to send; NULL when nothing is left to send. */
+static weft_msg_range *next_piece(weft_link *link, uint64_t *to) {
+  for (unsigned round = 0; round < 2; round++) {
+    for (; link->span_next < link->span_count; link->span_next++) {
+      const weft_source_span *span = &link->spans[link->span_next];
+      weft_msg_range *r = serve_of(link, &span->log);
+      if (!r || span->to < r->from || span->from > r->to) continue;
+      *to = span->to < r->to ? span->to : r->to;
+      return r;
+    }
+    if (link->serve_count == 0 || round > 0) break;
+    if (spans_fill(link) != WEFT_OK) break;
+  }
+  /* Nothing of what is still wanted can be found: it is not there after all. */
+  while (link->serve_count) {
+    nohave(link, &link->serves[0], WEFT_NOHAVE_NEVER);
+    serve_drop(link, &link->serves[0]);
+  }
+  return NULL;
+}
+
+typedef struct chunk_list {
+  weft_arena arena;
+  weft_bytes at[WEFT_MESSAGE_CHUNKS_MAX];
+  size_t count;
+  size_t len;
+} chunk_list;
+
+/* Reads one chunk of a log into the list; `last` gets its last seq. */
+static weft_err chunk_read(weft_link *link, chunk_list *list, const weft_id *log, uint64_t from,
+                           uint64_t to, uint64_t *last) {
+  weft_node *n = link->node;
+  weft_buf chunk;
+  weft__buf_init(&chunk, &n->mem, WEFT_SESSION_BODY_MAX - 1024);
+  weft_err err = n->source.read_chunk(n->source.ctx, log, from, to, &chunk, last);
+  if (err == WEFT_OK) err = weft__buf_err(&chunk);
+  if (err == WEFT_OK) {
+    err = weft__arena_copy(&list->arena, weft__buf_view(&chunk), &list->at[list->count]);
+  }
+  if (err == WEFT_OK) {
+    list->len += list->at[list->count++].len;
+    link->sent += *last - from + 1;
+    weft_id id;
+    if (n->source.id_at(n->source.ctx, log, *last, &id) == WEFT_OK) {
+      weft__sync_raise(link, log, *last, &id);
+    }
+  }
+  weft__buf_free(&chunk);
+  return err;
+}
+
+static void chunks_send(weft_link *link, uint8_t type, chunk_list *list) {
+  if (list->count == 0) return;
+  weft_msg_blobs m = {list->at, list->count, type == WEFT_FRAME_GOSSIP ? 1 : 0};
+  weft_buf body = weft__link_body(link);
+  weft__msg_blobs_put(&body, &m);
+  weft__link_send(link, type, &body);
+  weft__arena_reset(&list->arena);
+  list->count = list->len = 0;
+}
+
+static chunk_list *chunk_list_new(weft_node *n) {
+  chunk_list *list = n->mem.alloc(n->mem.ctx, sizeof *list);
+  if (!list) return NULL;
+  weft__arena_init(&list->arena, &n->mem);
+  list->count = list->len = 0;
+  return list;
+}
+
+static void chunk_list_free(weft_node *n, chunk_list *list) {
+  weft__arena_free(&list->arena);
+  n->mem.free(n->mem.ctx, list);
+}
+
+static void serve_wanted(weft_link *link, chunk_list *list) {
+  while (link->serve_count && weft__credit_allows(link, list->len + WEFT_CHANGES_LEN)) {
+    uint64_t to, last;
+    weft_msg_range *r = next_piece(link, &to);
+    if (!r) break;
+    weft_err err = chunk_read(link, list, &r->log, r->from, to, &last);
+    if (link->state != WEFT_LINK_OPEN) return;
+    if (err != WEFT_OK) {
+      nohave(link, r, WEFT_NOHAVE_NEVER);
+      serve_drop(link, r);
+      continue;
+    }
+    r->from = last + 1;
+    if (r->from > r->to) serve_drop(link, r);
+    if (list->len >= WEFT_CHANGES_LEN || list->count == WEFT_MESSAGE_CHUNKS_MAX) break;
+  }
+  chunks_send(link, WEFT_FRAME_CHANGES, list);
+}
+
+/* --- live --- */
+
+static weft_ms relay_after(const weft_link *link) {
+  const weft_node *n = link->node;
+  return (weft_ms)n->o.relay_delay_ms + n->o.ack_delay_ms + link->round_trip_ms;
+}
+
+static const weft_recent *ring_at(const weft_node *n, uint64_t place) {
+  return &n->ring[place % WEFT_RING_MAX];
+}
+
+/* The next place in the ring that is to be pushed now; ring_end when there is none. */
+static uint64_t next_push(const weft_link *link, uint64_t from, bool own) {
+  const weft_node *n = link->node;
+  for (uint64_t place = from; place < n->ring_end; place++) {
+    const weft_recent *r = ring_at(n, place);
+    if (r->own != own || weft__vector_covers(&link->theirs, &r->log, r->to)) continue;
+    return place;
+  }
+  return n->ring_end;
+}
+
+static void ihave(weft_link *link, const weft_id *log) {
+  weft_node *n = link->node;
+  const weft_vector *held = n->source.held(n->source.ctx);
+  size_t first;
+  weft_msg_heads m = {.count = weft__vector_find(held, log, &first)};
+  if (m.count == 0 || m.count > WEFT_MESSAGE_HEADS_MAX) return;
+  m.at = held->heads + first;
+  weft_buf body = weft__link_body(link);
+  weft__msg_heads_put(&body, &m);
+  weft__link_send(link, WEFT_FRAME_IHAVE, &body);
+}
+
+/* Pushes one run, from where the peer stands if that is known.  False: no room or credit. */
+static bool push_one(weft_link *link, chunk_list *list, const weft_recent *r) {
+  weft_node *n = link->node;
+  if (!weft__credit_allows(link, list->len + WEFT_PUSH_LEN_MAX)) return false;
+  uint64_t seq = weft__vector_seq(&link->theirs, &r->log);
+  uint64_t held = weft__vector_seq(n->source.held(n->source.ctx), &r->log);
+  bool gap = seq > 0 && seq + 1 < r->from;
+  bool wanted = serve_of(link, &r->log) != NULL;
+  if (wanted) return true; /* they are being sent it */
+  if (gap || r->to - r->from >= WEFT_CHUNK_CHANGES_MAX) {
+    ihave(link, &r->log);
+    return true;
+  }
+  uint64_t last;
+  size_t before = list->len;
+  uint64_t from = seq >= r->from ? seq + 1 : r->from;
+  if (chunk_read(link, list, &r->log, from, held, &last) != WEFT_OK) return true;
+  if (last < r->to || list->len - before > WEFT_PUSH_LEN_MAX) ihave(link, &r->log);
+  return true;
+}
+
+static void push_kind(weft_link *link, chunk_list *list, bool own) {
+  weft_node *n = link->node;
+  uint64_t *at = own ? &link->own_at : &link->relay_at;
+  while (*at < n->ring_end && link->state == WEFT_LINK_OPEN) {
+    uint64_t place = next_push(link, *at, own);
+    *at = place;
+    if (place == n->ring_end) break;
+    const weft_recent *r = ring_at(n, place);
+    if (!own && n->now < r->at + relay_after(link)) break;
+    if (!push_one(link, list, r)) break;
+    *at = place + 1;
+    if (list->len >= WEFT_CHANGES_LEN || list->count == WEFT_MESSAGE_CHUNKS_MAX) {
+      chunks_send(link, WEFT_FRAME_GOSSIP, list);
+    }
+  }
+}
+
+static void push_live(weft_link *link, chunk_list *list) {
+  weft_node *n = link->node;
+  if (!n->o.gossip || !weft__sync_is_done(link)) return;
+  uint64_t oldest = n->ring_end > WEFT_RING_MAX ? n->ring_end - WEFT_RING_MAX : 0;
+  if (link->own_at < oldest || link->relay_at < oldest) {
+    /* So much arrived meanwhile that it is told as a whole. */
+    weft__sync_announce(link);
+    return;
+  }
+  push_kind(link, list, true);
+  push_kind(link, list, false);
+  chunks_send(link, WEFT_FRAME_GOSSIP, list);
+}
+
+weft_ms weft__serve_deadline(const weft_link *link) {
+  const weft_node *n = link->node;
+  if (!n->o.gossip || !weft__sync_is_done(link)) return WEFT_NEVER;
+  if (n->ring_end > WEFT_RING_MAX && link->relay_at < n->ring_end - WEFT_RING_MAX) return n->now;
+  uint64_t place = next_push(link, link->relay_at, false);
+  if (place == n->ring_end) return WEFT_NEVER;
+  weft_ms due = ring_at(n, place)->at + relay_after(link);
+  /* What is due and waits for credit is woken by the peer, not by time. */
+  return due > n->now ? due : WEFT_NEVER;
+}
+
+void weft__serve_run(weft_link *link) {
+  weft_node *n = link->node;
+  bool live = n->o.gossip && (link->own_at < n->ring_end || link->relay_at < n->ring_end);
+  if (!link->acks_stale && link->serve_count == 0 && !live) return;
+  if (!weft__serve_room(link)) return;
+  if (link->acks_stale) weft__ack_send(link);
+  chunk_list *list = chunk_list_new(n);
+  if (!list) {
+    weft__link_fail(link, WEFT_ENOMEM, WEFT_CODE_INTERNAL, 0);
+    return;
+  }
+  if (link->state == WEFT_LINK_OPEN && live) push_live(link, list);
+  if (link->state == WEFT_LINK_OPEN && link->serve_count) serve_wanted(link, list);
+  chunk_list_free(n, list);
+}

@@ -1,0 +1,533 @@
+/* What a peer holds, and asking for what is lacking here.
+ *
+ * `theirs` is a lower bound of what the peer holds.  It begins as our own vector when the roots in
+ * both HELLOs are equal; else the peer tells: what arrived since we last knew everything
+ * (VV_DELTA), or all its heads (VV_LEAVES), or, with many logs, what differs, found by comparing
+ * tries.  Later IHAVE, VV_DELTA, acknowledgements and the changes themselves raise it.
+ *
+ * The descent goes in turns.  In its turn a side sends trie nodes and leaves, and ends with
+ * VV_ROOT; it is over when both had nothing to say in a row.  The side with the smaller instance
+ * begins.
+ *
+ * Asking: one peer is asked for one range of a log at a time, and no two peers for the same log.
+ * What cannot be got here - not there, of an unknown author, another branch - is blocked until the
+ * peer tells more.  Nothing here is believed: a claim of what does not exist costs one question. */
+#include <string.h>
+
+#include "crdt/assert.h"
+#include "net/node_internal.h"
+
+enum { small_subtree = 16 };
+
+static const weft_vector *held_of(const weft_link *link) {
+  return link->node->source.held(link->node->source.ctx);
+}
+
+/* --- blocked logs --- */
+
+static bool is_blocked(const weft_link *link, const weft_id *log) {
+  for (size_t i = 0; i < link->blocked_count; i++) {
+    if (weft_id_cmp(&link->blocked[i], log) == 0) return true;
+  }
+  return false;
+}
+
+static void block(weft_link *link, const weft_id *log) {
+  link->incomplete = true;
+  if (is_blocked(link, log) || link->blocked_count >= WEFT_RING_MAX) return;
+  void *at = link->blocked;
+  if (weft__node_grow(link->node, &at, &link->blocked_cap, link->blocked_count + 1,
+                      sizeof *link->blocked) != WEFT_OK) {
+    return;
+  }
+  link->blocked = at;
+  link->blocked[link->blocked_count++] = *log;
+}
+
+static void unblock(weft_link *link, const weft_id *log) {
+  for (size_t i = 0; i < link->blocked_count; i++) {
+    if (weft_id_cmp(&link->blocked[i], log) != 0) continue;
+    link->blocked[i] = link->blocked[--link->blocked_count];
+    return;
+  }
+}
+
+/* --- theirs --- */
+
+void weft__sync_raise(weft_link *link, const weft_id *log, uint64_t seq, const weft_id *id) {
+  weft_head head = {*log, seq, *id};
+  if (link->state != WEFT_LINK_OPEN || weft__vector_covers(&link->theirs, log, seq)) return;
+  weft_err err = weft__vector_raise(&link->theirs, NULL, &head);
+  if (err != WEFT_OK) weft__link_fail(link, err, WEFT_CODE_LIMIT, 0);
+}
+
+static void take_heads(weft_link *link, const weft_msg_heads *m) {
+  for (size_t i = 0; i < m->count && link->state == WEFT_LINK_OPEN; i++) {
+    const weft_head *h = &m->at[i];
+    if (!weft__vector_covers(&link->theirs, &h->log, h->seq)) unblock(link, &h->log);
+    weft__sync_raise(link, &h->log, h->seq, &h->id);
+  }
+  link->plan = true;
+  link->node->settle = true;
+}
+
+static bool lacks_any(const weft_link *link) {
+  const weft_vector *held = held_of(link);
+  for (size_t i = 0; i < link->theirs.count; i++) {
+    const weft_head *h = &link->theirs.heads[i];
+    if (weft__vector_seq(held, &h->log) < h->seq) return true;
+  }
+  return false;
+}
+
+bool weft__sync_is_done(const weft_link *link) {
+  return link->recon && link->their_part_done && !link->descending;
+}
+
+/* Everything they told is here: the next link to them begins from there. */
+static void cursor_move(weft_link *link) {
+  weft_known *known = link->known;
+  if (!weft__sync_is_done(link) || link->ask_count || link->incomplete) return;
+  if (link->cursor_next <= known->arrival || known->instance != link->instance) return;
+  if (lacks_any(link)) return;
+  known->arrival = link->cursor_next;
+}
+
+/* --- telling --- */
+
+/* Sends heads in as many frames as they need; the last one says so. */
+static void send_heads(weft_link *link, uint8_t type, const weft_msg_heads *all) {
+  size_t done = 0;
+  do {
+    weft_msg_heads m = *all;
+    m.at = all->count ? all->at + done : NULL;
+    m.count = all->count - done;
+    if (m.count > WEFT_MESSAGE_HEADS_MAX) m.count = WEFT_MESSAGE_HEADS_MAX;
+    done += m.count;
+    m.done = done == all->count;
+    weft_buf body = weft__link_body(link);
+    weft__msg_heads_put(&body, &m);
+    weft__link_send(link, type, &body);
+  } while (done < all->count && link->state == WEFT_LINK_OPEN);
+}
+
+/* Whatever is told here need not be pushed again. */
+static void told_all(weft_link *link) {
+  weft_node *n = link->node;
+  link->told = n->arrival;
+  link->own_at = link->relay_at = n->ring_end;
+}
+
+static void send_leaves(weft_link *link, bool ask) {
+  const weft_vector *held = held_of(link);
+  weft_msg_heads m = {.at = held->heads, .count = held->count, .ask = ask};
+  m.to = link->node->arrival;
+  send_heads(link, WEFT_FRAME_VV_LEAVES, &m);
+  told_all(link);
+}
+
+/* The heads of the logs that grew after `from`; WEFT_ELIMIT when telling all is no more. */
+static weft_err grown_heads(weft_node *n, uint64_t from, weft_arena *arena, weft_head **out,
+                            size_t *count) {
+  const weft_vector *held = n->source.held(n->source.ctx);
+  weft_vector grown;
+  weft__vector_init(&grown, &n->mem);
+  weft_err err = WEFT_OK;
+  uint64_t last = from;
+  while (err == WEFT_OK && last < n->arrival) {
+    weft_source_span *spans;
+    size_t span_count;
+    uint64_t before = last;
+    err = n->source.arrivals(n->source.ctx, arena, before, WEFT_SPANS_MAX, &spans, &span_count,
+                             &last);
+    if (err == WEFT_OK && last == before) break;
+    for (size_t i = 0; err == WEFT_OK && i < span_count; i++) {
+      size_t first;
+      size_t heads = weft__vector_find(held, &spans[i].log, &first);
+      err = weft__vector_set(&grown, &spans[i].log, held->heads + first, heads);
+    }
+    if (err == WEFT_OK && grown.count >= held->count) err = WEFT_ELIMIT;
+  }
+  *out = weft__arena_zero(arena, grown.count, sizeof **out);
+  if (!*out && err == WEFT_OK) err = WEFT_ENOMEM;
+  if (err == WEFT_OK && grown.count) memcpy(*out, grown.heads, grown.count * sizeof **out);
+  *count = grown.count;
+  weft__vector_free(&grown);
+  return err;
+}
+
+static void send_delta(weft_link *link, uint64_t from) {
+  weft_node *n = link->node;
+  weft_arena arena;
+  weft_msg_heads m = {.from = from, .to = n->arrival};
+  weft_head *heads;
+  weft__arena_init(&arena, &n->mem);
+  weft_err err = grown_heads(n, from, &arena, &heads, &m.count);
+  m.at = heads;
+  if (err == WEFT_OK) {
+    send_heads(link, WEFT_FRAME_VV_DELTA, &m);
+    told_all(link);
+  } else if (err == WEFT_ELIMIT) {
+    const weft_vector *held = held_of(link);
+    m.at = held->heads;
+    m.count = held->count;
+    send_heads(link, WEFT_FRAME_VV_DELTA, &m);
+    told_all(link);
+  }
+  weft__arena_free(&arena);
+}
+
+void weft__sync_announce(weft_link *link) {
+  if (!link->recon || link->descending) return;
+  if (link->told < link->node->arrival) send_delta(link, link->told);
+}
+
+/* --- beginning --- */
+
+static bool prefix_push(weft_link *link, const uint8_t *at, size_t len, int what) {
+  if (link->prefix_count >= WEFT_PREFIXES_MAX) {
+    link->incomplete = true;
+    return false;
+  }
+  void *list = link->prefixes;
+  if (weft__node_grow(link->node, &list, &link->prefix_cap, link->prefix_count + 1,
+                      sizeof *link->prefixes) != WEFT_OK) {
+    link->incomplete = true;
+    return false;
+  }
+  link->prefixes = list;
+  weft_prefix *p = &link->prefixes[link->prefix_count++];
+  memset(p, 0, sizeof *p);
+  if (len) memcpy(p->at, at, len);
+  p->len = (uint8_t)len;
+  p->what = what;
+  return true;
+}
+
+static bool leads(const weft_link *link) {
+  uint64_t mine = link->node->source.instance(link->node->source.ctx);
+  if (mine != link->instance) return mine < link->instance;
+  return weft_id_cmp(&link->node->identity.device, &link->device) < 0;
+}
+
+static void turn_take(weft_link *link);
+
+static void descent_begin(weft_link *link, bool first) {
+  link->descending = true;
+  link->quiet_said = false;
+  link->prefix_count = 0;
+  if (!first) return;
+  (void)prefix_push(link, NULL, 0, WEFT_PREFIX_NODE);
+  turn_take(link);
+}
+
+void weft__sync_begin(weft_link *link) {
+  weft_node *n = link->node;
+  link->recon = true;
+  link->told = link->hello_arrival;
+  link->cursor_next = link->their_arrival;
+  if (memcmp(link->hello_root, link->their_hello_root, WEFT_ROOT_LEN) == 0) {
+    link->their_part_done = true;
+    cursor_move(link);
+    return;
+  }
+  weft__vector_clear(&link->theirs);
+  bool they_resume = link->their_cursor > 0;
+  bool we_resume = link->hello_cursor > 0 && link->hello_cursor_instance == link->instance &&
+                   link->hello_cursor <= link->their_arrival;
+  bool few = link->hello_count <= WEFT_LEAVES_MAX && link->their_count <= WEFT_LEAVES_MAX;
+  if (!few && !(they_resume && we_resume)) {
+    descent_begin(link, leads(link));
+    return;
+  }
+  if (they_resume)
+    send_delta(link, link->their_cursor);
+  else
+    send_leaves(link, false);
+  n->settle = true;
+}
+
+/* --- hearing --- */
+
+void weft__sync_leaves(weft_link *link, const weft_msg_heads *m) {
+  take_heads(link, m);
+  if (link->state != WEFT_LINK_OPEN) return;
+  if (link->descending) {
+    if (m->ask) (void)prefix_push(link, m->prefix, m->prefix_len, WEFT_PREFIX_LEAVES);
+    return;
+  }
+  if (!m->done) return;
+  link->their_part_done = true;
+  if (m->prefix_len == 0) {
+    link->cursor_next = m->to;
+    link->incomplete = false;
+  }
+  if (m->ask) send_leaves(link, false);
+}
+
+void weft__sync_delta(weft_link *link, const weft_msg_heads *m) {
+  take_heads(link, m);
+  if (!m->done) return;
+  bool follows = link->their_part_done || m->from <= link->hello_cursor;
+  link->their_part_done = true;
+  if (follows && m->to > link->cursor_next) link->cursor_next = m->to;
+}
+
+void weft__sync_ihave(weft_link *link, const weft_msg_heads *m) { take_heads(link, m); }
+
+void weft__sync_nohave(weft_link *link, const weft_msg_nohave *m) {
+  for (size_t i = 0; i < link->ask_count; i++) {
+    if (weft_id_cmp(&link->asks[i].log, &m->log) != 0) continue;
+    link->asks[i] = link->asks[--link->ask_count];
+    break;
+  }
+  block(link, &m->log);
+  for (size_t i = 0; i < link->node->link_count; i++) link->node->links[i]->plan = true;
+}
+
+/* --- the descent --- */
+
+static bool under_prefix(const weft_id *log, const uint8_t *prefix, size_t len) {
+  for (size_t i = 0; i < len; i++) {
+    uint8_t step = (uint8_t)(i % 2 ? log->b[i / 2] & 15 : log->b[i / 2] >> 4);
+    if (step != prefix[i]) return false;
+  }
+  return true;
+}
+
+static void send_prefix_leaves(weft_link *link, const weft_prefix *p) {
+  weft_node *n = link->node;
+  weft_vector_node node;
+  const weft_vector *held = held_of(link);
+  weft_bytes prefix = weft_bytes_of(p->at, p->len);
+  if (weft__vector_node(held, n->crypto, prefix, &node) != WEFT_OK) return;
+  weft_msg_heads m = {.ask = p->what == WEFT_PREFIX_ASK, .prefix_len = p->len, .to = n->arrival};
+  memcpy(m.prefix, p->at, p->len);
+  m.at = held->heads + node.first;
+  m.count = node.count;
+  WEFT_SLOW_ASSERT(node.count == 0 || under_prefix(&m.at->log, p->at, p->len));
+  send_heads(link, WEFT_FRAME_VV_LEAVES, &m);
+}
+
+static void nodes_flush(weft_link *link, weft_msg_node *nodes, size_t *count) {
+  if (*count == 0) return;
+  weft_msg_nodes m = {nodes, *count};
+  weft_buf body = weft__link_body(link);
+  weft__msg_nodes_put(&body, &m);
+  weft__link_send(link, WEFT_FRAME_VV_NODES, &body);
+  *count = 0;
+}
+
+static void send_turn(weft_link *link, bool quiet) {
+  weft_node *n = link->node;
+  weft_msg_turn m = {.count = held_of(link)->count, .quiet = quiet};
+  weft__node_roots(n);
+  memcpy(m.root, n->held_root, sizeof m.root);
+  weft_buf body = weft__link_body(link);
+  weft__msg_turn_put(&body, &m);
+  weft__link_send(link, WEFT_FRAME_VV_ROOT, &body);
+}
+
+/* Says what is queued, up to a bound, and passes the turn. */
+static void turn_take(weft_link *link) {
+  weft_node *n = link->node;
+  weft_msg_node nodes[WEFT_MESSAGE_NODES_MAX];
+  size_t node_count = 0, said = 0;
+  for (; said < link->prefix_count && said < WEFT_TURN_NODES_MAX; said++) {
+    const weft_prefix *p = &link->prefixes[said];
+    if (p->what != WEFT_PREFIX_NODE) {
+      send_prefix_leaves(link, p);
+      continue;
+    }
+    weft_vector_node node;
+    weft_bytes prefix = weft_bytes_of(p->at, p->len);
+    if (weft__vector_node(held_of(link), n->crypto, prefix, &node) != WEFT_OK) continue;
+    weft_msg_node *out = &nodes[node_count++];
+    memset(out, 0, sizeof *out);
+    memcpy(out->prefix, p->at, p->len);
+    out->prefix_len = p->len;
+    memcpy(out->child, node.child, sizeof out->child);
+    if (node_count == WEFT_MESSAGE_NODES_MAX) nodes_flush(link, nodes, &node_count);
+  }
+  nodes_flush(link, nodes, &node_count);
+  if (link->state != WEFT_LINK_OPEN) return;
+  link->prefix_count -= said;
+  memmove(link->prefixes, link->prefixes + said, link->prefix_count * sizeof *link->prefixes);
+  link->quiet_said = said == 0;
+  send_turn(link, link->quiet_said);
+}
+
+void weft__sync_nodes(weft_link *link, const weft_msg_nodes *m) {
+  static const uint8_t none[WEFT_ROOT_LEN];
+  weft_node *n = link->node;
+  if (!link->descending) descent_begin(link, false);
+  for (size_t i = 0; i < m->count; i++) {
+    const weft_msg_node *theirs = &m->at[i];
+    weft_vector_node mine;
+    weft_bytes prefix = weft_bytes_of(theirs->prefix, theirs->prefix_len);
+    if (theirs->prefix_len + 1 >= WEFT_VECTOR_DEPTH_MAX) continue;
+    if (weft__vector_node(held_of(link), n->crypto, prefix, &mine) != WEFT_OK) continue;
+    for (uint8_t step = 0; step < 16; step++) {
+      if (memcmp(mine.child[step], theirs->child[step], WEFT_ROOT_LEN) == 0) continue;
+      uint8_t child[WEFT_VECTOR_DEPTH_MAX];
+      memcpy(child, theirs->prefix, theirs->prefix_len);
+      child[theirs->prefix_len] = step;
+      size_t len = theirs->prefix_len + 1;
+      weft_vector_node below;
+      int what = WEFT_PREFIX_ASK;
+      if (memcmp(theirs->child[step], none, sizeof none) == 0) {
+        what = WEFT_PREFIX_LEAVES;
+      } else if (weft__vector_node(held_of(link), n->crypto, weft_bytes_of(child, len), &below) ==
+                     WEFT_OK &&
+                 below.count > small_subtree) {
+        what = WEFT_PREFIX_NODE;
+      }
+      (void)prefix_push(link, child, len, what);
+    }
+  }
+}
+
+static void descent_end(weft_link *link) {
+  link->descending = false;
+  link->their_part_done = true;
+  link->prefix_count = 0;
+  link->plan = true;
+  told_all(link);
+  cursor_move(link);
+}
+
+void weft__sync_turn(weft_link *link, const weft_msg_turn *m) {
+  if (!link->descending) {
+    if (m->quiet) return;
+    descent_begin(link, false);
+  }
+  link->node->settle = true;
+  if (m->quiet && link->prefix_count == 0) {
+    if (!link->quiet_said) send_turn(link, true);
+    descent_end(link);
+    return;
+  }
+  turn_take(link);
+}
+
+/* --- asking --- */
+
+static bool asked_anywhere(const weft_node *n, const weft_id *log) {
+  for (size_t i = 0; i < n->link_count; i++) {
+    const weft_link *link = n->links[i];
+    if (link->state != WEFT_LINK_OPEN) continue;
+    for (size_t k = 0; k < link->ask_count; k++) {
+      if (weft_id_cmp(&link->asks[k].log, log) == 0) return true;
+    }
+  }
+  return false;
+}
+
+static void want_send(weft_link *link, const weft_msg_range *ranges, size_t count) {
+  weft_msg_want m = {ranges, count};
+  if (count == 0) return;
+  weft_buf body = weft__link_body(link);
+  weft__msg_want_put(&body, &m);
+  weft__link_send(link, WEFT_FRAME_WANT, &body);
+  link->ask_at = link->node->now;
+}
+
+/* Notes that `from`..`to` is asked; fills the range that says so. */
+static void ask_add(weft_link *link, const weft_id *log, uint64_t from, uint64_t to,
+                    weft_msg_range *range) {
+  weft_node *n = link->node;
+  WEFT_ASSERT(link->ask_count < WEFT_MESSAGE_WANTS_MAX);
+  link->asks[link->ask_count++] = (weft_ask){*log, from, to};
+  memset(range, 0, sizeof *range);
+  range->log = *log;
+  range->from = from;
+  range->to = to;
+  /* What is on its way in has no id yet; zeros say that any branch will do. */
+  if (from > 1 && n->source.id_at(n->source.ctx, log, from - 1, &range->prev) != WEFT_OK) {
+    memset(&range->prev, 0, sizeof range->prev);
+  }
+}
+
+void weft__sync_plan(weft_link *link) {
+  weft_node *n = link->node;
+  weft_msg_range ranges[WEFT_MESSAGE_WANTS_MAX];
+  size_t count = 0;
+  link->plan = false;
+  if (n->stopping || n->now < n->hold_pause_until) {
+    link->plan = n->now < n->hold_pause_until;
+    return;
+  }
+  const weft_vector *held = held_of(link);
+  for (size_t i = 0; i < link->theirs.count; i++) {
+    const weft_head *h = &link->theirs.heads[i];
+    if (link->ask_count == WEFT_MESSAGE_WANTS_MAX) break;
+    if (weft__vector_seq(held, &h->log) >= h->seq) continue;
+    if (is_blocked(link, &h->log) || asked_anywhere(n, &h->log)) continue;
+    uint64_t reach = weft__hold_reach(n, &h->log);
+    if (reach >= h->seq) continue;
+    ask_add(link, &h->log, reach + 1, h->seq, &ranges[count++]);
+  }
+  want_send(link, ranges, count);
+  cursor_move(link);
+}
+
+void weft__sync_held(weft_link *link, const weft_id *log, uint64_t last) {
+  for (size_t i = 0; i < link->ask_count; i++) {
+    weft_ask *a = &link->asks[i];
+    if (weft_id_cmp(&a->log, log) != 0 || last < a->from) continue;
+    a->from = last + 1;
+    if (a->from > a->to) {
+      *a = link->asks[--link->ask_count];
+      i--;
+    }
+  }
+  link->plan = true;
+}
+
+void weft__sync_gap(weft_link *link, const weft_id *log, uint64_t from, uint64_t to) {
+  weft_msg_range range;
+  if (link->state != WEFT_LINK_OPEN || from > to || is_blocked(link, log)) return;
+  if (asked_anywhere(link->node, log) || link->ask_count == WEFT_MESSAGE_WANTS_MAX) return;
+  if (weft__hold_reach(link->node, log) >= to) return;
+  ask_add(link, log, from, to, &range);
+  want_send(link, &range, 1);
+}
+
+void weft__sync_forget(weft_link *link, const weft_id *log) {
+  for (size_t i = 0; i < link->ask_count; i++) {
+    if (weft_id_cmp(&link->asks[i].log, log) != 0) continue;
+    link->asks[i] = link->asks[--link->ask_count];
+    break;
+  }
+  block(link, log);
+}
+
+void weft__sync_timeout(weft_link *link) {
+  if (weft__hold_has(link->node, link->conn)) {
+    link->ask_at = link->node->now;
+    return;
+  }
+  for (size_t i = 0; i < link->ask_count; i++) block(link, &link->asks[i].log);
+  link->ask_count = 0;
+  for (size_t i = 0; i < link->node->link_count; i++) link->node->links[i]->plan = true;
+  link->node->settle = true;
+}
+
+/* --- comparing again --- */
+
+void weft__sync_resync(weft_link *link) {
+  weft_node *n = link->node;
+  link->resync_at = WEFT_NEVER;
+  link->resync_ms = weft__min_ms(link->resync_ms * 2, WEFT_LINK_RESYNC_MS_MAX);
+  link->blocked_count = 0;
+  link->plan = true;
+  n->settle = true;
+  /* A claim that nobody could meet is forgotten; what is true will be told again. */
+  weft__vector_clear(&link->theirs);
+  bool few = held_of(link)->count <= WEFT_LEAVES_MAX && link->their_count <= WEFT_LEAVES_MAX;
+  if (few) {
+    send_leaves(link, true);
+    return;
+  }
+  if (leads(link) && !link->descending) descent_begin(link, true);
+}

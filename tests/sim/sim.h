@@ -1,0 +1,81 @@
+/* Several nodes in one process, in virtual time: each a real replica and a real node, joined by a
+ * network that delays, cuts and refuses, all drawn from one seed.
+ *
+ * The same seed and the same calls make the same run; sim_hash() says so.  Connections lose nothing
+ * but themselves, as TCP does.  A node that is crashed keeps its store alone.
+ *
+ * What is checked all the time: whatever a node sent is in its store, also after a crash; what it
+ * acknowledges it can show.  A failure prints the seed and the last of the trace, and aborts. */
+#ifndef WEFT_TESTS_SIM_H
+#define WEFT_TESTS_SIM_H
+
+#include "net/node.h"
+#include "net/replica_source.h"
+#include "tests/support/fault_store.h"
+#include "tests/support/space.h"
+#include "tests/support/temp.h"
+
+typedef struct sim_options {
+  uint64_t seed;
+  size_t nodes;      /* up to TEST_DEVICES_MAX */
+  bool lmdb;         /* stores on disk; else in memory */
+  bool no_gossip;    /* anti-entropy alone */
+  bool plain;        /* the wire is readable: frames are traced and checked */
+  weft_ms delay_min; /* one way */
+  weft_ms delay_max;
+  uint64_t bandwidth;       /* bytes a second each way; 0 any */
+  unsigned cut_permille;    /* of segments that end their connection */
+  unsigned refuse_permille; /* of dials */
+  weft_ms hold_max;         /* a HOLD takes up to this long */
+  size_t show_max;          /* changes shown at once; 0 a default batch */
+  weft_ms anti_entropy_ms;  /* 0 the node's default */
+} sim_options;
+
+typedef struct sim sim;
+
+sim *sim_new(const sim_options *o);
+void sim_free(sim *s);
+
+/* Gives node `from` the address of node `to`. */
+void sim_address(sim *s, size_t from, size_t to);
+void sim_mesh(sim *s);
+/* Cuts the way between two nodes, or opens it. */
+void sim_reach(sim *s, size_t a, size_t b, bool open);
+void sim_start(sim *s, size_t idx);
+void sim_start_all(sim *s);
+/* Ends a node without a word; its store stays as the last commit left it. */
+void sim_crash(sim *s, size_t idx);
+bool sim_is_up(const sim *s, size_t idx);
+
+weft_ms sim_now(const sim *s);
+void sim_run(sim *s, weft_ms until);
+/* Runs until all nodes that are up hold and show the same and say so, or until `limit`: fails then.
+ * Gives the time. */
+weft_ms sim_settle(sim *s, weft_ms limit);
+bool sim_same(sim *s);
+
+/* One edit, durable at once and told to the node. */
+weft_err sim_set(sim *s, size_t idx, const char *doc, const char *pointer, const char *json);
+weft_replica *sim_replica(sim *s, size_t idx);
+weft_node *sim_node(sim *s, size_t idx);
+test_fault_store *sim_faults(sim *s, size_t idx);
+/* Tells the node that its replica changed. */
+void sim_changed(sim *s, size_t idx);
+
+/* True when a link between the two was ever up. */
+bool sim_met(const sim *s, size_t a, size_t b);
+/* Bytes that crossed the network so far, and connections made. */
+uint64_t sim_bytes(const sim *s);
+uint64_t sim_segments(const sim *s);
+uint64_t sim_hash(const sim *s);
+/* The trace so far, one line a frame (plain) or notice; the last part when it is long. */
+const char *sim_trace(const sim *s);
+void sim_trace_clear(sim *s);
+test_rng *sim_rng(sim *s);
+test_space *sim_space(sim *s);
+
+/* Prints a message with the seed, and aborts. */
+void sim_fail(const sim *s, const char *format, ...)
+    __attribute__((noreturn, format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,250 @@
+/* Nodes together, in virtual time: golden traces, and convergence under everything that networks
+ * and machines do.  WEFT_SIM_SEEDS says how many runs of each kind (40), WEFT_SIM_SEED where to
+ * begin. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/sim/sim.h"
+
+enum { minute = 60000 };
+
+static uint64_t from_env(const char *name, uint64_t otherwise) {
+  const char *text = getenv(name);
+  return text && *text ? strtoull(text, NULL, 10) : otherwise;
+}
+
+static void must(sim *s, weft_err err) {
+  if (err != WEFT_OK) sim_fail(s, "%s", weft_err_name(err));
+}
+
+/* --- golden traces --- */
+
+static void expect(sim *s, const char *want) {
+  const char *got = sim_trace(s);
+  if (strcmp(got, want) != 0) fail_msg("the trace is\n%s\nand should be\n%s", got, want);
+}
+
+static void two_nodes_sync(void **state) {
+  (void)state;
+  sim_options o = {.seed = 1, .nodes = 2, .plain = true, .delay_min = 10, .delay_max = 10};
+  sim *s = sim_new(&o);
+  sim_start_all(s);
+  must(s, sim_set(s, 0, "templates/leg-day", "/title", "\"Leg day\""));
+  sim_address(s, 1, 0);
+  sim_settle(s, minute);
+  sim_run(s, sim_now(s) + 2000);
+  expect(s, "[    0] a : starts\n"
+            "[    0] b : starts\n"
+            "[   40] b : up a WEFT_OK\n"
+            "[   40] b > a hello\n"
+            "[   50] a : up b WEFT_OK\n"
+            "[   50] a > b hello\n"
+            "[   50] a > b vv-leaves 1\n"
+            "[   60] b > a vv-leaves 0\n"
+            "[   60] b > a want 1-2\n"
+            "[   70] a > b changes 1-2\n"
+            "[  100] a > b ack 1\n"
+            "[  100] b : in step a WEFT_OK\n"
+            "[  110] b > a ack 1\n"
+            "[  150] b > a pong\n"
+            "[  160] a : in step b WEFT_OK\n"
+            "[  300] b > a credit\n"
+            "[  320] a > b credit\n");
+  sim_free(s);
+}
+
+/* A change made while a link is live goes over it at once, alone. */
+static void a_live_change(void **state) {
+  (void)state;
+  sim_options o = {.seed = 1, .nodes = 2, .plain = true, .delay_min = 10, .delay_max = 10};
+  sim *s = sim_new(&o);
+  sim_address(s, 1, 0);
+  sim_start_all(s);
+  must(s, sim_set(s, 0, "templates/leg-day", "/title", "\"Leg day\""));
+  sim_settle(s, minute);
+  sim_run(s, 2000);
+  sim_trace_clear(s);
+  must(s, sim_set(s, 0, "templates/leg-day", "/title", "\"Legs\""));
+  sim_run(s, 3000);
+  assert_true(sim_same(s));
+  expect(s, "[ 2000] a > b gossip 3-3\n"
+            "[ 2050] a > b pong\n"
+            "[ 2050] a > b ack 1\n"
+            "[ 2060] b > a pong\n"
+            "[ 2060] b > a ack 1\n"
+            "[ 2060] b : in step a WEFT_OK\n"
+            "[ 2070] a : in step b WEFT_OK\n"
+            "[ 2210] b > a credit\n"
+            "[ 2270] a > b credit\n");
+  sim_free(s);
+}
+
+/* --- convergence --- */
+
+typedef struct plan {
+  size_t nodes;
+  bool chain, partitions, restarts, faults;
+  unsigned writes;
+  sim_options o;
+} plan;
+
+static void write_any(sim *s, size_t idx) {
+  test_rng *rng = sim_rng(s);
+  char doc[24], key[16], value[24];
+  snprintf(doc, sizeof doc, "notes/%c", (char)('a' + test_rng_below(rng, 4)));
+  snprintf(key, sizeof key, "/f%u", (unsigned)test_rng_below(rng, 6));
+  snprintf(value, sizeof value, "%u", (unsigned)test_rng_below(rng, 1000));
+  weft_err err = sim_set(s, idx, doc, key, value);
+  bool expected = err == WEFT_OK || err == WEFT_EMISUSE || err == WEFT_EIO;
+  if (!expected) sim_fail(s, "a write: %s", weft_err_name(err));
+  if (err == WEFT_EIO) {
+    /* The disk failed; the program ends and is started again. */
+    sim_crash(s, idx);
+    sim_start(s, idx);
+  }
+}
+
+static void disturb(sim *s, const plan *p) {
+  test_rng *rng = sim_rng(s);
+  size_t a = test_rng_below(rng, p->nodes), b = test_rng_below(rng, p->nodes);
+  if (p->partitions && a != b && test_rng_chance(rng, 10)) {
+    sim_reach(s, a, b, test_rng_chance(rng, 50));
+  }
+  if (p->restarts && test_rng_chance(rng, 4)) {
+    sim_crash(s, a);
+  } else if (p->restarts && !sim_is_up(s, a)) {
+    sim_start(s, a);
+  }
+  if (p->faults && sim_is_up(s, a) && test_rng_chance(rng, 3)) {
+    test_fault_store *f = sim_faults(s, a);
+    f->fail_commit_at = f->commits + 1 + test_rng_below(rng, 3);
+    f->late = test_rng_chance(rng, 50);
+  }
+}
+
+/* A store that failed while changes were held does not come back by itself. */
+static void revive(sim *s, const plan *p) {
+  for (size_t i = 0; i < p->nodes; i++) {
+    sim_crash(s, i);
+    sim_start(s, i);
+  }
+}
+
+static uint64_t run(const plan *p, uint64_t seed) {
+  sim_options o = p->o;
+  o.seed = seed;
+  o.nodes = p->nodes;
+  sim *s = sim_new(&o);
+  test_rng *rng = sim_rng(s);
+  if (p->chain) {
+    for (size_t i = 1; i < p->nodes; i++) sim_address(s, i, i - 1);
+  } else {
+    sim_mesh(s);
+  }
+  sim_start_all(s);
+  for (unsigned i = 0; i < p->writes; i++) {
+    write_any(s, test_rng_below(rng, p->nodes));
+    disturb(s, p);
+    sim_run(s, sim_now(s) + test_rng_below(rng, 200));
+  }
+  for (size_t i = 0; i < p->nodes; i++) {
+    for (size_t k = 0; k < i; k++) sim_reach(s, i, k, true);
+  }
+  if (p->faults) revive(s, p);
+  sim_start_all(s);
+  sim_settle(s, sim_now(s) + 20 * minute);
+  if (p->chain && p->nodes > 2 && sim_met(s, 0, 2)) sim_fail(s, "the ends of a chain met");
+  uint64_t hash = sim_hash(s);
+  sim_free(s);
+  return hash;
+}
+
+static void run_seeds(const plan *p) {
+  uint64_t first = from_env("WEFT_SIM_SEED", 1);
+  uint64_t count = from_env("WEFT_SIM_SEEDS", 40);
+  for (uint64_t seed = first; seed < first + count; seed++) (void)run(p, seed);
+}
+
+static void a_quiet_network(void **state) {
+  (void)state;
+  plan p = {.nodes = 3, .writes = 40, .o = {.plain = true, .delay_min = 1, .delay_max = 40}};
+  run_seeds(&p);
+}
+
+static void a_chain(void **state) {
+  (void)state;
+  plan p = {.nodes = 3, .chain = true, .writes = 40};
+  p.o = (sim_options){.plain = true, .delay_min = 1, .delay_max = 40, .hold_max = 10};
+  run_seeds(&p);
+}
+
+static void without_gossip(void **state) {
+  (void)state;
+  plan p = {.nodes = 4, .chain = true, .writes = 30};
+  p.o = (sim_options){.plain = true, .no_gossip = true, .delay_min = 1, .delay_max = 40};
+  run_seeds(&p);
+}
+
+static void a_bad_network(void **state) {
+  (void)state;
+  plan p = {.nodes = 5, .writes = 60, .partitions = true, .restarts = true};
+  p.o = (sim_options){.plain = true,
+                      .delay_min = 1,
+                      .delay_max = 300,
+                      .bandwidth = 20000,
+                      .cut_permille = 20,
+                      .refuse_permille = 200,
+                      .hold_max = 50,
+                      .show_max = 7};
+  run_seeds(&p);
+}
+
+static void failing_disks(void **state) {
+  (void)state;
+  plan p = {.nodes = 3, .writes = 60, .faults = true, .restarts = true};
+  p.o = (sim_options){.plain = true, .delay_min = 1, .delay_max = 30, .hold_max = 20};
+  run_seeds(&p);
+}
+
+static void on_disk(void **state) {
+  (void)state;
+  plan p = {.nodes = 3, .writes = 30, .restarts = true, .o = {.lmdb = true, .hold_max = 5}};
+  p.o.delay_max = 20;
+  uint64_t first = from_env("WEFT_SIM_SEED", 1);
+  uint64_t count = (from_env("WEFT_SIM_SEEDS", 40) + 9) / 10;
+  for (uint64_t seed = first; seed < first + count; seed++) (void)run(&p, seed);
+}
+
+static void eight_nodes(void **state) {
+  (void)state;
+  plan p = {.nodes = 8, .writes = 80, .partitions = true};
+  p.o = (sim_options){.delay_min = 1, .delay_max = 80, .cut_permille = 5};
+  uint64_t first = from_env("WEFT_SIM_SEED", 1);
+  uint64_t count = (from_env("WEFT_SIM_SEEDS", 40) + 9) / 10;
+  for (uint64_t seed = first; seed < first + count; seed++) (void)run(&p, seed);
+}
+
+static void equal_seeds_equal_runs(void **state) {
+  (void)state;
+  plan p = {.nodes = 4, .writes = 40, .partitions = true, .restarts = true};
+  p.o = (sim_options){.plain = true, .delay_min = 1, .delay_max = 100, .cut_permille = 10};
+  uint64_t first = run(&p, 77);
+  assert_true(first == run(&p, 77));
+  assert_true(first != run(&p, 78));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(two_nodes_sync),  cmocka_unit_test(a_live_change),
+      cmocka_unit_test(a_quiet_network), cmocka_unit_test(a_chain),
+      cmocka_unit_test(without_gossip),  cmocka_unit_test(a_bad_network),
+      cmocka_unit_test(failing_disks),   cmocka_unit_test(on_disk),
+      cmocka_unit_test(eight_nodes),     cmocka_unit_test(equal_seeds_equal_runs),
+  };
+  return cmocka_run_group_tests_name("sim", tests, NULL, NULL);
+}
