@@ -127,8 +127,8 @@ void weft__history_of(const weft_log *log, uint64_t seq, const weft_id *id,
  * short; WEFT_ECORRUPT, WEFT_ENOMEM, WEFT_EIO. */
 weft_err weft__change_find(weft_replica *r, weft_txn *txn, weft_bytes id_prefix, weft_log **log,
                            uint64_t *seq) WEFT_MUST_USE;
-/* The newest shown seq of a log whose clock is before (hlc, log, seq), or 0; a change that says no
- * clock counts as the one before it. */
+/* The newest shown seq of a log whose clock is at most `hlc`, or 0.  A change that says no clock
+ * counts as written with the one before it.  WEFT_ECORRUPT, WEFT_ENOMEM, WEFT_EIO. */
 weft_err weft__log_before(weft_replica *r, weft_txn *txn, weft_log *log, uint64_t hlc,
                           uint64_t *seq) WEFT_MUST_USE;
 

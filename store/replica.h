@@ -268,12 +268,16 @@ WEFT_API weft_err weft_replica_addresses(weft_replica *r, weft_arena *arena, wef
  * WEFT_EBADPATH. */
 WEFT_API weft_err weft_replica_get(weft_replica *r, weft_arena *arena, weft_bytes doc,
                                    weft_bytes pointer, weft_value *out) WEFT_MUST_USE;
-/* The same as the document stood when exactly `base` was shown.  WEFT_EBASE. */
+/* The same as the document stood when exactly `base` was shown.  Costs the whole history of the
+ * document.  WEFT_EBASE: the base names changes not shown here. */
 WEFT_API weft_err weft_replica_get_at(weft_replica *r, weft_arena *arena, weft_bytes doc,
                                       weft_bytes pointer, const weft_vector *base,
                                       weft_value *out) WEFT_MUST_USE;
-/* The vector of what `change` had seen (its claims and own past, transitively), for `get --at
- * CHANGE`; and of everything written up to a time by its authors' clocks, for `get --at TIME`. */
+/* The vector of what `change` had seen (its claims and own past, transitively, and itself), for
+ * `get --at CHANGE`; and of everything written up to and in a millisecond by its authors' clocks,
+ * for `get --at TIME`.  Replaces what `out`, an initialised vector, holds; on error it is empty.
+ * The first reads all changes in that vector.  WEFT_ENOTFOUND: the change is not held; WEFT_EBASE:
+ * it is not shown here; WEFT_ECORRUPT, WEFT_EIO, WEFT_ENOMEM. */
 WEFT_API weft_err weft_replica_vector_at_change(weft_replica *r, const weft_id *change,
                                                 weft_vector *out) WEFT_MUST_USE;
 WEFT_API weft_err weft_replica_vector_at_time(weft_replica *r, weft_ms wall,
@@ -321,7 +325,7 @@ typedef struct weft_query {
   weft_bytes sort; /* pointer or @..., empty: by name; equal values by name.  Strings that agree in
                       their first 240 bytes count as equal here */
   bool descending; /* the whole order turned round, names too */
-  size_t limit;      /* 1..10,000; 0: 100 */
+  size_t limit;    /* 1..10,000; 0: 100 */
   weft_bytes cursor; /* from the last page; empty: the first */
   bool deleted;      /* list the deleted instead of the living */
 } weft_query;
@@ -378,23 +382,29 @@ typedef struct weft_history_entry {
 
 typedef struct weft_history_query {
   size_t struct_size;
-  weft_bytes doc;     /* empty: the whole space */
-  weft_bytes pointer; /* with has_pointer: ops at, above or below it */
-  bool has_pointer;
+  weft_bytes doc;        /* empty: the whole space */
+  weft_bytes pointer;    /* with has_pointer: ops at, above or below it */
+  bool has_pointer;      /* resolved as the document is shown now; needs `doc` */
   const weft_id *device; /* NULL: all */
-  weft_ms since, until;  /* wall time; 0 and WEFT_NEVER: open */
-  size_t limit;          /* 1..10,000; 0: 100 */
+  weft_ms since,
+      until;    /* wall time by the authors' clocks, both inclusive; 0 and WEFT_NEVER: open */
+  size_t limit; /* 1..10,000; 0: 100 */
   weft_bytes cursor;
 } weft_history_query;
 #define weft_history_query_init(q) weft_history_query_init_sized((q), sizeof *(q))
 WEFT_API void weft_history_query_init_sized(weft_history_query *q, size_t struct_size);
 
-/* Lists shown DATA changes, newest first by (hlc, log, seq); `next` as for list. */
+/* Lists shown DATA changes, newest first by (hlc, log, seq); `next` as for list.  Memory depends on
+ * the limit and on what is listed.  WEFT_ENOTFOUND: no such document; WEFT_EBADNAME, WEFT_EBADPATH;
+ * WEFT_EMALFORMED: the cursor is not of this query; WEFT_ELIMIT: the limit; WEFT_EMISUSE: a pointer
+ * without a document; WEFT_ECORRUPT, WEFT_EIO, WEFT_ENOMEM. */
 WEFT_API weft_err weft_replica_history(weft_replica *r, weft_arena *arena,
                                        const weft_history_query *q, weft_history_entry **out,
                                        size_t *count, weft_bytes *next) WEFT_MUST_USE;
-/* One change by id, or by a prefix of its id of at least 4 bytes that is unique here.
- * WEFT_ENOTFOUND; WEFT_EMALFORMED: the prefix is ambiguous or too short. */
+/* One held change by id, or by a prefix of its id of at least 4 bytes that is unique here; also a
+ * START, which has no ops, and one that is not VALID, of which only the place is told.  Reads the
+ * logs, newest changes first, until it is found (a prefix: to the end).  WEFT_ENOTFOUND;
+ * WEFT_EMALFORMED: the prefix is ambiguous, too short or too long. */
 WEFT_API weft_err weft_replica_change(weft_replica *r, weft_arena *arena, weft_bytes id_prefix,
                                       weft_history_entry *out,
                                       weft_change_state *state) WEFT_MUST_USE;

@@ -6,6 +6,8 @@ set(WEFT_STORE_SOURCES
   store/lmdb_store.c
   store/memory_store.c
   store/mirror.c
+  store/query_at.c
+  store/query_history.c
   store/query_index.c
   store/query_list.c
   store/query_value.c

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "crdt/chunk.h"
 #include "crdt/hlc.h"
 #include "crdt/json.h"
 #include "crdt/limits.h"
@@ -606,7 +607,416 @@ static void test_list_refusals(void **state) {
   }
 }
 
+/* --- history --- */
+
+enum { HISTORY_MAX = 200, HISTORY_DOCS = 5 };
+
+typedef struct past_change {
+  weft_commit done;
+  size_t device;
+  unsigned docs; /* bits */
+  bool deep[HISTORY_DOCS];
+  unsigned paths[HISTORY_DOCS]; /* written to: bits as history_pointers */
+  char message[16];
+  weft_vector shown; /* right after */
+  char then[HISTORY_DOCS][TEXT_LEN];
+  weft_ms wall;
+} past_change;
+
+typedef struct past {
+  past_change at[HISTORY_MAX];
+  size_t count;
+} past;
+
+static char *history_doc(size_t idx, char out[16]) {
+  snprintf(out, 16, "h/%zu", idx);
+  return out;
+}
+
+static void past_write(fixture *f, past *p, weft_replica *r, size_t device, test_rng *rng) {
+  past_change *c = &p->at[p->count];
+  weft_edit_options o;
+  weft_edit *e;
+  char name[16];
+  weft_edit_options_init(&o);
+  memset(c, 0, sizeof *c);
+  snprintf(c->message, sizeof c->message, "note %zu", p->count);
+  o.message = text(c->message);
+  o.lane = test_rng_chance(rng, 30) ? WEFT_LANE_LOW : WEFT_LANE_NORMAL;
+  f->s.platforms[device].now = f->s.platforms[0].now + test_rng_below(rng, 2);
+  assert_int_equal(weft_edit_begin(&e, r, &o), WEFT_OK);
+  c->docs = 1 + (unsigned)test_rng_below(rng, (1 << HISTORY_DOCS) - 1);
+  for (size_t i = 0; i < HISTORY_DOCS; i++) {
+    weft_value v = {.kind = WEFT_INT, .as.integer = (int64_t)p->count};
+    if (!(c->docs >> i & 1)) continue;
+    c->deep[i] = test_rng_chance(rng, 50);
+    weft_bytes at = text(c->deep[i] ? "/deep/x" : "/flat");
+    assert_int_equal(weft_edit_set(e, text(history_doc(i, name)), at, &v), WEFT_OK);
+  }
+  assert_int_equal(weft_edit_commit(e, &c->done), WEFT_OK);
+  weft_edit_free(e);
+  c->device = device;
+  c->wall = weft_hlc_ms(c->done.hlc);
+  weft__vector_init(&c->shown, &f->mem);
+  assert_int_equal(weft__vector_copy(&c->shown, weft_replica_shown(r)), WEFT_OK);
+  for (size_t i = 0; i < HISTORY_DOCS; i++) {
+    test_get(r, history_doc(i, name), "", c->then[i], TEXT_LEN);
+  }
+  p->count++;
+}
+
+static int past_cmp(const past_change *a, const past_change *b) {
+  if (a->done.hlc != b->done.hlc) return a->done.hlc < b->done.hlc ? -1 : 1;
+  int order = weft_id_cmp(&a->done.log, &b->done.log);
+  return order != 0 ? order : (a->done.seq < b->done.seq ? -1 : 1);
+}
+
+static const char *const history_pointers[] = {"", "/deep", "/deep/x", "/flat", "/flat/none/no"};
+
+static bool past_fits(const fixture *f, const past_change *c, const weft_history_query *q,
+                      size_t doc, size_t pointer) {
+  if (q->device && weft_id_cmp(q->device, &f->s.devices[c->device].device) != 0) return false;
+  if (c->wall < q->since || c->wall > q->until) return false;
+  if (q->doc.len == 0) return true;
+  if (!(c->docs >> doc & 1)) return false;
+  if (!q->has_pointer || pointer == 0) return true;
+  return (c->paths[doc] & (pointer < 3 ? 7u : 9u)) != 0;
+}
+
+/* Notes at which of the known places a change wrote. */
+static void past_paths(fixture *f, past_change *c) {
+  weft_history_entry e;
+  weft_change_state state;
+  char name[16];
+  assert_int_equal(
+      weft_replica_change(f->r, &f->arena, weft_bytes_of(c->done.change.b, 32), &e, &state),
+      WEFT_OK);
+  assert_int_equal(state, WEFT_CHANGE_VALID);
+  for (size_t i = 0; i < e.op_count; i++) {
+    size_t at = 0;
+    weft_step step;
+    unsigned place = 0;
+    while (weft_path_next(e.ops[i].path, &at, &step)) {
+      place = weft_bytes_cmp(step.name, text("flat")) == 0 ? 3 : place + 1;
+    }
+    for (size_t k = 0; k < HISTORY_DOCS; k++) {
+      bool here = weft_bytes_cmp(e.ops[i].doc, text(history_doc(k, name))) == 0;
+      if (here) c->paths[k] |= 1u << place;
+    }
+  }
+}
+
+static void assert_entry(const fixture *f, const weft_history_entry *e, const past_change *c,
+                         const weft_history_query *q) {
+  assert_int_equal(weft_id_cmp(&e->change, &c->done.change), 0);
+  assert_int_equal(weft_id_cmp(&e->log, &c->done.log), 0);
+  assert_int_equal(e->seq, c->done.seq);
+  assert_int_equal(e->hlc, c->done.hlc);
+  assert_int_equal(weft_id_cmp(&e->device, &f->s.devices[c->device].device), 0);
+  assert_int_equal(weft_bytes_cmp(e->message, text(c->message)), 0);
+  if (q->doc.len == 0) assert_int_equal(e->op_count, c->done.op_count);
+  assert_true(e->op_count > 0);
+  for (size_t i = 0; i < e->op_count && q->doc.len > 0; i++) {
+    assert_int_equal(weft_bytes_cmp(e->ops[i].doc, q->doc), 0);
+  }
+}
+
+static void ask_history(fixture *f, const past *p, test_rng *rng) {
+  weft_history_query q;
+  const past_change *want[HISTORY_MAX];
+  size_t count = 0;
+  char name[16];
+  weft_history_query_init(&q);
+  size_t doc = test_rng_below(rng, HISTORY_DOCS);
+  size_t pointer = test_rng_below(rng, 5);
+  if (test_rng_chance(rng, 60)) {
+    q.doc = text(history_doc(doc, name));
+    q.has_pointer = test_rng_chance(rng, 60);
+    q.pointer = text(history_pointers[pointer]);
+  }
+  if (test_rng_chance(rng, 30)) q.device = &f->s.devices[test_rng_below(rng, 3)].device;
+  if (test_rng_chance(rng, 30)) q.since = p->at[test_rng_below(rng, p->count)].wall;
+  if (test_rng_chance(rng, 30)) q.until = p->at[test_rng_below(rng, p->count)].wall;
+  q.limit = 1 + test_rng_below(rng, 12);
+  for (size_t i = 0; i < p->count; i++) {
+    if (!past_fits(f, &p->at[i], &q, doc, pointer)) continue;
+    size_t at = count++;
+    while (at > 0 && past_cmp(&p->at[i], want[at - 1]) > 0) {
+      want[at] = want[at - 1];
+      at--;
+    }
+    want[at] = &p->at[i];
+  }
+  size_t at = 0;
+  do {
+    weft_history_entry *list;
+    size_t n;
+    assert_int_equal(weft_replica_history(f->r, &f->arena, &q, &list, &n, &q.cursor), WEFT_OK);
+    assert_true(at + n <= count);
+    for (size_t i = 0; i < n; i++) assert_entry(f, &list[i], want[at++], &q);
+    if (q.cursor.len > 0) assert_int_equal(n, q.limit);
+  } while (q.cursor.len > 0);
+  assert_int_equal(at, count);
+}
+
+/* Every change can be found by its id, and every state that was shown be shown again. */
+static void assert_past(fixture *f, const past_change *c) {
+  weft_vector base;
+  weft_history_entry e;
+  weft_change_state state;
+  weft_bytes id = weft_bytes_of(c->done.change.b, 32);
+  char name[16], got[TEXT_LEN];
+  assert_int_equal(weft_replica_change(f->r, &f->arena, id, &e, &state), WEFT_OK);
+  assert_int_equal(weft_bytes_cmp(e.message, text(c->message)), 0);
+  assert_int_equal(e.op_count, c->done.op_count);
+  id.len = 6;
+  assert_int_equal(weft_replica_change(f->r, &f->arena, id, &e, &state), WEFT_OK);
+  assert_int_equal(e.seq, c->done.seq);
+  for (size_t i = 0; i < HISTORY_DOCS; i++) {
+    weft_value v;
+    weft_buf b;
+    weft_err err =
+        weft_replica_get_at(f->r, &f->arena, text(history_doc(i, name)), text(""), &c->shown, &v);
+    weft__buf_init(&b, &f->mem, TEXT_LEN);
+    if (err == WEFT_OK) weft_json_write(&b, &v);
+    weft__buf_u8(&b, 0);
+    snprintf(got, sizeof got, "%s", err == WEFT_OK ? (const char *)b.at : "(none)");
+    assert_string_equal(got, c->then[i]);
+    weft__buf_free(&b);
+  }
+  weft__vector_init(&base, &f->mem);
+  assert_int_equal(weft_replica_vector_at_change(f->r, &c->done.change, &base), WEFT_OK);
+  weft_order order = weft__vector_compare(&base, &c->shown, NULL);
+  assert_true(order == WEFT_ORDER_EQUAL || order == WEFT_ORDER_BEFORE);
+  assert_int_equal(weft__vector_seq(&base, &c->done.log), c->done.seq);
+  for (size_t i = 0; i < HISTORY_DOCS; i++) {
+    weft_value v;
+    if (!(c->docs >> i & 1)) continue;
+    assert_int_equal(weft_replica_get_at(f->r, &f->arena, text(history_doc(i, name)),
+                                         text(c->deep[i] ? "/deep/x" : "/flat"), &base, &v),
+                     WEFT_OK);
+    snprintf(got, sizeof got, "note %lld", (long long)v.as.integer);
+    assert_string_equal(got, c->message);
+  }
+  weft__vector_free(&base);
+}
+
+/* Everything written by a moment, when clocks agree and all was shown to all. */
+static void assert_time(fixture *f, const past *p, weft_ms wall) {
+  weft_vector base, want;
+  weft__vector_init(&base, &f->mem);
+  weft__vector_init(&want, &f->mem);
+  for (size_t i = 0; i < p->count; i++) {
+    const weft_commit *c = &p->at[i].done;
+    weft_head head = {c->log, c->seq, c->change};
+    if (p->at[i].wall > wall) continue;
+    assert_int_equal(weft__vector_raise(&want, NULL, &head), WEFT_OK);
+  }
+  assert_int_equal(weft_replica_vector_at_time(f->r, wall, &base), WEFT_OK);
+  for (size_t i = 0; i < want.count; i++) {
+    assert_int_equal(weft__vector_seq(&base, &want.heads[i].log), want.heads[i].seq);
+  }
+  for (size_t i = 0; i < base.count; i++) {
+    uint64_t seq = weft__vector_seq(&want, &base.heads[i].log);
+    assert_true(base.heads[i].seq == seq || (base.heads[i].seq == 1 && seq == 0));
+  }
+  weft__vector_free(&base);
+  weft__vector_free(&want);
+}
+
+static void test_history(void **state) {
+  fixture *f = *state;
+  past *p = calloc(1, sizeof *p);
+  weft_replica *r[3] = {f->r, test_space_memory(&f->s, 1), test_space_memory(&f->s, 2)};
+  test_rng rng = test_rng_of(7);
+  while (p->count < HISTORY_MAX) {
+    size_t device = test_rng_below(&rng, 3);
+    if (test_rng_chance(&rng, 60)) f->s.platforms[0].now += test_rng_below(&rng, 4);
+    past_write(f, p, r[device], device, &rng);
+    if (test_rng_chance(&rng, 40)) test_pull(r[device], r[test_rng_below(&rng, 3)], 100);
+  }
+  for (size_t i = 1; i < 3; i++) test_pull(f->r, r[i], 100);
+  for (size_t i = 0; i < p->count; i++) past_paths(f, &p->at[i]);
+  for (size_t i = 0; i < 400; i++) ask_history(f, p, &rng);
+  for (size_t i = 0; i < p->count; i++) assert_past(f, &p->at[i]);
+  for (size_t i = 0; i < p->count; i += 7) assert_time(f, p, p->at[i].wall);
+  assert_time(f, p, 0);
+  assert_time(f, p, WEFT_NEVER);
+  for (size_t i = 0; i < p->count; i++) weft__vector_free(&p->at[i].shown);
+  for (size_t i = 1; i < 3; i++) weft_replica_free(r[i]);
+  free(p);
+}
+
+/* Makes the next change of device 1's log out of bytes, signed, and hands it over. */
+static void hand_over(fixture *f, weft_replica *author, const weft_id *log, weft_bytes raw) {
+  weft_hold_report report;
+  weft_buf chunk;
+  uint64_t seq = weft__vector_seq(weft_replica_held(author), log) + 1;
+  weft_run run = {.log = *log, .first = seq, .changes = &raw, .count = 1};
+  weft_id id;
+  assert_int_equal(weft_replica_id_at(author, log, seq - 1, &run.prev), WEFT_OK);
+  weft__change_id(f->s.crypto, &f->s.id, &run.prev, raw, &id);
+  weft__change_sign(f->s.crypto, &f->s.devices[1].sign_seed, &f->s.devices[1].device, &f->s.id, log,
+                    seq, &id, &run.sig);
+  weft__buf_init(&chunk, &f->mem, SIZE_MAX);
+  assert_int_equal(weft__chunk_encode(&chunk, &f->mem, &run, 1, WEFT_CHUNK_LIVE), WEFT_OK);
+  weft_bytes view = weft__buf_view(&chunk);
+  weft_replica *to[2] = {author, f->r};
+  for (size_t i = 0; i < 2; i++) {
+    assert_int_equal(weft_replica_hold(to[i], &f->arena, &view, 1, &report), WEFT_OK);
+    assert_int_equal(report.changes, 1);
+  }
+  weft__buf_free(&chunk);
+}
+
+/* Changes that say nothing, in the middle of a log and at its end, and chunks beside tails. */
+static void test_history_of_odd_logs(void **state) {
+  fixture *f = *state;
+  weft_replica *other = test_space_memory(&f->s, 1);
+  weft_history_query q;
+  weft_history_entry *list, one;
+  weft_change_state found;
+  weft_bytes next;
+  weft_vector base;
+  size_t n;
+  weft_id ids[4], junk, log;
+  weft__vector_init(&base, &f->mem);
+  assert_int_equal(test_set(other, "o/a", "/n", "0"), WEFT_OK);
+  log = weft_replica_held(other)->heads[0].log;
+  test_pull(f->r, other, 100);
+  for (unsigned i = 0; i < 3; i++) {
+    hand_over(f, other, &log, text("\1\2nonsense"));
+    hand_over(f, other, &log, text("\7what comes"));
+    f->s.platforms[1].now += 10;
+    ids[i] = weft_replica_held(other)->heads[0].id;
+    hand_over(f, other, &log, text("\1\2again"));
+  }
+  assert_int_equal(weft_replica_change(f->r, &f->arena, weft_bytes_of(ids[1].b, 32), &one, &found),
+                   WEFT_OK);
+  assert_int_equal(found, WEFT_CHANGE_UNKNOWN);
+  assert_int_equal(one.op_count, 0);
+  assert_int_equal(one.seq, 7);
+  weft_history_query_init(&q);
+  assert_int_equal(weft_replica_history(f->r, &f->arena, &q, &list, &n, &next), WEFT_OK);
+  assert_int_equal(n, 1);
+  assert_int_equal(list[0].seq, 2);
+  assert_int_equal(weft_replica_vector_at_time(f->r, f->s.platforms[1].now, &base), WEFT_OK);
+  assert_int_equal(base.heads[0].seq, 11);
+  assert_int_equal(weft_replica_vector_at_time(f->r, 5, &base), WEFT_OK);
+  assert_int_equal(base.count, 0);
+  assert_int_equal(weft_replica_vector_at_change(f->r, &ids[1], &base), WEFT_OK);
+  assert_int_equal(base.heads[0].seq, 7);
+  memset(&junk, 0xaa, sizeof junk);
+  assert_int_equal(weft_replica_vector_at_change(f->r, &junk, &base), WEFT_ENOTFOUND);
+  assert_int_equal(base.count, 0);
+  assert_int_equal(weft_replica_id_at(f->r, &log, 1, &junk), WEFT_OK);
+  assert_int_equal(weft_replica_change(f->r, &f->arena, weft_bytes_of(junk.b, 5), &one, &found),
+                   WEFT_OK);
+  assert_int_equal(found, WEFT_CHANGE_VALID);
+  assert_int_equal(one.op_count, 0);
+  assert_int_equal(weft_group_begin(f->r), WEFT_OK);
+  for (unsigned i = 0; i < 700; i++) {
+    char json[16];
+    snprintf(json, sizeof json, "%u", i);
+    assert_int_equal(test_set(f->r, "o/b", "/n", json), WEFT_OK);
+  }
+  assert_int_equal(weft_group_end(f->r), WEFT_OK);
+  for (unsigned i = 0; i < 30; i++)
+    assert_int_equal(test_set(f->r, "o/b", "/n", i % 2 ? "1" : "2"), WEFT_OK);
+  q.limit = 50;
+  uint64_t seq = 731;
+  do {
+    assert_int_equal(weft_replica_history(f->r, &f->arena, &q, &list, &n, &q.cursor), WEFT_OK);
+    for (size_t i = 0; i < n; i++) {
+      if (weft_id_cmp(&list[i].log, &log) != 0) assert_int_equal(list[i].seq, seq--);
+      if (seq % 97 != 0) continue;
+      weft_bytes id = weft_bytes_of(list[i].change.b, seq % 2 ? 32 : 4);
+      assert_int_equal(weft_replica_change(f->r, &f->arena, id, &one, &found), WEFT_OK);
+      assert_int_equal(one.seq, list[i].seq);
+    }
+  } while (q.cursor.len > 0);
+  assert_int_equal(seq, 1);
+  weft__vector_free(&base);
+  weft_replica_free(other);
+}
+
+static void test_history_refusals(void **state) {
+  fixture *f = *state;
+  weft_history_query q;
+  weft_history_entry *list, one;
+  weft_change_state found;
+  weft_bytes next;
+  weft_value v;
+  weft_vector base;
+  size_t n;
+  for (unsigned i = 0; i < 4; i++)
+    assert_int_equal(test_set(f->r, "o/a", "/n", i % 2 ? "1" : "2"), WEFT_OK);
+  weft_history_query_init(&q);
+  q.limit = 10001;
+  assert_int_equal(weft_replica_history(f->r, &f->arena, &q, &list, &n, &next), WEFT_ELIMIT);
+  q.limit = 2;
+  q.has_pointer = true;
+  assert_int_equal(weft_replica_history(f->r, &f->arena, &q, &list, &n, &next), WEFT_EMISUSE);
+  q.doc = text("o");
+  assert_int_equal(weft_replica_history(f->r, &f->arena, &q, &list, &n, &next), WEFT_EBADNAME);
+  q.doc = text("o/b");
+  assert_int_equal(weft_replica_history(f->r, &f->arena, &q, &list, &n, &next), WEFT_ENOTFOUND);
+  q.doc = text("o/a");
+  q.pointer = text("n");
+  assert_int_equal(weft_replica_history(f->r, &f->arena, &q, &list, &n, &next), WEFT_EBADPATH);
+  q.pointer = text("");
+  assert_int_equal(weft_replica_history(f->r, &f->arena, &q, &list, &n, &next), WEFT_OK);
+  assert_int_equal(n, 2);
+  uint8_t *copy = malloc(next.len);
+  for (size_t i = 0; i < next.len; i++) {
+    memcpy(copy, next.at, next.len);
+    copy[i] = 'X';
+    weft_bytes after;
+    q.cursor = weft_bytes_of(copy, next.len);
+    assert_int_equal(weft_replica_history(f->r, &f->arena, &q, &list, &n, &after), WEFT_EMALFORMED);
+    assert_int_equal(after.len, 0);
+    q.cursor = weft_bytes_of(next.at, i);
+    weft_err err = weft_replica_history(f->r, &f->arena, &q, &list, &n, &after);
+    assert_int_equal(err, i == 0 ? WEFT_OK : WEFT_EMALFORMED);
+  }
+  memcpy(copy, next.at, next.len);
+  memset(copy + 18, '0', 16);
+  q.cursor = weft_bytes_of(copy, next.len);
+  assert_int_equal(weft_replica_history(f->r, &f->arena, &q, &list, &n, &next), WEFT_EMALFORMED);
+  free(copy);
+  q.cursor = text("");
+  q.since = WEFT_NEVER;
+  assert_int_equal(weft_replica_history(f->r, &f->arena, &q, &list, &n, &next), WEFT_OK);
+  assert_int_equal(n, 0);
+  q.struct_size--;
+  assert_int_equal(weft_replica_history(f->r, &f->arena, &q, &list, &n, &next), WEFT_EMISUSE);
+  uint8_t id[33] = {0};
+  assert_int_equal(weft_replica_change(f->r, &f->arena, weft_bytes_of(id, 3), &one, &found),
+                   WEFT_EMALFORMED);
+  assert_int_equal(weft_replica_change(f->r, &f->arena, weft_bytes_of(id, 33), &one, &found),
+                   WEFT_EMALFORMED);
+  assert_int_equal(weft_replica_change(f->r, &f->arena, weft_bytes_of(id, 4), &one, &found),
+                   WEFT_ENOTFOUND);
+  weft__vector_init(&base, &f->mem);
+  assert_int_equal(weft_replica_get_at(f->r, &f->arena, text("o/a"), text(""), &base, &v),
+                   WEFT_ENOTFOUND);
+  assert_int_equal(weft_replica_get_at(f->r, &f->arena, text("o"), text(""), &base, &v),
+                   WEFT_EBADNAME);
+  assert_int_equal(weft_replica_get_at(f->r, &f->arena, text("o/b"), text(""), &base, &v),
+                   WEFT_ENOTFOUND);
+  weft_head head = {{{1}}, 1, {{1}}};
+  assert_int_equal(weft__vector_raise(&base, NULL, &head), WEFT_OK);
+  assert_int_equal(weft_replica_get_at(f->r, &f->arena, text("o/a"), text(""), &base, &v),
+                   WEFT_EBASE);
+  weft__vector_free(&base);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test_setup_teardown(test_history_of_odd_logs, setup_memory, teardown),
+    cmocka_unit_test_setup_teardown(test_history_of_odd_logs, setup_lmdb, teardown),
+    cmocka_unit_test_setup_teardown(test_history_refusals, setup_memory, teardown),
+    cmocka_unit_test_setup_teardown(test_history, setup_memory, teardown),
+    cmocka_unit_test_setup_teardown(test_history, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_pages_while_writing, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_long_texts, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_by_device, setup_memory, teardown),
