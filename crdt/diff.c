@@ -16,8 +16,8 @@ static const uint8_t personal_new[16] = "weft-elem-n";
 
 enum { element_id_len = 16 };
 
-weft_err weft__edit_op(weft_edit *e, weft_path path, weft_op_kind kind, weft_bytes value,
-                       weft_bytes position) {
+weft_err weft__delta_op(weft_delta *e, weft_path path, weft_op_kind kind, weft_bytes value,
+                        weft_bytes position) {
   if (e->count == WEFT_CHANGE_OPS_MAX) return WEFT_ELIMIT;
   void *at = e->ops;
   WEFT_TRY(weft__arena_grow(e->arena, &at, e->count, &e->cap, e->count + 1, sizeof *e->ops));
@@ -27,7 +27,7 @@ weft_err weft__edit_op(weft_edit *e, weft_path path, weft_op_kind kind, weft_byt
   return WEFT_OK;
 }
 
-weft_err weft__edit_child(weft_edit *e, weft_path parent, weft_step step, weft_path *out) {
+weft_err weft__delta_child(weft_delta *e, weft_path parent, weft_step step, weft_path *out) {
   weft__buf_reset(e->buf);
   weft__buf_put(e->buf, parent);
   weft_path_push(e->buf, step);
@@ -43,39 +43,39 @@ static weft_op_kind fresh_of(weft_shape kind) {
   return kind == WEFT_SHAPE_OBJECT ? WEFT_OP_FRESH_OBJECT : WEFT_OP_FRESH_ARRAY;
 }
 
-static weft_err put_away(weft_edit *e, weft_path path, weft_shape side) {
+static weft_err put_away(weft_delta *e, weft_path path, weft_shape side) {
   weft_child *children;
   size_t count;
   WEFT_TRY(weft__doc_children(e->doc, path, side, e->arena, &children, &count));
   for (size_t i = 0; i < count; i++) {
-    WEFT_TRY(weft__edit_op(e, children[i].path, WEFT_OP_UNSET, empty, empty));
+    WEFT_TRY(weft__delta_op(e, children[i].path, WEFT_OP_UNSET, empty, empty));
   }
   return WEFT_OK;
 }
 
-weft_err weft__edit_mark(weft_edit *e, weft_path path, weft_shape kind, weft_bytes position) {
+weft_err weft__delta_mark(weft_delta *e, weft_path path, weft_shape kind, weft_bytes position) {
   weft_shape other = kind == WEFT_SHAPE_OBJECT ? WEFT_SHAPE_ARRAY : WEFT_SHAPE_OBJECT;
-  WEFT_TRY(weft__edit_op(e, path, mark_of(kind), empty, position));
+  WEFT_TRY(weft__delta_op(e, path, mark_of(kind), empty, position));
   return put_away(e, path, other);
 }
 
-weft_err weft__edit_container(weft_edit *e, weft_path path, weft_shape kind, weft_bytes position,
-                              bool *kept) {
+weft_err weft__delta_container(weft_delta *e, weft_path path, weft_shape kind, weft_bytes position,
+                               bool *kept) {
   weft_sides sides;
   WEFT_TRY(weft__doc_sides(e->doc, path, &sides));
   *kept = sides.shape == kind;
-  if (!*kept) return weft__edit_op(e, path, fresh_of(kind), empty, position);
+  if (!*kept) return weft__delta_op(e, path, fresh_of(kind), empty, position);
   bool is_object = kind == WEFT_SHAPE_OBJECT;
   bool has_mark = is_object ? sides.object_mark : sides.array_mark;
   bool has_other = is_object ? sides.array_alive : sides.object_alive;
   if (sides.has_hide || has_other || !has_mark) {
-    return weft__edit_mark(e, path, kind, position);
+    return weft__delta_mark(e, path, kind, position);
   }
   if (position.len == 0) return WEFT_OK;
-  return weft__edit_op(e, path, WEFT_OP_POSITION, empty, position);
+  return weft__delta_op(e, path, WEFT_OP_POSITION, empty, position);
 }
 
-weft_err weft__edit_element_id(weft_edit *e, const weft_value *value, weft_bytes *id) {
+weft_err weft__delta_element_id(weft_delta *e, const weft_value *value, weft_bytes *id) {
   weft__buf_reset(e->buf);
   weft__buf_put_raw(e->buf, e->origin->log.b, sizeof e->origin->log.b);
   weft__buf_put_raw(e->buf, e->origin->prev.b, sizeof e->origin->prev.b);
@@ -102,13 +102,13 @@ weft_err weft__diff_push(weft_diff *d, weft_diff_task task) {
 }
 
 static weft_err diff_scalar(weft_diff *d, const weft_diff_task *task) {
-  weft_edit *e = d->edit;
+  weft_delta *e = d->edit;
   weft_bytes value;
   weft__buf_reset(e->buf);
   weft__scalar_encode(e->buf, task->after);
   WEFT_TRY(weft__buf_err(e->buf));
   WEFT_TRY(weft__arena_copy(e->arena, weft__buf_view(e->buf), &value));
-  return weft__edit_op(e, task->path, WEFT_OP_SCALAR, value, task->position);
+  return weft__delta_op(e, task->path, WEFT_OP_SCALAR, value, task->position);
 }
 
 /* One key that stands in `before`, in `after`, or in both. */
@@ -117,8 +117,8 @@ static weft_err diff_member(weft_diff *d, const weft_diff_task *of, const weft_m
   if (before && after && weft_value_equal(&before->value, &after->value)) return WEFT_OK;
   weft_step step = {false, after ? after->key : before->key};
   weft_diff_task task = {.fresh = !of->before};
-  WEFT_TRY(weft__edit_child(d->edit, of->path, step, &task.path));
-  if (!after) return weft__edit_op(d->edit, task.path, WEFT_OP_UNSET, empty, empty);
+  WEFT_TRY(weft__delta_child(d->edit, of->path, step, &task.path));
+  if (!after) return weft__delta_op(d->edit, task.path, WEFT_OP_UNSET, empty, empty);
   task.before = before ? &before->value : NULL;
   task.after = &after->value;
   return weft__diff_push(d, task);
@@ -143,16 +143,16 @@ static weft_err diff_container(weft_diff *d, weft_diff_task task) {
   weft_shape kind = is_object ? WEFT_SHAPE_OBJECT : WEFT_SHAPE_ARRAY;
   bool kept = false;
   if (task.fresh) {
-    WEFT_TRY(weft__edit_op(d->edit, task.path, fresh_of(kind), empty, task.position));
+    WEFT_TRY(weft__delta_op(d->edit, task.path, fresh_of(kind), empty, task.position));
   } else {
-    WEFT_TRY(weft__edit_container(d->edit, task.path, kind, task.position, &kept));
+    WEFT_TRY(weft__delta_container(d->edit, task.path, kind, task.position, &kept));
   }
   if (!kept) task.before = NULL;
   WEFT_ASSERT(!kept || (task.before && task.before->kind == task.after->kind));
   return is_object ? diff_object(d, &task) : weft__diff_array(d, &task);
 }
 
-weft_err weft__diff(weft_edit *e, const weft_diff_task *task) {
+weft_err weft__diff(weft_delta *e, const weft_diff_task *task) {
   weft_diff d = {.edit = e};
   WEFT_TRY(weft__diff_push(&d, *task));
   while (d.count > 0) {

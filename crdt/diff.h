@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-typedef struct weft_edit {
+typedef struct weft_delta {
   const weft_doc *doc; /* as it is shown before this edit */
   const weft_crypto *crypto;
   const weft_write_origin *origin;
@@ -22,31 +22,33 @@ typedef struct weft_edit {
   weft_op *ops;
   size_t count;
   size_t cap;
-} weft_edit;
+} weft_delta;
 
 /* Appends an op; views are kept, not copied.  WEFT_ELIMIT: more ops than a change can hold;
  * WEFT_ENOMEM. */
-weft_err weft__edit_op(weft_edit *e, weft_path path, weft_op_kind kind, weft_bytes value,
-                       weft_bytes position) WEFT_MUST_USE;
+weft_err weft__delta_op(weft_delta *e, weft_path path, weft_op_kind kind, weft_bytes value,
+                        weft_bytes position) WEFT_MUST_USE;
 
 /* Makes the path of a child in the edit's arena.  WEFT_ELIMIT, WEFT_EBADPATH, WEFT_ENOMEM. */
-weft_err weft__edit_child(weft_edit *e, weft_path parent, weft_step step,
-                          weft_path *out) WEFT_MUST_USE;
+weft_err weft__delta_child(weft_delta *e, weft_path parent, weft_step step,
+                           weft_path *out) WEFT_MUST_USE;
 
 /* Makes `path` the container `kind` (OBJECT or ARRAY; design: "Local writes"): a fresh mark when it
  * is not shown as one (`*kept` is false then: everything below is new); else, where the other side
  * or something that hides stands beside it, a mark and an unset for each child of the other side.
  * `position` (may be empty) goes with it.  WEFT_ELIMIT, WEFT_ENOMEM. */
-weft_err weft__edit_container(weft_edit *e, weft_path path, weft_shape kind, weft_bytes position,
-                              bool *kept) WEFT_MUST_USE;
+weft_err weft__delta_container(weft_delta *e, weft_path path, weft_shape kind, weft_bytes position,
+                               bool *kept) WEFT_MUST_USE;
 
-/* The mark and the unsets of weft__edit_container, whatever is shown.  WEFT_ELIMIT, WEFT_ENOMEM. */
-weft_err weft__edit_mark(weft_edit *e, weft_path path, weft_shape kind,
-                         weft_bytes position) WEFT_MUST_USE;
+/* The mark and the unsets of weft__delta_container, whatever is shown.  WEFT_ELIMIT, WEFT_ENOMEM.
+ */
+weft_err weft__delta_mark(weft_delta *e, weft_path path, weft_shape kind,
+                          weft_bytes position) WEFT_MUST_USE;
 
 /* Makes the id of an element that is put into an array by hand: no other change makes the same, not
  * even one of a copy of this device.  WEFT_ENOMEM, and what weft__value_encode says. */
-weft_err weft__edit_element_id(weft_edit *e, const weft_value *value, weft_bytes *id) WEFT_MUST_USE;
+weft_err weft__delta_element_id(weft_delta *e, const weft_value *value,
+                                weft_bytes *id) WEFT_MUST_USE;
 
 /* What stands at a path, and what shall. */
 typedef struct weft_diff_task {
@@ -58,7 +60,7 @@ typedef struct weft_diff_task {
 } weft_diff_task;
 
 typedef struct weft_diff {
-  weft_edit *edit;
+  weft_delta *edit;
   weft_diff_task *tasks; /* a stack */
   size_t count;
   size_t cap;
@@ -66,7 +68,7 @@ typedef struct weft_diff {
 
 /* Appends the ops of a task and of all below it; `before` and `after` differ, or it is `fresh`.
  * The trees are checked ones.  WEFT_ELIMIT, WEFT_ENOMEM. */
-weft_err weft__diff(weft_edit *e, const weft_diff_task *task) WEFT_MUST_USE;
+weft_err weft__diff(weft_delta *e, const weft_diff_task *task) WEFT_MUST_USE;
 
 /* Adds a task to the stack. */
 weft_err weft__diff_push(weft_diff *d, weft_diff_task task) WEFT_MUST_USE;

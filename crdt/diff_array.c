@@ -217,7 +217,7 @@ static void pair_in_gaps(const matching *m) {
 /* The ids taken, as an open table; its hash is keyed by the change, so that nobody can have
  * prepared ids that fall into one place. */
 typedef struct id_set {
-  const weft_edit *edit;
+  const weft_delta *edit;
   weft_bytes *slots;
   size_t mask;
 } id_set;
@@ -247,7 +247,7 @@ static weft_err id_set_init(id_set *s, const matching *m) {
 }
 
 static weft_err id_of_key(const matching *m, const element *e, weft_bytes *id) {
-  const weft_edit *edit = m->diff->edit;
+  const weft_delta *edit = m->diff->edit;
   uint8_t hash[16];
   weft_bytes name = weft_bytes_str(key_names[e->key]);
   uint8_t name_len = (uint8_t)name.len;
@@ -258,7 +258,7 @@ static weft_err id_of_key(const matching *m, const element *e, weft_bytes *id) {
 
 static weft_err id_of_content(const matching *m, const element *e, uint64_t occurrence,
                               weft_bytes *id) {
-  const weft_edit *edit = m->diff->edit;
+  const weft_delta *edit = m->diff->edit;
   uint8_t hash[16], number[8];
   for (unsigned i = 0; i < 8; i++) number[i] = (uint8_t)(occurrence >> (56 - 8 * i));
   weft_bytes parts[] = {e->text, weft_bytes_of(number, sizeof number)};
@@ -281,7 +281,7 @@ static weft_err name_run(const matching *m, id_set *taken, size_t from, size_t e
     WEFT_TRY(id_of_key(m, e, &e->id));
     if (id_add(taken, e->id)) continue;
     /* An element whose key was edited in place still has the id of the old key. */
-    WEFT_TRY(weft__edit_element_id(m->diff->edit, e->value, &e->id));
+    WEFT_TRY(weft__delta_element_id(m->diff->edit, e->value, &e->id));
     WEFT_ASSERT(id_add(taken, e->id));
   }
   return WEFT_OK;
@@ -307,19 +307,19 @@ static weft_err write_element(const matching *m, weft_path array, const element 
   if (place->moved) task.position = place->position;
   bool is_equal = e->match && weft_value_equal(e->match->value, e->value);
   if (is_equal && !place->moved) return WEFT_OK;
-  WEFT_TRY(weft__edit_child(m->diff->edit, array, step, &task.path));
+  WEFT_TRY(weft__delta_child(m->diff->edit, array, step, &task.path));
   if (is_equal) {
-    return weft__edit_op(m->diff->edit, task.path, WEFT_OP_POSITION, empty, task.position);
+    return weft__delta_op(m->diff->edit, task.path, WEFT_OP_POSITION, empty, task.position);
   }
   if (e->match) task.before = e->match->value;
   return weft__diff_push(m->diff, task);
 }
 
 static weft_err write_all(const matching *m, weft_path array) {
-  weft_edit *edit = m->diff->edit;
+  weft_delta *edit = m->diff->edit;
   for (size_t i = 0; i < m->old_count; i++) {
     if (m->old[i].match) continue;
-    WEFT_TRY(weft__edit_op(edit, m->children[i].path, WEFT_OP_UNSET, empty, empty));
+    WEFT_TRY(weft__delta_op(edit, m->children[i].path, WEFT_OP_UNSET, empty, empty));
   }
   weft_place *places = weft__arena_zero(edit->arena, m->new_count, sizeof *places);
   if (!places) return WEFT_ENOMEM;

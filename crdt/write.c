@@ -266,7 +266,7 @@ static int op_cmp(const void *ctx, const void *left, const void *right) {
 }
 
 /* Merges in path order, so that an op never drops those of its own edit. */
-static weft_err merge(weft_writer *w, const weft_edit *e) {
+static weft_err merge(weft_writer *w, const weft_delta *e) {
   const void **order = weft__arena_zero(&w->scratch, e->count, 2 * sizeof *order);
   if (!order) return WEFT_ENOMEM;
   for (size_t i = 0; i < e->count; i++) order[i] = &e->ops[i];
@@ -282,7 +282,7 @@ static weft_err merge(weft_writer *w, const weft_edit *e) {
   return WEFT_OK;
 }
 
-static weft_err edit_begin(weft_writer *w, weft_edit *e) {
+static weft_err edit_begin(weft_writer *w, weft_delta *e) {
   if (w->dead != WEFT_OK) return w->dead;
   weft__arena_reset(&w->scratch);
   memset(e, 0, sizeof *e);
@@ -297,7 +297,7 @@ static weft_err edit_begin(weft_writer *w, weft_edit *e) {
 }
 
 /* Takes the edit over if it was made whole. */
-static weft_err edit_end(weft_writer *w, const weft_edit *e, weft_err err) {
+static weft_err edit_end(weft_writer *w, const weft_delta *e, weft_err err) {
   if (err == WEFT_OK) {
     err = merge(w, e);
     if (err != WEFT_OK) w->dead = err;
@@ -310,7 +310,7 @@ static weft_err edit_end(weft_writer *w, const weft_edit *e, weft_err err) {
 
 /* Makes every proper ancestor of `path` the container that its step needs.  `*fresh`: one of them
  * is new, so everything below is. */
-static weft_err edit_ancestors(weft_edit *e, weft_path path, bool *fresh) {
+static weft_err edit_ancestors(weft_delta *e, weft_path path, bool *fresh) {
   size_t at = 0;
   weft_step step;
   *fresh = false;
@@ -319,9 +319,9 @@ static weft_err edit_ancestors(weft_edit *e, weft_path path, bool *fresh) {
     weft_shape kind = step.element ? WEFT_SHAPE_ARRAY : WEFT_SHAPE_OBJECT;
     bool kept = false;
     if (*fresh) {
-      WEFT_TRY(weft__edit_op(e, above, WEFT_OP_FRESH_OBJECT, empty, empty));
+      WEFT_TRY(weft__delta_op(e, above, WEFT_OP_FRESH_OBJECT, empty, empty));
     } else {
-      WEFT_TRY(weft__edit_container(e, above, kind, empty, &kept));
+      WEFT_TRY(weft__delta_container(e, above, kind, empty, &kept));
       *fresh = !kept;
     }
     if (!step.element) continue;
@@ -334,7 +334,7 @@ static weft_err edit_ancestors(weft_edit *e, weft_path path, bool *fresh) {
 
 /* Settles `path`, which shows a value equal to the wanted one; `e` holds what its ancestors need.
  * Where nothing is contested the edit comes to nothing. */
-static weft_err edit_restamp(weft_edit *e, weft_path path, const weft_value *value) {
+static weft_err edit_restamp(weft_delta *e, weft_path path, const weft_value *value) {
   weft_sides sides;
   size_t ancestors = e->count;
   WEFT_TRY(weft__doc_sides(e->doc, path, &sides));
@@ -346,14 +346,14 @@ static weft_err edit_restamp(weft_edit *e, weft_path path, const weft_value *val
     if (contested) WEFT_TRY(weft__diff(e, &task));
   } else {
     bool ignored;
-    WEFT_TRY(weft__edit_container(e, path, sides.shape, empty, &ignored));
+    WEFT_TRY(weft__delta_container(e, path, sides.shape, empty, &ignored));
   }
   if (e->count == ancestors) e->count = 0;
   return WEFT_OK;
 }
 
 /* Makes the ancestors of `path`, and tells what is shown there; NULL when nothing is. */
-static weft_err edit_reach(weft_edit *e, weft_path path, bool *fresh, const weft_value **shown) {
+static weft_err edit_reach(weft_delta *e, weft_path path, bool *fresh, const weft_value **shown) {
   *shown = NULL;
   WEFT_TRY(edit_ancestors(e, path, fresh));
   if (*fresh) return WEFT_OK;
@@ -365,7 +365,7 @@ static weft_err edit_reach(weft_edit *e, weft_path path, bool *fresh, const weft
 }
 
 /* Writes the difference between `before`, NULL when nothing is shown, and `value`. */
-static weft_err edit_difference(weft_edit *e, weft_path path, bool fresh, const weft_value *before,
+static weft_err edit_difference(weft_delta *e, weft_path path, bool fresh, const weft_value *before,
                                 const weft_value *value) {
   if (before && weft_value_equal(before, value)) {
     e->count = 0;
@@ -382,7 +382,7 @@ static weft_err value_fits(weft_path path, const weft_value *value) {
 
 /* --- the edits --- */
 
-static weft_err edit_set(weft_edit *e, weft_path path, const weft_value *value, bool restamp) {
+static weft_err edit_set(weft_delta *e, weft_path path, const weft_value *value, bool restamp) {
   const weft_value *before;
   bool fresh;
   WEFT_TRY(value_fits(path, value));
@@ -392,12 +392,12 @@ static weft_err edit_set(weft_edit *e, weft_path path, const weft_value *value, 
 }
 
 weft_err weft__write_set(weft_writer *w, weft_path path, const weft_value *value, bool restamp) {
-  weft_edit e;
+  weft_delta e;
   WEFT_TRY(edit_begin(w, &e));
   return edit_end(w, &e, edit_set(&e, path, value, restamp));
 }
 
-static weft_err edit_unset(weft_edit *e, weft_path path) {
+static weft_err edit_unset(weft_delta *e, weft_path path) {
   weft_sides sides;
   bool fresh;
   weft_err err = edit_ancestors(e, path, &fresh);
@@ -407,24 +407,24 @@ static weft_err edit_unset(weft_edit *e, weft_path path) {
     e->count = 0; /* nothing is shown there */
     return WEFT_OK;
   }
-  return weft__edit_op(e, path, WEFT_OP_UNSET, empty, empty);
+  return weft__delta_op(e, path, WEFT_OP_UNSET, empty, empty);
 }
 
 weft_err weft__write_unset(weft_writer *w, weft_path path) {
-  weft_edit e;
+  weft_delta e;
   WEFT_TRY(edit_begin(w, &e));
   return edit_end(w, &e, edit_unset(&e, path));
 }
 
-static weft_err edit_undelete(weft_edit *e) {
+static weft_err edit_undelete(weft_delta *e) {
   weft_sides sides;
   WEFT_TRY(weft__doc_sides(e->doc, empty, &sides));
   if (!sides.has_unset) return WEFT_OK;
-  return weft__edit_mark(e, empty, WEFT_SHAPE_OBJECT, empty);
+  return weft__delta_mark(e, empty, WEFT_SHAPE_OBJECT, empty);
 }
 
 weft_err weft__write_undelete(weft_writer *w) {
-  weft_edit e;
+  weft_delta e;
   if (w->dead != WEFT_OK) return w->dead;
   if (w->deleted) {
     w->count = w->before_count;
@@ -439,7 +439,7 @@ weft_err weft__write_undelete(weft_writer *w) {
 
 /* Writes the positions of those among `places` that stand and moved; the newcomer's is in
  * `newcomer`. */
-static weft_err edit_places(weft_edit *e, weft_path array, weft_place *places, size_t count,
+static weft_err edit_places(weft_delta *e, weft_path array, weft_place *places, size_t count,
                             const weft_place **newcomer) {
   WEFT_TRY(weft__positions_place(e->arena, e->origin->tag, places, count));
   for (size_t i = 0; i < count; i++) {
@@ -447,14 +447,14 @@ static weft_err edit_places(weft_edit *e, weft_path array, weft_place *places, s
     if (!places[i].stands || !places[i].moved) continue;
     weft_step step = {true, places[i].id};
     weft_path path;
-    WEFT_TRY(weft__edit_child(e, array, step, &path));
-    WEFT_TRY(weft__edit_op(e, path, WEFT_OP_POSITION, empty, places[i].position));
+    WEFT_TRY(weft__delta_child(e, array, step, &path));
+    WEFT_TRY(weft__delta_op(e, path, WEFT_OP_POSITION, empty, places[i].position));
   }
   return WEFT_OK;
 }
 
 /* The elements shown in an array, with room for one more. */
-static weft_err places_of(weft_edit *e, weft_path array, weft_place **out, size_t *count) {
+static weft_err places_of(weft_delta *e, weft_path array, weft_place **out, size_t *count) {
   weft_child *children;
   WEFT_TRY(weft__doc_children(e->doc, array, WEFT_SHAPE_ARRAY, e->arena, &children, count));
   weft_place *places = weft__arena_zero(e->arena, *count + 1, sizeof *places);
@@ -475,17 +475,17 @@ static void places_open(weft_place *places, size_t count, size_t idx, weft_bytes
 }
 
 /* Makes the array at `path`; `places` are its elements, none when it is new. */
-static weft_err edit_array(weft_edit *e, weft_path path, weft_place **places, size_t *count) {
+static weft_err edit_array(weft_delta *e, weft_path path, weft_place **places, size_t *count) {
   weft_sides sides;
   bool fresh, kept = false;
   WEFT_TRY(edit_ancestors(e, path, &fresh));
   if (fresh) {
-    WEFT_TRY(weft__edit_op(e, path, WEFT_OP_FRESH_ARRAY, empty, empty));
+    WEFT_TRY(weft__delta_op(e, path, WEFT_OP_FRESH_ARRAY, empty, empty));
   } else {
     WEFT_TRY(weft__doc_sides(e->doc, path, &sides));
     bool fits = sides.shape == WEFT_SHAPE_ARRAY || sides.shape == WEFT_SHAPE_NONE;
     if (!fits) return WEFT_EBADPATH;
-    WEFT_TRY(weft__edit_container(e, path, WEFT_SHAPE_ARRAY, empty, &kept));
+    WEFT_TRY(weft__delta_container(e, path, WEFT_SHAPE_ARRAY, empty, &kept));
   }
   if (kept) return places_of(e, path, places, count);
   *count = 0;
@@ -493,7 +493,7 @@ static weft_err edit_array(weft_edit *e, weft_path path, weft_place **places, si
   return *places ? WEFT_OK : WEFT_ENOMEM;
 }
 
-static weft_err edit_insert(weft_edit *e, weft_path path, size_t idx, const weft_value *value,
+static weft_err edit_insert(weft_delta *e, weft_path path, size_t idx, const weft_value *value,
                             weft_path *element) {
   WEFT_TRY(weft_value_check(value));
   weft_place *places;
@@ -502,18 +502,18 @@ static weft_err edit_insert(weft_edit *e, weft_path path, size_t idx, const weft
   weft_step step = {.element = true};
   if (path.len == 0) return WEFT_EBADPATH;
   WEFT_TRY(edit_array(e, path, &places, &count));
-  WEFT_TRY(weft__edit_element_id(e, value, &step.name));
+  WEFT_TRY(weft__delta_element_id(e, value, &step.name));
   places_open(places, count, idx < count ? idx : count, step.name);
   WEFT_TRY(edit_places(e, path, places, count + 1, &newcomer));
   weft_diff_task task = {.after = value, .fresh = true, .position = newcomer->position};
-  WEFT_TRY(weft__edit_child(e, path, step, &task.path));
+  WEFT_TRY(weft__delta_child(e, path, step, &task.path));
   *element = task.path;
   return weft__diff(e, &task);
 }
 
 weft_err weft__write_insert(weft_writer *w, weft_path path, size_t idx, const weft_value *value,
                             weft_path *element) {
-  weft_edit e;
+  weft_delta e;
   weft_path made;
   WEFT_TRY(edit_begin(w, &e));
   weft_err err = edit_end(w, &e, edit_insert(&e, path, idx, value, &made));
@@ -521,7 +521,7 @@ weft_err weft__write_insert(weft_writer *w, weft_path path, size_t idx, const we
   return err;
 }
 
-static weft_err edit_move(weft_edit *e, weft_path path, size_t from, size_t to) {
+static weft_err edit_move(weft_delta *e, weft_path path, size_t from, size_t to) {
   weft_place *places;
   const weft_place *moved = NULL;
   size_t count;
@@ -532,19 +532,19 @@ static weft_err edit_move(weft_edit *e, weft_path path, size_t from, size_t to) 
   memmove(places + from, places + from + 1, (count - from - 1) * sizeof *places);
   places_open(places, count - 1, to, step.name);
   WEFT_TRY(edit_places(e, path, places, count, &moved));
-  WEFT_TRY(weft__edit_child(e, path, step, &path));
-  WEFT_TRY(weft__edit_op(e, path, WEFT_OP_POSITION, empty, moved->position));
+  WEFT_TRY(weft__delta_child(e, path, step, &path));
+  WEFT_TRY(weft__delta_op(e, path, WEFT_OP_POSITION, empty, moved->position));
   if (from == to) e->count = 0;
   return WEFT_OK;
 }
 
 weft_err weft__write_move(weft_writer *w, weft_path path, size_t from, size_t to) {
-  weft_edit e;
+  weft_delta e;
   WEFT_TRY(edit_begin(w, &e));
   return edit_end(w, &e, edit_move(&e, path, from, to));
 }
 
-static weft_err edit_keep(weft_edit *e, weft_path path) {
+static weft_err edit_keep(weft_delta *e, weft_path path) {
   weft_sides sides;
   bool fresh;
   WEFT_TRY(edit_ancestors(e, path, &fresh));
@@ -555,7 +555,7 @@ static weft_err edit_keep(weft_edit *e, weft_path path) {
 }
 
 weft_err weft__write_keep(weft_writer *w, weft_path path) {
-  weft_edit e;
+  weft_delta e;
   WEFT_TRY(edit_begin(w, &e));
   return edit_end(w, &e, edit_keep(&e, path));
 }
@@ -620,7 +620,7 @@ static weft_err value_union(weft_arena *arena, const weft_value *before, const w
   return WEFT_OK;
 }
 
-static weft_err edit_merge(weft_edit *e, weft_path path, const weft_value *value) {
+static weft_err edit_merge(weft_delta *e, weft_path path, const weft_value *value) {
   const weft_value *before;
   weft_value both;
   bool fresh;
@@ -631,7 +631,7 @@ static weft_err edit_merge(weft_edit *e, weft_path path, const weft_value *value
 }
 
 weft_err weft__write_merge(weft_writer *w, weft_path path, const weft_value *value) {
-  weft_edit e;
+  weft_delta e;
   WEFT_TRY(edit_begin(w, &e));
   return edit_end(w, &e, edit_merge(&e, path, value));
 }
