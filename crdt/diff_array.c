@@ -279,10 +279,10 @@ static weft_err name_run(const matching *m, id_set *taken, size_t from, size_t e
       continue;
     }
     WEFT_TRY(id_of_key(m, e, &e->id));
-    if (id_add(taken, e->id)) continue;
     /* An element whose key was edited in place still has the id of the old key. */
-    WEFT_TRY(weft__delta_element_id(m->diff->edit, e->value, &e->id));
-    WEFT_ASSERT(id_add(taken, e->id));
+    while (!id_add(taken, e->id)) {
+      WEFT_TRY(weft__delta_element_id(m->diff->edit, e->value, &e->id));
+    }
   }
   return WEFT_OK;
 }

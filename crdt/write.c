@@ -468,6 +468,13 @@ static weft_err places_of(weft_delta *e, weft_path array, weft_place **out, size
   return WEFT_OK;
 }
 
+static bool places_have(const weft_place *places, size_t count, weft_bytes id) {
+  for (size_t i = 0; i < count; i++) {
+    if (weft_bytes_cmp(places[i].id, id) == 0) return true;
+  }
+  return false;
+}
+
 static void places_open(weft_place *places, size_t count, size_t idx, weft_bytes id) {
   memmove(places + idx + 1, places + idx, (count - idx) * sizeof *places);
   weft_place newcomer = {.id = id};
@@ -502,7 +509,9 @@ static weft_err edit_insert(weft_delta *e, weft_path path, size_t idx, const wef
   weft_step step = {.element = true};
   if (path.len == 0) return WEFT_EBADPATH;
   WEFT_TRY(edit_array(e, path, &places, &count));
-  WEFT_TRY(weft__delta_element_id(e, value, &step.name));
+  do { /* a member may have guessed what this change would make, and taken it */
+    WEFT_TRY(weft__delta_element_id(e, value, &step.name));
+  } while (places_have(places, count, step.name));
   places_open(places, count, idx < count ? idx : count, step.name);
   WEFT_TRY(edit_places(e, path, places, count + 1, &newcomer));
   weft_diff_task task = {.after = value, .fresh = true, .position = newcomer->position};

@@ -474,6 +474,30 @@ static void inserts_of_copies_stay_two(void **state) {
   assert_non_null(strstr(test_json(&rs[0]), "\"a\":[\"same\",\"same\"]"));
 }
 
+/* An id that somebody foresaw and took is not made again. */
+static void foreseen_ids_are_passed_over(void **state) {
+  (void)state;
+  test_replica *rs = begin(2, "{\"a\":[]}");
+  static const uint8_t one_bytes[] = {1}, position[] = {0x80, 0, 0, 0};
+  weft_value v = parse("7");
+  weft_path foreseen, made, a = at(rs[0].doc, "/a");
+  weft_writer *w = test_replica_writer(&rs[0], rs[0].doc, 0);
+  assert_int_equal(weft__write_insert(w, a, 0, &v, &foreseen), WEFT_OK);
+  assert_int_equal(weft__arena_copy(&world.arena, foreseen, &foreseen), WEFT_OK);
+  weft__writer_free(w);
+  weft_op op = {.path = foreseen, .kind = WEFT_OP_SCALAR, .value = weft_bytes_of(one_bytes, 1)};
+  op.position = weft_bytes_of(position, sizeof position);
+  test_replica_commit_ops(&rs[1], &op, 1, 0, NULL, NULL);
+  uint64_t clock = rs[0].clock;
+  test_sync(&rs[1], &rs[0], false);
+  rs[0].clock = clock;
+  w = test_replica_writer(&rs[0], rs[0].doc, 0);
+  assert_int_equal(weft__write_insert(w, a, 9, &v, &made), WEFT_OK);
+  assert_int_not_equal(weft_bytes_cmp(made, foreseen), 0);
+  test_replica_commit(&rs[0], w, 0, NULL, NULL);
+  assert_string_equal(meet(), "{\"a\":[1,7]}");
+}
+
 static void merge_keeps_what_the_value_lacks(void **state) {
   (void)state;
   test_replica *rs = begin(1, "{\"a\":{\"x\":1,\"y\":{\"p\":1}},\"b\":[1,2],\"c\":1}");
@@ -846,6 +870,7 @@ int main(void) {
       cmocka_unit_test(keys_must_tell_elements_apart),
       cmocka_unit_test(another_key_is_another_element),
       cmocka_unit_test(inserts_of_copies_stay_two),
+      cmocka_unit_test(foreseen_ids_are_passed_over),
       cmocka_unit_test(merge_keeps_what_the_value_lacks),
       cmocka_unit_test(edits_in_one_change_build_on_each_other),
       cmocka_unit_test(made_and_deleted_in_one_change),
