@@ -10,6 +10,7 @@
  * when nothing changes;
  *  - replicas that show the same changes hold the same siblings; digests tell when they do not;
  *  - the state is the set function of what is shown, as computed by brute force;
+ *  - of concurrent scalars the one with the greatest clock, log, seq and id is shown;
  *  - no value goes whose replacer had not been shown it;
  *  - every honest change is shown in the end.
  * A failure prints seed and step and aborts; `--seed S --histories 1` runs that history alone.  The
@@ -608,6 +609,7 @@ static void check_end(run *x) {
     if (!test_bits_has(&first->shown, i)) test_world_fail(w, "honest change %zu is blocked", i);
   }
   test_check_brute(first);
+  test_check_winners(first);
   if (!w->lie) test_check_nothing_lost(first);
   check_digest_fields(x, first);
   weft_conflict *list;

@@ -646,6 +646,31 @@ void test_check_brute(test_replica *r) {
   if (want != got) test_world_fail(w, "%zu siblings in the state, %zu wanted", got, want);
 }
 
+static bool beats(const test_world *w, const test_change *a, const test_change *b) {
+  int order = weft_id_cmp(&w->branches[a->branch]->log, &w->branches[b->branch]->log);
+  if (a->hlc != b->hlc) return a->hlc > b->hlc;
+  if (order != 0) return order > 0;
+  if (a->seq != b->seq) return a->seq > b->seq;
+  return weft_id_cmp(&a->id, &b->id) > 0;
+}
+
+void test_check_winners(test_replica *r) {
+  const test_world *w = r->world;
+  for (const weft_register *reg = first_full(r->doc); reg; reg = weft__doc_next(r->doc, reg)) {
+    weft_sides sides;
+    const weft_sibling *best = NULL;
+    for (size_t i = 0; i < reg->value_count; i++) {
+      const weft_sibling *s = &reg->values[i];
+      if (s->kind != WEFT_OP_SCALAR) continue;
+      if (!best || beats(w, change_at(r, s->dot), change_at(r, best->dot))) best = s;
+    }
+    test_world_must(w, weft__doc_sides(r->doc, reg->path, &sides), "sides");
+    if (sides.shape == WEFT_SHAPE_SCALAR && sides.winner != best) {
+      test_world_fail(w, "another than the greatest scalar is shown");
+    }
+  }
+}
+
 void test_check_nothing_lost(test_replica *r) {
   const test_world *w = r->world;
   for (size_t i = 0; i < w->change_count; i++) {

@@ -142,6 +142,9 @@ weft_digest test_replica_digest(test_replica *r);
 /* Fails unless the replica's state is the set function of what it shows, computed by brute force.
  */
 void test_check_brute(test_replica *r);
+/* Fails unless each scalar shown is the one with the greatest (hlc, log, seq, id) of its register.
+ */
+void test_check_winners(test_replica *r);
 /* Fails when a scalar went whose replacer had not been shown it. */
 void test_check_nothing_lost(test_replica *r);
 
