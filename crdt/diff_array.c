@@ -7,7 +7,7 @@
  * another thing.
  *
  * Content is compared in a form in which a whole double stands as the integer it equals, so that a
- * program that writes 1.0 back as 1 moves nothing.
+ * program that writes 1.0 back as 1 moves nothing; long forms stand for themselves by their hash.
  * Invariants: every element of the new array ends with an id that no other visible element of the
  * array has, removed ones included, so that no path gets two ops.  Everything is sorted, nothing is
  * compared pairwise: O(n log n) in elements.
@@ -27,9 +27,11 @@ enum {
   key_count = 5,
   key_none = key_count,
   element_id_len = 8,
-  form_object = 0xc1, /* no scalar starts with this byte */
+  form_mark = 0xc1, /* no scalar starts with this byte */
   form_array_follows = 1,
-  form_object_follows = 2
+  form_object_follows = 2,
+  form_hash_follows = 3,
+  form_len_max = 64 /* longer ones are hashed: nested arrays would hold each text many times */
 };
 
 static const char *const key_names[key_count] = {"id", "uid", "refId", "name", "key"};
@@ -94,12 +96,16 @@ static weft_err form_of(const matching *m, const weft_value *v, weft_bytes *out)
       continue;
     }
     bool is_object = walk.value->kind == WEFT_OBJECT;
-    weft__buf_u8(b, form_object);
+    weft__buf_u8(b, form_mark);
     weft__buf_u8(b, is_object ? form_object_follows : form_array_follows);
     weft__buf_varint(b, is_object ? walk.value->as.object.count : walk.value->as.array.count);
   }
   WEFT_TRY(weft__buf_err(b));
-  return weft__arena_copy(m->diff->edit->arena, weft__buf_view(b), out);
+  weft_bytes form = weft__buf_view(b);
+  if (form.len <= form_len_max) return weft__arena_copy(m->diff->edit->arena, form, out);
+  uint8_t hash[2 + 32] = {form_mark, form_hash_follows};
+  m->diff->edit->crypto->hash(hash + 2, 32, empty, NULL, personal_content, &form, 1);
+  return weft__arena_copy(m->diff->edit->arena, weft_bytes_of(hash, sizeof hash), out);
 }
 
 static int probe_cmp(const void *ctx, const void *left, const void *right) {

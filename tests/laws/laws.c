@@ -498,12 +498,15 @@ static bool has_op(const test_change *c, weft_path path) {
   return false;
 }
 
-/* Claims that are missing, too old, or of something that does not exist yet. */
+/* Claims that are missing, too old, of what was not shown, or of what does not exist. */
 static void lie_claims(test_world *w, test_change *c) {
   uint64_t z = test_rng_below(&w->rng, 10);
   size_t i = c->claim_count ? test_rng_below(&w->rng, c->claim_count) : 0;
   if (z < 3 && c->claim_count > 0) c->claims[i] = c->claims[--c->claim_count];
   if (z == 3 && test_rng_chance(&w->rng, 30)) c->claims[c->claim_count++] = NULL;
+  if (z == 7 && w->change_count > 0) { /* of something it may not have been shown */
+    c->claims[c->claim_count++] = w->changes[test_rng_below(&w->rng, w->change_count)];
+  }
   if (z >= 4 && z < 7 && c->claim_count > 0 && c->claims[i]->prev) {
     c->claims[i] = c->claims[i]->prev;
   }

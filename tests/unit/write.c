@@ -409,6 +409,21 @@ static void moves_are_few(void **state) {
   assert_string_equal(kinds(insert(&rs[0], "/p/q", 0, "1")), "FFS+");
 }
 
+/* Elements longer than what is compared as it stands are compared by hash. */
+static void long_elements_are_matched(void **state) {
+  (void)state;
+  static const char one[] = "a long text that stands for itself by its hash, because it takes room";
+  char first[400], second[400];
+  snprintf(first, sizeof first, "{\"a\":[\"%s 1\",[\"%s 2\"],3]}", one, one);
+  snprintf(second, sizeof second, "{\"a\":[3,\"%s 1\",[\"%s 2\"]]}", one, one);
+  test_replica *rs = begin(2, NULL);
+  test_import(&rs[0], first);
+  test_import(&rs[1], first);
+  assert_string_equal(meet(), first);
+  assert_string_equal(kinds(test_import(&rs[0], second)), "P");
+  assert_string_equal(meet(), second);
+}
+
 /* Left-over containers are paired in the order they stand in, kind by kind. */
 static void pairs_keep_their_order(void **state) {
   (void)state;
@@ -866,6 +881,7 @@ int main(void) {
       cmocka_unit_test(undelete_brings_everything_back),
       cmocka_unit_test(only_differences_are_written),
       cmocka_unit_test(moves_are_few),
+      cmocka_unit_test(long_elements_are_matched),
       cmocka_unit_test(pairs_keep_their_order),
       cmocka_unit_test(keys_must_tell_elements_apart),
       cmocka_unit_test(another_key_is_another_element),
