@@ -40,7 +40,8 @@ static weft_err store_failed(weft_replica *r, weft_err err) {
 
 static weft_bytes meta_key(const char *name) { return weft_bytes_str(name); }
 
-static weft_err meta_write(weft_txn *txn, const char *name, const weft_buf *b) {
+static weft_err meta_write(const weft_replica *r, weft_txn *txn, const char *name, weft_buf *b) {
+  weft__row_seal(r, b);
   WEFT_TRY(weft__buf_err(b));
   return weft_txn_put(txn, WEFT_TABLE_META, meta_key(name), weft__buf_view(b));
 }
@@ -58,7 +59,7 @@ weft_err weft__meta_put(weft_replica *r, weft_txn *txn) {
   weft__buf_u64(&b, r->now.docs_deleted);
   weft__buf_u64(&b, r->now.conflicts);
   weft__buf_u32(&b, weft_replica_apply_level(r));
-  weft_err err = meta_write(txn, "totals", &b);
+  weft_err err = meta_write(r, txn, "totals", &b);
   weft__buf_free(&b);
   return err;
 }
@@ -68,6 +69,7 @@ static weft_err totals_load(weft_replica *r, weft_txn *txn) {
   memset(&r->now, 0, sizeof r->now);
   weft_err err = weft_txn_get(txn, WEFT_TABLE_META, meta_key("totals"), &value);
   if (err == WEFT_ENOTFOUND) return WEFT_OK;
+  if (err == WEFT_OK) err = weft__row_open(r, value, &value);
   if (err != WEFT_OK) return err;
   weft_rd v = weft__rd(value);
   r->now.doc_next = weft__rd_u32(&v);
@@ -90,7 +92,7 @@ static weft_err space_put(weft_replica *r, weft_txn *txn) {
   weft__buf_put_raw(&b, r->space.b, sizeof r->space.b);
   weft__buf_put_raw(&b, r->identity.device.b, sizeof r->identity.device.b);
   weft__buf_u64(&b, r->instance);
-  weft_err err = meta_write(txn, "space", &b);
+  weft_err err = meta_write(r, txn, "space", &b);
   weft__buf_free(&b);
   return err;
 }
@@ -104,17 +106,23 @@ static weft_err space_load(weft_replica *r, weft_txn *txn) {
   weft_id space = weft__rd_id(&v);
   weft_id device = weft__rd_id(&v);
   r->instance = weft__rd_u64(&v);
-  if (!weft__rd_done(&v)) return WEFT_ECORRUPT;
-  bool ours = weft_id_cmp(&space, &r->space) == 0 && weft_id_cmp(&device, &r->identity.device) == 0;
-  return ours ? WEFT_OK : WEFT_EFOREIGN;
+  if (v.failed) return WEFT_ECORRUPT;
+  /* The check is keyed by the space, so the space is looked at first. */
+  if (weft_id_cmp(&space, &r->space) != 0) return WEFT_EFOREIGN;
+  WEFT_TRY(weft__row_open(r, value, &value));
+  return weft_id_cmp(&device, &r->identity.device) == 0 ? WEFT_OK : WEFT_EFOREIGN;
 }
 
 static weft_err own_put(weft_replica *r, weft_txn *txn) {
   if (!r->incarnation_new) return WEFT_OK;
+  weft_buf b;
   r->moved = true;
   r->incarnation_new = false;
-  return weft_txn_put(txn, WEFT_TABLE_META, meta_key("own"),
-                      weft_bytes_of(r->incarnation, sizeof r->incarnation));
+  weft__buf_init(&b, &r->mem, SIZE_MAX);
+  weft__buf_put_raw(&b, r->incarnation, sizeof r->incarnation);
+  weft_err err = meta_write(r, txn, "own", &b);
+  weft__buf_free(&b);
+  return err;
 }
 
 /* Whether the incarnation in use is the one in the store; `first` also takes it over. */
@@ -123,6 +131,7 @@ static weft_err own_load(weft_replica *r, weft_txn *txn, bool first) {
   r->incarnation_new = true;
   weft_err err = weft_txn_get(txn, WEFT_TABLE_META, meta_key("own"), &value);
   if (err == WEFT_ENOTFOUND) return WEFT_OK;
+  if (err == WEFT_OK) err = weft__row_open(r, value, &value);
   if (err != WEFT_OK) return err;
   if (value.len != sizeof r->incarnation) return WEFT_ECORRUPT;
   if (first) memcpy(r->incarnation, value.at, value.len);

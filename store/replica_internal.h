@@ -390,6 +390,16 @@ weft_err weft__index_before(weft_replica *r, const weft_doc_record *record, weft
 weft_err weft__index_after(weft_replica *r, const weft_doc_record *record, const weft_state *state,
                            weft_arena *arena, weft_index_entries *entries) WEFT_MUST_USE;
 
+/* --- rows --- */
+
+enum { WEFT_ROW_CHECK_LEN = 4 };
+
+/* Ends a value with the first bytes of its keyed hash, so that damage is noticed when it is read.
+ */
+void weft__row_seal(const weft_replica *r, weft_buf *b);
+/* Checks it; `content` is the value without it, a view.  WEFT_ECORRUPT. */
+weft_err weft__row_open(const weft_replica *r, weft_bytes row, weft_bytes *content) WEFT_MUST_USE;
+
 /* --- META --- */
 
 weft_err weft__meta_put(weft_replica *r, weft_txn *txn) WEFT_MUST_USE;

@@ -101,6 +101,22 @@ weft_err weft__log_add(weft_replica *r, const weft_id *id, const weft_start *sta
 
 /* --- records --- */
 
+void weft__row_seal(const weft_replica *r, weft_buf *b) {
+  uint8_t hash[16];
+  if (weft__buf_err(b) != WEFT_OK) return;
+  r->crypto->siphash128(hash, r->state_env.seal.key.b, weft__buf_view(b));
+  weft__buf_put_raw(b, hash, WEFT_ROW_CHECK_LEN);
+}
+
+weft_err weft__row_open(const weft_replica *r, weft_bytes row, weft_bytes *content) {
+  uint8_t hash[16];
+  if (row.len < WEFT_ROW_CHECK_LEN) return WEFT_ECORRUPT;
+  *content = weft_bytes_of(row.at, row.len - WEFT_ROW_CHECK_LEN);
+  r->crypto->siphash128(hash, r->state_env.seal.key.b, *content);
+  bool same = memcmp(hash, row.at + content->len, WEFT_ROW_CHECK_LEN) == 0;
+  return same ? WEFT_OK : WEFT_ECORRUPT;
+}
+
 weft_err weft__log_put(weft_replica *r, weft_txn *txn, weft_log *log) {
   weft_buf b;
   weft__buf_init(&b, &r->mem, SIZE_MAX);
@@ -120,6 +136,7 @@ weft_err weft__log_put(weft_replica *r, weft_txn *txn, weft_log *log) {
   weft__buf_u8(&b, log->ctx.opaque);
   weft__buf_u64(&b, log->signed_seq);
   weft__buf_u64(&b, log->sealed);
+  weft__row_seal(r, &b);
   weft_dbkey key;
   weft_err err = weft__buf_err(&b);
   if (err == WEFT_OK) {
@@ -136,8 +153,10 @@ weft_err weft__log_put(weft_replica *r, weft_txn *txn, weft_log *log) {
 }
 
 static weft_err log_read_record(weft_replica *r, const weft_entry *entry) {
+  weft_bytes content;
+  WEFT_TRY(weft__row_open(r, entry->value, &content));
   weft_rd k = weft__rd(entry->key);
-  weft_rd v = weft__rd(entry->value);
+  weft_rd v = weft__rd(content);
   uint32_t number = weft__rd_u32(&k);
   if (!weft__rd_done(&k) || number != r->log_count) return WEFT_ECORRUPT;
   if (weft__rd_u8(&v) != LOG_RECORD_VERSION) return WEFT_ECORRUPT;
@@ -265,8 +284,10 @@ typedef struct tail_record {
   weft_bytes raw; /* view into the store */
 } tail_record;
 
-static weft_err tail_decode(weft_bytes value, tail_record *out) {
-  weft_rd r = weft__rd(value);
+static weft_err tail_decode(const weft_replica *replica, weft_bytes value, tail_record *out) {
+  weft_bytes content;
+  WEFT_TRY(weft__row_open(replica, value, &content));
+  weft_rd r = weft__rd(content);
   memset(out, 0, sizeof *out);
   out->flags = weft__rd_u8(&r);
   out->id = weft__rd_id(&r);
@@ -283,13 +304,14 @@ static weft_change_state tail_state(const tail_record *t) {
   return (weft_change_state)(t->flags >> TAIL_STATE_SHIFT & TAIL_STATE_MASK);
 }
 
-static weft_err tail_get(weft_txn *txn, const weft_log *log, uint64_t seq, tail_record *out) {
+static weft_err tail_get(const weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
+                         tail_record *out) {
   weft_dbkey key;
   weft_bytes value;
   weft_err err =
       weft_txn_get(txn, WEFT_TABLE_TAIL, weft__dbkey_u32_u64(&key, log->number, seq), &value);
   if (err == WEFT_ENOTFOUND) return WEFT_ECORRUPT;
-  return err == WEFT_OK ? tail_decode(value, out) : err;
+  return err == WEFT_OK ? tail_decode(r, value, out) : err;
 }
 
 static weft_err tail_put(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
@@ -300,6 +322,7 @@ static weft_err tail_put(weft_replica *r, weft_txn *txn, const weft_log *log, ui
   weft__buf_put_raw(&b, t->id.b, sizeof t->id.b);
   if (t->flags & TAIL_SIGNED) weft__buf_put_raw(&b, t->sig.b, sizeof t->sig.b);
   weft__buf_put(&b, t->raw);
+  weft__row_seal(r, &b);
   weft_dbkey key;
   weft_err err = weft__buf_err(&b);
   if (err == WEFT_OK) {
@@ -351,11 +374,9 @@ static weft_err cache_fill(weft_replica *r, weft_run_cache *c, const weft_log *l
   if (weft_id_cmp(&runs[0].log, &log->id) != 0) return WEFT_ECORRUPT;
   weft_id *ids = weft__arena_take(&c->arena, count * sizeof *ids);
   if (!ids) return WEFT_ENOMEM;
-  const weft_id *prev = &runs[0].prev;
-  for (size_t i = 0; i < count; i++) {
-    weft__change_id(r->crypto, &r->space, prev, runs[0].changes[i], &ids[i]);
-    prev = &ids[i];
-  }
+  /* The signature was good when the chunk was stored: it tells damage, before anything is shown or
+   * sent on. */
+  WEFT_TRY(disk_fault(weft__run_verify(r->crypto, &r->space, &log->device, &runs[0], ids)));
   c->log = log->number;
   c->first = runs[0].first;
   c->changes = runs[0].changes;
@@ -415,7 +436,7 @@ weft_err weft__log_read(weft_replica *r, weft_txn *txn, const weft_log *log, uin
   out->seq = seq;
   if (seq > log->sealed) {
     tail_record t;
-    WEFT_TRY(tail_get(txn, log, seq, &t));
+    WEFT_TRY(tail_get(r, txn, log, seq, &t));
     out->id = t.id;
     out->state = tail_state(&t);
     out->is_signed = (t.flags & TAIL_SIGNED) != 0;
@@ -468,7 +489,7 @@ weft_err weft__log_id_at(weft_replica *r, weft_txn *txn, const weft_log *log, ui
   }
   if (seq > log->sealed) {
     tail_record t;
-    WEFT_TRY(tail_get(txn, log, seq, &t));
+    WEFT_TRY(tail_get(r, txn, log, seq, &t));
     *out = t.id;
     return WEFT_OK;
   }
@@ -565,7 +586,7 @@ weft_err weft__log_sign(weft_replica *r, weft_txn *txn, weft_log *log) {
   if (log->signed_seq == log->held) return WEFT_OK;
   WEFT_ASSERT(weft_id_cmp(&log->device, &r->identity.device) == 0);
   tail_record t;
-  WEFT_TRY(tail_get(txn, log, log->held, &t));
+  WEFT_TRY(tail_get(r, txn, log, log->held, &t));
   weft_arena arena;
   weft__arena_init(&arena, &r->mem);
   weft_err err = weft__arena_copy(&arena, t.raw, &t.raw);
@@ -631,7 +652,7 @@ static weft_err seal_all(weft_replica *r, weft_txn *txn, weft_log *log, weft_are
   uint64_t seq = log->sealed + 1;
   for (size_t i = 0; i < cap; i++) {
     tail_record t;
-    WEFT_TRY(tail_get(txn, log, seq + i, &t));
+    WEFT_TRY(tail_get(r, txn, log, seq + i, &t));
     bool full = i - list.first >= WEFT_CHUNK_CHANGES_MAX ||
                 (i > list.first && list.len + t.raw.len > WEFT_CHUNK_LEN_MAX);
     WEFT_TRY(weft__arena_copy(arena, t.raw, &list.raws[i]));
