@@ -411,9 +411,11 @@ WEFT_API weft_err weft_replica_change(weft_replica *r, weft_arena *arena, weft_b
 
 /* --- conflicts --- */
 
+/* One side of a conflict.  Every surviving scalar and deletion is one, also where values are equal;
+ * each kind of container is one, told by the change whose live write ranks highest in it. */
 typedef struct weft_conflict_value {
   weft_shape shape; /* SCALAR: value; OBJECT, ARRAY: a container; NONE: a deletion */
-  weft_value value;
+  weft_value value; /* of a container: what is shown when it wins */
   bool winner;
   weft_history_entry change; /* op_count 0 */
 } weft_conflict_value;
@@ -427,7 +429,10 @@ typedef struct weft_conflict_entry {
   size_t value_count;
 } weft_conflict_entry;
 
-/* Lists the conflicts of a document, or of all (`doc` empty), by document and path. */
+/* Lists the conflicts of a document, or of all (`doc` empty), by document and path; at most
+ * `limit`, 0: all.  WEFT_ENOTFOUND: no such document; WEFT_EBADNAME; WEFT_ECORRUPT, WEFT_EIO,
+ * WEFT_ENOMEM.
+ */
 WEFT_API weft_err weft_replica_conflicts(weft_replica *r, weft_arena *arena, weft_bytes doc,
                                          size_t limit, weft_conflict_entry **out,
                                          size_t *count) WEFT_MUST_USE;

@@ -7,6 +7,7 @@ set(WEFT_STORE_SOURCES
   store/memory_store.c
   store/mirror.c
   store/query_at.c
+  store/query_conflicts.c
   store/query_history.c
   store/query_index.c
   store/query_list.c

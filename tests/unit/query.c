@@ -13,6 +13,7 @@
 #include "crdt/json.h"
 #include "crdt/limits.h"
 #include "store/lmdb_store.h"
+#include "store/replica_internal.h"
 #include "tests/support/fault_alloc.h"
 #include "tests/support/space.h"
 #include "tests/support/temp.h"
@@ -1011,7 +1012,188 @@ static void test_history_refusals(void **state) {
   weft__vector_free(&base);
 }
 
+/* --- conflicts --- */
+
+static void random_write(fixture *f, weft_replica *r, test_rng *rng) {
+  static const char *const values[] = {"1",
+                                       "2",
+                                       "1.0",
+                                       "{\"x\":1}",
+                                       "{\"x\":{\"y\":2},\"z\":[]}",
+                                       "[1,[2]]",
+                                       "[{\"id\":\"e\",\"v\":1}]",
+                                       "\"s\"",
+                                       NULL};
+  static const char *const places[] = {"/a",     "/a",   "/b", "/a/x", "/a/x/y", "/a/0",
+                                       "/b/0/v", "/b/-", "",   "/c",   "/c",     "/d"};
+  char name[16];
+  snprintf(name, sizeof name, "k/%u", (unsigned)test_rng_below(rng, 3));
+  const char *json = values[test_rng_below(rng, 9)];
+  const char *place = places[test_rng_below(rng, 12)];
+  if (place[1] == 'c') json = values[test_rng_below(rng, 3)];
+  if (place[0] == 0 && json && json[0] != '{') return;
+  weft_err err = test_set(r, name, place, json);
+  assert_true(err == WEFT_OK || err == WEFT_ENOTFOUND || err == WEFT_EBADPATH);
+  (void)f;
+}
+
+static bool of_side(const weft_sibling *s, weft_shape shape) {
+  bool object = s->kind == WEFT_OP_MARK_OBJECT || s->kind == WEFT_OP_FRESH_OBJECT;
+  bool array = s->kind == WEFT_OP_MARK_ARRAY || s->kind == WEFT_OP_FRESH_ARRAY;
+  return shape == WEFT_SHAPE_OBJECT ? object : array;
+}
+
+/* What is shown at `path` of a document in which only one side stands there. */
+static weft_value side_alone(fixture *f, const weft_doc *doc, weft_path path, weft_shape shape) {
+  weft_doc *alone;
+  weft_value value;
+  assert_int_equal(weft__doc_new(&alone, &f->mem, weft__doc_lineage(doc)), WEFT_OK);
+  const weft_register *reg = weft__doc_seek(doc, path);
+  for (; reg && weft__key_has_prefix(reg->path, path); reg = weft__doc_next(doc, reg)) {
+    weft_register copy = *reg;
+    size_t at = path.len;
+    weft_step step;
+    bool below = weft_path_next(reg->path, &at, &step);
+    if (below && step.element != (shape == WEFT_SHAPE_ARRAY)) continue;
+    weft_sibling kept[16];
+    if (!below) {
+      copy.values = kept;
+      copy.value_count = 0;
+      copy.position_count = 0;
+      for (size_t i = 0; i < reg->value_count; i++) {
+        if (of_side(&reg->values[i], shape) || reg->values[i].kind == WEFT_OP_UNSET) {
+          kept[copy.value_count++] = reg->values[i];
+        }
+      }
+    }
+    if (copy.value_count + copy.position_count == 0) continue;
+    assert_int_equal(weft__doc_put(alone, &copy), WEFT_OK);
+  }
+  assert_int_equal(weft__doc_render(alone, path, &f->arena, &value), WEFT_OK);
+  weft__doc_free(alone);
+  return value;
+}
+
+static void assert_conflict(fixture *f, const weft_doc *doc, const weft_conflict *want,
+                            const weft_conflict_entry *got) {
+  size_t winners = 0;
+  size_t plain = 0;
+  size_t unsets = 0;
+  assert_int_equal(weft_bytes_cmp(got->path, want->path), 0);
+  assert_int_equal(got->kind, want->kind);
+  assert_int_equal(got->pointer.at != NULL, want->visible);
+  assert_true(got->value_count > 0);
+  assert_true(got->values[0].winner);
+  for (size_t i = 0; i < got->value_count; i++) {
+    const weft_conflict_value *v = &got->values[i];
+    winners += v->winner;
+    plain += v->shape == WEFT_SHAPE_SCALAR;
+    unsets += v->shape == WEFT_SHAPE_NONE;
+    if (i > 1) assert_true(v->change.hlc <= got->values[i - 1].change.hlc);
+    if (v->shape == WEFT_SHAPE_OBJECT || v->shape == WEFT_SHAPE_ARRAY) {
+      weft_value alone = side_alone(f, doc, want->path, v->shape);
+      assert_true(weft_value_equal(&alone, &v->value));
+    }
+    weft_history_entry e;
+    weft_change_state state;
+    assert_int_equal(
+        weft_replica_change(f->r, &f->arena, weft_bytes_of(v->change.change.b, 32), &e, &state),
+        WEFT_OK);
+    assert_int_equal(e.seq, v->change.seq);
+  }
+  assert_int_equal(winners, 1);
+  size_t plain_want = 0;
+  size_t unsets_want = 0;
+  for (size_t i = 0; want->reg && i < want->reg->value_count; i++) {
+    plain_want += want->reg->values[i].kind == WEFT_OP_SCALAR;
+    unsets_want += want->reg->values[i].kind == WEFT_OP_UNSET;
+  }
+  assert_int_equal(plain, plain_want);
+  assert_int_equal(unsets, unsets_want);
+  if (!want->visible) return;
+  weft_value shown;
+  assert_int_equal(weft_replica_get(f->r, &f->arena, got->doc, got->pointer, &shown), WEFT_OK);
+  assert_true(weft_value_equal(&shown, &got->values[0].value));
+}
+
+/* Gives the number of conflicts of one document, after comparing all. */
+static size_t compare_conflicts(fixture *f, const char *name) {
+  weft_txn *txn;
+  weft_doc_record record;
+  weft_base base;
+  weft_doc *doc;
+  weft_conflict *want;
+  weft_conflict_entry *got;
+  size_t want_count, count;
+  weft_doc_info info;
+  weft_err err = weft_replica_doc_info(f->r, &f->arena, text(name), &info);
+  if (err == WEFT_ENOTFOUND) return 0;
+  assert_int_equal(weft__read_begin(f->r, &txn), WEFT_OK);
+  assert_int_equal(weft__doc_record_find(f->r, txn, text(name), &f->arena, &record), WEFT_OK);
+  assert_int_equal(weft__base_of_vector(f->r, txn, weft_replica_shown(f->r), &f->arena, &base),
+                   WEFT_OK);
+  assert_int_equal(weft__doc_at(f->r, txn, record.number, &base, &doc), WEFT_OK);
+  weft__read_end(f->r, txn);
+  assert_int_equal(weft__doc_conflicts(doc, text(""), &f->arena, &want, &want_count), WEFT_OK);
+  assert_int_equal(weft_replica_conflicts(f->r, &f->arena, text(name), 0, &got, &count), WEFT_OK);
+  assert_int_equal(count, want_count);
+  assert_int_equal(info.conflicts, count);
+  for (size_t i = 0; i < count; i++) {
+    assert_int_equal(weft_bytes_cmp(got[i].doc, text(name)), 0);
+    assert_conflict(f, doc, &want[i], &got[i]);
+  }
+  weft__doc_free(doc);
+  return count;
+}
+
+static void test_conflicts(void **state) {
+  fixture *f = *state;
+  size_t kinds[4] = {0};
+  weft_replica *r[3] = {f->r, test_space_memory(&f->s, 1), test_space_memory(&f->s, 2)};
+  for (uint64_t seed = 1; seed <= 60; seed++) {
+    test_rng rng = test_rng_of(seed);
+    for (size_t i = 0; i < 12; i++) {
+      f->s.platforms[i % 3].now += test_rng_below(&rng, 20);
+      random_write(f, r[test_rng_below(&rng, 3)], &rng);
+      if (test_rng_chance(&rng, 20)) {
+        test_pull(r[test_rng_below(&rng, 3)], r[test_rng_below(&rng, 3)], 100);
+      }
+    }
+    for (size_t i = 1; i < 3; i++) test_pull(f->r, r[i], 100);
+    weft_conflict_entry *all;
+    weft_counts counts;
+    size_t count, part;
+    size_t sum =
+        compare_conflicts(f, "k/0") + compare_conflicts(f, "k/1") + compare_conflicts(f, "k/2");
+    assert_int_equal(weft_replica_counts(f->r, &counts), WEFT_OK);
+    assert_int_equal(counts.conflicts, sum);
+    assert_int_equal(weft_replica_conflicts(f->r, &f->arena, text(""), 0, &all, &count), WEFT_OK);
+    assert_int_equal(count, sum);
+    for (size_t i = 0; i < count; i++) {
+      kinds[all[i].kind]++;
+      if (i == 0) continue;
+      int order = weft_bytes_cmp(all[i - 1].doc, all[i].doc);
+      assert_true(order < 0 || (order == 0 && weft_bytes_cmp(all[i - 1].path, all[i].path) < 0));
+    }
+    size_t limit = 1 + test_rng_below(&rng, 4);
+    assert_int_equal(weft_replica_conflicts(f->r, &f->arena, text(""), limit, &all, &part),
+                     WEFT_OK);
+    assert_int_equal(part, count < limit ? count : limit);
+    weft__arena_reset(&f->arena);
+  }
+  assert_true(kinds[1] > 20 && kinds[2] > 20 && kinds[3] > 20);
+  weft_conflict_entry *none;
+  size_t count;
+  assert_int_equal(weft_replica_conflicts(f->r, &f->arena, text("k"), 0, &none, &count),
+                   WEFT_EBADNAME);
+  assert_int_equal(weft_replica_conflicts(f->r, &f->arena, text("k/9"), 0, &none, &count),
+                   WEFT_ENOTFOUND);
+  for (size_t i = 1; i < 3; i++) weft_replica_free(r[i]);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test_setup_teardown(test_conflicts, setup_memory, teardown),
+    cmocka_unit_test_setup_teardown(test_conflicts, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_history_of_odd_logs, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_history_of_odd_logs, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_history_refusals, setup_memory, teardown),
