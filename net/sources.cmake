@@ -5,6 +5,7 @@ set(WEFT_NET_SOURCES
   net/draw.c
   net/frame.c
   net/gate.c
+  net/joiner.c
   net/node.c
   net/node_ack.c
   net/node_dial.c

@@ -1,0 +1,276 @@
+/* Joining: from a ticket to membership, and every way in which it does not come to that. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "crdt/ticket.h"
+#include "tests/support/fault_alloc.h"
+#include "tests/support/rig.h"
+
+static const weft_ms wall_start = 1750000000000;
+
+typedef struct join {
+  rig r;
+  weft_key seed;
+  weft_ticket_keys keys;
+  weft_identity identity;
+  weft_joiner_options o;
+  weft_joiner *j;
+  uint64_t conn;
+} join;
+
+static void join_make(join *x) {
+  memset(x, 0, sizeof *x);
+  rig_make(&x->r, 1, 7);
+  memset(x->seed.b, 0x31, sizeof x->seed.b);
+  weft__ticket_keys_derive(&x->keys, x->r.space.crypto, &x->seed);
+  weft_node_invite invite = {x->keys.invite, x->keys.join, x->keys.tag};
+  assert_int_equal(weft_node_set_invites(x->r.node, &invite, 1), WEFT_OK);
+  weft_key device;
+  memset(device.b, 0x99, sizeof device.b);
+  weft_identity_derive(&x->identity, x->r.space.crypto, &device);
+  x->o.mem = weft_alloc_libc();
+  x->o.crypto = x->r.space.crypto;
+  x->o.identity = &x->identity;
+  x->o.space = x->r.space.id;
+  x->o.issuer = x->r.space.devices[0].device;
+  x->o.ticket_seed = x->seed;
+  x->o.name = weft_bytes_str("phone");
+  memset(x->o.seed, 5, sizeof x->o.seed);
+}
+
+static void join_free(join *x) {
+  weft_joiner_free(x->j);
+  rig_free(&x->r);
+}
+
+/* Lets both sides talk until nothing moves. */
+static void join_flow(join *x) {
+  for (;;) {
+    weft_bytes out;
+    bool any = false;
+    rig_pipe *pipe = rig_pipe_of(&x->r, x->conn);
+    while (weft_joiner_next(x->j, &out)) {
+      any = true;
+      if (!pipe->closed) rig_feed(&x->r, x->conn, out);
+    }
+    rig_pump(&x->r);
+    if (pipe->len) {
+      size_t len = pipe->len;
+      uint8_t *bytes = malloc(len);
+      memcpy(bytes, pipe->at, len);
+      pipe->len = 0;
+      weft_joiner_received(x->j, x->r.now, wall_start + x->r.now, weft_bytes_of(bytes, len));
+      free(bytes);
+      any = true;
+    }
+    if (any) continue;
+    if (pipe->closed) weft_joiner_closed(x->j, x->r.now);
+    return;
+  }
+}
+
+static void join_run(join *x) {
+  assert_int_equal(weft_joiner_new(&x->j, &x->o, x->r.now, wall_start + x->r.now), WEFT_OK);
+  x->conn = rig_accept(&x->r, "::1");
+  join_flow(x);
+}
+
+static weft_err result(join *x, weft_joined *out, uint16_t *code) {
+  return weft_joiner_result(x->j, out, code);
+}
+
+static void a_ticket_admits(void **state) {
+  (void)state;
+  join x;
+  weft_joined joined;
+  uint16_t code;
+  join_make(&x);
+  join_run(&x);
+  assert_int_equal(result(&x, &joined, &code), WEFT_OK);
+  assert_int_equal(x.r.admits, 1);
+  assert_int_equal(joined.count, 2);
+  assert_memory_equal(joined.epoch.id, x.r.epoch.id, sizeof joined.epoch.id);
+  assert_memory_equal(joined.epoch.secret.b, x.r.epoch.secret.b, 32);
+  assert_non_null(weft__roster_member_of(weft_replica_roster(x.r.replica), &x.identity.device));
+  join_free(&x);
+}
+
+static void refusals_carry_their_code(void **state) {
+  (void)state;
+  static const uint16_t codes[] = {WEFT_CODE_INVITE_UNKNOWN, WEFT_CODE_INVITE_USED,
+                                   WEFT_CODE_INVITE_EXPIRED, WEFT_CODE_INVITE_REVOKED};
+  for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+    join x;
+    weft_joined joined;
+    uint16_t code;
+    join_make(&x);
+    x.r.refuse = codes[i];
+    join_run(&x);
+    assert_int_equal(result(&x, &joined, &code), WEFT_EDENIED);
+    assert_int_equal(code, codes[i]);
+    assert_int_equal(x.r.notes[WEFT_NOTE_REFUSED], 1);
+    join_free(&x);
+  }
+}
+
+/* A ticket that the issuer does not know draws no byte. */
+static void an_unknown_ticket_draws_silence(void **state) {
+  (void)state;
+  join x;
+  weft_joined joined;
+  uint16_t code;
+  join_make(&x);
+  x.o.ticket_seed.b[0] ^= 1;
+  join_run(&x);
+  assert_int_equal(rig_pipe_of(&x.r, x.conn)->len, 0);
+  assert_int_equal(result(&x, &joined, &code), WEFT_EAGAIN);
+  rig_wait(&x.r, WEFT_SESSION_DROP_MS_MAX);
+  assert_true(rig_pipe_of(&x.r, x.conn)->closed);
+  weft_joiner_closed(x.j, x.r.now);
+  assert_int_equal(result(&x, &joined, &code), WEFT_EAUTH);
+  join_free(&x);
+}
+
+static void somebody_else_is_not_the_issuer(void **state) {
+  (void)state;
+  join x;
+  weft_joined joined;
+  uint16_t code;
+  join_make(&x);
+  x.o.issuer.b[0] ^= 1;
+  join_run(&x);
+  rig_wait(&x.r, WEFT_SESSION_DROP_MS_MAX);
+  weft_joiner_closed(x.j, x.r.now);
+  assert_int_equal(result(&x, &joined, &code), WEFT_EAUTH);
+  join_free(&x);
+}
+
+static void another_space_is_silent(void **state) {
+  (void)state;
+  join x;
+  weft_joined joined;
+  uint16_t code;
+  join_make(&x);
+  x.o.space.b[0] ^= 1; /* the hint fits, the prologue does not */
+  join_run(&x);
+  rig_wait(&x.r, WEFT_SESSION_DROP_MS_MAX);
+  weft_joiner_closed(x.j, x.r.now);
+  assert_int_equal(result(&x, &joined, &code), WEFT_EAUTH);
+  assert_int_equal(x.r.admits, 0);
+  join_free(&x);
+}
+
+static void nobody_answers(void **state) {
+  (void)state;
+  join x;
+  weft_joined joined;
+  weft_bytes out;
+  uint16_t code;
+  join_make(&x);
+  assert_int_equal(weft_joiner_new(&x.j, &x.o, x.r.now, wall_start + x.r.now), WEFT_OK);
+  assert_true(weft_joiner_next(x.j, &out));
+  assert_false(weft_joiner_next(x.j, &out));
+  weft_ms at = weft_joiner_deadline(x.j);
+  assert_int_equal(at, x.r.now + WEFT_SESSION_HANDSHAKE_MS);
+  weft_joiner_tick(x.j, at, wall_start + at);
+  assert_false(weft_joiner_next(x.j, &out));
+  assert_int_equal(result(&x, &joined, &code), WEFT_ETIMEOUT);
+  join_free(&x);
+}
+
+/* A device of the ticket that redeems for other keys than its session's is nobody. */
+static void a_redeem_must_be_of_the_session(void **state) {
+  (void)state;
+  join x;
+  weft_session_secret secret;
+  puppet p;
+  join_make(&x);
+  weft_session_secret_join(&secret, &x.r.space.id, &x.keys.join, &x.keys.tag);
+  for (unsigned what = 0; what < 4; what++) {
+    puppet_make_with(&p, &x.r, &x.identity, &secret);
+    assert_true(p.established);
+    weft_identity other = x.identity;
+    if (what == 0) {
+      weft_key seed = {{1}};
+      weft_identity_derive(&other, x.r.space.crypto, &seed);
+    }
+    weft_key invite_seed = x.keys.invite_seed;
+    if (what == 1) invite_seed.b[0] ^= 1;
+    weft_msg_redeem m = {.name = weft_bytes_str(what == 2 ? "a\tb" : "phone")};
+    weft__redeem_sign(&m.redeem, x.r.space.crypto, &other, &invite_seed, &x.r.space.id);
+    if (what == 1) m.redeem.invite = x.keys.invite;
+    if (what == 3) m.redeem.by_device.b[0] ^= 1;
+    weft_buf body = puppet_body();
+    weft__msg_redeem_put(&body, &m);
+    puppet_send_buf(&p, WEFT_FRAME_REDEEM, &body);
+    assert_true(p.closed);
+    assert_int_equal(p.frame_count, 0);
+    assert_int_equal(x.r.admits, 0);
+    puppet_free(&p);
+  }
+  join_free(&x);
+}
+
+/* In join mode there is one thing to say. */
+static void nothing_else_is_heard(void **state) {
+  (void)state;
+  static const uint8_t types[] = {WEFT_FRAME_HELLO, WEFT_FRAME_AUTH_WANT, WEFT_FRAME_WANT,
+                                  WEFT_FRAME_CHANGES, WEFT_FRAME_ADMIT};
+  join x;
+  weft_session_secret secret;
+  join_make(&x);
+  weft_session_secret_join(&secret, &x.r.space.id, &x.keys.join, &x.keys.tag);
+  for (size_t i = 0; i < sizeof types; i++) {
+    puppet p;
+    puppet_make_with(&p, &x.r, &x.identity, &secret);
+    puppet_send(&p, types[i], weft_bytes_str("\x90"));
+    assert_int_equal(puppet_error(&p), WEFT_CODE_PROTO);
+    assert_true(p.closed);
+    puppet_free(&p);
+  }
+  join_free(&x);
+}
+
+static void memory_failing_anywhere(void **state) {
+  (void)state;
+  bool done = false;
+  for (size_t k = 1; !done; k++) {
+    join x;
+    test_fault_alloc f = {.fail_at = k, .sticky = true};
+    weft_joined joined;
+    uint16_t code;
+    join_make(&x);
+    x.o.mem = test_fault_alloc_of(&f);
+    weft_err err = weft_joiner_new(&x.j, &x.o, x.r.now, wall_start + x.r.now);
+    if (err == WEFT_OK) {
+      x.conn = rig_accept(&x.r, "::1");
+      join_flow(&x);
+      err = result(&x, &joined, &code);
+      done = err == WEFT_OK;
+      if (err == WEFT_EAGAIN) err = WEFT_ENOMEM; /* it fell silent */
+    }
+    if (!done) assert_true(err == WEFT_ENOMEM || err == WEFT_EAUTH || err == WEFT_EPROTO);
+    join_free(&x);
+    assert_int_equal(f.live, 0);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_ticket_admits),
+      cmocka_unit_test(refusals_carry_their_code),
+      cmocka_unit_test(an_unknown_ticket_draws_silence),
+      cmocka_unit_test(somebody_else_is_not_the_issuer),
+      cmocka_unit_test(another_space_is_silent),
+      cmocka_unit_test(nobody_answers),
+      cmocka_unit_test(a_redeem_must_be_of_the_session),
+      cmocka_unit_test(nothing_else_is_heard),
+      cmocka_unit_test(memory_failing_anywhere),
+  };
+  return cmocka_run_group_tests_name("joiner", tests, NULL, NULL);
+}
