@@ -12,7 +12,8 @@ enum {
   TEMPLATES_QUICK = 2000,
   IMPORT_GROUP = 1000,
   GROUPS = 4,
-  FIRST_GROUP = 0,  /* after this one the file is measured */
+  FIRST_GROUP = 0, /* after this one the file is measured */
+  SLICES = 20,
   SECONDS_MAX = 60, /* no group kind goes on for longer */
   SECONDS_QUICK = 2
 };
@@ -86,27 +87,42 @@ static weft_err write_group(commit_run *c, uint32_t count) {
   return count > 1 ? bench_fail(c->b, weft_group_end(r), "ending a group") : WEFT_OK;
 }
 
-static weft_err measure_group(commit_run *c, const group_kind *kind) {
+/* Times so far of one kind of group. */
+typedef struct group_times {
+  uint32_t updates;
+  double weft;
+  double probe;
+} group_times;
+
+/* Some groups of weft's, then as many of the probe's: whatever else the machine does meanwhile
+ * slows both. */
+static weft_err measure_slice(commit_run *c, const group_kind *kind, uint32_t groups,
+                              group_times *times) {
   weft_arena arena;
   probe_items items = {0};
-  double seconds = 0, passed = 0;
-  uint32_t done = 0;
-  uint32_t count = c->b->quick ? kind->updates_quick : kind->updates;
-  double most = c->b->quick ? SECONDS_QUICK : SECONDS_MAX;
+  uint32_t count = groups * kind->group;
   double start = bench_now();
-  while (done < count && passed < most) {
-    WEFT_TRY(write_group(c, kind->group));
-    done += kind->group;
-    passed = bench_now() - start;
-    if (done % IMPORT_GROUP == 0) WEFT_TRY(bench_progress(c->b, kind->variant));
-  }
-  bench_sample(c->b, rate_of(kind->variant, "changes/s"), done / passed);
+  for (uint32_t i = 0; i < groups; i++) WEFT_TRY(write_group(c, kind->group));
+  times->weft += bench_now() - start;
+  times->updates += count;
   weft__arena_init(&arena, &c->b->mem);
-  weft_err err = probe_items_updates(&arena, &c->same, done, &items);
-  if (err == WEFT_OK) err = probe_lmdb_put(c->probe, items, kind->group, &seconds);
+  weft_err err = probe_items_updates(&arena, &c->same, count, &items);
+  if (err == WEFT_OK) err = probe_lmdb_put(c->probe, items, kind->group, &times->probe);
   weft__arena_free(&arena);
-  WEFT_TRY(err);
-  bench_limit(c->b, rate_of(kind->variant, "changes/s"), done / seconds);
+  return err;
+}
+
+static weft_err measure_group(commit_run *c, const group_kind *kind) {
+  group_times times = {0};
+  uint32_t all = (c->b->quick ? kind->updates_quick : kind->updates) / kind->group;
+  uint32_t slice = (all + SLICES - 1) / SLICES;
+  double most = c->b->quick ? SECONDS_QUICK : SECONDS_MAX;
+  for (uint32_t done = 0; done < all && times.weft < most; done += slice) {
+    WEFT_TRY(bench_progress(c->b, kind->variant));
+    WEFT_TRY(measure_slice(c, kind, all - done < slice ? all - done : slice, &times));
+  }
+  bench_sample(c->b, rate_of(kind->variant, "changes/s"), times.updates / times.weft);
+  bench_limit(c->b, rate_of(kind->variant, "changes/s"), times.updates / times.probe);
   return WEFT_OK;
 }
 
