@@ -500,6 +500,7 @@ static void commit_tell(const commit_call *call, const weft_log *log, const weft
 static weft_log *own_log_fit(weft_replica *r, weft_lane lane, weft_id *id) {
   weft_log *log = own_log(r, lane, id);
   if (!log || log->shown == log->held) return log;
+  /* defensive: changes of ours that came from a peer have renewed the incarnation already */
   weft__incarnation_renew(r);
   return own_log(r, lane, id);
 }

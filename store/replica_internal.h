@@ -107,7 +107,8 @@ typedef struct weft_run_cache {
   const weft_id *ids;
   const uint8_t *states; /* weft_change_state */
   weft_id prev;
-  weft_sig sig; /* of the last one */
+  weft_sig sig;     /* of the last one */
+  weft_bytes chunk; /* as it is stored, verified */
   uint64_t used;
 } weft_run_cache;
 

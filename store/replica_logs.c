@@ -369,6 +369,7 @@ static weft_err cache_fill(weft_replica *r, weft_run_cache *c, const weft_log *l
   weft_run *runs;
   size_t run_count;
   WEFT_TRY(chunk_record_decode(&c->arena, entry->value, &states, &count, &chunk));
+  WEFT_TRY(weft__arena_copy(&c->arena, chunk, &chunk));
   WEFT_TRY(disk_fault(weft__chunk_decode(&c->arena, chunk, &runs, &run_count)));
   if (run_count != 1 || runs[0].count != count) return WEFT_ECORRUPT;
   if (weft_id_cmp(&runs[0].log, &log->id) != 0) return WEFT_ECORRUPT;
@@ -384,6 +385,7 @@ static weft_err cache_fill(weft_replica *r, weft_run_cache *c, const weft_log *l
   c->states = states;
   c->prev = runs[0].prev;
   c->sig = runs[0].sig;
+  c->chunk = chunk;
   c->count = count;
   return WEFT_OK;
 }

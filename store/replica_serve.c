@@ -197,15 +197,23 @@ weft_err weft_replica_arrivals(weft_replica *r, weft_arena *arena, uint64_t arri
 
 /* --- chunks --- */
 
-/* A run cut out of a stored chunk: from `from` to its end. */
+/* A stored chunk as it is, or what of it lies from `from` on. */
 static weft_err chunk_of_sealed(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t from,
                                 weft_buf *out, uint64_t *last) {
   const weft_run_cache *c;
   WEFT_TRY(weft__log_chunk(r, txn, log, from, &c));
   size_t skip = (size_t)(from - c->first);
-  weft_run run = {log->id,         from,  skip > 0 ? c->ids[skip - 1] : c->prev, c->changes + skip,
-                  c->count - skip, c->sig};
-  *last = from + run.count - 1;
+  *last = c->first + c->count - 1;
+  if (skip == 0) {
+    weft__buf_put(out, c->chunk);
+    return weft__buf_err(out);
+  }
+  weft_run run = {.log = log->id,
+                  .first = from,
+                  .prev = c->ids[skip - 1],
+                  .changes = c->changes + skip,
+                  .count = c->count - skip,
+                  .sig = c->sig};
   return weft__chunk_encode(out, &r->mem, &run, 1, WEFT_CHUNK_LIVE);
 }
 

@@ -15,7 +15,7 @@
 #include "tests/support/recount.h"
 #include "tests/support/space.h"
 
-enum { TEXT_LEN = 4096 };
+enum { TEXT_LEN = 4096, AUTHOR_CHANGES_MAX = 1300 };
 
 typedef struct fixture {
   test_space s;
@@ -104,8 +104,8 @@ typedef struct author {
   const weft_identity *id;
   weft_start start;
   weft_id log;
-  weft_bytes raws[32];
-  weft_id ids[33]; /* ids[0] is the root */
+  weft_bytes raws[AUTHOR_CHANGES_MAX];
+  weft_id ids[AUTHOR_CHANGES_MAX + 1]; /* ids[0] is the root */
   size_t count;
 } author;
 
@@ -323,6 +323,33 @@ static void test_forbidden_content(void **state) {
   test_assert_same(f->a, f->b);
 }
 
+/* The same where changes lie in chunks: as they came, and packed from a long tail. */
+static void test_forbidden_content_sealed(void **state) {
+  fixture *f = *state;
+  author w = author_make(f, 2, 1);
+  uint8_t newer[40] = {9, 2, 0};
+  uint64_t hlc = 200;
+  while (w.count < AUTHOR_CHANGES_MAX) {
+    switch (w.count % 100) {
+    case 7: author_add(&w, weft_bytes_str("junk")); break;
+    case 8: author_add(&w, weft_bytes_of(newer, sizeof newer)); break;
+    default: author_add(&w, set_change(&w, hlc++, "t/a", (uint8_t)(w.count % 100), NULL, 0)); break;
+    }
+  }
+  weft_run run = author_run(&w, 1, 600);
+  assert_int_equal(verdict(f, f->a, &run), WEFT_HOLD_TAKEN);
+  for (size_t at = 601; at <= AUTHOR_CHANGES_MAX; at += 100) {
+    run = author_run(&w, at, at + 99);
+    assert_int_equal(verdict(f, f->a, &run), WEFT_HOLD_TAKEN);
+  }
+  test_show_all(f->a);
+  assert_doc(f->a, "t/a", "{\"x\":99}");
+  test_recount(f->a, 0);
+  assert_int_equal(test_pull(f->b, f->a, 10), AUTHOR_CHANGES_MAX);
+  test_assert_same(f->a, f->b);
+  test_recount(f->b, 0);
+}
+
 static void test_unknown_content(void **state) {
   fixture *f = *state;
   author w = author_make(f, 2, 1);
@@ -468,6 +495,7 @@ int main(void) {
       CASE(test_all_or_none),
       CASE(test_gap),
       CASE(test_forbidden_content),
+      CASE(test_forbidden_content_sealed),
       CASE(test_unknown_content),
       CASE(test_waits_for_claims),
       CASE(test_wrong_tag_waits),
