@@ -5,10 +5,11 @@
  * compressed frames.  The changes are stored as columns; the container is not hashed.  A reader
  * rebuilds the canonical bytes of every change exactly and checks chain and signature over those.
  *
- * Limits: up to WEFT_CHUNK_RUNS_MAX runs of one or more changes, WEFT_CHUNK_CHANGES_MAX changes over
- * all runs, and WEFT_CHUNK_LEN_MAX canonical bytes over all of them; or the chunk is one single change
- * of up to WEFT_CHANGE_LEN_MAX.  docs/disk.md gives every byte.  Decoding takes at most some 64 MiB for
- * the single long change and half of that otherwise, whatever the bytes say. */
+ * Limits: up to WEFT_CHUNK_RUNS_MAX runs of one or more changes, WEFT_CHUNK_CHANGES_MAX changes
+ * over all runs, and WEFT_CHUNK_LEN_MAX canonical bytes over all of them; or the chunk is one
+ * single change of up to WEFT_CHANGE_LEN_MAX.  docs/disk.md gives every byte.  Decoding takes at
+ * most some 64 MiB for the single long change and half of that otherwise, whatever the bytes say.
+ */
 #ifndef WEFT_CHUNK_H
 #define WEFT_CHUNK_H
 

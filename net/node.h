@@ -62,21 +62,22 @@ typedef struct weft_node_options {
   size_t links_max;         /* 256 */
 } weft_node_options;
 #define weft_node_options_init(o) weft_node_options_init_sized((o), sizeof *(o))
-void weft_node_options_init_sized(weft_node_options *o, size_t struct_size);
+WEFT_API void weft_node_options_init_sized(weft_node_options *o, size_t struct_size);
 
 /* Makes a node.  `wall` is milliseconds since 1970 at `now`.  WEFT_ENOMEM; WEFT_EMISUSE: no epoch,
  * no identity, no source, or the name or an address is too long. */
-weft_err weft_node_new(weft_node **out, const weft_node_options *o, weft_ms now,
-                       weft_ms wall) WEFT_MUST_USE;
+WEFT_API weft_err weft_node_new(weft_node **out, const weft_node_options *o, weft_ms now,
+                                weft_ms wall) WEFT_MUST_USE;
 /* Frees it with all links; NULL does nothing. */
-void weft_node_free(weft_node *n);
+WEFT_API void weft_node_free(weft_node *n);
 
 /* Adds an address to keep a link to (host:port).  Known already: dialled again soon.  WEFT_ELIMIT.
  */
-weft_err weft_node_add_address(weft_node *n, weft_ms now, weft_bytes address) WEFT_MUST_USE;
+WEFT_API weft_err weft_node_add_address(weft_node *n, weft_ms now,
+                                        weft_bytes address) WEFT_MUST_USE;
 /* Replaces the open invites: the ones join connections are matched against. */
-weft_err weft_node_set_invites(weft_node *n, const weft_node_invite *invites,
-                               size_t count) WEFT_MUST_USE;
+WEFT_API weft_err weft_node_set_invites(weft_node *n, const weft_node_invite *invites,
+                                        size_t count) WEFT_MUST_USE;
 
 /* --- events: what the owner reports
  * ---------------------------------------------------------------- */
@@ -84,45 +85,54 @@ weft_err weft_node_set_invites(weft_node *n, const weft_node_invite *invites,
 /* Connections are named by the node's own numbers, from 1, never reused.  `remote` is host:port;
  * `loopback` spares the host from limits that count its attempts.  0: refused, close at once and
  * tell nothing more. */
-uint64_t weft_node_accepted(weft_node *n, weft_ms now, weft_bytes remote, bool loopback);
-void weft_node_dialled(weft_node *n, weft_ms now, uint64_t conn, weft_err result);
+WEFT_API uint64_t weft_node_accepted(weft_node *n, weft_ms now, weft_bytes remote, bool loopback);
+WEFT_API void weft_node_dialled(weft_node *n, weft_ms now, uint64_t conn, weft_err result);
 /* Bytes of a connection; all are consumed. */
-void weft_node_received(weft_node *n, weft_ms now, weft_ms wall, uint64_t conn, weft_bytes bytes);
+WEFT_API void weft_node_received(weft_node *n, weft_ms now, weft_ms wall, uint64_t conn,
+                                 weft_bytes bytes);
 /* The stream's write queue fell to `queued` bytes: back-pressure.  Between such reports the node
  * counts what it gave out with SEND. */
-void weft_node_written(weft_node *n, weft_ms now, uint64_t conn, size_t queued);
+WEFT_API void weft_node_written(weft_node *n, weft_ms now, uint64_t conn, size_t queued);
 /* The connection is gone, by our CLOSE or by itself; always told, once, except after a failed dial.
  */
-void weft_node_closed(weft_node *n, weft_ms now, uint64_t conn, weft_err why);
+WEFT_API void weft_node_closed(weft_node *n, weft_ms now, uint64_t conn, weft_err why);
+
+typedef enum weft_run_verdict {
+  WEFT_RUN_TAKEN,
+  WEFT_RUN_KNOWN,
+  WEFT_RUN_GAP,
+  WEFT_RUN_UNKNOWN,
+  WEFT_RUN_BRANCH
+} weft_run_verdict;
 
 /* One chunk of a HOLD action, as the replica judged it. */
 typedef struct weft_node_verdict {
   weft_id log;
   uint64_t first, last;
-  enum { WEFT_RUN_TAKEN, WEFT_RUN_KNOWN, WEFT_RUN_GAP, WEFT_RUN_UNKNOWN, WEFT_RUN_BRANCH } verdict;
+  weft_run_verdict verdict;
   uint64_t want; /* GAP, BRANCH: first seq to ask for */
 } weft_node_verdict;
 /* A HOLD action was carried out: everything TAKEN is durable.  `result` other than WEFT_OK: nothing
  * is held; WEFT_EBADSIG, WEFT_EMALFORMED and such are the sender's fault, WEFT_EIO and WEFT_EFULL
  * ours. */
-void weft_node_held(weft_node *n, weft_ms now, uint64_t ticket, weft_err result,
-                    const weft_node_verdict *runs, size_t count);
+WEFT_API void weft_node_held(weft_node *n, weft_ms now, uint64_t ticket, weft_err result,
+                             const weft_node_verdict *runs, size_t count);
 /* A RECORD action was carried out; WEFT_OK and WEFT_EEXIST: it is durable here. */
-void weft_node_recorded(weft_node *n, weft_ms now, uint64_t ticket, weft_err result);
+WEFT_API void weft_node_recorded(weft_node *n, weft_ms now, uint64_t ticket, weft_err result);
 /* An ADMIT action was decided: WEFT_OK with the ADMIT durable (it and all records are then in the
  * source), or WEFT_EDENIED and the code of docs/wire.md to refuse with. */
-void weft_node_admitted(weft_node *n, weft_ms now, uint64_t ticket, weft_err result,
-                        uint16_t refuse_code);
+WEFT_API void weft_node_admitted(weft_node *n, weft_ms now, uint64_t ticket, weft_err result,
+                                 uint16_t refuse_code);
 /* The replica changed by itself: a commit, changes shown, a record added. */
-void weft_node_changed(weft_node *n, weft_ms now);
+WEFT_API void weft_node_changed(weft_node *n, weft_ms now);
 /* Asks every open link what it holds and shows now; also one that opens within the next second. */
-void weft_node_ask(weft_node *n, weft_ms now);
+WEFT_API void weft_node_ask(weft_node *n, weft_ms now);
 /* The network changed: dial again now. */
-void weft_node_network_changed(weft_node *n, weft_ms now);
-void weft_node_tick(weft_node *n, weft_ms now, weft_ms wall);
-weft_ms weft_node_deadline(const weft_node *n);
+WEFT_API void weft_node_network_changed(weft_node *n, weft_ms now);
+WEFT_API void weft_node_tick(weft_node *n, weft_ms now, weft_ms wall);
+WEFT_API weft_ms weft_node_deadline(const weft_node *n);
 /* Says goodbye on every link; after the CLOSE actions nothing follows but frees. */
-void weft_node_stop(weft_node *n, weft_ms now);
+WEFT_API void weft_node_stop(weft_node *n, weft_ms now);
 
 /* --- actions
  * --------------------------------------------------------------------------------------- */
@@ -165,7 +175,7 @@ typedef struct weft_node_action {
 } weft_node_action;
 
 /* Takes the next action; false when there is none. */
-bool weft_node_next(weft_node *n, weft_node_action *out);
+WEFT_API bool weft_node_next(weft_node *n, weft_node_action *out);
 
 /* --- what is known
  * --------------------------------------------------------------------------------- */
@@ -200,8 +210,8 @@ typedef struct weft_node_peer {
 } weft_node_peer;
 
 /* Lists links and known addresses; array in `arena`. */
-weft_err weft_node_peers(const weft_node *n, weft_arena *arena, weft_node_peer **out,
-                         size_t *count) WEFT_MUST_USE;
+WEFT_API weft_err weft_node_peers(const weft_node *n, weft_arena *arena, weft_node_peer **out,
+                                  size_t *count) WEFT_MUST_USE;
 
 /* How much of this device's own changes each member has acknowledged as durable and showable there.
  */
@@ -211,8 +221,8 @@ typedef struct weft_node_acked {
   uint64_t pending; /* own changes it has not acknowledged */
   uint64_t at;      /* its clock (hlc) when it said so */
 } weft_node_acked;
-weft_err weft_node_acked_list(const weft_node *n, weft_arena *arena, weft_node_acked **out,
-                              size_t *count) WEFT_MUST_USE;
+WEFT_API weft_err weft_node_acked_list(const weft_node *n, weft_arena *arena, weft_node_acked **out,
+                                       size_t *count) WEFT_MUST_USE;
 
 /* --- joining
  * --------------------------------------------------------------------------------------- */
@@ -237,18 +247,19 @@ typedef struct weft_joined {
   weft_node_epoch epoch;
 } weft_joined;
 
-weft_err weft_joiner_new(weft_joiner **out, const weft_joiner_options *o, weft_ms now,
-                         weft_ms wall) WEFT_MUST_USE;
-void weft_joiner_free(weft_joiner *j);
-void weft_joiner_received(weft_joiner *j, weft_ms now, weft_ms wall, weft_bytes bytes);
-void weft_joiner_closed(weft_joiner *j, weft_ms now);
-void weft_joiner_tick(weft_joiner *j, weft_ms now, weft_ms wall);
-weft_ms weft_joiner_deadline(const weft_joiner *j);
+WEFT_API weft_err weft_joiner_new(weft_joiner **out, const weft_joiner_options *o, weft_ms now,
+                                  weft_ms wall) WEFT_MUST_USE;
+WEFT_API void weft_joiner_free(weft_joiner *j);
+WEFT_API void weft_joiner_received(weft_joiner *j, weft_ms now, weft_ms wall, weft_bytes bytes);
+WEFT_API void weft_joiner_closed(weft_joiner *j, weft_ms now);
+WEFT_API void weft_joiner_tick(weft_joiner *j, weft_ms now, weft_ms wall);
+WEFT_API weft_ms weft_joiner_deadline(const weft_joiner *j);
 /* Bytes to send; false when there are none.  A view until the next call. */
-bool weft_joiner_next(weft_joiner *j, weft_bytes *out);
+WEFT_API bool weft_joiner_next(weft_joiner *j, weft_bytes *out);
 /* WEFT_EAGAIN: still going on; WEFT_OK: `out` is set, views until free; WEFT_EDENIED: refused with
  * `code`; WEFT_EAUTH, WEFT_ETIMEOUT, WEFT_EPROTO. */
-weft_err weft_joiner_result(const weft_joiner *j, weft_joined *out, uint16_t *code) WEFT_MUST_USE;
+WEFT_API weft_err weft_joiner_result(const weft_joiner *j, weft_joined *out,
+                                     uint16_t *code) WEFT_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -19,4 +19,6 @@ set(WEFT_NET_SOURCES
   net/session.c
 )
 set(WEFT_NET_HEADERS
+  net/node.h
+  net/source.h
 )

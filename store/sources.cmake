@@ -1,5 +1,6 @@
 # Sources and public headers of store/.  One file a line, so that changes merge.
 set(WEFT_STORE_SOURCES
+  store/admission.c
   store/keys.c
   store/lmdb_check.c
   store/lmdb_open.c
@@ -26,6 +27,7 @@ set(WEFT_STORE_SOURCES
   store/store.c
 )
 set(WEFT_STORE_HEADERS
+  store/admission.h
   store/lmdb_store.h
   store/memory_store.h
   store/replica.h
