@@ -600,6 +600,10 @@ static void test_list_refusals(void **state) {
   weft_group_abort(f->r);
   assert_int_equal(weft_replica_list(f->r, &f->arena, &q, &list), WEFT_OK);
   assert_int_equal(list.count, 5);
+}
+
+static void test_index_limit(void **state) {
+  fixture *f = *state;
   char names[65][16];
   for (unsigned i = 0; i < 65; i++) {
     snprintf(names[i], sizeof names[i], "/%u", i);
@@ -1203,6 +1207,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(test_long_texts, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_by_device, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_list_refusals, setup_lmdb, teardown),
+    cmocka_unit_test_setup_teardown(test_index_limit, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_lists, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_lists, setup_lmdb, teardown),
 };
