@@ -140,7 +140,9 @@ weft_err weft__ready_run(weft_replica *r, weft_txn *txn) {
 
 /* --- a batch --- */
 
-enum { NO_WRITE = UINT32_MAX, DOC_SLOTS_MIN = 64 };
+#define NO_WRITE UINT32_MAX
+
+enum { DOC_SLOTS_MIN = 64 };
 
 typedef struct batch_change {
   weft_change change;

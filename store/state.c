@@ -12,7 +12,13 @@
 #include "crdt/limits.h"
 #include "store/keys.h"
 
-enum { START_LEN_MAX = WEFT_KEY_LEN_MAX - 4 };
+/* A key of a part is the document's number, PART_MARK, the start, and the number of the part. */
+enum {
+  START_LEN_MAX = WEFT_KEY_LEN_MAX - 4 - 1 - 4,
+  PART_LEN = 4 << 20,
+  PARTED_VERSION = 2, /* in place of WEFT_SEGMENT_VERSION: the segment lies in parts */
+  PART_MARK = 0xff    /* no path begins with it: names of elements are short, other heads even */
+};
 
 /* A key to search with may be longer than a key to store. */
 typedef struct search_key {
@@ -33,7 +39,17 @@ static bool start_of(weft_bytes key, uint32_t number, weft_path *start) {
   uint32_t found = weft__rd_u32(&r);
   if (r.failed || found != number) return false;
   *start = weft__rd_take(&r, weft__rd_left(&r));
-  return true;
+  return start->len == 0 || start->at[0] != PART_MARK;
+}
+
+static weft_bytes part_key(weft_dbkey *k, uint32_t number, weft_path start, uint32_t part) {
+  static const uint8_t mark = PART_MARK;
+  weft__dbkey_reset(k);
+  weft__dbkey_add_u32(k, number);
+  weft__dbkey_add(k, weft_bytes_of(&mark, 1));
+  weft__dbkey_add(k, start);
+  weft__dbkey_add_u32(k, part);
+  return weft__dbkey_view(k);
 }
 
 weft_err weft__state_begin(weft_state *s, const weft_state_env *env, weft_txn *txn, uint32_t number,
@@ -84,16 +100,46 @@ static weft_err piece_insert(weft_state *s, size_t idx, const weft_state_piece *
   return WEFT_OK;
 }
 
+/* Puts the parts of a segment together, in the arena. */
+static weft_err parts_read(weft_state *s, weft_bytes value, weft_state_piece *piece,
+                           weft_bytes *out) {
+  weft_rd r = weft__rd(value);
+  weft__rd_u8(&r);
+  uint32_t parts = weft__rd_u32(&r);
+  uint64_t len = weft__rd_u64(&r);
+  uint64_t least = parts > 0 ? (uint64_t)(parts - 1) * PART_LEN : 0;
+  if (!weft__rd_done(&r) || len <= least || len > least + PART_LEN) return WEFT_ECORRUPT;
+  uint8_t *whole = weft__arena_take(s->arena, (size_t)len);
+  if (!whole) return WEFT_ENOMEM;
+  for (uint32_t i = 0; i < parts; i++) {
+    weft_dbkey key;
+    weft_bytes part;
+    size_t want = i + 1 < parts ? (size_t)PART_LEN : (size_t)(len - least);
+    weft_err err =
+        weft_txn_get(s->txn, WEFT_TABLE_STATE, part_key(&key, s->number, piece->start, i), &part);
+    if (err == WEFT_ENOTFOUND || (err == WEFT_OK && part.len != want)) return WEFT_ECORRUPT;
+    WEFT_TRY(err);
+    memcpy(whole + (size_t)i * PART_LEN, part.at, want);
+  }
+  piece->parts = parts;
+  *out = weft_bytes_of(whole, (size_t)len);
+  return WEFT_OK;
+}
+
 /* Reads the segment under the cursor's entry, and where the next one starts. */
 static weft_err piece_read(weft_state *s, const weft_entry *entry, weft_state_piece *piece) {
   weft_bytes key;
   WEFT_TRY(weft__arena_copy(s->arena, entry->key, &key));
   bool ours = start_of(key, s->number, &piece->start);
   WEFT_ASSERT(ours);
+  weft_bytes segment = entry->value;
+  if (segment.len > 0 && segment.at[0] == PARTED_VERSION) {
+    WEFT_TRY(parts_read(s, entry->value, piece, &segment));
+  }
   piece->stored = true;
-  piece->len = entry->value.len;
-  WEFT_TRY(weft__segment_decode(s->arena, &s->env->seal, key, entry->value, &piece->regs,
-                                &piece->count));
+  piece->len = segment.len;
+  WEFT_TRY(
+      weft__segment_decode(s->arena, &s->env->seal, key, segment, &piece->regs, &piece->count));
   weft_entry next;
   weft_err err = weft_cursor_next(s->cursor, &next);
   if (err != WEFT_OK && err != WEFT_EDONE) return err;
@@ -279,12 +325,41 @@ static weft_path start_between(weft_path left, weft_path right) {
   return weft_bytes_of(right.at, len + 1);
 }
 
+/* Stores a segment that is too long for one value: many devices wrote long values at one path, or
+ * somebody chose paths that only differ far behind. */
+static weft_err parts_put(weft_state *s, weft_bytes key, weft_path start, weft_buf *segment) {
+  uint32_t parts = 0;
+  for (size_t at = 0; at < segment->len; at += PART_LEN) {
+    weft_dbkey k;
+    size_t len = segment->len - at < PART_LEN ? segment->len - at : PART_LEN;
+    WEFT_TRY(weft_txn_put(s->txn, WEFT_TABLE_STATE, part_key(&k, s->number, start, parts),
+                          weft_bytes_of(segment->at + at, len)));
+    parts++;
+  }
+  uint64_t len = segment->len;
+  weft__buf_reset(segment);
+  weft__buf_u8(segment, PARTED_VERSION);
+  weft__buf_u32(segment, parts);
+  weft__buf_u64(segment, len);
+  WEFT_TRY(weft__buf_err(segment));
+  return weft_txn_put(s->txn, WEFT_TABLE_STATE, key, weft__buf_view(segment));
+}
+
+static weft_err parts_delete(weft_state *s, const weft_state_piece *piece) {
+  for (uint32_t i = 0; i < piece->parts; i++) {
+    weft_dbkey key;
+    WEFT_TRY(weft_txn_delete(s->txn, WEFT_TABLE_STATE, part_key(&key, s->number, piece->start, i)));
+  }
+  return WEFT_OK;
+}
+
 static weft_err segment_put(weft_state *s, weft_buf *out, weft_path start,
                             const weft_register *const *regs, size_t count) {
   weft_dbkey key;
   weft_bytes k = weft__dbkey_u32_bytes(&key, s->number, start);
   weft__buf_reset(out);
   WEFT_TRY(weft__segment_encode(out, s->arena, &s->env->seal, k, regs, count));
+  if (out->len > PART_LEN) return parts_put(s, k, start, out);
   return weft_txn_put(s->txn, WEFT_TABLE_STATE, k, weft__buf_view(out));
 }
 
@@ -317,6 +392,7 @@ static weft_err segments_put(weft_state *s, weft_path start, const keep_list *li
 static weft_err segment_delete(weft_state *s, const weft_state_piece *piece) {
   if (!piece->stored) return WEFT_OK;
   weft_dbkey key;
+  WEFT_TRY(parts_delete(s, piece));
   return weft_txn_delete(s->txn, WEFT_TABLE_STATE,
                          weft__dbkey_u32_bytes(&key, s->number, piece->start));
 }
@@ -339,6 +415,7 @@ static weft_err piece_save(weft_state *s, digest_move *m, size_t *idx) {
     }
   }
   if (list.count == 0 && piece.start.len > 0) return segment_delete(s, &piece);
+  WEFT_TRY(parts_delete(s, &piece));
   return segments_put(s, piece.start, &list);
 }
 

@@ -4,7 +4,7 @@
  * The table `state` maps (document number, start path) to a segment.  The first segment of a
  * document starts at the empty path; each holds the registers from its start up to the next start.
  * Starts are shortened to what tells neighbours apart and cut to fit a key; where no short enough
- * start exists, nothing is split.
+ * start exists, nothing is split, and a segment that is too long for one value is stored in parts.
  *
  * Happy path: weft__state_begin, weft__state_need*, weft__doc_show on state->doc, weft__state_save.
  * Everything lies in the arena given to begin, which must outlive the state. */
@@ -36,6 +36,7 @@ typedef struct weft_state_piece {
   weft_path end;       /* the start of the next one */
   bool last;           /* there is no next one: `end` means nothing */
   bool stored;         /* false: the document has nothing there yet */
+  uint32_t parts;      /* values it is spread over; 0: it stands whole under its key */
   size_t len;          /* bytes stored */
   weft_register *regs; /* as they were loaded */
   size_t count;

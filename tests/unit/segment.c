@@ -465,6 +465,60 @@ static void test_state_shrinks(void **state) {
   weft__doc_free(m.doc);
 }
 
+/* A hundred devices write 200 KiB each at one path; then one of them settles it. */
+static void test_segment_in_parts(void **state) {
+  enum { LEN = 200 << 10, WRITERS = 100 };
+  fixture *f = *state;
+  weft_alloc mem = weft_alloc_libc();
+  static uint8_t value[LEN];
+  static const uint8_t step[] = {2, 'x'};
+  weft_digest digest = {0, 0};
+  model m = {NULL, WRITERS};
+  weft_buf is, want;
+  weft__buf_init(&is, &mem, SIZE_MAX);
+  weft__buf_init(&want, &mem, SIZE_MAX);
+  assert_int_equal(weft__doc_new(&m.doc, &mem, &f->lineage), WEFT_OK);
+  for (int round = 0; round < 4; round++) {
+    weft_txn *txn;
+    weft_state s;
+    weft_doc *doc;
+    weft_dot claims[LOGS];
+    weft__arena_reset(&f->arena);
+    for (uint32_t i = 0; i < LOGS; i++) claims[i] = (weft_dot){i, m.seq};
+    assert_int_equal(weft__doc_new(&doc, &mem, &f->lineage), WEFT_OK);
+    assert_int_equal(weft_store_begin(f->store, WEFT_TXN_WRITE, &txn), WEFT_OK);
+    assert_int_equal(weft__state_begin(&s, &f->env, txn, 7, doc, &f->arena), WEFT_OK);
+    uint32_t writers = round % 2 == 0 ? WRITERS : 1;
+    for (uint32_t i = 0; i < writers; i++) {
+      /* Descending, so that none is earlier in its own log than another. */
+      uint64_t seq = round % 2 == 0 ? m.seq - i : ++m.seq;
+      weft_shown shown = {{i % LOGS, seq}, seq << 16, claims, round % 2 ? LOGS : 0};
+      weft_op op = {.path = weft_bytes_of(step, sizeof step), .kind = WEFT_OP_SCALAR};
+      memset(value, (int)i, sizeof value);
+      op.value = weft_bytes_of(value, round % 2 ? 10 : LEN);
+      assert_int_equal(weft__state_need_below(&s, op.path), WEFT_OK);
+      assert_int_equal(weft__doc_show(doc, &shown, &op), WEFT_OK);
+      assert_int_equal(weft__doc_show(m.doc, &shown, &op), WEFT_OK);
+    }
+    m.seq += WRITERS;
+    assert_int_equal(weft__state_save(&s, weft_bytes_str("a/b"), &digest), WEFT_OK);
+    weft__state_end(&s);
+    assert_int_equal(weft_txn_commit(txn), WEFT_OK);
+    weft__doc_clean(m.doc);
+    weft__doc_free(doc);
+    load_text(f, &is);
+    model_text(&want, m.doc);
+    assert_int_equal(weft_bytes_cmp(weft__buf_view(&is), weft__buf_view(&want)), 0);
+    weft_digest sum = recount(f, m.doc);
+    assert_true(sum.high == digest.high && sum.low == digest.low);
+    size_t segments = segments_check(f);
+    assert_true(round % 2 ? segments == 1 : segments > 4);
+  }
+  weft__doc_free(m.doc);
+  weft__buf_free(&is);
+  weft__buf_free(&want);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
@@ -473,6 +527,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_memory_runs_out, setup, teardown),
       cmocka_unit_test_setup_teardown(test_state_follows_model, setup, teardown),
       cmocka_unit_test_setup_teardown(test_state_shrinks, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_segment_in_parts, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
