@@ -434,7 +434,8 @@ void weft__node_look(weft_node *n) {
     if (roster) weft__link_roster(n->links[i]);
     weft__link_status_soon(n->links[i]);
   }
-  if (n->ack_due == WEFT_NEVER && anybody_listens(n)) n->ack_due = n->now + n->o.ack_delay_ms;
+  if (n->ack_due == WEFT_NEVER && !n->stopping && anybody_listens(n))
+    n->ack_due = n->now + n->o.ack_delay_ms;
   n->settle = true;
 }
 
@@ -593,6 +594,7 @@ weft_ms weft_node_deadline(const weft_node *n) {
 void weft_node_stop(weft_node *n, weft_ms now) {
   enter(n, now);
   n->stopping = true;
+  n->ack_due = WEFT_NEVER;
   for (size_t i = 0; i < n->link_count; i++) {
     weft__link_bye(n->links[i], WEFT_BYE_SHUTDOWN, WEFT_EDONE);
   }

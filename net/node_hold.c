@@ -283,8 +283,12 @@ static void hold_failed(weft_node *n, weft_err err) {
     weft__link_fail(link, err, code, WEFT_FRAME_CHANGES);
     return;
   }
+  /* Everything is asked for again, later. */
   n->hold_pause_until = n->now + WEFT_HOLD_FAIL_MS;
-  for (size_t i = 0; i < n->link_count; i++) n->links[i]->plan = true;
+  for (size_t i = 0; i < n->link_count; i++) {
+    n->links[i]->ask_count = 0;
+    n->links[i]->plan = true;
+  }
 }
 
 void weft_node_held(weft_node *n, weft_ms now, uint64_t ticket, weft_err result,

@@ -170,7 +170,8 @@ struct weft_link {
   bool in_step, in_step_told;
   bool expiring;
   weft_ms expiring_at;
-  bool said_bye, got_bye;
+  bool got_bye;
+  bool established; /* frames can be sent */
 
   /* membership */
   size_t proving_bytes;

@@ -89,9 +89,9 @@ static void close_begin(weft_link *link, weft_err why) {
 }
 
 void weft__link_fail(weft_link *link, weft_err why, weft_code code, uint8_t about) {
-  bool open = link->session && link->state != WEFT_LINK_HANDSHAKE;
   link->ended_by_fault = true;
-  if (open && code && link->state != WEFT_LINK_CLOSING && link->state != WEFT_LINK_ENDED) {
+  if (link->established && code && link->state != WEFT_LINK_CLOSING &&
+      link->state != WEFT_LINK_ENDED) {
     weft_msg_error m = {.code = (uint16_t)code, .about = about};
     weft_buf body = weft__link_body(link);
     weft__msg_error_put(&body, &m);
@@ -102,14 +102,12 @@ void weft__link_fail(weft_link *link, weft_err why, weft_code code, uint8_t abou
 }
 
 void weft__link_bye(weft_link *link, weft_bye reason, weft_err why) {
-  bool open = link->session && link->state != WEFT_LINK_HANDSHAKE;
-  if (open && link->state != WEFT_LINK_CLOSING && link->state != WEFT_LINK_ENDED) {
+  if (link->established && link->state != WEFT_LINK_CLOSING && link->state != WEFT_LINK_ENDED) {
     weft_msg_bye m = {(uint8_t)reason, reason != WEFT_BYE_SHUTDOWN};
     weft_buf body = weft__link_body(link);
     weft__msg_bye_put(&body, &m);
     (void)!weft_session_send(link->session, WEFT_FRAME_BYE, weft__buf_view(&body));
     weft__buf_free(&body);
-    link->said_bye = true;
   }
   close_begin(link, why);
 }
@@ -379,6 +377,7 @@ static void on_hello(weft_link *link, const weft_msg_hello *m) {
 void weft__link_start(weft_link *link) {
   weft_node *n = link->node;
   const weft_session_peer *peer = weft_session_peer_of(link->session);
+  link->established = true;
   link->device = peer->device;
   link->clock_offset_ms = (int64_t)(peer->unix_ms - n->wall);
   if (peer->mode == WEFT_SESSION_JOIN) {
@@ -503,7 +502,7 @@ static void in_step_check(weft_link *link) {
   weft__node_roots(n);
   bool held = memcmp(link->their.held_root, n->held_root, WEFT_ROOT_LEN) == 0;
   bool shown = memcmp(link->their.shown_root, n->shown_root, WEFT_ROOT_LEN) == 0;
-  link->in_step = held && shown;
+  link->in_step = held && shown && link->ask_count == 0;
   if (held) {
     link->told = n->arrival;
     link->resync_at = WEFT_NEVER;

@@ -10,6 +10,7 @@ set(WEFT_NET_SOURCES
   net/node_ack.c
   net/node_dial.c
   net/node_hold.c
+  net/node_list.c
   net/noise.c
   net/outbox.c
   net/peer.c

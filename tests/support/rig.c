@@ -12,11 +12,12 @@
 
 static const weft_ms wall_start = 1750000000000;
 
-weft_node_options rig_options(rig *r, size_t devices, uint64_t seed) {
+static weft_node_options options_of(rig *r, size_t devices, size_t known, uint64_t seed) {
   memset(r, 0, sizeof *r);
   r->mem = weft_alloc_libc();
   r->now = 1000;
   test_space_make(&r->space, devices, seed);
+  r->space.count = known;
   r->replica = test_space_memory(&r->space, 0);
   assert_int_equal(weft__replica_source_new(&r->source, &r->mem, r->replica), WEFT_OK);
   memcpy(r->epoch.id, r->space.id.b, sizeof r->epoch.id);
@@ -30,7 +31,12 @@ weft_node_options rig_options(rig *r, size_t devices, uint64_t seed) {
   o.epoch_count = 1;
   memset(o.seed, (int)seed, sizeof o.seed);
   weft__replica_source_fill(r->source, &o.source);
+  r->space.count = devices;
   return o;
+}
+
+weft_node_options rig_options(rig *r, size_t devices, uint64_t seed) {
+  return options_of(r, devices, devices, seed);
 }
 
 void rig_make_with(rig *r, weft_node_options *o) {
@@ -39,6 +45,11 @@ void rig_make_with(rig *r, weft_node_options *o) {
 
 void rig_make(rig *r, size_t devices, uint64_t seed) {
   weft_node_options o = rig_options(r, devices, seed);
+  rig_make_with(r, &o);
+}
+
+void rig_make_knowing(rig *r, size_t devices, size_t known, uint64_t seed) {
+  weft_node_options o = options_of(r, devices, known, seed);
   rig_make_with(r, &o);
 }
 

@@ -1,0 +1,962 @@
+/* One node against peers that a test plays: what it says to good ones, and that bad ones harm
+ * nobody but themselves. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "crdt/chunk.h"
+#include "tests/support/fault_alloc.h"
+#include "tests/support/rig.h"
+
+static weft_bytes bytes_of(const rig_frame *f) { return weft_bytes_of(f->at, f->len); }
+
+/* A chunk of everything device `idx` wrote, of which it makes `count` changes; and the log. */
+typedef struct other {
+  weft_replica *replica;
+  weft_buf chunk;
+  weft_id log, head;
+  uint64_t last;
+} other;
+
+static other other_make(rig *r, size_t idx, unsigned count) {
+  other o;
+  o.replica = test_space_memory(&r->space, idx);
+  for (unsigned i = 0; i < count; i++) {
+    char value[16];
+    snprintf(value, sizeof value, "%u", i);
+    assert_int_equal(test_set(o.replica, "notes/a", "/n", value), WEFT_OK);
+  }
+  const weft_vector *held = weft_replica_held(o.replica);
+  assert_int_equal(held->count, 1);
+  o.log = held->heads[0].log;
+  o.head = held->heads[0].id;
+  weft__buf_init(&o.chunk, &r->mem, SIZE_MAX);
+  assert_int_equal(
+      weft_replica_read_chunk(o.replica, &o.log, 1, held->heads[0].seq, &o.chunk, &o.last),
+      WEFT_OK);
+  return o;
+}
+
+static void other_free(other *o) {
+  weft__buf_free(&o->chunk);
+  weft_replica_free(o->replica);
+}
+
+static void send_blobs(puppet *p, uint8_t type, weft_bytes blob) {
+  weft_msg_blobs m = {&blob, 1, 0};
+  weft_buf body = puppet_body();
+  weft__msg_blobs_put(&body, &m);
+  puppet_send_buf(p, type, &body);
+}
+
+static void send_leaves(puppet *p, const weft_head *heads, size_t count) {
+  weft_msg_heads m = {.at = heads, .count = count, .done = true, .to = 1};
+  weft_buf body = puppet_body();
+  weft__msg_heads_put(&body, &m);
+  puppet_send_buf(p, WEFT_FRAME_VV_LEAVES, &body);
+}
+
+static void send_want(puppet *p, const weft_msg_range *range) {
+  weft_msg_want m = {range, 1};
+  weft_buf body = puppet_body();
+  weft__msg_want_put(&body, &m);
+  puppet_send_buf(p, WEFT_FRAME_WANT, &body);
+}
+
+static void open_link(puppet *p, rig *r, size_t idx) {
+  puppet_make(p, r, &r->space.devices[idx]);
+  assert_true(p->established);
+  puppet_greet(p);
+}
+
+/* --- good peers --- */
+
+static void a_member_is_greeted(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  weft_msg_hello m;
+  rig_make(&r, 2, 1);
+  assert_int_equal(test_set(r.replica, "notes/a", "/n", "1"), WEFT_OK);
+  weft_node_changed(r.node, r.now);
+  puppet_make(&p, &r, &r.space.devices[1]);
+  assert_true(p.established);
+  const rig_frame *f = puppet_last(&p, WEFT_FRAME_HELLO);
+  assert_non_null(f);
+  assert_int_equal(weft__msg_hello_read(bytes_of(f), &m), WEFT_OK);
+  assert_int_equal(m.instance, weft_replica_instance(r.replica));
+  assert_int_equal(m.held_count, 1);
+  assert_int_equal(m.name.len, 3);
+  puppet_greet(&p);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_VV_LEAVES), 1);
+  assert_int_equal(r.notes[WEFT_NOTE_UP], 1);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+static void what_a_peer_has_is_asked_and_held(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  other o = other_make(&r, 1, 3);
+  open_link(&p, &r, 1);
+  weft_head head = {o.log, o.last, o.head};
+  send_leaves(&p, &head, 1);
+  const rig_frame *f = puppet_last(&p, WEFT_FRAME_WANT);
+  assert_non_null(f);
+  send_blobs(&p, WEFT_FRAME_CHANGES, weft__buf_view(&o.chunk));
+  rig_wait(&r, 1000);
+  puppet_flow(&p);
+  test_assert_same(r.replica, o.replica);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_WANT), 1);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_CREDIT), 1);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_ACK), 1);
+  other_free(&o);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+static void what_is_wanted_is_sent(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  weft_msg_blobs m;
+  weft_arena arena;
+  rig_make(&r, 2, 1);
+  for (unsigned i = 0; i < 5; i++) {
+    char value[8];
+    snprintf(value, sizeof value, "%u", i);
+    assert_int_equal(test_set(r.replica, "notes/a", "/n", value), WEFT_OK);
+  }
+  weft_node_changed(r.node, r.now);
+  open_link(&p, &r, 1);
+  const weft_head *h = &weft_replica_held(r.replica)->heads[0];
+  weft_msg_range range = {.log = h->log, .from = 1, .to = 1000};
+  send_want(&p, &range);
+  const rig_frame *f = puppet_last(&p, WEFT_FRAME_CHANGES);
+  assert_non_null(f);
+  weft__arena_init(&arena, &r.mem);
+  assert_int_equal(weft__msg_blobs_read(&arena, bytes_of(f), &m), WEFT_OK);
+  weft_replica *to = test_space_memory(&r.space, 1);
+  weft_hold_report report;
+  assert_int_equal(weft_replica_hold(to, &arena, m.at, m.count, &report), WEFT_OK);
+  test_show_all(to);
+  test_assert_same(to, r.replica);
+  weft_replica_free(to);
+  weft__arena_free(&arena);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+static void an_acknowledgement_settles_pending(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  weft_arena arena;
+  weft_node_acked *list;
+  size_t count;
+  rig_make(&r, 3, 1);
+  for (unsigned i = 0; i < 4; i++) {
+    char value[8];
+    snprintf(value, sizeof value, "%u", i);
+    assert_int_equal(test_set(r.replica, "notes/a", "/n", value), WEFT_OK);
+  }
+  weft_node_changed(r.node, r.now);
+  open_link(&p, &r, 1);
+  weft_vector v;
+  weft__vector_init(&v, &r.mem);
+  assert_int_equal(weft__vector_copy(&v, weft_replica_held(r.replica)), WEFT_OK);
+  weft_head some = {v.heads[0].log, 3, {{0}}};
+  assert_int_equal(weft_replica_id_at(r.replica, &some.log, 3, &some.id), WEFT_OK);
+  assert_int_equal(weft__vector_set(&v, &some.log, &some, 1), WEFT_OK);
+  weft__ack_shorten(&v);
+  weft_msg_ack item = {.whole = true, .delta = v.heads, .count = v.count};
+  weft__ack_sign(&item.ack, r.space.crypto, &r.space.devices[1], &r.space.id, 77, &v);
+  weft_msg_acks acks = {&item, 1};
+  weft_buf body = puppet_body();
+  weft__msg_acks_put(&body, &acks);
+  puppet_send_buf(&p, WEFT_FRAME_ACK, &body);
+  weft__arena_init(&arena, &r.mem);
+  assert_int_equal(weft_node_acked_list(r.node, &arena, &list, &count), WEFT_OK);
+  assert_int_equal(count, 2);
+  for (size_t i = 0; i < count; i++) {
+    bool is_p = weft_id_cmp(&list[i].device, &r.space.devices[1].device) == 0;
+    assert_int_equal(list[i].heard, is_p);
+    assert_int_equal(list[i].pending, is_p ? 2 : 4); /* 5 changes with START, 3 acknowledged */
+    assert_int_equal(list[i].at, is_p ? 77 : 0);
+  }
+  /* It was stored: the next node begins with it. */
+  rig_wait(&r, 100);
+  weft_bytes *stored;
+  assert_int_equal(weft_replica_acks(r.replica, &arena, &stored, &count), WEFT_OK);
+  assert_int_equal(count, 2); /* theirs and our own */
+  weft__arena_free(&arena);
+  weft__vector_free(&v);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+static void a_forged_acknowledgement_ends_the_link(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 3, 1);
+  open_link(&p, &r, 1);
+  weft_vector v;
+  weft__vector_init(&v, &r.mem);
+  weft_msg_ack item = {.whole = true};
+  weft__ack_sign(&item.ack, r.space.crypto, &r.space.devices[1], &r.space.id, 77, &v);
+  item.ack.device = r.space.devices[2].device;
+  weft_msg_acks acks = {&item, 1};
+  weft_buf body = puppet_body();
+  weft__msg_acks_put(&body, &acks);
+  puppet_send_buf(&p, WEFT_FRAME_ACK, &body);
+  assert_int_equal(puppet_error(&p), WEFT_CODE_BAD_SIG);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* --- strangers --- */
+
+static void garbage_draws_silence(void **state) {
+  (void)state;
+  rig r;
+  uint8_t junk[500];
+  rig_make(&r, 2, 1);
+  test_rng rng = test_rng_of(3);
+  for (unsigned i = 0; i < 20; i++) {
+    uint64_t conn = rig_accept(&r, "::1");
+    test_rng_fill(&rng, junk, sizeof junk);
+    if (i % 2) junk[0] = 1, junk[1] = 1; /* a proper prelude */
+    rig_feed(&r, conn, weft_bytes_of(junk, sizeof junk));
+    rig_wait(&r, WEFT_SESSION_DROP_MS_MAX);
+    assert_true(rig_pipe_of(&r, conn)->closed);
+    assert_int_equal(rig_pipe_of(&r, conn)->len, 0);
+  }
+  rig_free(&r);
+}
+
+static void who_says_nothing_is_dropped(void **state) {
+  (void)state;
+  rig r;
+  rig_make(&r, 2, 1);
+  uint64_t conn = rig_accept(&r, "::1");
+  rig_wait(&r, WEFT_SESSION_HANDSHAKE_MS);
+  assert_true(rig_pipe_of(&r, conn)->closed);
+  rig_free(&r);
+}
+
+static void one_host_gets_few_attempts(void **state) {
+  (void)state;
+  rig r;
+  rig_make(&r, 2, 1);
+  for (unsigned i = 0; i < 4; i++) assert_true(rig_accept(&r, "192.0.2.1") != 0);
+  assert_true(rig_accept(&r, "192.0.2.1") == 0);
+  assert_true(rig_accept(&r, "192.0.2.2") != 0);
+  /* Four at once, and not more than the rate allows after that. */
+  unsigned taken = 4;
+  for (unsigned i = 0; i < 20; i++) {
+    rig_wait(&r, 100);
+    for (size_t k = 0; k < r.pipe_count; k++) {
+      if (!r.pipes[k].closed) weft_node_closed(r.node, r.now, r.pipes[k].conn, WEFT_EIO);
+    }
+    for (uint64_t conn = 1; conn < 40; conn++) weft_node_closed(r.node, r.now, conn, WEFT_EIO);
+    for (unsigned k = 0; k < 3; k++) taken += rig_accept(&r, "192.0.2.1") != 0;
+  }
+  assert_in_range(taken, 15, 21); /* burst of 10, then 5 a second for 2 seconds */
+  rig_free(&r);
+}
+
+static void half_open_connections_are_few(void **state) {
+  (void)state;
+  rig r;
+  rig_make(&r, 2, 1);
+  uint64_t first = rig_accept(&r, "::1");
+  for (unsigned i = 1; i < 64; i++) assert_true(rig_accept(&r, "::1") != 0);
+  rig_pump(&r);
+  assert_false(rig_pipe_of(&r, first)->closed);
+  assert_true(rig_accept(&r, "::1") != 0);
+  rig_pump(&r);
+  assert_true(rig_pipe_of(&r, first)->closed);
+  rig_free(&r);
+}
+
+static void another_space_is_not_answered(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  weft_session_secret secret = rig_secret(&r);
+  secret.space.b[3] ^= 1;
+  puppet_make_with(&p, &r, &r.space.devices[1], &secret);
+  assert_false(p.established);
+  puppet_free(&p);
+  secret = rig_secret(&r);
+  secret.tag.b[3] ^= 1;
+  puppet_make_with(&p, &r, &r.space.devices[1], &secret);
+  assert_false(p.established);
+  assert_int_equal(p.frame_count, 0);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+static void a_recorded_handshake_draws_nothing(void **state) {
+  (void)state;
+  rig r;
+  weft_session *s;
+  weft_session_options o;
+  weft_session_action a;
+  rig_make(&r, 2, 1);
+  weft_session_secret secret = rig_secret(&r);
+  weft_session_options_init(&o);
+  o.mem = &r.mem;
+  o.crypto = r.space.crypto;
+  o.identity = &r.space.devices[1];
+  o.now = r.now;
+  o.unix_ms = 1750000000000 + r.now;
+  o.secret = &secret;
+  weft_random(o.ephemeral.b, sizeof o.ephemeral.b);
+  assert_int_equal(weft_session_new(&s, &o), WEFT_OK);
+  assert_true(weft_session_next(s, &a));
+  uint64_t first = rig_accept(&r, "::1");
+  rig_feed(&r, first, a.data);
+  assert_true(rig_pipe_of(&r, first)->len > 0);
+  uint64_t second = rig_accept(&r, "::1");
+  rig_feed(&r, second, a.data);
+  assert_int_equal(rig_pipe_of(&r, second)->len, 0);
+  weft_session_free(s);
+  rig_free(&r);
+}
+
+/* --- who is no member --- */
+
+static void an_unknown_device_must_prove_itself(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 1, 1);
+  weft_identity stranger;
+  weft_key seed = {{9}};
+  weft_identity_derive(&stranger, r.space.crypto, &seed);
+  puppet_make(&p, &r, &stranger);
+  assert_true(p.established);
+  assert_int_equal(p.frame_count, 1);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_AUTH_WANT), 1);
+  rig_wait(&r, 10000);
+  puppet_flow(&p);
+  assert_int_equal(puppet_error(&p), WEFT_CODE_NOT_MEMBER);
+  assert_int_equal(r.notes[WEFT_NOTE_REFUSED], 1);
+  puppet_free(&p);
+  puppet_make(&p, &r, &stranger);
+  weft_head head = {{{1}}, 5, {{2}}};
+  send_leaves(&p, &head, 1);
+  assert_int_equal(puppet_error(&p), WEFT_CODE_PROTO);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+static void records_prove_a_device(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make_knowing(&r, 3, 1, 1); /* two members were admitted elsewhere */
+  puppet_make(&p, &r, &r.space.devices[2]);
+  puppet_greet(&p); /* HELLO may come before the proof */
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_HELLO), 0);
+  for (size_t i = 1; i < 3; i++) {
+    send_blobs(&p, WEFT_FRAME_AUTH_REC, weft_bytes_of(r.space.records[i], r.space.record_lens[i]));
+  }
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_HELLO), 1);
+  assert_int_equal(r.notes[WEFT_NOTE_UP], 1);
+  assert_int_equal(r.records, 2);
+  assert_false(p.closed);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+static weft_buf record_make(rig *r, const weft_identity *author, uint8_t kind, uint8_t flags) {
+  weft_buf out;
+  weft_record record = {.kind = kind, .flags = flags, .space = r->space.id, .dep_count = 1};
+  weft_id id;
+  record.deps[0] = r->space.id;
+  record.body = weft_bytes_str("something new");
+  weft__buf_init(&out, &r->mem, WEFT_RECORD_LEN_MAX);
+  assert_int_equal(weft__record_sign(&out, r->space.crypto, author, &record, &id), WEFT_OK);
+  return out;
+}
+
+static void records_of_strangers_are_not_kept(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  weft_identity stranger;
+  weft_key seed = {{9}};
+  rig_make(&r, 2, 1);
+  weft_identity_derive(&stranger, r.space.crypto, &seed);
+  weft_buf record = record_make(&r, &stranger, 99, 0);
+  open_link(&p, &r, 1);
+  send_blobs(&p, WEFT_FRAME_AUTH_REC, weft__buf_view(&record));
+  assert_int_equal(r.records, 0);
+  assert_false(p.closed);
+  record.at[record.len - 1] ^= 1;
+  weft__buf_free(&record);
+  record = record_make(&r, &r.space.devices[1], 99, 0);
+  record.at[record.len - 1] ^= 1;
+  send_blobs(&p, WEFT_FRAME_AUTH_REC, weft__buf_view(&record));
+  assert_int_equal(puppet_error(&p), WEFT_CODE_BAD_SIG);
+  weft__buf_free(&record);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* Membership that we cannot judge stops showing and writing, not holding. */
+static void an_unknown_critical_record_freezes(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  other o = other_make(&r, 1, 2);
+  weft_buf record = record_make(&r, &r.space.devices[0], 99, WEFT_RECORD_CRITICAL);
+  open_link(&p, &r, 1);
+  send_blobs(&p, WEFT_FRAME_AUTH_REC, weft__buf_view(&record));
+  assert_int_equal(r.records, 1);
+  assert_true(weft__roster_frozen(weft_replica_roster(r.replica)));
+  assert_int_equal(test_set(r.replica, "notes/b", "/n", "1"), WEFT_EFROZEN);
+  send_blobs(&p, WEFT_FRAME_CHANGES, weft__buf_view(&o.chunk));
+  rig_wait(&r, 100);
+  assert_true(weft__vector_covers(weft_replica_held(r.replica), &o.log, o.last));
+  weft__buf_free(&record);
+  other_free(&o);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* --- members that misbehave --- */
+
+static void frames_that_do_not_parse(void **state) {
+  (void)state;
+  static const struct {
+    uint8_t type;
+    unsigned code;
+  } cases[] = {
+      {WEFT_FRAME_PING, WEFT_CODE_BAD_BODY},
+      {WEFT_FRAME_CREDIT, WEFT_CODE_BAD_BODY},
+      {WEFT_FRAME_ERROR, WEFT_CODE_BAD_BODY},
+      {WEFT_FRAME_BYE, WEFT_CODE_BAD_BODY},
+      {WEFT_FRAME_AUTH_HAVE, WEFT_CODE_BAD_BODY},
+      {WEFT_FRAME_AUTH_REC, WEFT_CODE_BAD_BODY},
+      {WEFT_FRAME_VV_ROOT, WEFT_CODE_BAD_BODY},
+      {WEFT_FRAME_VV_NODES, WEFT_CODE_BAD_BODY},
+      {WEFT_FRAME_VV_LEAVES, WEFT_CODE_BAD_BODY},
+      {WEFT_FRAME_VV_DELTA, WEFT_CODE_BAD_BODY},
+      {WEFT_FRAME_WANT, WEFT_CODE_BAD_BODY},
+      {WEFT_FRAME_CHANGES, WEFT_CODE_BAD_BODY},
+      {WEFT_FRAME_NOHAVE, WEFT_CODE_BAD_BODY},
+      {WEFT_FRAME_ACK, WEFT_CODE_BAD_BODY},
+      {WEFT_FRAME_GOSSIP, WEFT_CODE_BAD_BODY},
+      {WEFT_FRAME_IHAVE, WEFT_CODE_BAD_BODY},
+      {WEFT_FRAME_HELLO, WEFT_CODE_BAD_BODY},
+      {WEFT_FRAME_REDEEM, WEFT_CODE_PROTO},
+      {WEFT_FRAME_ADMIT, WEFT_CODE_PROTO},
+      {0x07, WEFT_CODE_UNSUPPORTED},
+      {0x7f, WEFT_CODE_UNSUPPORTED},
+  };
+  static const char *const bodies[] = {
+      "", "\xc0", "\x91\xc0", "\xdd\xff\xff\xff\xff", "\x91\xdd\xff\xff\xff\xff", "\x91\x91"};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t k = 0; k < sizeof bodies / sizeof *bodies; k++) {
+      rig r;
+      puppet p;
+      rig_make(&r, 2, 1);
+      open_link(&p, &r, 1);
+      puppet_send(&p, cases[i].type, weft_bytes_str(bodies[k]));
+      assert_int_equal(puppet_error(&p), cases[i].code);
+      assert_true(rig_pipe_of(&r, p.conn)->closed);
+      puppet_free(&p);
+      rig_free(&r);
+    }
+  }
+}
+
+static void unknown_high_types_are_ignored(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  open_link(&p, &r, 1);
+  puppet_send(&p, 0x80, weft_bytes_str("anything"));
+  puppet_send(&p, 0xff, weft_bytes_str(""));
+  puppet_send(&p, WEFT_FRAME_PRUNE, weft_bytes_str("\x90"));
+  assert_false(p.closed);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+static void hello_is_said_once_and_first(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  open_link(&p, &r, 1);
+  puppet_greet(&p);
+  assert_int_equal(puppet_error(&p), WEFT_CODE_PROTO);
+  puppet_free(&p);
+  puppet_make(&p, &r, &r.space.devices[1]);
+  weft_head head = {{{1}}, 5, {{2}}};
+  send_leaves(&p, &head, 1);
+  assert_int_equal(puppet_error(&p), WEFT_CODE_PROTO);
+  puppet_free(&p);
+  puppet_make(&p, &r, &r.space.devices[1]);
+  rig_wait(&r, 5000);
+  puppet_flow(&p);
+  assert_int_equal(puppet_error(&p), WEFT_CODE_TIMEOUT);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+static void what_is_not_there_cannot_be_had(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  weft_msg_nohave m;
+  rig_make(&r, 2, 1);
+  assert_int_equal(test_set(r.replica, "notes/a", "/n", "1"), WEFT_OK);
+  weft_node_changed(r.node, r.now);
+  open_link(&p, &r, 1);
+  weft_msg_range range = {.log = {{7}}, .from = 1, .to = INT64_MAX};
+  send_want(&p, &range);
+  assert_int_equal(weft__msg_nohave_read(bytes_of(puppet_last(&p, WEFT_FRAME_NOHAVE)), &m),
+                   WEFT_OK);
+  assert_int_equal(m.why, WEFT_NOHAVE_NEVER);
+  range.log = weft_replica_held(r.replica)->heads[0].log;
+  range.from = 2;
+  memset(range.prev.b, 3, sizeof range.prev.b);
+  send_want(&p, &range);
+  assert_int_equal(weft__msg_nohave_read(bytes_of(puppet_last(&p, WEFT_FRAME_NOHAVE)), &m),
+                   WEFT_OK);
+  assert_int_equal(m.why, WEFT_NOHAVE_BRANCH);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_CHANGES), 0);
+  assert_false(p.closed);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* A claim of what nobody has costs one question. */
+static void empty_claims_cost_one_question(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  open_link(&p, &r, 1);
+  weft_head heads[3] = {{{{1}}, 5, {{2}}}, {{{2}}, INT64_MAX, {{2}}}, {{{3}}, 9, {{2}}}};
+  send_leaves(&p, heads, 3);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_WANT), 1);
+  weft_msg_nohave no = {.log = {{1}}, .low = 1, .high = 5, .why = WEFT_NOHAVE_NEVER};
+  weft_buf body = puppet_body();
+  weft__msg_nohave_put(&body, &no);
+  puppet_send_buf(&p, WEFT_FRAME_NOHAVE, &body);
+  rig_wait(&r, 11000);
+  puppet_flow(&p);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_WANT), 1);
+  send_leaves(&p, heads, 3);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_WANT), 1);
+  heads[0].seq = 6; /* more is told: worth another question */
+  send_leaves(&p, heads, 3);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_WANT), 2);
+  assert_false(p.closed);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* What one peer does not answer is asked of another. */
+static void unanswered_ranges_go_elsewhere(void **state) {
+  (void)state;
+  rig r;
+  puppet a, b;
+  rig_make(&r, 3, 1);
+  other o = other_make(&r, 1, 2);
+  weft_head head = {o.log, o.last, o.head};
+  open_link(&a, &r, 1);
+  send_leaves(&a, &head, 1);
+  open_link(&b, &r, 2);
+  send_leaves(&b, &head, 1);
+  assert_int_equal(puppet_count(&a, WEFT_FRAME_WANT), 1);
+  assert_int_equal(puppet_count(&b, WEFT_FRAME_WANT), 0);
+  rig_wait(&r, 10100);
+  puppet_flow(&b);
+  assert_int_equal(puppet_count(&b, WEFT_FRAME_WANT), 1);
+  send_blobs(&b, WEFT_FRAME_CHANGES, weft__buf_view(&o.chunk));
+  rig_wait(&r, 100);
+  test_assert_same(r.replica, o.replica);
+  other_free(&o);
+  puppet_free(&a);
+  puppet_free(&b);
+  rig_free(&r);
+}
+
+static void control_frames_are_policed(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  open_link(&p, &r, 1);
+  unsigned sent = 0;
+  while (!p.closed && sent < 2000) {
+    sent++;
+    if (weft_session_send(p.session, 0x80, weft_bytes_str("x")) != WEFT_OK) break;
+    puppet_flow(&p);
+  }
+  assert_in_range(sent, 990, 1001);
+  assert_int_equal(puppet_error(&p), WEFT_CODE_FLOW);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+static void bulk_beyond_the_window_is_refused(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  open_link(&p, &r, 1);
+  /* Acknowledgements of nobody: they are granted only after a while. */
+  weft_msg_acks none = {NULL, 0};
+  weft_buf body = puppet_body();
+  weft__msg_acks_put(&body, &none);
+  other o = other_make(&r, 1, 2);
+  r.hold_late = true;
+  unsigned sent = 0;
+  weft_bytes chunks[64];
+  for (size_t i = 0; i < 64; i++) chunks[i] = weft__buf_view(&o.chunk);
+  weft_msg_blobs m = {chunks, 64, 0};
+  weft_buf big = puppet_body();
+  weft__msg_blobs_put(&big, &m);
+  while (!p.closed && sent < 1000) {
+    sent++;
+    if (weft_session_send(p.session, WEFT_FRAME_CHANGES, weft__buf_view(&big)) != WEFT_OK) break;
+    puppet_flow(&p);
+  }
+  assert_true(sent * big.len > 1 << 20);
+  assert_true((sent - 2) * big.len <= 1 << 20);
+  assert_int_equal(puppet_error(&p), WEFT_CODE_FLOW);
+  weft__buf_free(&body);
+  weft__buf_free(&big);
+  other_free(&o);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+static void bad_chunks_end_their_link_alone(void **state) {
+  (void)state;
+  rig r;
+  puppet good, bad;
+  rig_make(&r, 3, 1);
+  other a = other_make(&r, 1, 2);
+  other b = other_make(&r, 2, 2);
+  open_link(&good, &r, 1);
+  open_link(&bad, &r, 2);
+  weft_arena arena;
+  weft_run *runs;
+  size_t count;
+  weft_buf forged = puppet_body();
+  weft__arena_init(&arena, &r.mem);
+  assert_int_equal(weft__chunk_decode(&arena, weft__buf_view(&b.chunk), &runs, &count), WEFT_OK);
+  runs[0].sig.b[5] ^= 1;
+  assert_int_equal(weft__chunk_encode(&forged, &r.mem, runs, 1, WEFT_CHUNK_LIVE), WEFT_OK);
+  /* While one HOLD is under way, chunks of both gather for the next. */
+  r.hold_late = true;
+  send_blobs(&good, WEFT_FRAME_CHANGES, weft__buf_view(&a.chunk));
+  assert_true(r.late_set);
+  send_blobs(&bad, WEFT_FRAME_GOSSIP, weft__buf_view(&forged));
+  other c = other_make(&r, 1, 1);
+  send_blobs(&good, WEFT_FRAME_GOSSIP, weft__buf_view(&c.chunk));
+  r.hold_late = false;
+  rig_hold(&r);
+  rig_wait(&r, 100);
+  puppet_flow(&bad);
+  puppet_flow(&good);
+  assert_int_equal(puppet_error(&bad), WEFT_CODE_BAD_SIG);
+  assert_false(good.closed);
+  assert_true(weft__vector_covers(weft_replica_held(r.replica), &a.log, a.last));
+  assert_true(weft__vector_covers(weft_replica_held(r.replica), &c.log, c.last));
+  puppet_free(&bad);
+  /* For a minute it may not come back. */
+  puppet_make(&bad, &r, &r.space.devices[2]);
+  assert_int_equal(puppet_error(&bad), WEFT_CODE_BUSY);
+  puppet_free(&bad);
+  rig_wait(&r, 60000);
+  puppet_make(&bad, &r, &r.space.devices[2]);
+  assert_int_equal(puppet_count(&bad, WEFT_FRAME_HELLO), 1);
+  weft__arena_free(&arena);
+  weft__buf_free(&forged);
+  other_free(&a);
+  other_free(&b);
+  other_free(&c);
+  puppet_free(&good);
+  puppet_free(&bad);
+  rig_free(&r);
+}
+
+static void a_failing_disk_pauses_asking(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  other o = other_make(&r, 1, 2);
+  weft_head head = {o.log, o.last, o.head};
+  open_link(&p, &r, 1);
+  send_leaves(&p, &head, 1);
+  r.hold_err = WEFT_EFULL;
+  send_blobs(&p, WEFT_FRAME_CHANGES, weft__buf_view(&o.chunk));
+  rig_wait(&r, 1000);
+  puppet_flow(&p);
+  assert_int_equal(r.holds, 1);
+  assert_false(p.closed);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_CREDIT), 1);
+  r.hold_err = WEFT_OK;
+  rig_wait(&r, 20000);
+  puppet_flow(&p);
+  assert_true(puppet_count(&p, WEFT_FRAME_WANT) >= 2);
+  send_blobs(&p, WEFT_FRAME_CHANGES, weft__buf_view(&o.chunk));
+  rig_wait(&r, 100);
+  test_assert_same(r.replica, o.replica);
+  other_free(&o);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* --- life and death of a link --- */
+
+static void silence_is_probed_and_ends(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  open_link(&p, &r, 1);
+  puppet_forget(&p);
+  rig_wait(&r, 15100);
+  puppet_flow(&p);
+  assert_true(puppet_count(&p, WEFT_FRAME_PING) >= 1);
+  assert_false(rig_pipe_of(&r, p.conn)->closed);
+  rig_wait(&r, 46000);
+  puppet_flow(&p);
+  assert_true(rig_pipe_of(&r, p.conn)->closed);
+  assert_int_equal(puppet_error(&p), WEFT_CODE_TIMEOUT);
+  assert_int_equal(r.notes[WEFT_NOTE_DOWN], 1);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+static void of_two_links_the_newer_stays(void **state) {
+  (void)state;
+  rig r;
+  puppet a, b;
+  weft_msg_bye bye;
+  rig_make(&r, 2, 1);
+  open_link(&a, &r, 1);
+  open_link(&b, &r, 1);
+  puppet_flow(&a);
+  assert_true(rig_pipe_of(&r, a.conn)->closed);
+  assert_false(rig_pipe_of(&r, b.conn)->closed);
+  assert_int_equal(weft__msg_bye_read(bytes_of(puppet_last(&a, WEFT_FRAME_BYE)), &bye), WEFT_OK);
+  assert_int_equal(bye.reason, WEFT_BYE_DUPLICATE);
+  puppet_free(&a);
+  puppet_free(&b);
+  rig_free(&r);
+}
+
+static void a_clone_is_told(void **state) {
+  (void)state;
+  rig r;
+  puppet a, b;
+  rig_make(&r, 2, 1);
+  open_link(&a, &r, 1);
+  puppet_make(&b, &r, &r.space.devices[1]);
+  weft_msg_hello m = puppet_hello(&b);
+  m.instance++;
+  weft_buf body = puppet_body();
+  weft__msg_hello_put(&body, &m);
+  puppet_send_buf(&b, WEFT_FRAME_HELLO, &body);
+  assert_int_equal(r.notes[WEFT_NOTE_CLONE], 1);
+  assert_false(rig_pipe_of(&r, a.conn)->closed);
+  assert_false(rig_pipe_of(&r, b.conn)->closed);
+  puppet_free(&a);
+  puppet_free(&b);
+  rig_free(&r);
+}
+
+static void goodbye_is_said(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  open_link(&p, &r, 1);
+  weft_node_stop(r.node, r.now);
+  puppet_flow(&p);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_BYE), 1);
+  assert_true(rig_pipe_of(&r, p.conn)->closed);
+  assert_int_equal(rig_accept(&r, "::1"), 0);
+  rig_pump(&r);
+  assert_true(weft_node_deadline(r.node) == WEFT_NEVER);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+static void addresses_are_dialled_later_and_later(void **state) {
+  (void)state;
+  rig r;
+  rig_make(&r, 2, 1);
+  assert_int_equal(weft_node_add_address(r.node, r.now, weft_bytes_str("192.0.2.9:7600")), WEFT_OK);
+  rig_pump(&r);
+  assert_int_equal(r.dials, 1);
+  weft_ms total = 0;
+  for (unsigned k = 0; k < 12; k++) {
+    weft_node_dialled(r.node, r.now, r.dialled, WEFT_ETIMEOUT);
+    rig_pump(&r);
+    weft_ms at = weft_node_deadline(r.node), most = (weft_ms)500 << k;
+    if (most > 300000) most = 300000;
+    assert_in_range(at - r.now, most / 2, most);
+    total += at - r.now;
+    rig_wait(&r, at - r.now);
+    assert_int_equal(r.dials, k + 2);
+  }
+  assert_int_equal(r.notes[WEFT_NOTE_FAILED], 12);
+  weft_arena arena;
+  weft_node_peer *list;
+  size_t count;
+  weft__arena_init(&arena, &r.mem);
+  assert_int_equal(weft_node_peers(r.node, &arena, &list, &count), WEFT_OK);
+  assert_int_equal(count, 1);
+  assert_int_equal(list[0].state, WEFT_PEER_DIALLING);
+  assert_int_equal(list[0].attempts, 12);
+  weft__arena_free(&arena);
+  /* A dial that never ends is given up. */
+  rig_wait(&r, 10000);
+  assert_true(rig_pipe_of(&r, r.dialled)->closed);
+  rig_free(&r);
+}
+
+static void links_are_listed(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  weft_arena arena;
+  weft_node_peer *list;
+  size_t count;
+  rig_make(&r, 2, 1);
+  other o = other_make(&r, 1, 3);
+  open_link(&p, &r, 1);
+  weft_head head = {o.log, o.last, o.head};
+  send_leaves(&p, &head, 1);
+  weft__arena_init(&arena, &r.mem);
+  assert_int_equal(weft_node_peers(r.node, &arena, &list, &count), WEFT_OK);
+  assert_int_equal(count, 1);
+  assert_int_equal(list[0].state, WEFT_PEER_SYNCING);
+  assert_true(list[0].known);
+  assert_false(list[0].outbound);
+  assert_int_equal(list[0].need, o.last);
+  assert_int_equal(list[0].have, 0);
+  assert_int_equal(list[0].name.len, 6);
+  send_blobs(&p, WEFT_FRAME_CHANGES, weft__buf_view(&o.chunk));
+  rig_wait(&r, 100);
+  assert_int_equal(weft_node_peers(r.node, &arena, &list, &count), WEFT_OK);
+  assert_int_equal(list[0].state, WEFT_PEER_LIVE);
+  assert_int_equal(list[0].need, 0);
+  assert_int_equal(list[0].received, o.last);
+  weft__arena_free(&arena);
+  other_free(&o);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* --- memory --- */
+
+static void memory_failing_anywhere(void **state) {
+  (void)state;
+  bool done = false;
+  for (size_t k = 1; !done; k++) {
+    rig r;
+    puppet p;
+    test_fault_alloc f = {0};
+    weft_node_options o = rig_options(&r, 2, 1);
+    o.mem = test_fault_alloc_of(&f);
+    other from = other_make(&r, 1, 2);
+    assert_int_equal(test_set(r.replica, "notes/b", "/n", "1"), WEFT_OK);
+    f.fail_at = k;
+    weft_err err = weft_node_new(&r.node, &o, r.now, 1750000000000 + r.now);
+    if (err == WEFT_OK) {
+      weft_head head = {from.log, from.last, from.head};
+      uint64_t conn = rig_accept(&r, "::1");
+      if (conn) {
+        weft_node_closed(r.node, r.now, conn, WEFT_OK);
+        f.fail_at = k > 200 ? 0 : k; /* the rest of the story has its own numbers */
+        rig_pump(&r);
+      }
+      size_t before = f.calls;
+      f.fail_at = before + k;
+      weft_session_secret secret = rig_secret(&r);
+      conn = 0;
+      memset(&p, 0, sizeof p);
+      if (weft_node_set_invites(r.node, NULL, 0) == WEFT_OK) {
+        puppet_make_with(&p, &r, &r.space.devices[1], &secret);
+        if (p.established && !p.closed) puppet_greet(&p);
+        if (p.established && !p.closed && puppet_count(&p, WEFT_FRAME_HELLO)) {
+          send_leaves(&p, &head, 1);
+        }
+        if (p.established && !p.closed && puppet_count(&p, WEFT_FRAME_WANT)) {
+          send_blobs(&p, WEFT_FRAME_CHANGES, weft__buf_view(&from.chunk));
+        }
+        rig_wait(&r, 500);
+        done = f.calls < f.fail_at;
+        puppet_free(&p);
+      }
+    } else {
+      assert_int_equal(err, WEFT_ENOMEM);
+    }
+    other_free(&from);
+    rig_free(&r);
+    assert_int_equal(f.live, 0);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_member_is_greeted),
+      cmocka_unit_test(what_a_peer_has_is_asked_and_held),
+      cmocka_unit_test(what_is_wanted_is_sent),
+      cmocka_unit_test(an_acknowledgement_settles_pending),
+      cmocka_unit_test(a_forged_acknowledgement_ends_the_link),
+      cmocka_unit_test(garbage_draws_silence),
+      cmocka_unit_test(who_says_nothing_is_dropped),
+      cmocka_unit_test(one_host_gets_few_attempts),
+      cmocka_unit_test(half_open_connections_are_few),
+      cmocka_unit_test(another_space_is_not_answered),
+      cmocka_unit_test(a_recorded_handshake_draws_nothing),
+      cmocka_unit_test(an_unknown_device_must_prove_itself),
+      cmocka_unit_test(records_prove_a_device),
+      cmocka_unit_test(records_of_strangers_are_not_kept),
+      cmocka_unit_test(an_unknown_critical_record_freezes),
+      cmocka_unit_test(frames_that_do_not_parse),
+      cmocka_unit_test(unknown_high_types_are_ignored),
+      cmocka_unit_test(hello_is_said_once_and_first),
+      cmocka_unit_test(what_is_not_there_cannot_be_had),
+      cmocka_unit_test(empty_claims_cost_one_question),
+      cmocka_unit_test(unanswered_ranges_go_elsewhere),
+      cmocka_unit_test(control_frames_are_policed),
+      cmocka_unit_test(bulk_beyond_the_window_is_refused),
+      cmocka_unit_test(bad_chunks_end_their_link_alone),
+      cmocka_unit_test(a_failing_disk_pauses_asking),
+      cmocka_unit_test(silence_is_probed_and_ends),
+      cmocka_unit_test(of_two_links_the_newer_stays),
+      cmocka_unit_test(a_clone_is_told),
+      cmocka_unit_test(goodbye_is_said),
+      cmocka_unit_test(addresses_are_dialled_later_and_later),
+      cmocka_unit_test(links_are_listed),
+      cmocka_unit_test(memory_failing_anywhere),
+  };
+  return cmocka_run_group_tests_name("node", tests, NULL, NULL);
+}
