@@ -627,6 +627,20 @@ static weft_err show_write(weft_replica *r, weft_txn *txn, void *arg) {
   return weft__show_run(r, txn, NULL, call->changes_max, &call->report);
 }
 
+/* A batch that does not fit - a store that is nearly full, or documents so large that a transaction
+ * cannot hold their pages - is tried again smaller. */
+static weft_err show_shrinking(weft_replica *r, show_call *call) {
+  uint64_t smaller = call->changes_max;
+  if (smaller == 0 || smaller > WEFT_SHOW_CHANGES_MAX) smaller = WEFT_SHOW_CHANGES_MAX;
+  weft_err err = weft__write(r, show_write, call);
+  while (err == WEFT_EFULL && smaller > 1) {
+    smaller /= 8;
+    call->changes_max = smaller > 0 ? smaller : 1;
+    err = weft__write(r, show_write, call);
+  }
+  return err;
+}
+
 /* True when some log has more showable than shown. */
 static bool something_ready(const weft_replica *r) {
   for (uint32_t i = 0; i < r->log_count; i++) {
@@ -642,7 +656,7 @@ weft_err weft_replica_show(weft_replica *r, uint64_t changes_max, weft_show_repo
   if (r->stale) WEFT_TRY(weft__reload(r));
   show_call call = {changes_max, {0}};
   bool frozen = weft__roster_frozen(r->roster);
-  if (!frozen && something_ready(r)) WEFT_TRY(weft__write(r, show_write, &call));
+  if (!frozen && something_ready(r)) WEFT_TRY(show_shrinking(r, &call));
   *report = call.report;
   report->waiting = r->now.held - r->now.shown;
   report->more = !frozen && something_ready(r);

@@ -8,10 +8,12 @@
 
 #include <cmocka.h>
 
+#include "store/lmdb_store.h"
 #include "tests/support/fault_store.h"
 #include "crdt/json.h"
 #include "tests/support/recount.h"
 #include "tests/support/space.h"
+#include "tests/support/temp.h"
 
 enum { REPLICAS = 3, STEPS = 60 };
 
@@ -26,6 +28,8 @@ typedef struct run {
   size_t commits;
   size_t refused;
   bool wide;
+  bool lmdb; /* the first one's store */
+  test_temp temp;
 } run;
 
 static void must(const run *w, weft_err err, const char *what) {
@@ -172,16 +176,29 @@ static void step(run *w) {
   }
 }
 
+static weft_store *lmdb_store(run *w) {
+  char path[256];
+  weft_lmdb_options o;
+  weft_store *store;
+  w->temp = test_temp_make();
+  test_temp_path(&w->temp, "data.mdb", path);
+  weft_lmdb_options_init(&o);
+  o.path = path;
+  must(w, weft_lmdb_store_open(&o, &store, NULL), "lmdb");
+  return store;
+}
+
 static void run_start(run *w, uint64_t seed) {
   weft_alloc mem = weft_alloc_libc();
   memset(w, 0, sizeof *w);
   w->seed = seed;
   w->rng = test_rng_of(seed);
   w->wide = seed % 2 == 0;
+  w->lmdb = seed % 10 == 0;
   test_space_make(&w->s, REPLICAS, seed);
   weft__arena_init(&w->arena, &mem);
   for (size_t i = 0; i < REPLICAS; i++) {
-    w->inner[i] = test_memory_store();
+    w->inner[i] = w->lmdb && i == 0 ? lmdb_store(w) : test_memory_store();
     open_one(w, i);
   }
 }
@@ -191,6 +208,7 @@ static void run_end(run *w) {
     weft_replica_free(w->r[i]);
     weft_store_free(w->inner[i]);
   }
+  if (w->lmdb) test_temp_remove(&w->temp);
   weft__arena_free(&w->arena);
 }
 
