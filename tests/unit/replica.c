@@ -366,6 +366,74 @@ static void test_clock_far_ahead(void **state) {
   weft_replica_free(r);
 }
 
+static weft_store *copy_of(weft_store *from) {
+  weft_store *to = test_memory_store();
+  weft_txn *in, *out;
+  assert_int_equal(weft_store_begin(from, WEFT_TXN_READ, &in), WEFT_OK);
+  assert_int_equal(weft_store_begin(to, WEFT_TXN_WRITE, &out), WEFT_OK);
+  for (int t = 0; t < WEFT_TABLE_COUNT; t++) {
+    weft_cursor *c;
+    weft_entry e;
+    assert_int_equal(weft_cursor_open(in, (weft_table)t, &c), WEFT_OK);
+    while (weft_cursor_next(c, &e) == WEFT_OK) {
+      assert_int_equal(weft_txn_put(out, (weft_table)t, e.key, e.value), WEFT_OK);
+    }
+    weft_cursor_close(c);
+  }
+  weft_txn_abort(in);
+  assert_int_equal(weft_txn_commit(out), WEFT_OK);
+  return to;
+}
+
+/* A backup that was put back, and a copy beside the original: neither writes a second change under
+ * a number that was used; when they meet, nothing is lost. */
+static void test_rolled_back(void **state) {
+  fixture *f = *state;
+  weft_replica *r = open_first(f);
+  assert_int_equal(test_set(r, "t/a", "/x", "1"), WEFT_OK);
+  r = reopen(f, r);
+  weft_store *backup = copy_of(f->inner);
+  assert_int_equal(test_set(r, "t/a", "/y", "2"), WEFT_OK);
+  assert_int_equal(counts_of(r).logs, 1);
+  weft_replica *other = test_space_memory(&f->s, 1);
+  test_pull(other, r, 9);
+  weft_replica_free(r);
+  weft_store *lost = f->inner;
+  f->inner = backup;
+  r = open_first(f);
+  assert_int_equal(test_set(r, "t/a", "/z", "3"), WEFT_OK);
+  assert_int_equal(counts_of(r).logs, 2);
+  assert_doc(r, "t/a", "", "{\"x\":1,\"z\":3}");
+  test_pull(other, r, 9);
+  test_pull(r, other, 9);
+  test_assert_same(r, other);
+  assert_doc(r, "t/a", "", "{\"x\":1,\"y\":2,\"z\":3}");
+  weft_replica_free(r);
+  weft_replica_free(other);
+  weft_store_free(lost);
+}
+
+static void test_moved(void **state) {
+  fixture *f = *state;
+  weft_replica *r = open_first(f);
+  assert_int_equal(test_set(r, "t/a", "/x", "1"), WEFT_OK);
+  weft_replica_free(r);
+  /* Another machine; then another file; then a folder for mirrors that cannot be made. */
+  for (int how = 0; how < 3; how++) {
+    weft_replica_options o =
+        test_space_options(&f->s, 0, test_fault_store_of(f->inner, &f->faults));
+    char nowhere[300];
+    snprintf(nowhere, sizeof nowhere, "%s/no/such/folder", f->mirror);
+    o.mirror_dir = how < 2 ? f->mirror : nowhere;
+    o.machine = weft_bytes_str("elsewhere");
+    o.store_ino = how == 0 ? 0 : 77;
+    assert_int_equal(weft_replica_open(&r, &o), WEFT_OK);
+    assert_int_equal(test_set(r, "t/a", "/x", how == 1 ? "2" : "3"), WEFT_OK);
+    assert_int_equal(counts_of(r).logs, 2 + how);
+    weft_replica_free(r);
+  }
+}
+
 static void test_other_space(void **state) {
   fixture *f = *state;
   weft_replica *r = open_first(f);
@@ -471,8 +539,9 @@ int main(void) {
       BOTH(test_commits),         BOTH(test_nothing_to_write), BOTH(test_delete_and_back),
       BOTH(test_edit_calls),      BOTH(test_stale_and_base),   BOTH(test_strangers_may_not_write),
       BOTH(test_group),           BOTH(test_group_abort),      BOTH(test_restart),
-      BOTH(test_clock_far_ahead), BOTH(test_other_space),      BOTH(test_records),
-      BOTH(test_small_tables),    BOTH(test_two_meet),
+      BOTH(test_clock_far_ahead), BOTH(test_rolled_back),      BOTH(test_moved),
+      BOTH(test_other_space),     BOTH(test_records),          BOTH(test_small_tables),
+      BOTH(test_two_meet),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
