@@ -204,7 +204,7 @@ static weft_err hold_write(weft_replica *r, weft_txn *txn, void *arg) {
   WEFT_TRY(weft__ready_run(r, txn));
   bool live = !backlog && call->report->changes > 0 &&
               call->report->changes <= WEFT_LIVE_CHANGES_MAX && !weft__roster_frozen(r->roster);
-  return live ? weft__show_run(r, txn, NULL, 0, &shown) : WEFT_OK;
+  return live ? weft__show_touched(r, txn, &shown) : WEFT_OK;
 }
 
 weft_err weft_replica_hold(weft_replica *r, weft_arena *arena, const weft_bytes *chunks,

@@ -277,9 +277,13 @@ weft_err weft__ready_run(weft_replica *r, weft_txn *txn) WEFT_MUST_USE;
 void weft__ready_queue(weft_replica *r, weft_log *log);
 /* Wakes the logs that waited for one that was unknown so far. */
 void weft__ready_orphans(weft_replica *r, const weft_log *log);
-/* Shows up to `changes_max` showable changes of `only`, or of all logs when NULL. */
+/* Shows up to `changes_max` showable changes (0: a whole batch) of `only`, or of all logs when
+ * NULL. */
 weft_err weft__show_run(weft_replica *r, weft_txn *txn, weft_log *only, uint64_t changes_max,
                         weft_show_report *report) WEFT_MUST_USE;
+/* The same of the logs that this transaction touched: the same as of all when nothing was left to
+ * show before it, and cheaper where there are many. */
+weft_err weft__show_touched(weft_replica *r, weft_txn *txn, weft_show_report *report) WEFT_MUST_USE;
 
 /* --- documents (store/replica_docs.c) --- */
 

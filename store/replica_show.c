@@ -184,6 +184,9 @@ typedef struct batch {
   size_t doc_cap;
   uint32_t *slots; /* index of a document + 1, by hash of its name */
   size_t slot_count;
+  weft_log **logs; /* that have something to show */
+  size_t log_count;
+  size_t log_cap;
   size_t raw_len;
   uint64_t changes_max;
   size_t old_doc_count; /* documents that were there before */
@@ -307,34 +310,53 @@ static weft_err show_advance(batch *b, weft_log *log) {
   return WEFT_OK;
 }
 
+/* Which logs a batch is collected from. */
+typedef enum show_scope { SHOW_ALL, SHOW_TOUCHED, SHOW_ONE } show_scope;
+
+/* Takes a log into the walk if it has something to show.  Who waits in the walk, and for whom, has
+ * something to show too, so only these need to be put in order afterwards. */
+static weft_err walk_add(batch *b, weft_log *log) {
+  void *at = b->logs;
+  WEFT_ASSERT(log->flow[WEFT_FLOW_SHOW].at == log->shown);
+  if (log->flow[WEFT_FLOW_READY].at == log->shown) return WEFT_OK;
+  WEFT_TRY(weft__arena_grow(&b->arena, &at, b->log_count, &b->log_cap, b->log_count + 1,
+                            sizeof(weft_log *)));
+  b->logs = at;
+  b->logs[b->log_count++] = log;
+  queue_add(b->r, WEFT_FLOW_SHOW, log);
+  return WEFT_OK;
+}
+
+static weft_err walk_begin(batch *b, show_scope scope, weft_log *one) {
+  weft_replica *r = b->r;
+  if (scope == SHOW_ONE) return walk_add(b, one);
+  if (scope == SHOW_TOUCHED) {
+    for (weft_log *log = r->touched; log; log = log->next_touched) WEFT_TRY(walk_add(b, log));
+    return WEFT_OK;
+  }
+  for (uint32_t i = 0; i < r->log_count; i++) WEFT_TRY(walk_add(b, r->logs[i]));
+  return WEFT_OK;
+}
+
 /* Ends the walk: nobody waits or is queued any more. */
-static void show_walk_end(weft_replica *r, weft_log *only) {
+static void walk_end(batch *b) {
+  weft_replica *r = b->r;
   r->queue_head[WEFT_FLOW_SHOW] = r->queue_tail[WEFT_FLOW_SHOW] = NULL;
-  uint32_t first = only ? only->number : 0;
-  uint32_t end = only ? only->number + 1 : r->log_count;
-  for (uint32_t i = first; i < end; i++) {
-    weft_log_flow *f = &r->logs[i]->flow[WEFT_FLOW_SHOW];
+  for (size_t i = 0; i < b->log_count; i++) {
+    weft_log_flow *f = &b->logs[i]->flow[WEFT_FLOW_SHOW];
     f->busy = f->waiting = false;
     f->waiters = f->next = NULL;
   }
 }
 
-static weft_err batch_collect(batch *b, weft_log *only) {
-  weft_replica *r = b->r;
-  uint32_t first = only ? only->number : 0;
-  uint32_t end = only ? only->number + 1 : r->log_count;
-  for (uint32_t i = first; i < end; i++) {
-    weft_log *log = r->logs[i];
-    WEFT_ASSERT(log->flow[WEFT_FLOW_SHOW].at == log->shown);
-    if (log->flow[WEFT_FLOW_READY].at > log->shown) queue_add(r, WEFT_FLOW_SHOW, log);
-  }
-  weft_err err = WEFT_OK;
+static weft_err batch_collect(batch *b, show_scope scope, weft_log *one) {
+  weft_err err = walk_begin(b, scope, one);
   while (err == WEFT_OK && !batch_full(b)) {
-    weft_log *log = queue_take(r, WEFT_FLOW_SHOW);
+    weft_log *log = queue_take(b->r, WEFT_FLOW_SHOW);
     if (!log) break;
     err = show_advance(b, log);
   }
-  show_walk_end(r, only);
+  walk_end(b);
   return err;
 }
 
@@ -594,8 +616,8 @@ static weft_err batch_apply(batch *b) {
   return WEFT_OK;
 }
 
-weft_err weft__show_run(weft_replica *r, weft_txn *txn, weft_log *only, uint64_t changes_max,
-                        weft_show_report *report) {
+static weft_err show_batch(weft_replica *r, weft_txn *txn, show_scope scope, weft_log *one,
+                           uint64_t changes_max, weft_show_report *report) {
   batch b = {.r = r, .txn = txn};
   r->moved = true;
   bool bounded = changes_max > 0 && changes_max < WEFT_SHOW_CHANGES_MAX;
@@ -604,7 +626,7 @@ weft_err weft__show_run(weft_replica *r, weft_txn *txn, weft_log *only, uint64_t
   weft__arena_init(&b.arena, &r->mem);
   weft__arena_init(&b.one, &r->mem);
   weft_err err = weft__doc_new(&b.doc, &r->mem, &r->lineage);
-  if (err == WEFT_OK) err = batch_collect(&b, only);
+  if (err == WEFT_OK) err = batch_collect(&b, scope, one);
   if (err == WEFT_OK) err = batch_apply(&b);
   report->changes += b.change_count;
   report->ops += b.write_count;
@@ -612,6 +634,15 @@ weft_err weft__show_run(weft_replica *r, weft_txn *txn, weft_log *only, uint64_t
   weft__arena_free(&b.one);
   weft__arena_free(&b.arena);
   return err;
+}
+
+weft_err weft__show_run(weft_replica *r, weft_txn *txn, weft_log *only, uint64_t changes_max,
+                        weft_show_report *report) {
+  return show_batch(r, txn, only ? SHOW_ONE : SHOW_ALL, only, changes_max, report);
+}
+
+weft_err weft__show_touched(weft_replica *r, weft_txn *txn, weft_show_report *report) {
+  return show_batch(r, txn, SHOW_TOUCHED, NULL, 0, report);
 }
 
 /* --- the public calls --- */
