@@ -67,7 +67,7 @@ static void put_heads(msgpack_packer *p, const weft_head *heads, size_t count, s
 }
 
 void weft__msg_hello_put(weft_buf *out, const weft_msg_hello *m) {
-  msgpack_packer p = begin(out, 15);
+  msgpack_packer p = begin(out, 16);
   put_uint(&p, m->instance);
   put_uint(&p, m->boot);
   put_text(&p, m->agent);
@@ -87,10 +87,16 @@ void weft__msg_hello_put(weft_buf *out, const weft_msg_hello *m) {
   put_text(&p, m->name);
   put_uint(&p, m->arrival);
   put_bin(&p, m->auth_root, sizeof m->auth_root);
+  msgpack_pack_array(&p, m->acked_count);
+  for (size_t i = 0; i < m->acked_count; i++) {
+    msgpack_pack_array(&p, 2);
+    put_bin(&p, m->acked[i].device, sizeof m->acked[i].device);
+    put_uint(&p, m->acked[i].counter);
+  }
 }
 
 void weft__msg_status_put(weft_buf *out, const weft_msg_status *m) {
-  msgpack_packer p = begin(out, 8);
+  msgpack_packer p = begin(out, 9);
   put_uint(&p, m->token);
   put_uint(&p, m->hlc);
   put_bin(&p, m->held_root, sizeof m->held_root);
@@ -99,6 +105,7 @@ void weft__msg_status_put(weft_buf *out, const weft_msg_status *m) {
   put_bin(&p, m->auth_root, sizeof m->auth_root);
   put_uint(&p, m->apply_level);
   put_uint(&p, m->held_changes);
+  put_uint(&p, m->arrival);
 }
 
 void weft__msg_credit_put(weft_buf *out, uint32_t bytes) {
@@ -221,7 +228,8 @@ void weft__msg_refuse_put(weft_buf *out, uint16_t code) {
 typedef struct body {
   msgpack_unpacked one;
   weft_arena *arena; /* NULL: the message has no lists */
-  weft_err err;      /* the first failure */
+  size_t len;
+  weft_err err; /* the first failure */
 } body;
 
 /* One array that is read field by field. */
@@ -249,6 +257,7 @@ static fields fields_of(body *b, const msgpack_object *o, size_t required) {
 static fields body_begin(body *b, weft_arena *arena, weft_bytes in, size_t required) {
   memset(b, 0, sizeof *b);
   b->arena = arena;
+  b->len = in.len;
   msgpack_unpacked_init(&b->one);
   if (weft__msgpack_check(in, depth_max, items_max) != WEFT_OK) fail(b, WEFT_EMALFORMED);
   size_t used = 0;
@@ -319,8 +328,10 @@ static fields get_item(fields *list, size_t required) {
   return fields_of(list->of, &list->at[list->next++], required);
 }
 
-/* Room for the items of a list; NULL after a failure. */
-static void *list_room(const fields *list, size_t size) {
+/* Room for the items of a list, each of which takes `len_min` bytes of the body at least; NULL
+ * after a failure. */
+static void *list_room(const fields *list, size_t size, size_t len_min) {
+  if (list->count * len_min > list->of->len) fail(list->of, WEFT_EMALFORMED);
   if (list->of->err != WEFT_OK) return NULL;
   void *at = weft__arena_zero(list->of->arena, list->count, size);
   if (!at) fail(list->of, WEFT_ENOMEM);
@@ -329,7 +340,7 @@ static void *list_room(const fields *list, size_t size) {
 
 static size_t get_ids(fields *f, size_t max, const weft_id **out) {
   fields list = get_list(f, max);
-  weft_id *ids = list_room(&list, sizeof *ids);
+  weft_id *ids = list_room(&list, sizeof *ids, sizeof *ids);
   if (!ids) return 0;
   for (size_t i = 0; i < list.count; i++) get_bin(&list, ids[i].b, sizeof ids[i].b);
   *out = ids;
@@ -339,7 +350,7 @@ static size_t get_ids(fields *f, size_t max, const weft_id **out) {
 static size_t get_heads(fields *f, size_t max, size_t id_len, uint64_t seq_min,
                         const weft_head **out) {
   fields list = get_list(f, max);
-  weft_head *heads = list_room(&list, sizeof *heads);
+  weft_head *heads = list_room(&list, sizeof *heads, sizeof heads->log + id_len);
   if (!heads) return 0;
   for (size_t i = 0; i < list.count; i++) {
     fields item = get_item(&list, 3);
@@ -392,6 +403,13 @@ weft_err weft__msg_hello_read(weft_bytes in, weft_msg_hello *m) {
   m->name = get_text(&f, WEFT_DEVICE_NAME_LEN_MAX);
   m->arrival = get_uint(&f, UINT64_MAX);
   get_bin(&f, m->auth_root, sizeof m->auth_root);
+  fields acked = get_list(&f, WEFT_MESSAGE_ACKED_MAX);
+  m->acked_count = acked.count;
+  for (size_t i = 0; i < acked.count; i++) {
+    fields item = get_item(&acked, 2);
+    get_bin(&item, m->acked[i].device, sizeof m->acked[i].device);
+    m->acked[i].counter = get_uint(&item, UINT64_MAX);
+  }
   return body_end(&b);
 }
 
@@ -407,6 +425,7 @@ weft_err weft__msg_status_read(weft_bytes in, weft_msg_status *m) {
   get_bin(&f, m->auth_root, sizeof m->auth_root);
   m->apply_level = (uint32_t)get_uint(&f, UINT32_MAX);
   m->held_changes = get_uint(&f, UINT64_MAX);
+  m->arrival = get_uint(&f, UINT64_MAX);
   return body_end(&b);
 }
 
@@ -451,7 +470,7 @@ weft_err weft__msg_blobs_read(weft_arena *arena, weft_bytes in, weft_msg_blobs *
   memset(m, 0, sizeof *m);
   fields f = body_begin(&b, arena, in, 1);
   fields list = get_list(&f, WEFT_MESSAGE_CHUNKS_MAX);
-  weft_bytes *at = list_room(&list, sizeof *at);
+  weft_bytes *at = list_room(&list, sizeof *at, 2);
   for (size_t i = 0; at && i < list.count; i++) {
     const msgpack_object *o = field(&list, MSGPACK_OBJECT_BIN);
     if (o) at[i] = weft_bytes_of(o->via.bin.ptr, o->via.bin.size);
@@ -477,7 +496,7 @@ weft_err weft__msg_nodes_read(weft_arena *arena, weft_bytes in, weft_msg_nodes *
   memset(m, 0, sizeof *m);
   fields f = body_begin(&b, arena, in, 1);
   fields list = get_list(&f, WEFT_MESSAGE_NODES_MAX);
-  weft_msg_node *at = list_room(&list, sizeof *at);
+  weft_msg_node *at = list_room(&list, sizeof *at, sizeof at->child);
   for (size_t i = 0; at && i < list.count; i++) {
     fields item = get_item(&list, 2);
     at[i].prefix_len = get_prefix(&item, at[i].prefix);
@@ -506,7 +525,7 @@ weft_err weft__msg_want_read(weft_arena *arena, weft_bytes in, weft_msg_want *m)
   memset(m, 0, sizeof *m);
   fields f = body_begin(&b, arena, in, 1);
   fields list = get_list(&f, WEFT_MESSAGE_WANTS_MAX);
-  weft_msg_range *at = list_room(&list, sizeof *at);
+  weft_msg_range *at = list_room(&list, sizeof *at, 64);
   for (size_t i = 0; at && i < list.count; i++) {
     fields item = get_item(&list, 4);
     get_bin(&item, at[i].log.b, sizeof at[i].log.b);
@@ -537,7 +556,7 @@ weft_err weft__msg_acks_read(weft_arena *arena, weft_bytes in, weft_msg_acks *m)
   memset(m, 0, sizeof *m);
   fields f = body_begin(&b, arena, in, 1);
   fields list = get_list(&f, WEFT_MESSAGE_ACKS_MAX);
-  weft_msg_ack *at = list_room(&list, sizeof *at);
+  weft_msg_ack *at = list_room(&list, sizeof *at, 112);
   for (size_t i = 0; at && i < list.count; i++) {
     fields item = get_item(&list, 6);
     get_bin(&item, at[i].ack.device.b, sizeof at[i].ack.device.b);

@@ -29,8 +29,15 @@ enum {
   WEFT_MESSAGE_CHUNKS_MAX = 1024, /* CHANGES, GOSSIP */
   WEFT_MESSAGE_RECORDS_MAX = 1024,
   WEFT_MESSAGE_ACKS_MAX = 256,
+  WEFT_MESSAGE_ACKED_MAX = 256,
   WEFT_MESSAGE_TEXT_MAX = 128, /* ERROR */
 };
+
+/* The newest acknowledgement that the sender of a HELLO has of one device. */
+typedef struct weft_msg_acked {
+  uint8_t device[8]; /* the first bytes of its key */
+  uint64_t counter;
+} weft_msg_acked;
 
 /* HELLO, the first frame of a member, both ways. */
 typedef struct weft_msg_hello {
@@ -52,6 +59,8 @@ typedef struct weft_msg_hello {
   weft_bytes name;          /* of the device */
   uint64_t arrival;         /* of our store */
   uint8_t auth_root[16];
+  weft_msg_acked acked[WEFT_MESSAGE_ACKED_MAX];
+  size_t acked_count;
 } weft_msg_hello;
 
 /* PING and PONG: where the sender stands.  A PONG with token 0 answers nothing. */
@@ -64,6 +73,7 @@ typedef struct weft_msg_status {
   uint8_t auth_root[16];
   uint32_t apply_level;
   uint64_t held_changes; /* how many changes the held vector covers */
+  uint64_t arrival;      /* of the sender's store */
 } weft_msg_status;
 
 typedef struct weft_msg_error {

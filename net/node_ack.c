@@ -200,6 +200,31 @@ static uint64_t *carried_of(weft_link *link, const weft_id *device) {
   return &link->carried[low].counter;
 }
 
+void weft__ack_list(const weft_node *n, weft_msg_hello *m) {
+  m->acked_count = n->acks.count < WEFT_MESSAGE_ACKED_MAX ? n->acks.count : WEFT_MESSAGE_ACKED_MAX;
+  for (size_t i = 0; i < m->acked_count; i++) {
+    const weft_ack *ack = &n->acks.entries[i].ack;
+    memcpy(m->acked[i].device, ack->device.b, sizeof m->acked[i].device);
+    m->acked[i].counter = ack->counter;
+  }
+}
+
+/* Both lists ascend by device.  Of two devices with one prefix the wrong one may be meant; then a
+ * delta does not fit, and the device's next acknowledgement does. */
+void weft__ack_greet(weft_link *link, const weft_msg_hello *m) {
+  const weft_ack_table *acks = &link->node->acks;
+  for (size_t i = 0, k = 0; i < acks->count && k < m->acked_count;) {
+    const weft_ack *ack = &acks->entries[i].ack;
+    int order = memcmp(ack->device.b, m->acked[k].device, sizeof m->acked[k].device);
+    if (order == 0) {
+      uint64_t *carried = carried_of(link, &ack->device);
+      if (carried) *carried = m->acked[k].counter;
+    }
+    if (order <= 0) i++;
+    if (order >= 0) k++;
+  }
+}
+
 /* A device that shows a change holds it: what we hold too need not be sent to it. */
 static void learn_held(weft_node *n, const weft_msg_ack *a) {
   weft_link *link = weft__node_link_to(n, &a->ack.device);

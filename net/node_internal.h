@@ -403,6 +403,9 @@ weft_err weft__ack_load(weft_node *n) WEFT_MUST_USE;
 void weft__ack_free(weft_node *n);
 /* Signs our own when it is due. */
 void weft__ack_run(weft_node *n);
+/* What a HELLO says of the acknowledgements its sender has, and what ours says. */
+void weft__ack_greet(weft_link *link, const weft_msg_hello *m);
+void weft__ack_list(const weft_node *n, weft_msg_hello *m);
 void weft__ack_receive(weft_link *link, const weft_msg_acks *m);
 /* Sends what the link has not carried yet, if its credit allows. */
 void weft__ack_send(weft_link *link);

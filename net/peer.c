@@ -124,6 +124,7 @@ static void status_fill(weft_link *link, weft_msg_status *m, uint64_t token) {
   memcpy(m->auth_root, n->auth_root, sizeof m->auth_root);
   n->source.digest(n->source.ctx, m->digest);
   m->apply_level = n->source.apply_level(n->source.ctx);
+  m->arrival = n->source.arrival(n->source.ctx);
   for (size_t i = 0; i < held->count; i++) m->held_changes += held->heads[i].seq;
 }
 
@@ -252,6 +253,7 @@ static void hello_fill(weft_link *link, weft_msg_hello *m) {
   m->cursor_arrival = link->known->arrival;
   m->name = n->name;
   m->arrival = n->source.arrival(n->source.ctx);
+  weft__ack_list(n, m);
 }
 
 static void say_hello(weft_link *link) {
@@ -354,6 +356,7 @@ static void on_hello(weft_link *link, const weft_msg_hello *m) {
   link->their.apply_level = m->apply_level;
   link->heard = true;
   known_renew(link, m);
+  weft__ack_greet(link, m);
   link->known->ban_ms = 0;
   move(link, WEFT_LINK_OPEN);
   find_duplicates(link);
@@ -505,6 +508,10 @@ static void in_step_check(weft_link *link) {
   link->in_step = held && shown && link->ask_count == 0;
   if (held) {
     link->told = n->arrival;
+    /* We hold all that had arrived there by then. */
+    bool newer =
+        link->known->instance == link->instance && link->their.arrival > link->known->arrival;
+    if (newer) link->known->arrival = link->their.arrival;
     link->resync_at = WEFT_NEVER;
     link->resync_ms = WEFT_LINK_RESYNC_MS;
   }

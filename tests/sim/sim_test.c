@@ -84,6 +84,70 @@ static void a_live_change(void **state) {
   sim_free(s);
 }
 
+static unsigned count_of(sim *s, const char *what) {
+  unsigned count = 0;
+  for (const char *at = sim_trace(s); (at = strstr(at, what)); at++) count++;
+  return count;
+}
+
+/* Every start without a mirror begins new logs, so that a device comes to have many. */
+static void many_logs(sim *s, size_t idx, unsigned count) {
+  for (unsigned i = 0; i < count; i++) {
+    char value[16];
+    sim_start(s, idx);
+    snprintf(value, sizeof value, "%u", i);
+    must(s, sim_set(s, idx, "notes/a", idx ? "/x" : "/y", value));
+    sim_crash(s, idx);
+  }
+}
+
+/* With many logs the difference is found by descending the tries, not by telling all. */
+static void many_logs_are_compared_as_tries(void **state) {
+  (void)state;
+  sim_options o = {.seed = 3, .nodes = 2, .plain = true, .delay_min = 10, .delay_max = 10};
+  sim *s = sim_new(&o);
+  many_logs(s, 0, 150);
+  many_logs(s, 1, 90);
+  sim_address(s, 1, 0);
+  sim_start_all(s);
+  sim_settle(s, sim_now(s) + minute);
+  assert_true(count_of(s, "vv-nodes") > 0);
+  assert_int_equal(count_of(s, "vv-delta"), 0);
+  /* Next time a little differs, and few nodes are looked at: what was there is not told again. */
+  sim_crash(s, 1);
+  must(s, sim_set(s, 0, "notes/a", "/z", "1"));
+  sim_trace_clear(s);
+  uint64_t before = sim_bytes(s);
+  sim_start(s, 1);
+  sim_settle(s, sim_now(s) + minute);
+  assert_in_range(count_of(s, "vv-nodes"), 1, 6);
+  assert_true(sim_bytes(s) - before < 20000);
+  sim_free(s);
+}
+
+/* After a link that was brought to its end, the next one tells only what arrived since. */
+static void a_cursor_spares_telling_all(void **state) {
+  (void)state;
+  sim_options o = {.seed = 3, .nodes = 2, .plain = true, .delay_min = 10, .delay_max = 10};
+  sim *s = sim_new(&o);
+  many_logs(s, 0, 80);
+  sim_address(s, 1, 0);
+  sim_start_all(s);
+  must(s, sim_set(s, 1, "notes/a", "/z", "1"));
+  sim_settle(s, sim_now(s) + minute);
+  sim_run(s, sim_now(s) + minute);
+  sim_reach(s, 0, 1, false);
+  sim_run(s, sim_now(s) + 2 * minute);
+  must(s, sim_set(s, 0, "notes/a", "/z", "2"));
+  must(s, sim_set(s, 1, "notes/a", "/w", "2"));
+  sim_reach(s, 0, 1, true);
+  sim_trace_clear(s);
+  sim_settle(s, sim_now(s) + 10 * minute);
+  assert_int_equal(count_of(s, "vv-delta 1\n"), 2);
+  assert_int_equal(count_of(s, "vv-nodes"), 0);
+  sim_free(s);
+}
+
 /* --- convergence --- */
 
 typedef struct plan {
@@ -240,11 +304,18 @@ static void equal_seeds_equal_runs(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(two_nodes_sync),  cmocka_unit_test(a_live_change),
-      cmocka_unit_test(a_quiet_network), cmocka_unit_test(a_chain),
-      cmocka_unit_test(without_gossip),  cmocka_unit_test(a_bad_network),
-      cmocka_unit_test(failing_disks),   cmocka_unit_test(on_disk),
-      cmocka_unit_test(eight_nodes),     cmocka_unit_test(equal_seeds_equal_runs),
+      cmocka_unit_test(two_nodes_sync),
+      cmocka_unit_test(a_live_change),
+      cmocka_unit_test(many_logs_are_compared_as_tries),
+      cmocka_unit_test(a_cursor_spares_telling_all),
+      cmocka_unit_test(a_quiet_network),
+      cmocka_unit_test(a_chain),
+      cmocka_unit_test(without_gossip),
+      cmocka_unit_test(a_bad_network),
+      cmocka_unit_test(failing_disks),
+      cmocka_unit_test(on_disk),
+      cmocka_unit_test(eight_nodes),
+      cmocka_unit_test(equal_seeds_equal_runs),
   };
   return cmocka_run_group_tests_name("sim", tests, NULL, NULL);
 }
