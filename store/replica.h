@@ -448,12 +448,19 @@ typedef struct weft_verify_report {
 /* Called now and then during verify and repair: done of total steps. */
 typedef void (*weft_progress)(void *ctx, uint64_t done, uint64_t total);
 
-/* Proves chain and signatures of all logs, rebuilds the state in memory and compares every sibling,
- * the metadata, the indexes and the digest.  Changes nothing.  WEFT_OK when clean, WEFT_ECORRUPT
- * when not. */
+/* Proves chain, signatures and contents of all logs, shows them again on tables in memory, and
+ * compares every sibling, record, history entry, count, index entry and the digest.  Changes
+ * nothing.  Takes memory for one whole state, and keeps a snapshot of the store as long as it runs.
+ * WEFT_OK when clean, WEFT_ECORRUPT when not: `report` then tells; WEFT_EMISUSE within a group;
+ * WEFT_EIO, WEFT_ENOMEM. */
 WEFT_API weft_err weft_replica_verify(weft_replica *r, weft_progress progress, void *ctx,
                                       weft_verify_report *report) WEFT_MUST_USE;
-/* Rebuilds state, metadata and indexes from the logs.  WEFT_ECORRUPT: a log itself is damaged. */
+/* Rebuilds state, metadata, order, indexes and arrivals from the logs, which it proves first.
+ * Nothing is shown for a while: one commit empties what follows from the logs, then all that can be
+ * shown is shown in the usual batches.  After a crash or an error in between, repair or any show
+ * goes on.  Open edits can no longer be committed.  WEFT_ECORRUPT: a log itself is damaged, nothing
+ * changed, `report` tells; WEFT_EFROZEN; WEFT_EMISUSE within a group; WEFT_EIO, WEFT_EFULL,
+ * WEFT_ENOMEM. */
 WEFT_API weft_err weft_replica_repair(weft_replica *r, weft_progress progress, void *ctx,
                                       weft_verify_report *report) WEFT_MUST_USE;
 

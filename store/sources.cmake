@@ -7,6 +7,7 @@ set(WEFT_STORE_SOURCES
   store/lmdb_store.c
   store/memory_store.c
   store/mirror.c
+  store/overlay_store.c
   store/query_at.c
   store/query_conflicts.c
   store/query_history.c
@@ -25,6 +26,9 @@ set(WEFT_STORE_SOURCES
   store/segment.c
   store/state.c
   store/store.c
+  store/verify.c
+  store/verify_logs.c
+  store/verify_state.c
 )
 set(WEFT_STORE_HEADERS
   store/admission.h

@@ -1,0 +1,587 @@
+/* Verify and repair over both stores: clean ones are clean, every damage is found, and what follows
+ * from the logs is made again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "crdt/limits.h"
+#include "store/lmdb_store.h"
+#include "store/replica_internal.h"
+#include "tests/support/fault_alloc.h"
+#include "tests/support/fault_store.h"
+#include "tests/support/space.h"
+#include "tests/support/temp.h"
+
+enum { TEXT_LEN = 2048 };
+
+typedef struct fixture {
+  test_temp temp;
+  test_space s;
+  weft_store *inner;
+  test_fault_store faults;
+  test_fault_alloc allocs;
+  weft_alloc mem;
+  weft_arena arena;
+} fixture;
+
+static weft_store *lmdb_store(const test_temp *temp) {
+  char path[256];
+  weft_lmdb_options o;
+  weft_store *store;
+  test_temp_path(temp, "data.mdb", path);
+  weft_lmdb_options_init(&o);
+  o.path = path;
+  o.map_size = 1u << 30;
+  assert_int_equal(weft_lmdb_store_open(&o, &store, NULL), WEFT_OK);
+  return store;
+}
+
+static int setup(void **state, bool lmdb) {
+  fixture *f = calloc(1, sizeof *f);
+  f->temp = test_temp_make();
+  f->mem = weft_alloc_libc();
+  weft__arena_init(&f->arena, &f->mem);
+  test_space_make(&f->s, 3, 1);
+  f->inner = lmdb ? lmdb_store(&f->temp) : test_memory_store();
+  *state = f;
+  return 0;
+}
+
+static int setup_memory(void **state) { return setup(state, false); }
+static int setup_lmdb(void **state) { return setup(state, true); }
+
+static int teardown(void **state) {
+  fixture *f = *state;
+  weft_store_free(f->inner);
+  weft__arena_free(&f->arena);
+  test_temp_remove(&f->temp);
+  free(f);
+  return 0;
+}
+
+/* Device 0 on the fixture's store; memory and calls are counted. */
+static weft_err open_raw(fixture *f, weft_replica **out) {
+  weft_replica_options o = test_space_options(&f->s, 0, test_fault_store_of(f->inner, &f->faults));
+  o.mem = test_fault_alloc_of(&f->allocs);
+  weft_err err = weft_replica_open(out, &o);
+  if (err != WEFT_OK) weft_store_free(o.store);
+  return err;
+}
+
+static weft_replica *open_first(fixture *f) {
+  weft_replica *r;
+  assert_int_equal(open_raw(f, &r), WEFT_OK);
+  test_space_add_records(&f->s, r);
+  return r;
+}
+
+static weft_bytes text(const char *s) { return weft_bytes_str(s); }
+
+static void assert_clean(weft_replica *r) {
+  weft_verify_report report;
+  weft_err err = weft_replica_verify(r, NULL, NULL, &report);
+  if (err != WEFT_OK) print_message("%s: %s\n", weft_err_name(err), report.first);
+  assert_int_equal(err, WEFT_OK);
+  assert_int_equal(report.bad, 0);
+  assert_string_equal(report.first, "");
+}
+
+/* Writes of three devices that meet now and then: conflicts, deletions, arrays, several logs. */
+static void live(fixture *f, weft_replica *r[3], uint64_t seed, size_t steps) {
+  static const char *const values[] = {"1", "2", "{\"x\":1}", "[1,[2]]", "\"s\"", NULL, NULL};
+  static const char *const places[] = {"/a", "/b", "/a/x", "/a/0", "", "/c"};
+  test_rng rng = test_rng_of(seed);
+  for (size_t i = 0; i < steps; i++) {
+    char name[16];
+    size_t device = test_rng_below(&rng, 3);
+    f->s.platforms[device].now += test_rng_below(&rng, 20);
+    snprintf(name, sizeof name, "v/%u", (unsigned)test_rng_below(&rng, 4));
+    const char *json = values[test_rng_below(&rng, 7)];
+    const char *place = places[test_rng_below(&rng, 6)];
+    if (place[0] == 0 && json && json[0] != '{') json = "{\"y\":[]}";
+    weft_err err = test_set(r[device], name, place, json);
+    assert_true(err == WEFT_OK || err == WEFT_ENOTFOUND || err == WEFT_EBADPATH);
+    if (test_rng_chance(&rng, 20)) {
+      test_pull(r[test_rng_below(&rng, 3)], r[test_rng_below(&rng, 3)], 100);
+    }
+  }
+  test_pull(r[0], r[1], 100);
+  test_pull(r[0], r[2], 100);
+}
+
+static weft_replica *make(fixture *f, size_t steps) {
+  weft_replica *r[3] = {open_first(f), test_space_memory(&f->s, 1), test_space_memory(&f->s, 2)};
+  assert_int_equal(weft_replica_declare_index(r[0], text("v"), text("/a")), WEFT_OK);
+  assert_int_equal(weft_replica_declare_index(r[0], text(""), text("@modified")), WEFT_OK);
+  live(f, r, 3, steps);
+  weft_replica_free(r[1]);
+  weft_replica_free(r[2]);
+  return r[0];
+}
+
+/* --- clean stores --- */
+
+typedef struct seen_progress {
+  uint64_t calls, done, total;
+} seen_progress;
+
+static void progress(void *ctx, uint64_t done, uint64_t total) {
+  seen_progress *p = ctx;
+  assert_true(done >= p->done && done <= total);
+  *p = (seen_progress){p->calls + 1, done, total};
+}
+
+static void test_clean(void **state) {
+  fixture *f = *state;
+  weft_replica *r[3] = {open_first(f), test_space_memory(&f->s, 1), test_space_memory(&f->s, 2)};
+  weft_verify_report report;
+  weft_counts counts;
+  seen_progress p = {0};
+  assert_clean(r[0]);
+  assert_int_equal(weft_replica_declare_index(r[0], text("v"), text("/a")), WEFT_OK);
+  for (uint64_t seed = 1; seed <= 12; seed++) {
+    live(f, r, seed, 25);
+    for (size_t i = 0; i < 3; i++) assert_clean(r[i]);
+  }
+  assert_int_equal(weft_group_begin(r[0]), WEFT_OK);
+  assert_int_equal(weft_replica_verify(r[0], NULL, NULL, &report), WEFT_EMISUSE);
+  assert_int_equal(weft_replica_repair(r[0], NULL, NULL, &report), WEFT_EMISUSE);
+  for (unsigned i = 0; i < 3000; i++) {
+    assert_int_equal(test_set(r[0], "v/9", "/n", i % 2 ? "1" : "2"), WEFT_OK);
+  }
+  assert_int_equal(weft_group_end(r[0]), WEFT_OK);
+  assert_int_equal(weft_replica_verify(r[0], progress, &p, &report), WEFT_OK);
+  assert_int_equal(weft_replica_counts(r[0], &counts), WEFT_OK);
+  assert_int_equal(report.changes, counts.changes_held);
+  assert_int_equal(report.documents, counts.docs + counts.deleted);
+  assert_true(report.signatures >= counts.logs);
+  assert_true(report.fields >= report.documents);
+  assert_true(p.calls > 5 && p.done == p.total);
+  weft_digest before = weft_replica_digest(r[0]);
+  weft_vector shown;
+  weft__vector_init(&shown, &f->mem);
+  assert_int_equal(weft__vector_copy(&shown, weft_replica_shown(r[0])), WEFT_OK);
+  assert_int_equal(weft_replica_repair(r[0], NULL, NULL, &report), WEFT_OK);
+  weft_digest after = weft_replica_digest(r[0]);
+  assert_true(before.high == after.high && before.low == after.low);
+  assert_int_equal(weft__vector_compare(&shown, weft_replica_shown(r[0]), NULL), WEFT_ORDER_EQUAL);
+  assert_clean(r[0]);
+  weft__vector_free(&shown);
+  for (size_t i = 0; i < 3; i++) weft_replica_free(r[i]);
+}
+
+/* What is held and not shown yet is proven too, and stays not shown. */
+static void test_backlog(void **state) {
+  fixture *f = *state;
+  weft_replica *r = open_first(f);
+  weft_replica *other = test_space_memory(&f->s, 1);
+  weft_show_report shown;
+  weft_counts counts;
+  weft_verify_report report;
+  assert_int_equal(weft_group_begin(other), WEFT_OK);
+  for (unsigned i = 0; i < 200; i++) {
+    assert_int_equal(test_set(other, "v/a", "/n", i % 2 ? "1" : "2"), WEFT_OK);
+  }
+  assert_int_equal(weft_group_end(other), WEFT_OK);
+  weft_span *spans;
+  size_t count;
+  uint64_t last;
+  weft_hold_report held;
+  weft_buf chunk;
+  weft__buf_init(&chunk, &f->mem, SIZE_MAX);
+  assert_int_equal(weft_replica_missing(other, &f->arena, weft_replica_held(r), 10, &spans, &count),
+                   WEFT_OK);
+  assert_int_equal(count, 1);
+  assert_int_equal(
+      weft_replica_read_chunk(other, &spans[0].log, spans[0].from, spans[0].to, &chunk, &last),
+      WEFT_OK);
+  weft_bytes view = weft__buf_view(&chunk);
+  assert_int_equal(weft_replica_hold(r, &f->arena, &view, 1, &held), WEFT_OK);
+  assert_int_equal(held.changes, 201);
+  assert_clean(r);
+  assert_int_equal(weft_replica_show(r, 50, &shown), WEFT_OK);
+  assert_clean(r);
+  assert_int_equal(weft_replica_counts(r, &counts), WEFT_OK);
+  assert_true(counts.changes_shown < counts.changes_held);
+  assert_int_equal(weft_replica_repair(r, NULL, NULL, &report), WEFT_OK);
+  test_assert_same(r, other);
+  assert_clean(r);
+  weft__buf_free(&chunk);
+  weft_replica_free(r);
+  weft_replica_free(other);
+}
+
+/* --- damage --- */
+
+/* Puts `value` under the `idx`th key of a table, behind the replica's back; NULL removes it. */
+static void store_put(fixture *f, weft_table table, weft_bytes key, const weft_bytes *value) {
+  weft_txn *txn;
+  assert_int_equal(weft_store_begin(f->inner, WEFT_TXN_WRITE, &txn), WEFT_OK);
+  weft_err err = value ? weft_txn_put(txn, table, key, *value) : weft_txn_delete(txn, table, key);
+  assert_int_equal(err, WEFT_OK);
+  assert_int_equal(weft_txn_commit(txn), WEFT_OK);
+}
+
+typedef struct table_copy {
+  weft_entry *at;
+  size_t count;
+} table_copy;
+
+static table_copy copy_table(fixture *f, weft_table table) {
+  weft_txn *txn;
+  weft_cursor *cursor;
+  weft_entry entry;
+  table_copy copy = {0};
+  uint64_t count;
+  assert_int_equal(weft_store_begin(f->inner, WEFT_TXN_READ, &txn), WEFT_OK);
+  assert_int_equal(weft_txn_count(txn, table, &count), WEFT_OK);
+  copy.at = weft__arena_zero(&f->arena, (size_t)count + 1, sizeof *copy.at);
+  assert_int_equal(weft_cursor_open(txn, table, &cursor), WEFT_OK);
+  weft_err err = weft_cursor_first(cursor, &entry);
+  for (; err == WEFT_OK; err = weft_cursor_next(cursor, &entry)) {
+    assert_int_equal(weft__arena_copy(&f->arena, entry.key, &copy.at[copy.count].key), WEFT_OK);
+    assert_int_equal(weft__arena_copy(&f->arena, entry.value, &copy.at[copy.count].value), WEFT_OK);
+    copy.count++;
+  }
+  weft_cursor_close(cursor);
+  weft_txn_abort(txn);
+  return copy;
+}
+
+static weft_err damage_found(weft_replica *r) {
+  weft_verify_report report;
+  weft_err err = weft_replica_verify(r, NULL, NULL, &report);
+  if (err == WEFT_ECORRUPT) {
+    assert_true(report.bad > 0);
+    assert_true(strlen(report.first) > 10);
+  }
+  return err;
+}
+
+static const weft_table derived[] = {WEFT_TABLE_DOCID, WEFT_TABLE_DOC,     WEFT_TABLE_STATE,
+                                     WEFT_TABLE_HIST,  WEFT_TABLE_CONTEST, WEFT_TABLE_INDEX,
+                                     WEFT_TABLE_ORDER};
+static const weft_table truth[] = {WEFT_TABLE_LOG,   WEFT_TABLE_TAIL,    WEFT_TABLE_LOGS,
+                                   WEFT_TABLE_LOGID, WEFT_TABLE_NUMBERS, WEFT_TABLE_ARRIVAL};
+
+static void assert_damage(fixture *f, weft_replica *r, weft_table table, const weft_entry *e,
+                          size_t at) {
+  uint8_t *copy = malloc(e->value.len);
+  memcpy(copy, e->value.at, e->value.len);
+  copy[at] ^= (uint8_t)(1u << (at % 8));
+  weft_bytes value = weft_bytes_of(copy, e->value.len);
+  store_put(f, table, e->key, &value);
+  weft_err err = damage_found(r);
+  if (err != WEFT_ECORRUPT) {
+    print_message("%s: byte %zu of %zu\n", weft_table_name(table), at, e->value.len);
+  }
+  assert_int_equal(err, WEFT_ECORRUPT);
+  store_put(f, table, e->key, &e->value);
+  free(copy);
+}
+
+/* Every byte of every value. */
+static void test_every_byte(void **state) {
+  fixture *f = *state;
+  weft_replica *r = make(f, 40);
+  for (size_t t = 0; t < sizeof derived / sizeof *derived; t++) {
+    table_copy copy = copy_table(f, derived[t]);
+    assert_true(copy.count > 0);
+    for (size_t i = 0; i < copy.count; i++) {
+      for (size_t at = 0; at < copy.at[i].value.len; at++) {
+        assert_damage(f, r, derived[t], &copy.at[i], at);
+      }
+    }
+  }
+  for (size_t t = 0; t < sizeof truth / sizeof *truth; t++) {
+    table_copy copy = copy_table(f, truth[t]);
+    for (size_t i = 0; i < copy.count; i++) {
+      for (size_t at = 0; at < copy.at[i].value.len; at += 3) {
+        assert_damage(f, r, truth[t], &copy.at[i], at);
+      }
+    }
+  }
+  assert_clean(r);
+  weft_replica_free(r);
+}
+
+/* An entry that is gone, and one too many; what follows from the logs comes back. */
+static void test_entries(void **state) {
+  fixture *f = *state;
+  weft_replica *r = make(f, 40);
+  weft_verify_report report;
+  weft_digest digest = weft_replica_digest(r);
+  char want[4][TEXT_LEN], got[TEXT_LEN], name[16];
+  for (unsigned i = 0; i < 4; i++) {
+    snprintf(name, sizeof name, "v/%u", i);
+    test_get(r, name, "", want[i], TEXT_LEN);
+  }
+  for (size_t t = 0; t < sizeof derived / sizeof *derived; t++) {
+    for (size_t round = 0; round < 3; round++) {
+      table_copy copy = copy_table(f, derived[t]);
+      const weft_entry *e = &copy.at[copy.count / 2];
+      uint8_t key[WEFT_KEY_LEN_MAX];
+      memcpy(key, e->key.at, e->key.len);
+      key[e->key.len - 1] ^= 0x40;
+      weft_bytes other = weft_bytes_of(key, e->key.len);
+      if (round != 1) store_put(f, derived[t], e->key, NULL);
+      if (round != 0) store_put(f, derived[t], other, &e->value);
+      assert_int_equal(damage_found(r), WEFT_ECORRUPT);
+      weft_err err = weft_replica_repair(r, NULL, NULL, &report);
+      assert_int_equal(err, WEFT_OK);
+      assert_int_equal(report.bad, 0);
+      assert_clean(r);
+      weft_digest now = weft_replica_digest(r);
+      assert_true(digest.high == now.high && digest.low == now.low);
+      for (unsigned i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "v/%u", i);
+        assert_string_equal(test_get(r, name, "", got, TEXT_LEN), want[i]);
+      }
+    }
+  }
+  assert_int_equal(test_set(r, "v/0", "/new", "1"), WEFT_OK);
+  assert_clean(r);
+  for (size_t t = 0; t < sizeof truth / sizeof *truth; t++) {
+    table_copy copy = copy_table(f, truth[t]);
+    if (copy.count == 0) continue;
+    const weft_entry *e = &copy.at[copy.count - 1];
+    store_put(f, truth[t], e->key, NULL);
+    assert_int_equal(damage_found(r), WEFT_ECORRUPT);
+    if (truth[t] == WEFT_TABLE_ARRIVAL) {
+      uint64_t arrival = weft_replica_arrival(r);
+      assert_int_equal(weft_replica_repair(r, NULL, NULL, &report), WEFT_OK);
+      assert_true(weft_replica_arrival(r) > arrival);
+      assert_clean(r);
+      continue;
+    }
+    assert_int_equal(weft_replica_repair(r, NULL, NULL, &report), WEFT_ECORRUPT);
+    assert_true(report.bad > 0);
+    store_put(f, truth[t], e->key, &e->value);
+    uint8_t key[64];
+    memcpy(key, e->key.at, e->key.len);
+    key[0] ^= 0x40;
+    weft_bytes other = weft_bytes_of(key, e->key.len);
+    store_put(f, truth[t], other, &e->value);
+    assert_int_equal(damage_found(r), WEFT_ECORRUPT);
+    store_put(f, truth[t], other, NULL);
+  }
+  assert_clean(r);
+  weft_replica_free(r);
+}
+
+/* One flipped byte in each value, healed. */
+static void test_heal(void **state) {
+  fixture *f = *state;
+  weft_replica *r = make(f, 60);
+  weft_verify_report report;
+  weft_digest digest = weft_replica_digest(r);
+  test_rng rng = test_rng_of(5);
+  for (size_t t = 0; t < sizeof derived / sizeof *derived; t++) {
+    size_t count = copy_table(f, derived[t]).count;
+    for (size_t i = 0; i < count && i < 25; i++) {
+      weft__arena_reset(&f->arena);
+      table_copy copy = copy_table(f, derived[t]);
+      const weft_entry *e = &copy.at[i];
+      uint8_t *bytes = malloc(e->value.len);
+      memcpy(bytes, e->value.at, e->value.len);
+      bytes[test_rng_below(&rng, e->value.len)] ^= (uint8_t)(1 + test_rng_below(&rng, 255));
+      weft_bytes value = weft_bytes_of(bytes, e->value.len);
+      store_put(f, derived[t], e->key, &value);
+      free(bytes);
+      assert_int_equal(damage_found(r), WEFT_ECORRUPT);
+      assert_int_equal(weft_replica_repair(r, NULL, NULL, &report), WEFT_OK);
+      assert_clean(r);
+    }
+  }
+  weft_digest now = weft_replica_digest(r);
+  assert_true(digest.high == now.high && digest.low == now.low);
+  weft_replica_free(r);
+}
+
+/* --- faults --- */
+
+/* The k-th commit fails, with nothing or all of it written; then the device starts again. */
+static void test_repair_cut_short(void **state) {
+  fixture *f = *state;
+  weft_replica *r = make(f, 40);
+  weft_verify_report report;
+  weft_digest digest = weft_replica_digest(r);
+  bool cut = true;
+  for (uint64_t k = 1; cut; k++) {
+    for (unsigned late = 0; late < 2; late++) {
+      table_copy copy = copy_table(f, WEFT_TABLE_DOC);
+      store_put(f, WEFT_TABLE_DOC, copy.at[0].key, &copy.at[1].value);
+      f->faults = (test_fault_store){.fail_commit_at = k, .err = WEFT_EIO, .late = late};
+      weft_err err = weft_replica_repair(r, NULL, NULL, &report);
+      cut = err != WEFT_OK;
+      f->faults = (test_fault_store){0};
+      weft_replica_free(r);
+      r = open_first(f);
+      if (cut) assert_int_equal(err, WEFT_EIO);
+      if (late && cut) {
+        test_show_all(r);
+      } else {
+        assert_int_equal(weft_replica_repair(r, NULL, NULL, &report), WEFT_OK);
+      }
+      assert_clean(r);
+      weft_digest now = weft_replica_digest(r);
+      assert_true(digest.high == now.high && digest.low == now.low);
+    }
+  }
+  weft_replica_free(r);
+}
+
+typedef weft_err (*call_fn)(fixture *f, weft_replica *r);
+
+static weft_err call_verify(fixture *f, weft_replica *r) {
+  weft_verify_report report;
+  (void)f;
+  return weft_replica_verify(r, NULL, NULL, &report);
+}
+
+static weft_err call_repair(fixture *f, weft_replica *r) {
+  weft_verify_report report;
+  (void)f;
+  return weft_replica_repair(r, NULL, NULL, &report);
+}
+
+static weft_err call_list(fixture *f, weft_replica *r) {
+  weft_arena arena;
+  weft_list list;
+  weft_query q;
+  weft_where w = {.pointer = text("/b"), .op = WEFT_WHERE_NE, .value = {.kind = WEFT_NULL}};
+  weft__arena_init(&arena, &r->mem);
+  weft_query_init(&q);
+  q.where = &w;
+  q.where_count = 1;
+  q.limit = 1;
+  (void)f;
+  weft_err err = weft_replica_list(r, &arena, &q, &list);
+  q.cursor = list.next;
+  q.sort = text("@by");
+  weft_list again;
+  if (err == WEFT_OK && weft_replica_list(r, &arena, &q, &again) == WEFT_ENOMEM) err = WEFT_ENOMEM;
+  q.cursor = text("");
+  q.collection = text("v");
+  q.sort = text("/a");
+  if (err == WEFT_OK) err = weft_replica_list(r, &arena, &q, &list);
+  weft__arena_free(&arena);
+  return err;
+}
+
+static weft_err call_history(fixture *f, weft_replica *r) {
+  weft_arena arena;
+  weft_history_query q;
+  weft_history_entry *list, one;
+  weft_change_state found;
+  weft_bytes next;
+  weft_vector v;
+  weft_value value;
+  size_t count;
+  (void)f;
+  weft__arena_init(&arena, &r->mem);
+  weft__vector_init(&v, &r->mem);
+  weft_history_query_init(&q);
+  q.limit = 5;
+  weft_err err = weft_replica_history(r, &arena, &q, &list, &count, &next);
+  q.doc = text("v/1");
+  q.pointer = text("/a/b/c");
+  q.has_pointer = true;
+  weft_id id = {{0}};
+  if (err == WEFT_OK) id = list[0].change;
+  if (err == WEFT_OK) err = weft_replica_history(r, &arena, &q, &list, &count, &next);
+  if (err == WEFT_OK) {
+    err = weft_replica_change(r, &arena, weft_bytes_of(id.b, 32), &one, &found);
+  }
+  if (err == WEFT_OK) err = weft_replica_vector_at_change(r, &id, &v);
+  if (err == WEFT_OK) err = weft_replica_get_at(r, &arena, q.doc, text(""), &v, &value);
+  if (err == WEFT_ENOTFOUND) err = WEFT_OK;
+  if (err == WEFT_OK) err = weft_replica_vector_at_time(r, WEFT_NEVER, &v);
+  weft__vector_free(&v);
+  weft__arena_free(&arena);
+  return err;
+}
+
+static weft_err call_conflicts(fixture *f, weft_replica *r) {
+  weft_arena arena;
+  weft_conflict_entry *list;
+  size_t count;
+  (void)f;
+  weft__arena_init(&arena, &r->mem);
+  weft_err err = weft_replica_conflicts(r, &arena, text(""), 0, &list, &count);
+  assert_true(err != WEFT_OK || count > 0);
+  weft__arena_free(&arena);
+  return err;
+}
+
+static weft_err call_index(fixture *f, weft_replica *r) {
+  (void)f;
+  weft_err err = weft_replica_declare_index(r, text("v"), text("/b"));
+  return err == WEFT_OK ? weft_replica_drop_index(r, text("v"), text("/b")) : err;
+}
+
+static void drop_again(weft_replica *r) {
+  weft_err err = weft_replica_drop_index(r, text("v"), text("/b"));
+  assert_true(err == WEFT_OK || err == WEFT_ENOTFOUND);
+}
+
+/* Every k-th allocation fails, then every k-th call of the store. */
+static void test_faults(void **state) {
+  static const call_fn calls[] = {call_verify,  call_repair,    call_list,
+                                  call_history, call_conflicts, call_index};
+  fixture *f = *state;
+  weft_replica *r = make(f, 30);
+  for (size_t c = 0; c < sizeof calls / sizeof *calls; c++) {
+    weft_err err = WEFT_ENOMEM;
+    size_t step = 1;
+    for (size_t k = 1; err == WEFT_ENOMEM; k += step) {
+      step = 1 + k / 40;
+      f->allocs.fail_at = f->allocs.calls + k;
+      err = calls[c](f, r);
+      f->allocs.fail_at = 0;
+      if (err == WEFT_EEXIST) err = weft_replica_drop_index(r, text("v"), text("/b"));
+      assert_true(err == WEFT_OK || err == WEFT_ENOMEM);
+      if (calls[c] == call_index) drop_again(r);
+    }
+    assert_int_equal(calls[c](f, r), WEFT_OK);
+    assert_clean(r);
+    weft_replica_free(r);
+    assert_int_equal(f->allocs.live, 0);
+    r = open_first(f);
+    err = WEFT_EIO;
+    for (uint64_t k = 1; err == WEFT_EIO; k += step) {
+      step = 1 + (size_t)k / 40;
+      f->faults = (test_fault_store){.fail_at = k, .err = WEFT_EIO};
+      err = calls[c](f, r);
+      f->faults = (test_fault_store){0};
+      assert_true(err == WEFT_OK || err == WEFT_EIO);
+      weft_replica_free(r);
+      r = open_first(f);
+      test_show_all(r);
+      if (calls[c] == call_index) drop_again(r);
+    }
+    assert_clean(r);
+  }
+  weft_replica_free(r);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test_setup_teardown(test_clean, setup_memory, teardown),
+    cmocka_unit_test_setup_teardown(test_clean, setup_lmdb, teardown),
+    cmocka_unit_test_setup_teardown(test_backlog, setup_memory, teardown),
+    cmocka_unit_test_setup_teardown(test_backlog, setup_lmdb, teardown),
+    cmocka_unit_test_setup_teardown(test_every_byte, setup_memory, teardown),
+    cmocka_unit_test_setup_teardown(test_entries, setup_memory, teardown),
+    cmocka_unit_test_setup_teardown(test_entries, setup_lmdb, teardown),
+    cmocka_unit_test_setup_teardown(test_heal, setup_memory, teardown),
+    cmocka_unit_test_setup_teardown(test_heal, setup_lmdb, teardown),
+    cmocka_unit_test_setup_teardown(test_repair_cut_short, setup_memory, teardown),
+    cmocka_unit_test_setup_teardown(test_repair_cut_short, setup_lmdb, teardown),
+    cmocka_unit_test_setup_teardown(test_faults, setup_memory, teardown),
+};
+
+int main(void) { return cmocka_run_group_tests(tests, NULL, NULL); }
