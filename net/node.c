@@ -564,6 +564,11 @@ void weft_node_changed(weft_node *n, weft_ms now) {
   weft__node_look(n);
 }
 
+void weft_node_ask(weft_node *n, weft_ms now) {
+  enter(n, now);
+  for (size_t i = 0; i < n->link_count; i++) weft__link_ask(n->links[i]);
+}
+
 void weft_node_network_changed(weft_node *n, weft_ms now) {
   enter(n, now);
   for (size_t i = 0; i < n->dial_count; i++) {

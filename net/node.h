@@ -125,7 +125,7 @@ WEFT_API void weft_node_admitted(weft_node *n, weft_ms now, uint64_t ticket, wef
                                  uint16_t refuse_code);
 /* The replica changed by itself: a commit, changes shown, a record added. */
 WEFT_API void weft_node_changed(weft_node *n, weft_ms now);
-/* Asks every open link what it holds and shows now; also one that opens within the next second. */
+/* Asks every open link what it holds and shows now.  One that opens later tells so in its HELLO. */
 WEFT_API void weft_node_ask(weft_node *n, weft_ms now);
 /* The network changed: dial again now. */
 WEFT_API void weft_node_network_changed(weft_node *n, weft_ms now);

@@ -181,6 +181,7 @@ struct weft_link {
   bool redeemed;
 
   /* liveness */
+  weft_ms roots_heard; /* of the last HELLO, PING or PONG */
   uint64_t ping_token; /* 0: none under way */
   weft_ms ping_at;
   uint32_t round_trip_ms;
@@ -426,6 +427,7 @@ void weft__link_bye(weft_link *link, weft_bye reason, weft_err why);
 void weft__link_free(weft_link *link);
 /* The roster has changed. */
 void weft__link_roster(weft_link *link);
+void weft__link_ask(weft_link *link);
 void weft__link_status_soon(weft_link *link);
 void weft__link_check_step(weft_link *link);
 bool weft__link_is_up(const weft_link *link);

@@ -60,6 +60,7 @@ static void link_fill(const weft_node *n, const weft_link *link, weft_node_peer 
   out->round_trip_ms = link->round_trip_ms;
   out->clock_offset_ms = link->clock_offset_ms;
   out->last_heard = link->last_in;
+  out->roots_heard = link->roots_heard;
   out->next_try = WEFT_NEVER;
   out->last_error = link->why;
   const weft_dial *d = dial_of(n, link);

@@ -144,6 +144,12 @@ static void send_ping(weft_link *link) {
   send_status(link, WEFT_FRAME_PING, link->ping_token);
 }
 
+void weft__link_ask(weft_link *link) {
+  if (link->state != WEFT_LINK_OPEN) return;
+  link->ping_token = 0; /* an older one may be answered with what was true before */
+  send_ping(link);
+}
+
 void weft__link_status_soon(weft_link *link) {
   weft_node *n = link->node;
   if (link->state != WEFT_LINK_OPEN) return;
@@ -355,6 +361,7 @@ static void on_hello(weft_link *link, const weft_msg_hello *m) {
   memcpy(link->their.auth_root, m->auth_root, sizeof link->their.auth_root);
   link->their.apply_level = m->apply_level;
   link->heard = true;
+  link->roots_heard = link->node->now;
   known_renew(link, m);
   weft__ack_greet(link, m);
   link->known->ban_ms = 0;
@@ -545,6 +552,7 @@ static void on_status(weft_link *link, const weft_msg_status *m, bool ping) {
   weft_node *n = link->node;
   link->their = *m;
   link->heard = true;
+  link->roots_heard = link->node->now;
   link->clock_offset_ms = (int64_t)((m->hlc >> 16) - n->wall);
   if (ping) send_status(link, WEFT_FRAME_PONG, m->token);
   if (!ping && m->token && m->token == link->ping_token) {
