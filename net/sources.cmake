@@ -18,8 +18,13 @@ set(WEFT_NET_SOURCES
   net/peer_sync.c
   net/replica_source.c
   net/session.c
+  net/uv_address.c
+  net/uv_common.c
+  net/uv_join.c
+  net/uv_node.c
 )
 set(WEFT_NET_HEADERS
+  net/uv_node.h
   net/node.h
   net/source.h
 )

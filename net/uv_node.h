@@ -1,0 +1,85 @@
+/* The libuv edge: a node on real sockets, the second door an application needs.
+ *
+ * It carries out what net/node.h asks for: sockets, timers, addresses, and the replica's writes,
+ * all on the thread of one libuv loop.  The replica must be used on that thread only while the node
+ * lives; after own commits call weft_uv_node_changed. */
+#ifndef WEFT_UV_NODE_H
+#define WEFT_UV_NODE_H
+
+#include "node.h"
+#include "../store/admission.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct weft_uv_node weft_uv_node;
+struct uv_loop_s;
+
+/* What the owner is told.  Called on the loop's thread, outside the node: it may call the node. */
+typedef struct weft_uv_node_events {
+  void *ctx;
+  void (*note)(void *ctx, const weft_node_action *note);      /* may be NULL */
+  void (*transfer)(void *ctx, uint64_t done, uint64_t total); /* progress of a sync; may be NULL */
+  void (*failed)(void *ctx, weft_err err, const char *what);  /* storage fails: the node stops */
+  void (*stopped)(void *ctx);                                 /* after weft_uv_node_stop */
+} weft_uv_node_events;
+
+/* An invite still honoured: what matches the hint, and what it grants. */
+typedef struct weft_uv_invite {
+  weft_node_invite keys;
+  weft_invite_terms terms;
+} weft_uv_invite;
+
+typedef struct weft_uv_node_options {
+  size_t struct_size;
+  struct uv_loop_s *loop;   /* borrowed; the owner runs it */
+  weft_replica *replica;    /* borrowed */
+  weft_node_options node;   /* source, seed, listen are filled in here */
+  const weft_bytes *listen; /* host:port to listen on; port 0: any */
+  size_t listen_count;
+  const weft_bytes *connect; /* addresses to keep links to */
+  size_t connect_count;
+  bool remembered; /* dial addresses that worked before */
+  weft_uv_node_events events;
+} weft_uv_node_options;
+#define weft_uv_node_options_init(o) weft_uv_node_options_init_sized((o), sizeof *(o))
+WEFT_API void weft_uv_node_options_init_sized(weft_uv_node_options *o, size_t struct_size);
+
+/* Starts listening and dialling.  WEFT_EEXIST: an address to listen on is in use; WEFT_EBADVALUE:
+ * one does not parse; WEFT_EIO: the network refused otherwise; `detail` (of `detail_len`) says
+ * which. */
+WEFT_API weft_err weft_uv_node_start(weft_uv_node **out, const weft_uv_node_options *o,
+                                     char *detail, size_t detail_len) WEFT_MUST_USE;
+/* Says goodbye, closes everything; events.stopped follows, after which the node is freed by
+ * weft_uv_node_free.  Repeated calls do nothing. */
+WEFT_API void weft_uv_node_stop(weft_uv_node *n);
+WEFT_API void weft_uv_node_free(weft_uv_node *n);
+
+/* The replica was written by its owner. */
+WEFT_API void weft_uv_node_changed(weft_uv_node *n);
+WEFT_API weft_err weft_uv_node_connect(weft_uv_node *n, weft_bytes address) WEFT_MUST_USE;
+WEFT_API weft_err weft_uv_node_set_invites(weft_uv_node *n, const weft_uv_invite *invites,
+                                           size_t count) WEFT_MUST_USE;
+/* Asks every open link what it holds and shows now: weft_node_peer.roots_heard tells when it
+ * answered. */
+WEFT_API void weft_uv_node_ask(weft_uv_node *n);
+/* The core, for its lists; do not free or feed it. */
+WEFT_API const weft_node *weft_uv_node_core(const weft_uv_node *n);
+/* The i-th address listened on, with the real port; empty past the end.  View until free. */
+WEFT_API weft_bytes weft_uv_node_listening(const weft_uv_node *n, size_t i);
+/* Milliseconds of the node's own clock. */
+WEFT_API weft_ms weft_uv_node_now(const weft_uv_node *n);
+
+/* Joins with a ticket: dials `address`, gives the outcome to `done` once, on the loop.  `joined` is
+ * good during the call only.  WEFT_EBADVALUE: the address does not parse. */
+typedef void (*weft_uv_join_done)(void *ctx, weft_err err, uint16_t refuse,
+                                  const weft_joined *joined);
+WEFT_API weft_err weft_uv_join(struct uv_loop_s *loop, const weft_joiner_options *o,
+                               weft_bytes address, uint32_t timeout_ms, weft_uv_join_done done,
+                               void *ctx) WEFT_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
