@@ -1,0 +1,158 @@
+/* edit and assign: a whole document as a person sees it in an editor.
+ *
+ * edit reads the document with the vector it was read at, opens $EDITOR on it, and hands the result
+ * to assign with that vector as the base: what others wrote meanwhile is concurrent, and stays. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/fields.h"
+#include "cli/files.h"
+#include "cli/record.h"
+#include "cli/run.h"
+#include "cli/runtime.h"
+#include "cli/space.h"
+#include "crdt/json.h"
+
+#define TEXT(b) (int)(b).len, (const char *)(b).at
+
+int cmd_assign(cli_call *c) {
+  weft_bytes doc, text, bytes;
+  int code = cli_doc_arg(c, 0, &doc);
+  weft_edit_options o;
+  if (code == CLI_OK) code = cli_edit_options(c, &o);
+  if (code != CLI_OK) return code;
+  weft_value value;
+  weft_json_error why;
+  if (weft_json_parse(c->arena, c->args.input, &value, &why) != WEFT_OK)
+    return cli_fail(c, CLI_FAILED, "the input is not JSON: line %zu: %s; nothing was written",
+                    why.line, why.text);
+  if (value.kind != WEFT_OBJECT) return cli_fail(c, CLI_FAILED, "a document is a JSON object");
+  weft_vector base;
+  weft__vector_init(&base, &c->arena->mem);
+  if (cli_option_get(c, "base", &text)) {
+    if (!cli_unhex(c->arena, text, &bytes) || weft__vector_decode(&base, bytes) != WEFT_OK)
+      return cli_fail(c, CLI_USAGE, "--base: not what get --with-base printed");
+    o.base = &base;
+  }
+  weft_edit *e = NULL;
+  weft_commit commit;
+  weft_err err = weft_edit_begin(&e, c->space->replica, &o);
+  if (err == WEFT_OK) err = weft_edit_import(e, doc, &value, false);
+  if (err == WEFT_OK) err = weft_edit_commit(e, &commit);
+  weft_edit_free(e);
+  weft__vector_free(&base);
+  return err == WEFT_OK ? cli_emit_commit(c, &commit) : cli_fail_err(c, err, "%.*s", TEXT(doc));
+}
+
+/* --- edit ----------------------------------------------------------------------------------------
+ */
+
+/* Keeps the one record that `get` emits. */
+typedef struct keep {
+  weft_arena *arena;
+  weft_bytes bytes; /* the record, encoded: it must outlive the call that emitted it */
+  weft_err err;
+} keep;
+
+static void keep_record(void *ctx, const weft_value *record) {
+  keep *k = ctx;
+  weft_buf b;
+  weft__buf_init(&b, &k->arena->mem, SIZE_MAX);
+  weft__value_encode(&b, record);
+  k->err = weft__buf_err(&b);
+  if (k->err == WEFT_OK) k->err = weft__arena_copy(k->arena, weft__buf_view(&b), &k->bytes);
+  weft__buf_free(&b);
+}
+
+/* Runs `sh -c "$EDITOR FILE"`, since EDITOR may hold arguments. */
+static int run_editor(cli_call *c, const char *file) {
+  const char *editor = getenv("VISUAL");
+  if (!editor || !*editor) editor = getenv("EDITOR");
+  if (!editor || !*editor) editor = "vi";
+  char line[CLI_PATH_MAX];
+  if ((size_t)snprintf(line, sizeof line, "%s \"$1\"", editor) >= sizeof line)
+    return cli_fail(c, CLI_FAILED, "EDITOR is too long");
+  pid_t pid = fork();
+  if (pid < 0) return cli_fail(c, CLI_FAILED, "the editor cannot be started: too many processes");
+  if (pid == 0) {
+    execl("/bin/sh", "sh", "-c", line, "sh", file, (char *)NULL);
+    _exit(127);
+  }
+  int status;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return CLI_OK;
+  return cli_fail(c, CLI_FAILED, "the editor %s failed: nothing was written; your text is in %s",
+                  editor, file);
+}
+
+static int write_text(cli_call *c, const weft_value *value, char *path, size_t cap) {
+  const char *tmp = getenv("TMPDIR");
+  snprintf(path, cap, "%s/weft-edit-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+  int fd = mkstemp(path);
+  if (fd < 0) return cli_fail(c, CLI_FAILED, "no temporary file can be made in %s", path);
+  weft_buf b;
+  weft__buf_init(&b, &c->arena->mem, SIZE_MAX);
+  weft_json_write_pretty(&b, value, 2);
+  weft__buf_u8(&b, '\n');
+  weft_err err = weft__buf_err(&b);
+  if (err == WEFT_OK && write(fd, b.at, b.len) != (ssize_t)b.len) err = WEFT_EIO;
+  weft__buf_free(&b);
+  if (close(fd) != 0) err = WEFT_EIO;
+  return err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "%s", path);
+}
+
+/* A word of the command line with an option's value, or NULL without it. */
+static const char *option_word(cli_call *c, const char *name) {
+  weft_bytes value;
+  if (!cli_option_get(c, name, &value)) return NULL;
+  size_t len = strlen(name) + value.len + 4;
+  char *word = weft__arena_take(c->arena, len);
+  if (word) snprintf(word, len, "--%s=%.*s", name, TEXT(value));
+  return word;
+}
+
+static char *text_copy(cli_call *c, weft_bytes text, const char *prefix) {
+  size_t len = strlen(prefix) + text.len + 1;
+  char *copy = weft__arena_take(c->arena, len);
+  if (copy) snprintf(copy, len, "%s%.*s", prefix, TEXT(text));
+  return copy;
+}
+
+int cmd_edit(cli_call *c) {
+  weft_bytes doc;
+  int code = cli_doc_arg(c, 0, &doc);
+  if (code != CLI_OK) return code;
+  char *name = text_copy(c, doc, "");
+  keep kept = {.arena = c->arena};
+  cli_sink sink = {&kept, keep_record, NULL};
+  const char *get[] = {"get", name, "--with-base"};
+  code = cli_invoke(c, get, 3, &sink);
+  if (code != CLI_OK) return code;
+  weft_value record;
+  weft_err err = kept.err;
+  if (err == WEFT_OK) err = weft__value_decode(c->arena, kept.bytes, &record);
+  if (err != WEFT_OK) return cli_fail_err(c, err, "edit");
+  char path[CLI_PATH_MAX];
+  code = write_text(c, cli_member(&record, "value"), path, sizeof path);
+  if (code == CLI_OK) code = run_editor(c, path);
+  if (code != CLI_OK) return code;
+  const char *assign[6] = {"assign", name, path};
+  size_t count = 3;
+  assign[count++] = text_copy(c, cli_member_text(&record, "base"), "--base=");
+  const char *message = option_word(c, "message");
+  if (message) assign[count++] = message;
+  const char *priority = option_word(c, "priority");
+  if (priority) assign[count++] = priority;
+  code = cli_invoke(c, assign, (int)count, &c->sink);
+  if (code == CLI_OK)
+    unlink(path);
+  else if (strlen(c->error) + strlen(path) + 32 < sizeof c->error)
+    snprintf(c->error + strlen(c->error), sizeof c->error - strlen(c->error),
+             "; your text is in %s", path);
+  return code;
+}

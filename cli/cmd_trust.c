@@ -1,0 +1,155 @@
+/* digest, verify, repair, doctor: is what is here what was written? */
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/home.h"
+#include "cli/record.h"
+#include "cli/run.h"
+#include "cli/space.h"
+
+/* The shown vector as {log: seq}, logs in hex; a forked log has its greatest seq. */
+static weft_value vector_value(cli_call *c, const weft_vector *v) {
+  cli_obj o = cli_obj_begin(c->arena);
+  for (size_t i = 0; i < v->count; i++) {
+    if (i + 1 < v->count && weft_id_cmp(&v->heads[i].log, &v->heads[i + 1].log) == 0) continue;
+    char *key = weft__arena_take(c->arena, 2 * sizeof(weft_id) + 1);
+    if (!key) break;
+    cli_hex(key, v->heads[i].log.b, sizeof(weft_id));
+    cli_obj_int(&o, key, (int64_t)v->heads[i].seq);
+  }
+  return cli_obj_end(&o);
+}
+
+int cmd_digest(cli_call *c) {
+  cli_obj o = cli_obj_begin(c->arena);
+  weft_digest d = weft_replica_digest(c->space->replica);
+  cli_obj_digest(&o, "digest", d.high, d.low);
+  cli_obj_put(&o, "vector", vector_value(c, weft_replica_shown(c->space->replica)));
+  weft_value record = cli_obj_end(&o);
+  cli_emit(c, &record);
+  return CLI_OK;
+}
+
+static void show_progress(void *ctx, uint64_t done, uint64_t total) {
+  cli_call *c = ctx;
+  cli_progress(c, c->args.command->name, done, total);
+}
+
+static void emit_report(cli_call *c, const weft_verify_report *report, bool ok) {
+  cli_obj o = cli_obj_begin(c->arena);
+  cli_obj_bool(&o, "ok", ok);
+  cli_obj_int(&o, "changes", (int64_t)report->changes);
+  cli_obj_int(&o, "signatures", (int64_t)report->signatures);
+  cli_obj_int(&o, "documents", (int64_t)report->documents);
+  cli_obj_int(&o, "fields", (int64_t)report->fields);
+  cli_obj_int(&o, "bad", (int64_t)report->bad);
+  if (report->first[0]) cli_obj_text(&o, "first", report->first);
+  weft_value record = cli_obj_end(&o);
+  cli_emit(c, &record);
+}
+
+int cmd_verify(cli_call *c) {
+  weft_verify_report report = {0};
+  weft_err err = weft_replica_verify(c->space->replica, show_progress, c, &report);
+  if (err != WEFT_OK && err != WEFT_ECORRUPT) return cli_fail_err(c, err, "verify");
+  emit_report(c, &report, err == WEFT_OK);
+  if (err == WEFT_OK) return CLI_OK;
+  return cli_fail(c, CLI_FAILED, "verify: %llu findings, first: %s; weft repair rebuilds the state",
+                  (unsigned long long)report.bad, report.first);
+}
+
+int cmd_repair(cli_call *c) {
+  weft_verify_report report = {0};
+  weft_err err = weft_replica_repair(c->space->replica, show_progress, c, &report);
+  if (err == WEFT_ECORRUPT)
+    return cli_fail(c, CLI_FAILED,
+                    "repair: a log itself is damaged (%s): sync from another device into a "
+                    "new directory",
+                    report.first);
+  if (err != WEFT_OK) return cli_fail_err(c, err, "repair");
+  emit_report(c, &report, true);
+  return CLI_OK;
+}
+
+/* --- doctor --------------------------------------------------------------------------------------
+ */
+
+static bool finding(cli_call *c, const char *check, bool ok, const char *text) {
+  cli_obj o = cli_obj_begin(c->arena);
+  cli_obj_text(&o, "check", check);
+  cli_obj_bool(&o, "ok", ok);
+  cli_obj_text(&o, "text", text);
+  weft_value record = cli_obj_end(&o);
+  cli_emit(c, &record);
+  return ok;
+}
+
+static bool check_permissions(cli_call *c) {
+  struct stat st;
+  bool ok = stat(cli_home_dir(c->home), &st) == 0 && (st.st_mode & (S_IRWXG | S_IRWXO)) == 0;
+  return finding(c, "permissions", ok,
+                 ok ? "nobody else can read this device's directory"
+                    : "others can read this device's directory: chmod 700 it");
+}
+
+static bool check_waiting(cli_call *c) {
+  weft_stuck *stuck;
+  size_t count = 0;
+  weft_err err = weft_replica_stuck(c->space->replica, c->arena, &stuck, &count);
+  char text[160] = "everything that is held is shown";
+  if (err == WEFT_OK && count) {
+    char want[17];
+    cli_hex(want, stuck[0].wants_log.b, 8);
+    snprintf(text, sizeof text,
+             "%zu log(s) wait for changes that are not here, first: log %s seq %llu", count, want,
+             (unsigned long long)stuck[0].wants_seq);
+  }
+  return finding(c, "waiting", err == WEFT_OK && count == 0,
+                 err == WEFT_OK ? text : weft_err_str(err));
+}
+
+static bool check_conflicts(cli_call *c) {
+  weft_counts counts = {0};
+  weft_err err = weft_replica_counts(c->space->replica, &counts);
+  char text[120];
+  snprintf(text, sizeof text, "%llu documents, %llu conflicts%s", (unsigned long long)counts.docs,
+           (unsigned long long)counts.conflicts, counts.conflicts ? ": see weft conflicts" : "");
+  return finding(c, "conflicts", err == WEFT_OK && counts.conflicts == 0, text);
+}
+
+static bool check_clock(cli_call *c) {
+  uint64_t now = cli_wall_ms(), newest = 0;
+  weft_history_query q;
+  weft_history_query_init(&q);
+  q.limit = 1;
+  weft_history_entry *entries;
+  size_t count = 0;
+  weft_bytes next;
+  if (weft_replica_history(c->space->replica, c->arena, &q, &entries, &count, &next) == WEFT_OK &&
+      count)
+    newest = entries[0].hlc >> 16;
+  bool ok = newest <= now + WEFT_CLOCK_AHEAD_MAX_MS;
+  return finding(
+      c, "clock", ok,
+      ok ? "this device's clock is not behind the newest change"
+         : "the newest change is more than ten minutes ahead of this device's clock: check both");
+}
+
+static bool check_proof(cli_call *c) {
+  weft_verify_report report = {0};
+  weft_err err = weft_replica_verify(c->space->replica, show_progress, c, &report);
+  return finding(c, "verify", err == WEFT_OK,
+                 err == WEFT_OK         ? "logs, signatures and state agree"
+                 : report.first[0] != 0 ? report.first
+                                        : weft_err_str(err));
+}
+
+int cmd_doctor(cli_call *c) {
+  bool ok = check_permissions(c);
+  ok &= check_clock(c);
+  ok &= check_waiting(c);
+  ok &= check_proof(c);
+  check_conflicts(c); /* worth knowing, and no illness */
+  return ok ? CLI_OK : cli_fail(c, CLI_FAILED, "doctor: something needs attention, see above");
+}

@@ -1,0 +1,214 @@
+/* The command table.  Help, man page, completions and parsing all come from here. */
+#include "cli/command.h"
+
+#include <string.h>
+
+#include "cli/run.h"
+
+#define NO_OPTIONS no_options
+static const cli_option no_options[] = {{NULL, 0, NULL, NULL}};
+
+static const cli_option change_options[] = {
+    {"message", 'm', "TEXT", "a note kept with the change"},
+    {"priority", 0, "P", "critical, high, normal or low: what travels first"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option init_options[] = {
+    {"name", 0, "NAME", "name of this device (default: the host's name)"},
+    {"space", 0, "NAME", "name of the first space (default: home)"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option get_options[] = {
+    {"at", 0, "CHANGE|TIME", "as it stood after a change, or at a time (RFC 3339)"},
+    {"with-base", 0, NULL, "with the vector it was read at, for assign --base"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option delete_options[] = {
+    {"where", 0, "EXPR", "delete what matches; several are joined by and"},
+    {"collection", 0, "C", "with --where: only in this collection"},
+    {"message", 'm', "TEXT", "a note kept with the change"},
+    {"priority", 0, "P", "critical, high, normal or low"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option list_options[] = {
+    {"where", 0, "EXPR", "FIELD=V, !=, <, <=, >, >=, or FIELD~V for contains; several: and"},
+    {"sort", 0, "FIELD",
+     "sort by a field, -FIELD descending; also @created @modified @by @versions"},
+    {"limit", 0, "N", "at most N (1 to 10000, default 100)"},
+    {"cursor", 0, "C", "go on where the last page ended"},
+    {"fields", 0, "A,B", "show these fields"},
+    {"deleted", 0, NULL, "the deleted ones"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option import_options[] = {
+    {"collection", 0, "C", "collection to put them in (default: templates)"},
+    {"id", 0, "FIELD", "the field that names a document (default: id)"},
+    {"merge", 0, NULL, "keep fields that the file lacks"},
+    {"message", 'm', "TEXT", "a note kept with each change"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option export_options[] = {
+    {"collection", 0, "C", "all documents of a collection"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option assign_options[] = {
+    {"priority", 0, "P", "critical, high, normal or low"},
+    {"base", 0, "TEXT", "the vector the value was read at"},
+    {"message", 'm', "TEXT", "a note kept with the change"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option log_options[] = {
+    {"by", 0, "DEVICE", "only changes of this device (name or fingerprint)"},
+    {"since", 0, "TIME", "only changes at or after a time (RFC 3339)"},
+    {"limit", 0, "N", "at most N (1 to 10000, default 100)"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option resolve_options[] = {
+    {"keep", 0, "CHANGE", "keep the value that this change wrote"},
+    {"value", 0, "JSON", "write this value"},
+    {"message", 'm', "TEXT", "a note kept with the change"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option conflicts_options[] = {
+    {"limit", 0, "N", "at most N (1 to 10000, default 1000)"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option id_options[] = {
+    {"qr", 0, NULL, "as a QR code"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option invite_options[] = {
+    {"role", 0, "ROLE", "reader, writer or admin (default: writer)"},
+    {"expires", 0, "TIME", "how long the ticket is good: 30m, 12h, 1d (default: 1d)"},
+    {"uses", 0, "N", "how many devices may use it (default: 1)"},
+    {"qr", 0, NULL, "as a QR code"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option join_options[] = {
+    {"name", 0, "NAME", "name of this device (default: the host's name)"},
+    {"timeout", 0, "TIME", "give up after this time (default: 30s)"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option serve_options[] = {
+    {"listen", 0, "HOST:PORT", "listen here (default: 0.0.0.0:7117)"},
+    {"connect", 0, "HOST:PORT", "keep a connection to this address; repeatable"},
+    {"no-discovery", 0, NULL, "do not look for peers on the local network"},
+    {"http", 0, "HOST:PORT", "reserved for the HTTP service"},
+    {"no-http", 0, NULL, "without the HTTP service"},
+    {"no-gossip", 0, NULL, "without live push: everything travels by anti-entropy"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option sync_options[] = {
+    {"timeout", 0, "TIME", "give up after this time (default: 30s)"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option wait_options[] = {
+    {"for", 0, "all|N|DEVICE", "who has to acknowledge (default: all)"},
+    {"timeout", 0, "TIME", "give up after this time (default: 30s)"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option status_options[] = {
+    {"check", 0, NULL, "exit 6 when something needs attention"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option help_options[] = {
+    {"man", 0, NULL, "the manual page, as troff source"},
+    {NULL, 0, NULL, NULL},
+};
+
+#define DOCS    "Documents"
+#define HISTORY "History, conflicts, trust"
+#define DEVICES "Devices and sync"
+#define OTHER   "Other"
+
+static const cli_command commands[] = {
+    {"init", "[--name NAME] [--space NAME]", "make a device and its first space", "", DEVICES,
+     CLI_LOCAL, CLI_ONE, 0, 0, -1, false, init_options, cmd_init, print_fields},
+    {"set", "DOC FIELD=TEXT... FIELD:=JSON... [-m M]", "write fields of a document, as one change",
+     "FIELD is a name or a JSON Pointer such as /steps/0/title; - as the last step appends to an "
+     "array.  "
+     "FIELD=TEXT writes a string, FIELD:=JSON any JSON value.  Only what differs is written.",
+     DOCS, CLI_STORE, CLI_ONE, 1, -1, -1, false, change_options, cmd_set, print_change},
+    {"unset", "DOC FIELD...", "remove fields of a document", "", DOCS, CLI_STORE, CLI_ONE, 2, -1,
+     -1, false, change_options, cmd_unset, print_change},
+    {"get", "DOC [POINTER]", "print a document, or a part of it, as JSON", "", DOCS, CLI_STORE,
+     CLI_ONE, 1, 2, -1, false, get_options, cmd_get, print_value},
+    {"new", "COLLECTION [FILE|-]", "make a document with a generated name, and print the name", "",
+     DOCS, CLI_STORE, CLI_ONE, 1, 2, 1, false, change_options, cmd_new, print_name},
+    {"delete", "DOC... | --where EXPR", "delete documents; they can come back",
+     "Prints how many were deleted.", DOCS, CLI_STORE, CLI_ONE, 0, -1, -1, false, delete_options,
+     cmd_delete, print_count},
+    {"undelete", "DOC...", "bring deleted documents back", "", DOCS, CLI_STORE, CLI_ONE, 1, -1, -1,
+     false, change_options, cmd_undelete, print_count},
+    {"list", "[COLLECTION]", "list documents, filtered, sorted, by pages", "", DOCS, CLI_STORE,
+     CLI_ONE, 0, 1, -1, false, list_options, cmd_list, print_list},
+    {"import", "FILE|-", "import a JSON array, or JSON lines",
+     "A document is an object with a name under --id, or a line {\"doc\": NAME, \"value\": {...}} "
+     "as export "
+     "writes it.  Afterwards each document equals the file; unchanged fields are not written.",
+     DOCS, CLI_STORE, CLI_ONE, 1, 1, 0, true, import_options, cmd_import, print_import},
+    {"export", "[DOC...]", "print documents as JSON lines", "", DOCS, CLI_STORE, CLI_LINES, 0, -1,
+     -1, false, export_options, cmd_export, print_json_line},
+    {"edit", "DOC", "edit the JSON in $EDITOR; only the difference is written", "", DOCS, CLI_FRONT,
+     CLI_ONE, 1, 1, -1, false, change_options, cmd_edit, print_change},
+    {"assign", "DOC FILE|-", "make a document equal to a JSON object",
+     "With --base, as it was decided on an older state: what others wrote since stays.", DOCS,
+     CLI_STORE, CLI_ONE, 2, 2, 1, true, assign_options, cmd_assign, print_change},
+
+    {"id", "", "show this device: its name and fingerprint", "", DEVICES, CLI_STORE, CLI_ONE, 0, 0,
+     -1, false, id_options, cmd_id, print_id},
+    {"invite", "", "make a ticket that lets another device join", "", DEVICES, CLI_STORE, CLI_ONE,
+     0, 0, -1, false, invite_options, cmd_invite, print_ticket},
+    {"join", "TICKET [HOST:PORT]", "join a space with a ticket", "", DEVICES, CLI_LOCAL, CLI_ONE, 1,
+     2, -1, false, join_options, cmd_join, print_fields},
+    {"members", "", "list the members of the space", "", DEVICES, CLI_STORE, CLI_ONE, 0, 0, -1,
+     false, NO_OPTIONS, cmd_members, print_members},
+    {"serve", "", "run the daemon in the foreground", "", DEVICES, CLI_LOCAL, CLI_LINES, 0, 0, -1,
+     false, serve_options, cmd_serve, print_text},
+    {"connect", "HOST:PORT", "tell the daemon to keep a connection to an address", "", DEVICES,
+     CLI_DAEMON, CLI_ONE, 1, 1, -1, false, NO_OPTIONS, cmd_connect, print_fields},
+    {"sync", "[HOST:PORT...]", "exchange until both sides show everything", "", DEVICES, CLI_STORE,
+     CLI_ONE, 0, -1, -1, false, sync_options, cmd_sync, print_fields},
+    {"wait", "", "wait until others have acknowledged what was written here", "", DEVICES,
+     CLI_STORE, CLI_ONE, 0, 0, -1, false, wait_options, cmd_wait, print_fields},
+    {"status", "", "what is here, who is there, what waits", "", DEVICES, CLI_STORE, CLI_ONE, 0, 0,
+     -1, false, status_options, cmd_status, print_status},
+    {"peers", "", "connections and known devices", "", DEVICES, CLI_STORE, CLI_ONE, 0, 0, -1, false,
+     NO_OPTIONS, cmd_peers, print_peers},
+
+    {"log", "[DOC [POINTER]]", "changes, newest first", "", HISTORY, CLI_STORE, CLI_LINES, 0, 2, -1,
+     false, log_options, cmd_log, print_log},
+    {"show", "CHANGE", "one change with all it wrote", "", HISTORY, CLI_STORE, CLI_ONE, 1, 1, -1,
+     false, NO_OPTIONS, cmd_show, print_log},
+    {"conflicts", "[DOC]", "concurrent values that nobody has resolved", "", HISTORY, CLI_STORE,
+     CLI_LINES, 0, 1, -1, false, conflicts_options, cmd_conflicts, print_conflict},
+    {"resolve", "DOC POINTER --keep CHANGE | --value JSON", "settle a conflict, as a new change",
+     "POINTER is what `weft conflicts` prints; where that is null, its \"path\".", HISTORY,
+     CLI_STORE, CLI_ONE, 2, 2, -1, false, resolve_options, cmd_resolve, print_change},
+    {"digest", "", "digest of the shown state, and the vector it reflects", "", HISTORY, CLI_STORE,
+     CLI_ONE, 0, 0, -1, false, NO_OPTIONS, cmd_digest, print_fields},
+    {"verify", "", "prove logs and signatures, and that the state is what they say", "", HISTORY,
+     CLI_STORE, CLI_ONE, 0, 0, -1, false, NO_OPTIONS, cmd_verify, print_fields},
+    {"repair", "", "rebuild the state from the logs", "", HISTORY, CLI_STORE, CLI_ONE, 0, 0, -1,
+     false, NO_OPTIONS, cmd_repair, print_fields},
+    {"doctor", "", "look for what could be wrong with this device", "", HISTORY, CLI_STORE,
+     CLI_LINES, 0, 0, -1, false, NO_OPTIONS, cmd_doctor, print_doctor},
+
+    {"completion", "bash|zsh|fish", "print a completion script for a shell", "", OTHER, CLI_LOCAL,
+     CLI_ONE, 1, 1, -1, false, NO_OPTIONS, cmd_completion, print_text},
+    {"version", "", "print the version", "", OTHER, CLI_LOCAL, CLI_ONE, 0, 0, -1, false, NO_OPTIONS,
+     cmd_version, print_fields},
+    {"help", "[COMMAND]", "help, of a command where one is given", "", OTHER, CLI_LOCAL, CLI_ONE, 0,
+     1, -1, false, help_options, cmd_help, print_text},
+};
+
+const cli_command *cli_commands(size_t *count) {
+  *count = sizeof commands / sizeof commands[0];
+  return commands;
+}
+
+const cli_command *cli_command_find(const char *name) {
+  for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+    if (strcmp(commands[i].name, name) == 0) return &commands[i];
+  return NULL;
+}

@@ -1,0 +1,314 @@
+/* The daemon's side of the control socket: requests in, the same functions of the command table,
+ * answers out.
+ *
+ * A connection carries one request at a time.  A call that waits (sync, wait) may outlive its
+ * connection: then it goes on without an audience until it ends by itself, which its time limit
+ * guarantees. */
+#define _GNU_SOURCE /* struct ucred */
+#include "cli/daemon.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "cli/control.h"
+#include "cli/files.h"
+#include "cli/record.h"
+
+enum { listen_backlog = 64, read_len = 64 << 10 };
+
+typedef struct control_conn control_conn;
+
+/* One request being answered. */
+typedef struct control_call {
+  cli_call call;
+  weft_arena arena;
+  control_conn *conn; /* NULL: nobody listens any more */
+  int64_t id;
+} control_call;
+
+struct control_conn {
+  uv_pipe_t pipe; /* first */
+  cli_control *control;
+  control_conn *next;
+  control_call *running;
+  weft_buf in;
+  bool closing;
+  uint8_t piece[read_len];
+};
+
+struct cli_control {
+  uv_pipe_t server;
+  cli_runtime *rt;
+  cli_home *home;
+  cli_space *space;
+  control_conn *conns;
+  char path[CLI_PATH_MAX];
+  bool closed;
+};
+
+/* --- answers -------------------------------------------------------------------------------------
+ */
+
+typedef struct control_write {
+  uv_write_t req; /* first; the bytes follow */
+} control_write;
+
+static void conn_close(control_conn *conn);
+
+static void on_written(uv_write_t *req, int status) {
+  control_conn *conn = req->handle->data;
+  free(req);
+  if (status < 0) conn_close(conn);
+}
+
+static void answer(control_call *call, const weft_value *items, size_t count) {
+  control_conn *conn = call->conn;
+  if (!conn || conn->closing) return;
+  weft_value frame = cli_array(items, count);
+  weft_alloc mem = weft_alloc_libc();
+  weft_buf b;
+  weft__buf_init(&b, &mem, (size_t)CLI_FRAME_LEN_MAX + 4);
+  cli_frame_put(&b, &frame);
+  control_write *w = weft__buf_err(&b) == WEFT_OK ? malloc(sizeof *w + b.len) : NULL;
+  if (w) {
+    memcpy(w + 1, b.at, b.len);
+    uv_buf_t buf = uv_buf_init((char *)(w + 1), (unsigned)b.len);
+    if (uv_write(&w->req, (uv_stream_t *)&conn->pipe, &buf, 1, on_written) != 0) {
+      free(w);
+      w = NULL;
+    }
+  }
+  weft__buf_free(&b);
+  if (!w) conn_close(conn);
+}
+
+static weft_value int_value(int64_t i) {
+  weft_value v = {.kind = WEFT_INT};
+  v.as.integer = i;
+  return v;
+}
+
+static weft_value text_value(weft_bytes text) {
+  weft_value v = {.kind = WEFT_STRING};
+  v.as.bytes = text;
+  return v;
+}
+
+static void sink_record(void *ctx, const weft_value *record) {
+  control_call *call = ctx;
+  weft_value items[] = {int_value(call->id), text_value(weft_bytes_str("data")), *record};
+  answer(call, items, 3);
+}
+
+static void sink_progress(void *ctx, weft_bytes what, uint64_t done, uint64_t total) {
+  control_call *call = ctx;
+  weft_value items[] = {int_value(call->id), text_value(weft_bytes_str("progress")),
+                        text_value(what), int_value((int64_t)done), int_value((int64_t)total)};
+  answer(call, items, 5);
+}
+
+static void serve_next(control_conn *conn);
+
+static void call_ended(cli_call *c, int code) {
+  control_call *call = c->ended_ctx;
+  control_conn *conn = call->conn;
+  weft_value items[] = {int_value(call->id),
+                        text_value(weft_bytes_str(code == CLI_OK ? "end" : "error")),
+                        int_value(code), text_value(weft_bytes_str(c->error))};
+  answer(call, items, code == CLI_OK ? 3 : 4);
+  weft__arena_free(&call->arena);
+  free(call);
+  if (!conn) return;
+  conn->running = NULL;
+  serve_next(conn);
+}
+
+/* --- requests ------------------------------------------------------------------------------------
+ */
+
+static bool space_fits(const cli_space *s, weft_bytes wanted) {
+  char hex[2 * sizeof(weft_id) + 1];
+  cli_hex(hex, s->id.b, sizeof s->id.b);
+  return wanted.len == 0 || weft_bytes_cmp(s->name, wanted) == 0 ||
+         (wanted.len >= 4 && wanted.len < sizeof hex && memcmp(hex, wanted.at, wanted.len) == 0);
+}
+
+static int start_call(control_call *call, weft_bytes body) {
+  cli_call *c = &call->call;
+  weft_value request;
+  weft_bytes space;
+  weft_err err = weft__value_decode(c->arena, body, &request);
+  if (err == WEFT_OK) err = cli_request_read(c->arena, &request, &call->id, &c->args, &space);
+  if (err == WEFT_EVERSION)
+    return cli_fail(c, CLI_USAGE, "the daemon is of another version: restart it");
+  if (err != WEFT_OK) return cli_fail(c, CLI_FAILED, "the daemon was sent what is no request");
+  if (c->args.command->where != CLI_STORE && c->args.command->where != CLI_DAEMON)
+    return cli_fail(c, CLI_USAGE, "%s does not run in the daemon", c->args.command->name);
+  if (!space_fits(c->space, space))
+    return cli_fail(c, CLI_NOT_FOUND, "the daemon serves the space %.*s, not %.*s: stop it first",
+                    (int)c->space->name.len, (const char *)c->space->name.at, (int)space.len,
+                    (const char *)space.at);
+  return c->args.command->run(c);
+}
+
+static void serve(control_conn *conn, weft_bytes body) {
+  control_call *call = calloc(1, sizeof *call);
+  if (!call) {
+    conn_close(conn);
+    return;
+  }
+  weft_alloc mem = weft_alloc_libc();
+  weft__arena_init(&call->arena, &mem);
+  cli_control *control = conn->control;
+  call->conn = conn;
+  call->call = (cli_call){.arena = &call->arena,
+                          .home = control->home,
+                          .space = control->space,
+                          .runtime = control->rt,
+                          .sink = {call, sink_record, sink_progress},
+                          .ended = call_ended,
+                          .ended_ctx = call};
+  conn->running = call;
+  int code = start_call(call, body);
+  if (code == CLI_PENDING) return;
+  cli_network_changed(&call->call);
+  call_ended(&call->call, code);
+}
+
+static void serve_next(control_conn *conn) {
+  if (conn->closing || conn->running) return;
+  size_t len;
+  weft_bytes body;
+  weft_err err = cli_frame_find(weft__buf_view(&conn->in), &len, &body);
+  if (err != WEFT_OK) {
+    conn_close(conn);
+    return;
+  }
+  if (len == 0) return;
+  /* The body is copied: a waiting call reads its arguments later. */
+  weft_alloc mem = weft_alloc_libc();
+  weft_buf copy;
+  weft__buf_init(&copy, &mem, SIZE_MAX);
+  weft__buf_put(&copy, body);
+  memmove(conn->in.at, conn->in.at + len, conn->in.len - len);
+  conn->in.len -= len;
+  if (weft__buf_err(&copy) == WEFT_OK)
+    serve(conn, weft__buf_view(&copy));
+  else
+    conn_close(conn);
+  weft__buf_free(&copy);
+}
+
+/* --- connections ---------------------------------------------------------------------------------
+ */
+
+static void conn_closed(uv_handle_t *handle) {
+  control_conn *conn = handle->data;
+  for (control_conn **at = &conn->control->conns; *at; at = &(*at)->next) {
+    if (*at != conn) continue;
+    *at = conn->next;
+    break;
+  }
+  weft__buf_free(&conn->in);
+  free(conn);
+}
+
+static void conn_close(control_conn *conn) {
+  if (conn->closing) return;
+  conn->closing = true;
+  if (conn->running) conn->running->conn = NULL;
+  uv_close((uv_handle_t *)&conn->pipe, conn_closed);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
+  (void)suggested;
+  control_conn *conn = handle->data;
+  *buf = uv_buf_init((char *)conn->piece, read_len);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf) {
+  control_conn *conn = stream->data;
+  if (got > 0) weft__buf_put_raw(&conn->in, buf->base, (size_t)got);
+  if (got < 0 || weft__buf_err(&conn->in) != WEFT_OK)
+    conn_close(conn);
+  else
+    serve_next(conn);
+}
+
+/* Only this user may talk to this device, whatever the mode of the folder became. */
+static bool same_user(uv_pipe_t *pipe) {
+  uv_os_fd_t fd;
+  struct ucred peer;
+  socklen_t len = sizeof peer;
+  return uv_fileno((uv_handle_t *)pipe, &fd) == 0 &&
+         getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.uid == geteuid();
+}
+
+static void on_connection(uv_stream_t *server, int status) {
+  cli_control *control = server->data;
+  if (status < 0) return;
+  control_conn *conn = calloc(1, sizeof *conn);
+  if (!conn) return;
+  weft_alloc mem = weft_alloc_libc();
+  weft__buf_init(&conn->in, &mem, (size_t)CLI_FRAME_LEN_MAX + 4);
+  conn->control = control;
+  conn->next = control->conns;
+  control->conns = conn;
+  uv_pipe_init(&control->rt->loop, &conn->pipe, 0);
+  conn->pipe.data = conn;
+  if (uv_accept(server, (uv_stream_t *)&conn->pipe) != 0 || !same_user(&conn->pipe) ||
+      uv_read_start((uv_stream_t *)&conn->pipe, on_alloc, on_read) != 0)
+    conn_close(conn);
+}
+
+/* --- the server ----------------------------------------------------------------------------------
+ */
+
+static bool bind_socket(cli_control *control, const char *dir) {
+  struct sockaddr_un address;
+  int folder;
+  if (cli_control_address(dir, &address, &folder) != WEFT_OK) return false;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  unlink(control->path);
+  bool ok = fd >= 0 && bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 &&
+            uv_pipe_open(&control->server, fd) == 0;
+  if (!ok && fd >= 0) close(fd);
+  if (folder >= 0) close(folder);
+  return ok && uv_listen((uv_stream_t *)&control->server, listen_backlog, on_connection) == 0;
+}
+
+int cli_control_start(cli_call *c, cli_control **out) {
+  cli_control *control = calloc(1, sizeof *control);
+  *out = NULL;
+  if (!control) return cli_fail_err(c, WEFT_ENOMEM, "the control socket");
+  control->rt = c->runtime;
+  control->home = c->home;
+  control->space = c->space;
+  const char *dir = cli_home_dir(c->home);
+  uv_pipe_init(&c->runtime->loop, &control->server, 0);
+  control->server.data = control;
+  *out = control;
+  if (cli_path_join(control->path, sizeof control->path, dir, "control.sock") == WEFT_OK &&
+      bind_socket(control, dir))
+    return CLI_OK;
+  return cli_fail(c, CLI_FAILED, "%s/control.sock cannot be made: check the folder's permissions",
+                  dir);
+}
+
+static void server_closed(uv_handle_t *handle) {
+  cli_control *control = handle->data;
+  control->closed = true;
+}
+
+void cli_control_stop(cli_control *control) {
+  if (!control || uv_is_closing((uv_handle_t *)&control->server)) return;
+  unlink(control->path);
+  for (control_conn *conn = control->conns; conn; conn = conn->next) conn_close(conn);
+  uv_close((uv_handle_t *)&control->server, server_closed);
+}
+
+void cli_control_free(cli_control *control) { free(control); }

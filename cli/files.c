@@ -1,0 +1,126 @@
+#include "cli/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "crdt/buf.h"
+
+static weft_err err_of_errno(void) {
+  switch (errno) {
+  case ENOENT:
+  case ENOTDIR: return WEFT_ENOSTORE;
+  case ENOSPC:
+  case EDQUOT: return WEFT_EFULL;
+  case EROFS:
+  case EACCES:
+  case EPERM: return WEFT_EREADONLY;
+  case ENOMEM: return WEFT_ENOMEM;
+  default: return WEFT_EIO;
+  }
+}
+
+weft_err cli_stream_read(weft_arena *arena, int fd, size_t max, weft_bytes *out) {
+  weft_buf b;
+  weft__buf_init(&b, &arena->mem, max);
+  weft_err err = WEFT_OK;
+  for (;;) {
+    uint8_t piece[1 << 14];
+    ssize_t got = read(fd, piece, sizeof piece);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) err = WEFT_EIO;
+    if (got <= 0) break;
+    weft__buf_put_raw(&b, piece, (size_t)got);
+    err = weft__buf_err(&b);
+    if (err != WEFT_OK) break;
+  }
+  if (err == WEFT_OK) err = weft__arena_copy(arena, weft__buf_view(&b), out);
+  weft__buf_free(&b);
+  return err;
+}
+
+static bool permissions_ok(int fd, bool secret) {
+  struct stat st;
+  if (fstat(fd, &st) != 0) return false;
+  mode_t forbidden = secret ? S_IRWXG | S_IRWXO : S_IWGRP | S_IWOTH;
+  return st.st_uid == geteuid() && (st.st_mode & forbidden) == 0;
+}
+
+weft_err cli_file_read(weft_arena *arena, const char *path, size_t max, bool own, bool secret,
+                       weft_bytes *out) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC | (own ? O_NOFOLLOW : 0));
+  if (fd < 0) return err_of_errno();
+  weft_err err = WEFT_OK;
+  if (own && !permissions_ok(fd, secret)) err = WEFT_EDENIED;
+  if (err == WEFT_OK) err = cli_stream_read(arena, fd, max, out);
+  close(fd);
+  return err;
+}
+
+static weft_err write_all(int fd, weft_bytes bytes) {
+  for (size_t at = 0; at < bytes.len;) {
+    ssize_t put = write(fd, bytes.at + at, bytes.len - at);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return err_of_errno();
+    at += (size_t)put;
+  }
+  return fsync(fd) == 0 ? WEFT_OK : err_of_errno();
+}
+
+static weft_err sync_folder_of(const char *path) {
+  char folder[4096];
+  const char *slash = strrchr(path, '/');
+  size_t len = slash ? (size_t)(slash - path) : 0;
+  if (len >= sizeof folder) return WEFT_ELIMIT;
+  memcpy(folder, path, len);
+  folder[len] = 0;
+  int fd = open(len ? folder : slash ? "/" : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return err_of_errno();
+  weft_err err = fsync(fd) == 0 ? WEFT_OK : err_of_errno();
+  close(fd);
+  return err;
+}
+
+weft_err cli_file_write(const char *path, weft_bytes bytes) {
+  char fresh[4096];
+  int len = snprintf(fresh, sizeof fresh, "%s.new", path);
+  if (len < 0 || (size_t)len >= sizeof fresh) return WEFT_ELIMIT;
+  int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) return err_of_errno();
+  weft_err err = write_all(fd, bytes);
+  if (close(fd) != 0 && err == WEFT_OK) err = err_of_errno();
+  if (err == WEFT_OK && rename(fresh, path) != 0) err = err_of_errno();
+  if (err != WEFT_OK) {
+    unlink(fresh);
+    return err;
+  }
+  return sync_folder_of(path);
+}
+
+weft_err cli_folder_make(const char *path) {
+  char part[4096];
+  size_t len = strlen(path);
+  if (len == 0 || len >= sizeof part) return WEFT_ELIMIT;
+  memcpy(part, path, len + 1);
+  for (size_t i = 1; i <= len; i++) {
+    if (part[i] != '/' && part[i] != 0) continue;
+    char end = part[i];
+    part[i] = 0;
+    if (mkdir(part, 0700) != 0 && errno != EEXIST) {
+      weft_err err = err_of_errno();
+      return err == WEFT_ENOSTORE ? WEFT_EREADONLY : err;
+    }
+    part[i] = end;
+  }
+  struct stat st;
+  if (stat(path, &st) != 0) return err_of_errno();
+  return S_ISDIR(st.st_mode) ? WEFT_OK : WEFT_EEXIST;
+}
+
+weft_err cli_path_join(char *out, size_t cap, const char *a, const char *b) {
+  int len = snprintf(out, cap, "%s/%s", a, b);
+  return len >= 0 && (size_t)len < cap ? WEFT_OK : WEFT_ELIMIT;
+}

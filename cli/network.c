@@ -1,0 +1,182 @@
+#include "cli/network.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/config.h"
+#include "cli/daemon.h"
+
+#define TEXT(b) (int)(b).len, (const char *)(b).at
+
+/* --- what the node tells -------------------------------------------------------------------------
+ */
+
+static void on_note(void *ctx, const weft_node_action *note) {
+  (void)note;
+  cli_watch_all(ctx);
+}
+
+static void on_transfer(void *ctx, uint64_t done, uint64_t total) {
+  cli_runtime *rt = ctx;
+  for (cli_watch *w = rt->watches; w; w = w->next) cli_progress(w->call, "sync", done, total);
+  cli_watch_all(rt);
+}
+
+static void on_failed(void *ctx, weft_err err, const char *what) {
+  cli_runtime *rt = ctx;
+  rt->failed_err = err;
+  snprintf(rt->failed, sizeof rt->failed, "%s", what && *what ? what : "the store");
+  cli_watch_all(rt);
+}
+
+static void on_stopped(void *ctx) {
+  cli_runtime *rt = ctx;
+  rt->stopped = true;
+}
+
+/* --- watches -------------------------------------------------------------------------------------
+ */
+
+void cli_watch_add(cli_runtime *rt, cli_watch *w) {
+  w->next = rt->watches;
+  rt->watches = w;
+}
+
+void cli_watch_remove(cli_runtime *rt, cli_watch *w) {
+  for (cli_watch **at = &rt->watches; *at; at = &(*at)->next) {
+    if (*at != w) continue;
+    *at = w->next;
+    return;
+  }
+}
+
+/* A look may remove its own watch, so the next one is taken first. */
+void cli_watch_all(cli_runtime *rt) {
+  for (cli_watch *w = rt->watches, *next; w; w = next) {
+    next = w->next;
+    w->look(w);
+  }
+}
+
+/* --- loop and node -------------------------------------------------------------------------------
+ */
+
+int cli_runtime_open(cli_call *c) {
+  if (c->runtime) return CLI_OK;
+  cli_runtime *rt = calloc(1, sizeof *rt);
+  if (!rt || uv_loop_init(&rt->loop) != 0) {
+    free(rt);
+    return cli_fail_err(c, WEFT_ENOMEM, "the network");
+  }
+  rt->loop_open = true;
+  rt->home = c->home;
+  rt->space = c->space;
+  c->runtime = rt;
+  return CLI_OK;
+}
+
+static int start_failed(cli_call *c, weft_err err, const char *detail) {
+  if (err == WEFT_EEXIST)
+    return cli_fail(c, CLI_FAILED,
+                    "%s is in use: stop what listens there, or choose another --listen", detail);
+  if (err == WEFT_EBADVALUE)
+    return cli_fail(c, CLI_USAGE, "%s is no address: HOST:PORT is wanted", detail);
+  return cli_fail_err(c, err, "listening on %s", detail);
+}
+
+/* The times of the configuration file, where it has any. */
+static void network_times(const cli_home *h, weft_node_options *o) {
+  weft_bytes config = cli_home_config_text(h);
+  o->heartbeat_ms = cli_config_ms(config, "heartbeat", o->heartbeat_ms);
+  o->dead_ms = cli_config_ms(config, "dead-after", o->dead_ms);
+  o->dial_timeout_ms = cli_config_ms(config, "dial-timeout", o->dial_timeout_ms);
+  o->redial_cap_ms = cli_config_ms(config, "redial-cap", o->redial_cap_ms);
+  o->anti_entropy_ms = cli_config_ms(config, "anti-entropy", o->anti_entropy_ms);
+}
+
+int cli_node_start(cli_call *c, const cli_node_plan *plan) {
+  int code = cli_runtime_open(c);
+  if (code != CLI_OK) return code;
+  cli_runtime *rt = c->runtime;
+  const cli_epoch *epoch = cli_home_epoch(c->home, &c->space->id);
+  if (!epoch)
+    return cli_fail(c, CLI_FAILED,
+                    "%s/secrets lacks the key of this space: restore it, or join again",
+                    cli_home_dir(c->home));
+  weft_node_epoch ne;
+  memcpy(ne.id, epoch->epoch, sizeof ne.id);
+  ne.secret = epoch->secret;
+  weft_uv_node_options o;
+  weft_uv_node_options_init(&o);
+  o.loop = &rt->loop;
+  o.replica = c->space->replica;
+  o.node.crypto = weft_crypto_sodium();
+  o.node.identity = cli_home_identity(c->home);
+  o.node.space = c->space->id;
+  o.node.name = cli_home_name(c->home);
+  o.node.epochs = &ne;
+  o.node.epoch_count = 1;
+  o.node.gossip = plan->gossip;
+  o.node.dial_once = plan->dial_once;
+  network_times(c->home, &o.node);
+  o.listen = plan->listen;
+  o.listen_count = plan->listen_count;
+  o.connect = plan->connect;
+  o.connect_count = plan->connect_count;
+  o.remembered = plan->remembered;
+  o.events = (weft_uv_node_events){rt, on_note, on_transfer, on_failed, on_stopped};
+  char detail[128] = "";
+  weft_err err = weft_uv_node_start(&rt->node, &o, detail, sizeof detail);
+  weft_crypto_sodium()->wipe(&ne, sizeof ne);
+  if (err != WEFT_OK) return start_failed(c, err, detail);
+  return cli_node_invites(c, rt);
+}
+
+int cli_node_invites(cli_call *c, cli_runtime *rt) {
+  if (!rt->node) return CLI_OK;
+  size_t count, kept = 0;
+  const cli_invite *all = cli_home_invites(rt->home, &count);
+  weft_uv_invite *invites = calloc(count + 1, sizeof *invites);
+  if (!invites) return cli_fail_err(c, WEFT_ENOMEM, "invites");
+  for (size_t i = 0; i < count; i++) {
+    if (weft_id_cmp(&all[i].space, &rt->space->id) != 0) continue;
+    weft_uv_invite *v = &invites[kept++];
+    v->keys = (weft_node_invite){all[i].invite, all[i].k_join, all[i].k_jtag};
+    v->terms =
+        (weft_invite_terms){all[i].invite, (weft_role)all[i].role, all[i].uses, all[i].expires_ms};
+  }
+  weft_err err = weft_uv_node_set_invites(rt->node, invites, kept);
+  weft_crypto_sodium()->wipe(invites, (count + 1) * sizeof *invites);
+  free(invites);
+  return err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "invites");
+}
+
+void cli_network_changed(cli_call *c) {
+  if (c->runtime && c->runtime->node) weft_uv_node_changed(c->runtime->node);
+}
+
+bool cli_network_turn(cli_call *c) {
+  cli_runtime *rt = c->runtime;
+  if (!rt) return false;
+  return uv_run(&rt->loop, UV_RUN_ONCE) != 0;
+}
+
+void cli_runtime_close(cli_runtime *rt) {
+  if (rt->node) {
+    weft_uv_node_stop(rt->node);
+    while (!rt->stopped && uv_run(&rt->loop, UV_RUN_ONCE) != 0) continue;
+    weft_uv_node_free(rt->node);
+    rt->node = NULL;
+  }
+  while (uv_run(&rt->loop, UV_RUN_DEFAULT) != 0) continue;
+  uv_loop_close(&rt->loop);
+  cli_control_free(rt->control);
+  free(rt);
+}
+
+void cli_network_stop(cli_call *c) {
+  if (!c->runtime) return;
+  cli_runtime_close(c->runtime);
+  c->runtime = NULL;
+}

@@ -1,0 +1,66 @@
+/* A call's place on the network: one loop, and a node on it when the command wants one.
+ *
+ * In the daemon there is one for all calls; otherwise a command that needs the network makes its
+ * own. */
+#ifndef WEFT_CLI_NETWORK_H
+#define WEFT_CLI_NETWORK_H
+
+#include <uv.h>
+
+#include "cli/command.h"
+#include "cli/home.h"
+#include "net/uv_node.h"
+
+/* Somebody waits for something of the network; kept in a list, asked after every event. */
+typedef struct cli_watch {
+  struct cli_watch *next;
+  cli_call *call;
+  void (*look)(struct cli_watch *w); /* something happened: end the call if it is done */
+} cli_watch;
+
+struct cli_runtime {
+  uv_loop_t loop;
+  bool loop_open;
+  weft_uv_node *node; /* NULL: none yet */
+  cli_home *home;
+  cli_space *space;
+  struct cli_control *control; /* in the daemon: freed after the loop ran out */
+  bool stopped;
+  char failed[256]; /* storage failure, told once */
+  weft_err failed_err;
+  cli_watch *watches;
+};
+
+typedef struct cli_node_plan {
+  const weft_bytes *listen;
+  size_t listen_count;
+  const weft_bytes *connect;
+  size_t connect_count;
+  bool remembered;
+  bool gossip;
+  bool dial_once;
+} cli_node_plan;
+
+/* Opens the runtime of a call that has none.  CLI_OK, or the exit code with the error set. */
+int cli_runtime_open(cli_call *c);
+/* Starts the node on the call's space. */
+int cli_node_start(cli_call *c, const cli_node_plan *plan);
+/* Hands the node the invites of the home for its space: call after start and after each new one. */
+int cli_node_invites(cli_call *c, cli_runtime *rt);
+
+void cli_watch_add(cli_runtime *rt, cli_watch *w);
+void cli_watch_remove(cli_runtime *rt, cli_watch *w);
+/* Asks every watch; called after each event. */
+void cli_watch_all(cli_runtime *rt);
+
+/* One turn of the loop of a call in this process; false when nothing can happen any more. */
+bool cli_network_turn(cli_call *c);
+/* Ends node and loop of a call in this process; nothing to do without. */
+void cli_network_stop(cli_call *c);
+/* Ends node and loop of a runtime. */
+void cli_runtime_close(cli_runtime *rt);
+
+/* After a call of the daemon wrote something. */
+void cli_network_changed(cli_call *c);
+
+#endif

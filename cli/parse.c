@@ -1,0 +1,224 @@
+/* Parsing the command line against the command table.
+ *
+ * Happy path: one pass finds the command (the first word that is no option), a second reads options
+ * of the command and the global ones wherever they stand.  Anything unknown is an error that names
+ * the nearest known word. */
+#include "cli/parse.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const cli_option global_options[] = {
+    {"dir", 0, "DIR", "directory of the device (WEFT_DIR; default ~/.local/state/weft)"},
+    {"space", 0, "NAME", "the space to work on, needless while there is one"},
+    {"json", 0, NULL, "machine-readable output: one JSON document, or JSON lines"},
+    {"quiet", 'q', NULL, "no messages but errors"},
+    {"verbose", 'v', NULL, "more messages"},
+    {"help", 'h', NULL, "help, of a command where one is given"},
+    {NULL, 0, NULL, NULL},
+};
+
+const cli_option *cli_global_options(void) { return global_options; }
+
+/* Levenshtein distance of short words; anything longer counts as far. */
+static unsigned distance(const char *a, const char *b) {
+  enum { word_max = 32 };
+  size_t n = strlen(a), m = strlen(b);
+  if (n > word_max || m > word_max) return word_max;
+  unsigned row[word_max + 1];
+  for (size_t j = 0; j <= m; j++) row[j] = (unsigned)j;
+  for (size_t i = 1; i <= n; i++) {
+    unsigned corner = row[0];
+    row[0] = (unsigned)i;
+    for (size_t j = 1; j <= m; j++) {
+      unsigned above = row[j], swap = corner + (a[i - 1] != b[j - 1]);
+      unsigned least = above + 1 < row[j - 1] + 1 ? above + 1 : row[j - 1] + 1;
+      row[j] = swap < least ? swap : least;
+      corner = above;
+    }
+  }
+  return row[m];
+}
+
+/* Remembers the nearest word seen that is near enough to be meant. */
+typedef struct nearest {
+  const char *word;
+  const char *best;
+  unsigned least;
+} nearest;
+
+static void nearest_try(nearest *n, const char *candidate) {
+  size_t len = strlen(n->word);
+  bool begins = len >= 2 && strncmp(n->word, candidate, len) == 0;
+  unsigned d = begins ? 0 : distance(n->word, candidate);
+  if (d < n->least && d <= 1 + len / 3) {
+    n->least = d;
+    n->best = candidate;
+  }
+}
+
+const char *cli_nearest_command(const char *word) {
+  nearest n = {word, NULL, 32};
+  size_t count;
+  const cli_command *table = cli_commands(&count);
+  for (size_t i = 0; i < count; i++) nearest_try(&n, table[i].name);
+  return n.best;
+}
+
+static const char *nearest_option(const cli_command *command, const char *word) {
+  nearest n = {word, NULL, 32};
+  for (const cli_option *o = global_options; o->name; o++) nearest_try(&n, o->name);
+  for (const cli_option *o = command ? command->options : NULL; o && o->name; o++)
+    nearest_try(&n, o->name);
+  return n.best;
+}
+
+static const cli_option *find_long(const cli_option *list, const char *name, size_t len) {
+  for (; list && list->name; list++)
+    if (strlen(list->name) == len && memcmp(list->name, name, len) == 0) return list;
+  return NULL;
+}
+
+static const cli_option *find_letter(const cli_option *list, char letter) {
+  for (; list && list->name; list++)
+    if (list->letter == letter) return list;
+  return NULL;
+}
+
+typedef struct parser {
+  int argc;
+  char **argv;
+  int at; /* the word being read */
+  weft_arena *arena;
+  cli_globals *globals;
+  cli_args *args;
+  size_t arg_cap, option_cap;
+  char *error;
+  size_t error_len;
+} parser;
+
+static int usage_error(parser *p, const char *what, const char *word, const char *near) {
+  if (near)
+    snprintf(p->error, p->error_len, "%s %s: did you mean %s?", what, word, near);
+  else
+    snprintf(p->error, p->error_len, "%s %s: see weft help%s%s", what, word,
+             p->args->command ? " " : "", p->args->command ? p->args->command->name : "");
+  return CLI_USAGE;
+}
+
+static void set_global(cli_globals *g, const cli_option *o, const char *value) {
+  if (strcmp(o->name, "dir") == 0) g->dir = value;
+  if (strcmp(o->name, "space") == 0) g->space = value;
+  if (strcmp(o->name, "json") == 0) g->json = true;
+  if (strcmp(o->name, "quiet") == 0) g->quiet = true;
+  if (strcmp(o->name, "verbose") == 0) g->verbose++;
+  if (strcmp(o->name, "help") == 0) g->help = true;
+}
+
+static int take_option(parser *p, const cli_option *o, bool global, const char *value) {
+  if (global) {
+    set_global(p->globals, o, value);
+    return CLI_OK;
+  }
+  void *at = p->args->options;
+  if (weft__arena_grow(p->arena, &at, p->args->option_count, &p->option_cap,
+                       p->args->option_count + 1, sizeof *p->args->options) != WEFT_OK)
+    return usage_error(p, "out of memory at", o->name, NULL);
+  p->args->options = at;
+  p->args->options[p->args->option_count++] =
+      (cli_option_value){o, value ? weft_bytes_str(value) : weft_bytes_of("", 0)};
+  return CLI_OK;
+}
+
+/* Reads the option at p->at; a value may follow "=" or be the next word.  A command's own option
+ * goes before a global one of the same name. */
+static int parse_option(parser *p, const char *word) {
+  const cli_option *own = p->args->command ? p->args->command->options : NULL, *o;
+  const char *value = NULL;
+  bool global = false;
+  if (word[1] == '-') {
+    const char *equal = strchr(word, '=');
+    size_t len = equal ? (size_t)(equal - word) - 2 : strlen(word) - 2;
+    o = find_long(own, word + 2, len);
+    if (!o) global = (o = find_long(global_options, word + 2, len)) != NULL;
+    if (!o)
+      return usage_error(p, "unknown option", word, nearest_option(p->args->command, word + 2));
+    if (equal) value = equal + 1;
+  } else {
+    o = find_letter(own, word[1]);
+    if (!o) global = (o = find_letter(global_options, word[1])) != NULL;
+    if (!o) return usage_error(p, "unknown option", word, NULL);
+    if (word[2]) value = word + 2;
+  }
+  if (!o->arg && value) return usage_error(p, "option takes no value:", word, NULL);
+  if (o->arg && !value) {
+    if (p->at + 1 >= p->argc) return usage_error(p, "option needs a value:", word, NULL);
+    value = p->argv[++p->at];
+  }
+  return take_option(p, o, global, value);
+}
+
+static int take_arg(parser *p, const char *word) {
+  cli_args *a = p->args;
+  void *at = a->args;
+  if (a->arg_count >= CLI_ARGS_MAX ||
+      weft__arena_grow(p->arena, &at, a->arg_count, &p->arg_cap, a->arg_count + 1,
+                       sizeof *a->args) != WEFT_OK)
+    return usage_error(p, "too many arguments at", word, NULL);
+  a->args = at;
+  a->args[a->arg_count++] = weft_bytes_str(word);
+  return CLI_OK;
+}
+
+/* True for a word that starts an option.  A lone "-" is standard input; "-5" and "-/a" are
+ * arguments (a number, a sort order). */
+static bool is_option(const char *word) {
+  if (word[0] != '-' || word[1] == 0) return false;
+  return word[1] == '-' || (word[1] >= 'a' && word[1] <= 'z') || (word[1] >= 'A' && word[1] <= 'Z');
+}
+
+/* The command is the first word that is neither an option nor the value of a global one. */
+static int find_command(parser *p) {
+  for (int i = 1; i < p->argc; i++) {
+    const char *word = p->argv[i];
+    if (is_option(word)) {
+      const cli_option *o = word[1] == '-' ? find_long(global_options, word + 2, strlen(word) - 2)
+                                           : find_letter(global_options, word[1]);
+      if (o && o->arg && (word[1] == '-' || !word[2])) i++;
+      continue;
+    }
+    p->args->command = cli_command_find(word);
+    if (!p->args->command)
+      return usage_error(p, "unknown command", word, cli_nearest_command(word));
+    return CLI_OK;
+  }
+  return CLI_OK;
+}
+
+int cli_parse(int argc, char **argv, weft_arena *arena, cli_globals *globals, cli_args *args,
+              char *error, size_t error_len) {
+  memset(globals, 0, sizeof *globals);
+  memset(args, 0, sizeof *args);
+  parser p = {argc, argv, 1, arena, globals, args, 0, 0, error, error_len};
+  int code = find_command(&p);
+  bool options = true, named = false;
+  for (; p.at < argc && code == CLI_OK; p.at++) {
+    const char *word = argv[p.at];
+    if (options && strcmp(word, "--") == 0)
+      options = false;
+    else if (options && is_option(word))
+      code = parse_option(&p, word);
+    else if (!named && args->command)
+      named = true;
+    else
+      code = take_arg(&p, word);
+  }
+  if (code != CLI_OK || globals->help || !args->command) return code;
+  const cli_command *c = args->command;
+  if ((int)args->arg_count < c->args_min ||
+      (c->args_max >= 0 && (int)args->arg_count > c->args_max)) {
+    snprintf(error, error_len, "usage: weft %s %s", c->name, c->usage);
+    return CLI_USAGE;
+  }
+  return CLI_OK;
+}

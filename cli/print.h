@@ -1,0 +1,44 @@
+/* How records look: JSON when asked, tables and colour for a terminal, plain text otherwise. */
+#ifndef WEFT_CLI_PRINT_H
+#define WEFT_CLI_PRINT_H
+
+#include <stdio.h>
+
+#include "cli/command.h"
+
+struct cli_printer {
+  FILE *out;
+  FILE *messages; /* stderr */
+  bool terminal;  /* out is a terminal */
+  bool colour;    /* and NO_COLOR is not set */
+  bool json;
+  bool quiet;
+  unsigned verbose;
+  unsigned width;   /* columns of the terminal; 80 otherwise */
+  bool any;         /* something was printed in this call */
+  bool progress;    /* a progress line stands on stderr */
+  weft_arena arena; /* scratch of one record */
+};
+
+/* Opens a printer on stdout and stderr, asking the environment about terminal and colour. */
+void cli_printer_open(cli_printer *p, bool json, bool quiet, unsigned verbose);
+void cli_printer_close(cli_printer *p);
+
+/* Prints one record of `call`, in the form asked for. */
+void cli_printer_record(cli_printer *p, const cli_call *call, const weft_value *record);
+/* Redraws the progress line; nothing without a terminal. */
+void cli_printer_progress(cli_printer *p, weft_bytes what, uint64_t done, uint64_t total);
+/* Prints "weft: TEXT" to stderr, as one line. */
+void cli_printer_error(cli_printer *p, const char *text);
+
+/* Writes bytes; control characters of a person's text become "?" on a terminal. */
+void cli_print_bytes(cli_printer *p, weft_bytes text);
+/* Writes a value as compact JSON. */
+void cli_print_json(cli_printer *p, const weft_value *v);
+
+/* One line of a table: cells are cut and padded to `widths`; the last one is as long as it is. */
+void cli_print_row(cli_printer *p, const weft_bytes *cells, const unsigned *widths, size_t count);
+void cli_print_heading(cli_printer *p, const char *const *cells, const unsigned *widths,
+                       size_t count);
+
+#endif

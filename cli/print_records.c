@@ -1,0 +1,282 @@
+/* How each kind of record looks to a person. */
+#include <string.h>
+
+#include "cli/fields.h"
+#include "cli/print.h"
+#include "cli/record.h"
+#include "cli/run.h"
+#include "crdt/json.h"
+
+static void put(cli_printer *p, const char *text) { fputs(text, p->out); }
+
+static void put_member(cli_printer *p, const weft_value *record, const char *key) {
+  cli_print_bytes(p, cli_member_text(record, key));
+}
+
+void print_change(cli_printer *p, const cli_call *call, const weft_value *record) {
+  (void)call;
+  if (p->quiet) return;
+  weft_bytes change = cli_member_text(record, "change");
+  if (change.len == 0) {
+    put(p, "nothing to write: it is so already\n");
+    return;
+  }
+  cli_print_bytes(p, weft_bytes_of(change.at, change.len < 12 ? change.len : 12));
+  fprintf(p->out, "  %lld written\n", (long long)cli_member_int(record, "ops"));
+}
+
+void print_count(cli_printer *p, const cli_call *call, const weft_value *record) {
+  if (p->quiet) return;
+  fprintf(p->out, "%lld %sd\n", (long long)cli_member_int(record, "count"),
+          call->args.command->name);
+}
+
+void print_value(cli_printer *p, const cli_call *call, const weft_value *record) {
+  (void)call;
+  weft_buf b;
+  weft__buf_init(&b, &p->arena.mem, SIZE_MAX);
+  weft_json_write_pretty(&b, record, 2);
+  if (weft__buf_err(&b) == WEFT_OK) fwrite(b.at, 1, b.len, p->out);
+  put(p, "\n");
+  weft__buf_free(&b);
+}
+
+void print_json_line(cli_printer *p, const cli_call *call, const weft_value *record) {
+  (void)call;
+  cli_print_json(p, record);
+  put(p, "\n");
+}
+
+void print_name(cli_printer *p, const cli_call *call, const weft_value *record) {
+  (void)call;
+  put_member(p, record, "doc");
+  put(p, "\n");
+}
+
+void print_text(cli_printer *p, const cli_call *call, const weft_value *record) {
+  (void)call;
+  weft_bytes text = cli_member_text(record, "text");
+  fwrite(text.at, 1, text.len, p->out);
+}
+
+/* Text of any value, in the printer's scratch memory; nothing for null. */
+static weft_bytes text_of(cli_printer *p, const weft_value *v) {
+  weft_bytes copy = weft_bytes_of("", 0);
+  if (v->kind == WEFT_STRING) return v->as.bytes;
+  if (v->kind == WEFT_NULL) return copy;
+  weft_buf b;
+  weft__buf_init(&b, &p->arena.mem, SIZE_MAX);
+  weft_json_write(&b, v);
+  if (weft__buf_err(&b) != WEFT_OK ||
+      weft__arena_copy(&p->arena, weft__buf_view(&b), &copy) != WEFT_OK)
+    copy = weft_bytes_of("", 0);
+  weft__buf_free(&b);
+  return copy;
+}
+
+/* The name of each document, and the fields asked for. */
+void print_list(cli_printer *p, const cli_call *call, const weft_value *record) {
+  static const unsigned widths[] = {36, 24, 24, 24, 24, 24, 24, 24};
+  weft_bytes *fields = NULL;
+  size_t field_count;
+  if (cli_fields_option(call, &p->arena, &fields, &field_count) != CLI_OK) return;
+  const weft_value *items = cli_member(record, "items");
+  for (size_t i = 0; items->kind == WEFT_ARRAY && i < items->as.array.count; i++) {
+    const weft_value *item = &items->as.array.at[i];
+    weft_bytes cells[8] = {cli_member_text(item, "doc")};
+    size_t count = 1;
+    for (size_t f = 0; f < field_count && count < 8; f++) {
+      const weft_value *v = weft_value_member(item, fields[f]);
+      cells[count++] = v ? text_of(p, v) : weft_bytes_of("", 0);
+    }
+    cli_print_row(p, cells, widths, count);
+  }
+  weft_bytes next = cli_member_text(record, "next");
+  if (next.len && !p->quiet) {
+    fflush(p->out);
+    fprintf(p->messages, "more: --cursor %.*s\n", (int)next.len, (const char *)next.at);
+  }
+}
+
+void print_import(cli_printer *p, const cli_call *call, const weft_value *record) {
+  (void)call;
+  if (p->quiet) return;
+  fprintf(
+      p->out, "%lld documents: %lld created, %lld changed, %lld unchanged; %lld fields written\n",
+      (long long)cli_member_int(record, "documents"), (long long)cli_member_int(record, "created"),
+      (long long)cli_member_int(record, "changed"), (long long)cli_member_int(record, "unchanged"),
+      (long long)cli_member_int(record, "fields_written"));
+}
+
+static void print_op(cli_printer *p, const weft_value *op) {
+  put(p, "    ");
+  put_member(p, op, "op");
+  put(p, " ");
+  put_member(p, op, "doc");
+  put(p, " ");
+  put_member(p, op, "path");
+  const weft_value *value = weft_value_member(op, weft_bytes_str("value"));
+  if (value) {
+    put(p, " = ");
+    cli_print_json(p, value);
+  }
+  put(p, "\n");
+}
+
+void print_log(cli_printer *p, const cli_call *call, const weft_value *record) {
+  weft_bytes change = cli_member_text(record, "change");
+  const weft_value *ops = cli_member(record, "ops");
+  size_t count = ops->kind == WEFT_ARRAY ? ops->as.array.count : 0;
+  if (p->colour) put(p, "\x1b[33m");
+  cli_print_bytes(p, weft_bytes_of(change.at, change.len < 12 ? change.len : 12));
+  if (p->colour) put(p, "\x1b[0m");
+  put(p, "  ");
+  put_member(p, record, "time");
+  put(p, "  ");
+  put_member(p, record, "name");
+  fprintf(p->out, "  %zu ops", count);
+  weft_bytes message = cli_member_text(record, "message");
+  if (message.len) {
+    put(p, "  ");
+    cli_print_bytes(p, message);
+  }
+  put(p, "\n");
+  bool whole = strcmp(call->args.command->name, "show") == 0 || p->verbose > 0;
+  size_t most = whole ? count : count < 3 ? count : 3;
+  for (size_t i = 0; i < most; i++) print_op(p, &ops->as.array.at[i]);
+  if (most < count)
+    fprintf(p->out, "    ... %zu more: weft show %.*s\n", count - most,
+            (int)(change.len < 12 ? change.len : 12), (const char *)change.at);
+}
+
+static void print_conflict_value(cli_printer *p, const weft_value *value) {
+  put(p, cli_member_bool(value, "winner") ? "  * " : "    ");
+  const weft_value *content = weft_value_member(value, weft_bytes_str("value"));
+  if (content)
+    cli_print_json(p, content);
+  else
+    put(p, "(deleted)");
+  put(p, "  by ");
+  put_member(p, value, "name");
+  put(p, "  ");
+  put_member(p, value, "time");
+  weft_bytes change = cli_member_text(value, "change");
+  put(p, "  --keep ");
+  cli_print_bytes(p, weft_bytes_of(change.at, change.len < 12 ? change.len : 12));
+  put(p, "\n");
+}
+
+void print_conflict(cli_printer *p, const cli_call *call, const weft_value *record) {
+  (void)call;
+  put_member(p, record, "doc");
+  put(p, " ");
+  const weft_value *pointer = cli_member(record, "path");
+  if (pointer->kind == WEFT_STRING)
+    cli_print_bytes(p, pointer->as.bytes);
+  else {
+    put_member(p, record, "typed_path");
+    put(p, " (not visible now)");
+  }
+  put(p, "  ");
+  put_member(p, record, "kind");
+  put(p, "\n");
+  const weft_value *values = cli_member(record, "values");
+  for (size_t i = 0; values->kind == WEFT_ARRAY && i < values->as.array.count; i++)
+    print_conflict_value(p, &values->as.array.at[i]);
+}
+
+static void print_plain(cli_printer *p, const weft_value *v) {
+  if (v->kind == WEFT_STRING)
+    cli_print_bytes(p, v->as.bytes);
+  else
+    cli_print_json(p, v);
+}
+
+/* Any flat record: one "key: value" a line. */
+void print_fields(cli_printer *p, const cli_call *call, const weft_value *record) {
+  (void)call;
+  if (p->quiet || record->kind != WEFT_OBJECT) return;
+  for (size_t i = 0; i < record->as.object.count; i++) {
+    const weft_member *m = &record->as.object.at[i];
+    if (m->value.kind == WEFT_ARRAY && m->value.as.array.count == 0) continue;
+    cli_print_bytes(p, m->key);
+    put(p, ": ");
+    print_plain(p, &m->value);
+    put(p, "\n");
+  }
+}
+
+void print_doctor(cli_printer *p, const cli_call *call, const weft_value *record) {
+  (void)call;
+  put(p, cli_member_bool(record, "ok") ? "ok    " : "LOOK  ");
+  put_member(p, record, "check");
+  put(p, ": ");
+  put_member(p, record, "text");
+  put(p, "\n");
+}
+
+void print_id(cli_printer *p, const cli_call *call, const weft_value *record) {
+  (void)call;
+  put_member(p, record, "name");
+  put(p, "\n  ");
+  put_member(p, record, "words");
+  put(p, "\n  ");
+  put_member(p, record, "fingerprint");
+  put(p, "\n");
+  weft_bytes qr = cli_member_text(record, "qr");
+  if (qr.len) fwrite(qr.at, 1, qr.len, p->out);
+}
+
+void print_ticket(cli_printer *p, const cli_call *call, const weft_value *record) {
+  (void)call;
+  put_member(p, record, "ticket");
+  put(p, "\n");
+  weft_bytes qr = cli_member_text(record, "qr");
+  if (qr.len) fwrite(qr.at, 1, qr.len, p->out);
+  if (p->terminal && !p->quiet) {
+    fprintf(p->messages, "good for %lld use(s) until ", (long long)cli_member_int(record, "uses"));
+    weft_bytes expires = cli_member_text(record, "expires");
+    fprintf(p->messages, "%.*s; on the other device: weft join TICKET\n", (int)expires.len,
+            (const char *)expires.at);
+  }
+}
+
+/* A table of an array of objects: the members named, in that order. */
+static void print_table(cli_printer *p, const weft_value *rows, const char *const *keys,
+                        const unsigned *widths, size_t count) {
+  cli_print_heading(p, keys, widths, count);
+  for (size_t i = 0; rows->kind == WEFT_ARRAY && i < rows->as.array.count; i++) {
+    weft_bytes cells[8];
+    for (size_t k = 0; k < count && k < 8; k++) {
+      const weft_value *v = cli_member(&rows->as.array.at[i], keys[k]);
+      cells[k] = v->kind == WEFT_NULL ? weft_bytes_of("-", 1) : text_of(p, v);
+    }
+    cli_print_row(p, cells, widths, count);
+  }
+}
+
+void print_members(cli_printer *p, const cli_call *call, const weft_value *record) {
+  (void)call;
+  static const char *const keys[] = {"name", "role", "device"};
+  static const unsigned widths[] = {20, 8, 64};
+  print_table(p, cli_member(record, "members"), keys, widths, 3);
+}
+
+void print_peers(cli_printer *p, const cli_call *call, const weft_value *record) {
+  (void)call;
+  static const char *const keys[] = {"name", "connected", "have", "need", "address", "last_seen"};
+  static const unsigned widths[] = {16, 9, 10, 10, 22, 24};
+  print_table(p, cli_member(record, "peers"), keys, widths, 6);
+}
+
+void print_status(cli_printer *p, const cli_call *call, const weft_value *record) {
+  static const char *const keys[] = {"state", "space", "docs", "conflicts", "pending", "digest"};
+  for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+    const weft_value *v = cli_member(record, keys[i]);
+    if (v->kind == WEFT_NULL) continue;
+    fprintf(p->out, "%-10s ", keys[i]);
+    print_plain(p, v);
+    put(p, "\n");
+  }
+  print_peers(p, call, record);
+}

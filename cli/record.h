@@ -1,0 +1,51 @@
+/* Building records: small helpers around weft_value for what commands emit and printers read. */
+#ifndef WEFT_CLI_RECORD_H
+#define WEFT_CLI_RECORD_H
+
+#include "crdt/value.h"
+
+/* An object under construction.  After a failed allocation it stays failed, and cli_obj_end gives a
+ * null value. */
+typedef struct cli_obj {
+  weft_arena *arena;
+  weft_member *at;
+  size_t count, cap;
+  bool failed;
+} cli_obj;
+
+cli_obj cli_obj_begin(weft_arena *arena);
+void cli_obj_put(cli_obj *o, const char *key, weft_value value);
+void cli_obj_text(cli_obj *o, const char *key, const char *text); /* copied; NULL puts null */
+void cli_obj_bytes(cli_obj *o, const char *key, weft_bytes text); /* borrowed UTF-8 */
+void cli_obj_int(cli_obj *o, const char *key, int64_t v);
+void cli_obj_bool(cli_obj *o, const char *key, bool v);
+/* A number that may exceed 2^53, as a decimal string. */
+void cli_obj_u64(cli_obj *o, const char *key, uint64_t v);
+/* Lower-case hex of bytes. */
+void cli_obj_hex(cli_obj *o, const char *key, const uint8_t *at, size_t len);
+/* A 128-bit number as 32 hex digits. */
+void cli_obj_digest(cli_obj *o, const char *key, uint64_t high, uint64_t low);
+/* A hybrid clock's milliseconds as RFC 3339 UTC with milliseconds. */
+void cli_obj_time(cli_obj *o, const char *key, uint64_t hlc);
+/* Sorts the members; the value lies in the arena. */
+weft_value cli_obj_end(cli_obj *o);
+
+weft_value cli_text(weft_arena *arena, const char *text);
+weft_value cli_array(const weft_value *items, size_t count);
+
+/* Reading: the member, or a null value / "" / 0 when it is absent or of another kind. */
+const weft_value *cli_member(const weft_value *record, const char *key);
+weft_bytes cli_member_text(const weft_value *record, const char *key);
+int64_t cli_member_int(const weft_value *record, const char *key);
+bool cli_member_bool(const weft_value *record, const char *key);
+
+/* Text of bytes as hex into `out` of 2 * len + 1. */
+void cli_hex(char *out, const uint8_t *at, size_t len);
+/* Hex of even length, either case, to bytes in the arena.  False when it is not. */
+bool cli_unhex(weft_arena *arena, weft_bytes text, weft_bytes *out);
+/* Formats milliseconds since 1970 as RFC 3339 into `out`. */
+void cli_time_text(char out[32], uint64_t ms);
+/* Parses RFC 3339, or a date alone (midnight UTC).  False when it is neither. */
+bool cli_time_parse(weft_bytes text, uint64_t *ms);
+
+#endif

@@ -1,0 +1,70 @@
+/* The functions behind the command table, one file of them a group. */
+#ifndef WEFT_CLI_RUN_H
+#define WEFT_CLI_RUN_H
+
+#include "cli/command.h"
+
+/* cli/cmd_documents.c */
+int cmd_set(cli_call *c);
+int cmd_unset(cli_call *c);
+int cmd_new(cli_call *c);
+int cmd_get(cli_call *c);
+int cmd_delete(cli_call *c);
+int cmd_undelete(cli_call *c);
+/* cli/cmd_list.c */
+int cmd_list(cli_call *c);
+int cmd_import(cli_call *c);
+int cmd_export(cli_call *c);
+/* cli/cmd_edit.c */
+int cmd_edit(cli_call *c);
+int cmd_assign(cli_call *c);
+/* cli/cmd_history.c */
+int cmd_log(cli_call *c);
+int cmd_show(cli_call *c);
+int cmd_conflicts(cli_call *c);
+int cmd_resolve(cli_call *c);
+/* cli/cmd_trust.c */
+int cmd_digest(cli_call *c);
+int cmd_verify(cli_call *c);
+int cmd_repair(cli_call *c);
+int cmd_doctor(cli_call *c);
+/* cli/cmd_devices.c */
+int cmd_init(cli_call *c);
+int cmd_id(cli_call *c);
+int cmd_invite(cli_call *c);
+int cmd_join(cli_call *c);
+int cmd_members(cli_call *c);
+/* cli/cmd_serve.c */
+int cmd_serve(cli_call *c);
+/* cli/cmd_sync.c */
+int cmd_sync(cli_call *c);
+int cmd_wait(cli_call *c);
+int cmd_connect(cli_call *c);
+/* cli/cmd_status.c */
+int cmd_status(cli_call *c);
+int cmd_peers(cli_call *c);
+/* cli/help.c */
+int cmd_help(cli_call *c);
+int cmd_completion(cli_call *c);
+int cmd_version(cli_call *c);
+
+/* cli/print.c: how records look to a person. */
+void print_change(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_count(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_value(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_name(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_list(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_import(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_json_line(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_log(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_conflict(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_fields(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_doctor(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_id(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_ticket(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_members(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_status(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_peers(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_text(cli_printer *p, const cli_call *call, const weft_value *record);
+
+#endif

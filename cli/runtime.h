@@ -1,0 +1,26 @@
+/* Running commands: in this process, or through the daemon's control socket. */
+#ifndef WEFT_CLI_RUNTIME_H
+#define WEFT_CLI_RUNTIME_H
+
+#include "cli/command.h"
+#include "cli/home.h"
+
+/* What the process was started with; commands made of other commands pass it on. */
+typedef struct cli_front {
+  const char *dir, *space;
+  bool json, quiet;
+  unsigned verbose;
+} cli_front;
+
+/* Runs another command line (without "weft") on behalf of `c`, in the daemon or in this process,
+ * with its records going to `sink`.  Gives its exit code; on failure c->error is its error. */
+int cli_invoke(cli_call *c, const char *const *words, int count, const cli_sink *sink);
+
+/* Reads the input file that the call's arguments name, where its command takes one. */
+int cli_input(cli_call *c);
+
+/* Runs a parsed command to its end, wherever it belongs.  The call's args, sink, arena and front
+ * are set by the caller. */
+int cli_run(cli_call *c);
+
+#endif

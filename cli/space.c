@@ -1,0 +1,259 @@
+/* Spaces on disk: making, joining, finding and opening them. */
+#include "cli/space.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/files.h"
+#include "cli/home_internal.h"
+#include "cli/record.h"
+#include "store/lmdb_store.h"
+
+#define TEXT(b) (int)(b).len, (const char *)(b).at
+
+/* --- the platform --------------------------------------------------------------------------------
+ */
+
+static weft_ms platform_wall(void *ctx) {
+  (void)ctx;
+  return cli_wall_ms();
+}
+
+static void platform_entropy(void *ctx, void *out, size_t len) {
+  (void)ctx;
+  weft_random(out, len);
+}
+
+/* --- opening -------------------------------------------------------------------------------------
+ */
+
+static bool folder_of(const cli_home *h, const weft_id *space, char *out) {
+  char hex[2 * sizeof(weft_id) + 1];
+  cli_hex(hex, space->b, sizeof space->b);
+  int len = snprintf(out, CLI_PATH_MAX, "%s/spaces/%s", h->dir, hex);
+  return len > 0 && len < CLI_PATH_MAX - 16;
+}
+
+static int store_failed(cli_call *c, weft_err err, const weft_diag *diag, const char *path) {
+  if (err == WEFT_ELOCKED)
+    return cli_fail(c, CLI_FAILED, "%s is in use by process %d: stop it, or wait until it is done",
+                    path, (int)diag->sys);
+  if (err == WEFT_ECORRUPT)
+    return cli_fail(c, CLI_FAILED,
+                    "%s is no weft store, or damaged: restore it, or join again in a new --dir",
+                    path);
+  if (err == WEFT_EVERSION)
+    return cli_fail(c, CLI_FAILED, "%s was written by a newer weft: upgrade this one", path);
+  return cli_fail_err(c, err, "%s", path);
+}
+
+static weft_bytes machine_id(weft_arena *arena) {
+  weft_bytes id;
+  if (cli_file_read(arena, "/etc/machine-id", 256, false, false, &id) == WEFT_OK) return id;
+  return weft_bytes_str("unknown machine");
+}
+
+static weft_err replica_open(cli_home *h, const weft_id *space, weft_store *store, const char *path,
+                             weft_replica **out) {
+  weft_replica_options o;
+  weft_replica_options_init(&o);
+  o.crypto = weft_crypto_sodium();
+  o.platform = (weft_platform){NULL, platform_wall, platform_entropy};
+  o.identity = &h->identity;
+  o.space = *space;
+  o.store = store;
+  o.machine = machine_id(&h->arena);
+  if (h->mirror[0] && cli_folder_make(h->mirror) == WEFT_OK) o.mirror_dir = h->mirror;
+  struct stat st;
+  if (stat(path, &st) == 0) {
+    o.store_dev = (uint64_t)st.st_dev;
+    o.store_ino = (uint64_t)st.st_ino;
+  }
+  return weft_replica_open(out, &o);
+}
+
+static int space_open(cli_call *c, cli_home *h, const weft_id *space, bool make, cli_space **out) {
+  char folder[CLI_PATH_MAX], path[CLI_PATH_MAX];
+  if (!folder_of(h, space, folder) ||
+      cli_path_join(path, sizeof path, folder, "data.mdb") != WEFT_OK)
+    return cli_fail(c, CLI_FAILED, "%s: the path is too long", h->dir);
+  if (make) {
+    weft_err made = cli_folder_make(folder);
+    if (made != WEFT_OK) return cli_fail_err(c, made, "%s", folder);
+  }
+  weft_lmdb_options lo;
+  weft_lmdb_options_init(&lo);
+  lo.path = path;
+  lo.must_exist = !make;
+  weft_store *store;
+  weft_diag diag = {0};
+  weft_err err = weft_lmdb_store_open(&lo, &store, &diag);
+  if (err != WEFT_OK) return store_failed(c, err, &diag, path);
+  cli_space *s = calloc(1, sizeof *s);
+  err = s ? replica_open(h, space, store, path, &s->replica) : WEFT_ENOMEM;
+  if (err != WEFT_OK) {
+    weft_store_free(store);
+    free(s);
+    return store_failed(c, err, &diag, path);
+  }
+  s->id = *space;
+  s->name = weft__roster_space_name(weft_replica_roster(s->replica));
+  *out = s;
+  return CLI_OK;
+}
+
+void cli_space_free(cli_space *s) {
+  if (!s) return;
+  weft_replica_free(s->replica);
+  free(s);
+}
+
+/* --- making and joining --------------------------------------------------------------------------
+ */
+
+static weft_err genesis(cli_home *h, weft_bytes name, weft_buf *out, weft_id *space) {
+  weft_record record = {.kind = WEFT_RECORD_GENESIS, .flags = WEFT_RECORD_CRITICAL};
+  weft_random(record.genesis.nonce, sizeof record.genesis.nonce);
+  record.genesis.x_public = h->identity.x_public;
+  record.genesis.space_name = name;
+  record.genesis.name = h->name;
+  return weft__record_sign(out, weft_crypto_sodium(), &h->identity, &record, space);
+}
+
+int cli_space_create(cli_call *c, cli_home *h, weft_bytes name, cli_space **out) {
+  if (!weft__label_ok(name, WEFT_SPACE_NAME_LEN_MAX))
+    return cli_fail(c, CLI_USAGE,
+                    "--space: up to %u bytes of text without control characters are wanted",
+                    WEFT_SPACE_NAME_LEN_MAX);
+  weft_buf record;
+  weft__buf_init(&record, &h->arena.mem, WEFT_RECORD_LEN_MAX);
+  cli_epoch epoch;
+  weft_err err = genesis(h, name, &record, &epoch.space);
+  weft_bytes bytes = weft__buf_view(&record);
+  int code = err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "space %.*s", TEXT(name));
+  if (code == CLI_OK) {
+    memcpy(epoch.epoch, epoch.space.b, sizeof epoch.epoch);
+    weft_random(epoch.secret.b, sizeof epoch.secret.b);
+    err = cli_home_add_epoch(h, &epoch);
+    if (err != WEFT_OK) code = cli_fail_err(c, err, "%s/secrets", h->dir);
+  }
+  if (code == CLI_OK) code = cli_space_join(c, h, &epoch.space, &bytes, 1, out);
+  weft__buf_free(&record);
+  return code;
+}
+
+int cli_space_join(cli_call *c, cli_home *h, const weft_id *space, const weft_bytes *records,
+                   size_t count, cli_space **out) {
+  int code = space_open(c, h, space, true, out);
+  for (size_t i = 0; i < count && code == CLI_OK; i++) {
+    weft_err err = weft_replica_add_record((*out)->replica, records[i]);
+    if (err != WEFT_OK && err != WEFT_EEXIST)
+      code = cli_fail_err(c, err, "membership record %zu", i + 1);
+  }
+  if (code == CLI_OK) (*out)->name = weft__roster_space_name(weft_replica_roster((*out)->replica));
+  return code;
+}
+
+/* --- finding -------------------------------------------------------------------------------------
+ */
+
+/* A folder of spaces/ whose name is an id, or false. */
+static bool entry_id(cli_call *c, const char *name, weft_id *id) {
+  weft_bytes bytes;
+  if (strlen(name) != 2 * sizeof id->b || !cli_unhex(c->arena, weft_bytes_str(name), &bytes))
+    return false;
+  memcpy(id->b, bytes.at, sizeof id->b);
+  return true;
+}
+
+typedef struct found_spaces {
+  weft_id ids[256];
+  size_t count;
+} found_spaces;
+
+static int spaces_of(cli_call *c, cli_home *h, found_spaces *found) {
+  char path[CLI_PATH_MAX];
+  found->count = 0;
+  if (cli_path_join(path, sizeof path, h->dir, "spaces") != WEFT_OK)
+    return cli_fail(c, CLI_FAILED, "%s: the path is too long", h->dir);
+  DIR *dir = opendir(path);
+  if (!dir) return CLI_OK;
+  for (struct dirent *e; (e = readdir(dir)) && found->count < 256;)
+    if (entry_id(c, e->d_name, &found->ids[found->count])) found->count++;
+  closedir(dir);
+  return CLI_OK;
+}
+
+static bool names(const cli_space *s, const char *wanted) {
+  char hex[2 * sizeof(weft_id) + 1];
+  cli_hex(hex, s->id.b, sizeof s->id.b);
+  size_t len = strlen(wanted);
+  return weft_bytes_cmp(s->name, weft_bytes_str(wanted)) == 0 ||
+         (len >= 4 && len < sizeof hex && memcmp(hex, wanted, len) == 0);
+}
+
+int cli_space_open(cli_call *c, cli_home *h, const char *name, cli_space **out) {
+  found_spaces found;
+  char configured[2 * sizeof(weft_id) + 1];
+  weft_bytes wanted;
+  *out = NULL;
+  if (!name && cli_home_config(h, "space", &wanted) && wanted.len < sizeof configured) {
+    snprintf(configured, sizeof configured, "%.*s", TEXT(wanted));
+    name = configured;
+  }
+  int code = spaces_of(c, h, &found);
+  if (code != CLI_OK) return code;
+  if (found.count == 0)
+    return cli_fail(c, CLI_FAILED, "%s holds no space: weft init, or weft join TICKET", h->dir);
+  if (!name && found.count > 1)
+    return cli_fail(c, CLI_USAGE, "this device holds %zu spaces: name one with --space",
+                    found.count);
+  if (!name) return space_open(c, h, &found.ids[0], false, out);
+  for (size_t i = 0; i < found.count; i++) {
+    cli_space *s;
+    code = space_open(c, h, &found.ids[i], false, &s);
+    if (code != CLI_OK) return code;
+    if (names(s, name)) {
+      *out = s;
+      return CLI_OK;
+    }
+    cli_space_free(s);
+  }
+  return cli_fail(c, CLI_NOT_FOUND, "no space %s on this device", name);
+}
+
+/* --- devices -------------------------------------------------------------------------------------
+ */
+
+static bool device_fits(const weft_roster_member *m, weft_bytes text) {
+  if (weft_bytes_cmp(m->name, text) == 0) return true;
+  char hex[2 * sizeof(weft_id) + 1];
+  cli_hex(hex, m->device.b, sizeof m->device.b);
+  if (text.len >= 4 && text.len < sizeof hex && memcmp(hex, text.at, text.len) == 0) return true;
+  weft_fingerprint print;
+  weft_fingerprint_of(&print, weft_crypto_sodium(), &m->device);
+  return text.len >= 4 && text.len <= strlen(print.text) &&
+         memcmp(print.text, text.at, text.len) == 0;
+}
+
+weft_err cli_device_find(const cli_space *space, weft_bytes text, weft_id *device) {
+  const weft_roster_member *members;
+  size_t count, fits = 0;
+  weft__roster_members(weft_replica_roster(space->replica), &members, &count);
+  for (size_t i = 0; i < count; i++) {
+    if (!device_fits(&members[i], text)) continue;
+    *device = members[i].device;
+    fits++;
+  }
+  return fits == 1 ? WEFT_OK : fits == 0 ? WEFT_ENOTFOUND : WEFT_EMALFORMED;
+}
+
+weft_bytes cli_device_name(const cli_space *space, const weft_id *device, char scratch[17]) {
+  const weft_roster_member *m = weft__roster_member_of(weft_replica_roster(space->replica), device);
+  if (m) return m->name;
+  cli_hex(scratch, device->b, 8);
+  return weft_bytes_str(scratch);
+}
