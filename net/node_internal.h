@@ -119,10 +119,16 @@ typedef struct weft_recent {
   weft_ms at;
 } weft_recent;
 
+typedef enum weft_prefix_kind {
+  WEFT_PREFIX_NODE,
+  WEFT_PREFIX_LEAVES,
+  WEFT_PREFIX_ASK
+} weft_prefix_kind;
+
 typedef struct weft_prefix {
   uint8_t at[WEFT_VECTOR_DEPTH_MAX];
   uint8_t len;
-  enum { WEFT_PREFIX_NODE, WEFT_PREFIX_LEAVES, WEFT_PREFIX_ASK } what;
+  weft_prefix_kind what;
 } weft_prefix;
 
 typedef struct weft_carried { /* the counter of a device's acknowledgement that a link carried */

@@ -184,7 +184,7 @@ void weft__sync_announce(weft_link *link) {
 
 /* --- beginning --- */
 
-static bool prefix_push(weft_link *link, const uint8_t *at, size_t len, int what) {
+static bool prefix_push(weft_link *link, const uint8_t *at, size_t len, weft_prefix_kind what) {
   if (link->prefix_count >= WEFT_PREFIXES_MAX) {
     link->incomplete = true;
     return false;
@@ -374,7 +374,7 @@ void weft__sync_nodes(weft_link *link, const weft_msg_nodes *m) {
       child[theirs->prefix_len] = step;
       size_t len = theirs->prefix_len + 1;
       weft_vector_node below;
-      int what = WEFT_PREFIX_ASK;
+      weft_prefix_kind what = WEFT_PREFIX_ASK;
       if (memcmp(theirs->child[step], none, sizeof none) == 0) {
         what = WEFT_PREFIX_LEAVES;
       } else if (weft__vector_node(held_of(link), n->crypto, weft_bytes_of(child, len), &below) ==
