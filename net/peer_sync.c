@@ -305,7 +305,7 @@ static void send_prefix_leaves(weft_link *link, const weft_prefix *p) {
   memcpy(m.prefix, p->at, p->len);
   m.at = held->heads + node.first;
   m.count = node.count;
-  WEFT_SLOW_ASSERT(node.count == 0 || under_prefix(&m.at->log, p->at, p->len));
+  WEFT_ASSERT(node.count == 0 || under_prefix(&m.at->log, p->at, p->len));
   send_heads(link, WEFT_FRAME_VV_LEAVES, &m);
 }
 
