@@ -5,11 +5,15 @@
  * all of it, until the last field is visible.
  *
  * The probe of held carries the same bytes through an encrypted loopback connection, verifies one
- * signature for each chunk, hashes every byte and puts the chunks into one LMDB table with the same
- * transactions.  The probe of shown adds putting the values, sorted.  The probe of the bytes on the
- * wire is one zstd frame of nothing but the values. */
+ * signature for each chunk, hashes every value and puts the chunks into one LMDB table with the
+ * same transactions.  The probe of shown adds putting the values, sorted.  The probe of the bytes
+ * on the wire is one zstd frame of nothing but the values.
+ *
+ * Between processes: the same templates through the weft program, from one daemon to one `weft
+ * sync`, with the anonymous memory of both.  It is left out where there is no such program. */
 #include "bench/fleet.h"
 #include "bench/probe.h"
+#include "bench/processes.h"
 
 enum {
   TEMPLATES = 83334,
@@ -107,6 +111,12 @@ static weft_err probe_put(sync_run *s, probe_items items, size_t group, double *
   return err;
 }
 
+static double value_len(probe_items items) {
+  double len = 0;
+  for (size_t i = 0; i < items.count; i++) len += (double)items.at[i].value.len;
+  return len;
+}
+
 static weft_err measure_probes(sync_run *s, double *held, double *shown, uint64_t *wire) {
   probe_crypto crypto;
   probe_items items = {0};
@@ -114,12 +124,37 @@ static weft_err measure_probes(sync_run *s, double *held, double *shown, uint64_
   WEFT_TRY(probe_loopback(s->b, s->len, held));
   WEFT_TRY(probe_items_blobs(&s->arena, s->chunks, s->count, &items));
   WEFT_TRY(probe_put(s, items, HOLD_CHUNKS, held));
-  *held += (double)s->count * crypto.verify + (double)s->len * crypto.hash_byte;
   WEFT_TRY(probe_items_import(&s->arena, s->templates, &items));
+  *held += (double)s->count * crypto.verify + value_len(items) * crypto.hash_byte;
   WEFT_TRY(probe_zstd_len(s->b, items, wire));
   WEFT_TRY(probe_items_sort(&s->arena, &items, items.count));
   *shown = *held;
   return probe_put(s, items, SHOW_BATCH, shown);
+}
+
+/* --- processes --- */
+
+static void sample_cost(bench *b, const char *variant, const char *metric, const char *unit,
+                        double value, double limit) {
+  bench_name name = {"W4", variant, metric, unit, BENCH_COST};
+  bench_sample(b, name, value);
+  if (limit > 0) bench_limit(b, name, limit);
+}
+
+static weft_err measure_processes(sync_run *s, double limit_rate, double limit_wire) {
+  char program[BENCH_PATH_LEN_MAX];
+  processes_result got;
+  const double mega = 1e6;
+  if (!processes_program(program)) return WEFT_OK;
+  WEFT_TRY(processes_measure(s->b, program, s->templates, &got));
+  double fields = (double)got.fields;
+  bench_sample(s->b, rate_of("processes"), fields / got.seconds);
+  bench_limit(s->b, rate_of("processes"), limit_rate);
+  sample_cost(s->b, "processes", "wire_bytes_per_field", "bytes", (double)got.wire_len / fields,
+              limit_wire);
+  sample_cost(s->b, "processes", "rss_anon_sender", "MB", (double)got.rss_sender / mega, 0);
+  sample_cost(s->b, "processes", "rss_anon_receiver", "MB", (double)got.rss_receiver / mega, 0);
+  return WEFT_OK;
 }
 
 /* --- a run --- */
@@ -128,7 +163,6 @@ static weft_err measure(sync_run *s) {
   double held = 0, shown = 0, probe_held = 0, probe_shown = 0;
   uint64_t probe_wire = 0;
   double fields = (double)s->templates * W1_FIELDS;
-  bench_name wire = {"W4", "held", "wire_bytes_per_field", "bytes", BENCH_COST};
   WEFT_TRY(fleet_open(&s->fleet, FLEET_RECEIVER, "w4-to", &s->to));
   WEFT_TRY(measure_weft(s, &held, &shown));
   WEFT_TRY(measure_probes(s, &probe_held, &probe_shown, &probe_wire));
@@ -136,9 +170,9 @@ static weft_err measure(sync_run *s) {
   bench_limit(s->b, rate_of("held"), fields / probe_held);
   bench_sample(s->b, rate_of("shown"), fields / shown);
   bench_limit(s->b, rate_of("shown"), fields / probe_shown);
-  bench_sample(s->b, wire, (double)s->len / fields);
-  bench_limit(s->b, wire, (double)probe_wire / fields);
-  return WEFT_OK;
+  double limit_wire = (double)probe_wire / fields;
+  sample_cost(s->b, "held", "wire_bytes_per_field", "bytes", (double)s->len / fields, limit_wire);
+  return measure_processes(s, fields / probe_shown, limit_wire);
 }
 
 static weft_err measure_all(sync_run *s) {

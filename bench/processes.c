@@ -1,0 +1,244 @@
+/* Two devices as real processes: see bench/processes.h.
+ *
+ * Everything is done as a person would do it, through the command line.  Children take interrupts
+ * again, and end when weft-bench does. */
+#include "bench/processes.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "crdt/json.h"
+
+enum { ARGUMENTS_MAX = 16, TEXT_LEN_MAX = 4096, LOOK_MS = 20, COMMAND_SECONDS = 600 };
+
+typedef struct pair {
+  bench *b;
+  const char *program;
+  char sender[BENCH_PATH_LEN_MAX]; /* folders of the devices */
+  char receiver[BENCH_PATH_LEN_MAX];
+  char input[BENCH_PATH_LEN_MAX];
+  pid_t daemon;
+  char address[128];
+} pair;
+
+bool processes_program(char out[BENCH_PATH_LEN_MAX]) {
+  char self[BENCH_PATH_LEN_MAX - 16];
+  ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+  if (len <= 0) return false;
+  self[len] = 0;
+  char *slash = strrchr(self, '/');
+  if (!slash) return false;
+  *slash = 0;
+  snprintf(out, BENCH_PATH_LEN_MAX, "%s/weft", self);
+  if (access(out, X_OK) == 0) return true;
+  snprintf(out, BENCH_PATH_LEN_MAX, "%s/../cli/weft", self);
+  return access(out, X_OK) == 0;
+}
+
+/* --- children --- */
+
+/* In the child: becomes weft, with its output in `path`. */
+static void become(const pair *p, const char *dir, const char *const *arguments, const char *path) {
+  char *argv[ARGUMENTS_MAX + 4] = {NULL};
+  size_t count = 0;
+  sigset_t none;
+  const char *const head[] = {p->program, "--dir", dir};
+  for (size_t i = 0; i < 3; i++) argv[count++] = strdup(head[i]);
+  for (size_t i = 0; arguments[i] && i < ARGUMENTS_MAX; i++) argv[count++] = strdup(arguments[i]);
+  int out = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  setenv("XDG_STATE_HOME", p->b->folder, 1);
+  if (out < 0 || dup2(out, STDOUT_FILENO) < 0) _exit(127);
+  execv(p->program, argv);
+  _exit(127);
+}
+
+static weft_err start(const pair *p, const char *dir, const char *const *arguments,
+                      const char *path, pid_t *out) {
+  pid_t pid = fork();
+  if (pid == 0) become(p, dir, arguments, path);
+  *out = pid;
+  return pid > 0 ? WEFT_OK : bench_fail(p->b, WEFT_EIO, "no further process");
+}
+
+static void pause_ms(long ms) {
+  struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+  nanosleep(&t, NULL);
+}
+
+/* Waits for a child, and follows the memory of both processes meanwhile. */
+static weft_err wait_for(const pair *p, pid_t pid, const char *what, processes_result *watch) {
+  int status = 0;
+  double limit = bench_now() + COMMAND_SECONDS;
+  while (waitpid(pid, &status, WNOHANG) == 0) {
+    weft_err err = bench_progress(p->b, what);
+    if (err == WEFT_OK && bench_now() > limit) err = bench_fail(p->b, WEFT_ETIMEOUT, what);
+    if (err != WEFT_OK) {
+      kill(pid, SIGTERM);
+      waitpid(pid, &status, 0);
+      return err;
+    }
+    if (watch) {
+      uint64_t sender = bench_anonymous(p->daemon);
+      uint64_t receiver = bench_anonymous(pid);
+      if (sender > watch->rss_sender) watch->rss_sender = sender;
+      if (receiver > watch->rss_receiver) watch->rss_receiver = receiver;
+    }
+    pause_ms(watch ? LOOK_MS : 2);
+  }
+  bool done = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  return done ? WEFT_OK : bench_fail(p->b, WEFT_EIO, what);
+}
+
+static void read_text(const char *path, char out[TEXT_LEN_MAX]) {
+  FILE *f = fopen(path, "r");
+  size_t len = f ? fread(out, 1, TEXT_LEN_MAX - 1, f) : 0;
+  if (f) fclose(f);
+  out[len] = 0;
+}
+
+/* Runs one command to its end; `text` is what it printed. */
+static weft_err command(const pair *p, const char *dir, const char *const *arguments,
+                        processes_result *watch, char text[TEXT_LEN_MAX]) {
+  char path[BENCH_PATH_LEN_MAX];
+  char what[128];
+  pid_t pid;
+  bench_path(p->b, "command.out", path);
+  snprintf(what, sizeof what, "weft %s", arguments[0]);
+  WEFT_TRY(start(p, dir, arguments, path, &pid));
+  WEFT_TRY(wait_for(p, pid, what, watch));
+  read_text(path, text);
+  return WEFT_OK;
+}
+
+/* A number of a flat JSON document; 0 when it is not there. */
+static uint64_t number_in(const char *text, const char *key) {
+  char quoted[64];
+  snprintf(quoted, sizeof quoted, "\"%s\":", key);
+  const char *at = strstr(text, quoted);
+  if (!at) return 0;
+  at += strlen(quoted);
+  return strtoull(at + (*at == '"'), NULL, 10); /* large ones are strings */
+}
+
+/* --- steps --- */
+
+/* Writes the templates as JSON lines. */
+static weft_err write_input(const pair *p, uint32_t templates) {
+  FILE *f = fopen(p->input, "w");
+  weft_buf line;
+  if (!f) return bench_fail(p->b, WEFT_EIO, p->input);
+  weft__buf_init(&line, &p->b->mem, SIZE_MAX);
+  for (uint32_t t = 0; t < templates; t++) {
+    weft__buf_reset(&line);
+    char id[W1_NAME_LEN_MAX];
+    w1_document(id, t);
+    const char *name = strchr(id, '/') + 1;
+    int len = fprintf(f, "{\"id\":\"%s\"", name);
+    for (uint32_t i = 0; i < W1_FIELDS && len > 0; i++) {
+      w1_value v;
+      w1_value_of(&v, (w1_place){t, i, 0});
+      weft__buf_u8(&line, ',');
+      weft_json_write_string(&line, weft_bytes_str(w1_field(i)));
+      weft__buf_u8(&line, ':');
+      weft_json_write(&line, &v.value);
+    }
+    weft__buf_put(&line, weft_bytes_str("}\n"));
+    if (weft__buf_err(&line) == WEFT_OK) fwrite(line.at, 1, line.len, f);
+  }
+  weft_err err = weft__buf_err(&line);
+  weft__buf_free(&line);
+  bool written = ferror(f) == 0;
+  if (fclose(f) != 0) written = false;
+  return err == WEFT_OK && !written ? bench_fail(p->b, WEFT_EIO, p->input) : err;
+}
+
+/* Starts the sender's daemon and learns its address. */
+static weft_err serve(pair *p) {
+  static const char *const arguments[] = {"serve",     "--listen",       "127.0.0.1:0", "--json",
+                                          "--no-http", "--no-discovery", NULL};
+  static const char key[] = "\"listening\":[\"";
+  char path[BENCH_PATH_LEN_MAX];
+  char text[TEXT_LEN_MAX];
+  double limit = bench_now() + 30;
+  bench_path(p->b, "serve.out", path);
+  WEFT_TRY(start(p, p->sender, arguments, path, &p->daemon));
+  while (bench_now() < limit) {
+    WEFT_TRY(bench_progress(p->b, "weft serve"));
+    read_text(path, text);
+    const char *at = strstr(text, key);
+    if (at) {
+      at += strlen(key);
+      snprintf(p->address, sizeof p->address, "%.*s", (int)strcspn(at, "\""), at);
+      return WEFT_OK;
+    }
+    pause_ms(LOOK_MS);
+  }
+  return bench_fail(p->b, WEFT_ETIMEOUT, "weft serve");
+}
+
+static weft_err join(const pair *p) {
+  static const char *const invite[] = {"invite", "-q", NULL};
+  char ticket[TEXT_LEN_MAX];
+  char text[TEXT_LEN_MAX];
+  WEFT_TRY(command(p, p->sender, invite, NULL, ticket));
+  ticket[strcspn(ticket, "\n")] = 0;
+  const char *const arguments[] = {"join", ticket, p->address, "--name", "receiver", "-q", NULL};
+  return command(p, p->receiver, arguments, NULL, text);
+}
+
+static weft_err check_same(const pair *p) {
+  static const char *const digest[] = {"digest", "--json", NULL};
+  char a[TEXT_LEN_MAX];
+  char b[TEXT_LEN_MAX];
+  WEFT_TRY(command(p, p->sender, digest, NULL, a));
+  WEFT_TRY(command(p, p->receiver, digest, NULL, b));
+  bool same = a[0] != 0 && strcmp(a, b) == 0;
+  return bench_fail(p->b, same ? WEFT_OK : WEFT_EMISUSE, "the two devices differ after sync");
+}
+
+static weft_err measure(pair *p, uint32_t templates, processes_result *out) {
+  static const char *const init[] = {"init", "--name", "sender", "-q", NULL};
+  const char *const import[] = {"import", p->input, "--collection", "templates",
+                                "--id",   "id",     "--json",       NULL};
+  char text[TEXT_LEN_MAX];
+  WEFT_TRY(write_input(p, templates));
+  WEFT_TRY(command(p, p->sender, init, NULL, text));
+  WEFT_TRY(command(p, p->sender, import, NULL, text));
+  out->fields = number_in(text, "fields_written");
+  WEFT_TRY(bench_fail(p->b, out->fields > 0 ? WEFT_OK : WEFT_EIO, "weft import"));
+  WEFT_TRY(serve(p));
+  WEFT_TRY(join(p));
+  const char *const sync[] = {"sync", p->address, "--json", "--timeout", "300s", NULL};
+  double begin = bench_now();
+  WEFT_TRY(command(p, p->receiver, sync, out, text));
+  out->seconds = bench_now() - begin;
+  out->wire_len = number_in(text, "bytes_in");
+  return check_same(p);
+}
+
+weft_err processes_measure(bench *b, const char *program, uint32_t templates,
+                           processes_result *out) {
+  pair p = {.b = b, .program = program};
+  *out = (processes_result){0};
+  bench_path(b, "sender", p.sender);
+  bench_path(b, "receiver", p.receiver);
+  bench_path(b, "templates.jsonl", p.input);
+  weft_err err = measure(&p, templates, out);
+  if (p.daemon > 0) {
+    kill(p.daemon, SIGTERM);
+    waitpid(p.daemon, NULL, 0);
+  }
+  bench_tree_remove(p.sender);
+  bench_tree_remove(p.receiver);
+  unlink(p.input);
+  return err;
+}
