@@ -15,17 +15,13 @@
 
 #include "crdt/json.h"
 
-enum { ARGUMENTS_MAX = 16, TEXT_LEN_MAX = 4096, LOOK_MS = 20, COMMAND_SECONDS = 600 };
-
-typedef struct pair {
-  bench *b;
-  const char *program;
-  char sender[BENCH_PATH_LEN_MAX]; /* folders of the devices */
-  char receiver[BENCH_PATH_LEN_MAX];
-  char input[BENCH_PATH_LEN_MAX];
-  pid_t daemon;
-  char address[128];
-} pair;
+enum {
+  ARGUMENTS_MAX = 16,
+  TEXT_LEN_MAX = 4096,
+  LOOK_MS = 20,
+  COMMAND_SECONDS = 600,
+  SERVE_SECONDS = 30
+};
 
 bool processes_program(char out[BENCH_PATH_LEN_MAX]) {
   char self[BENCH_PATH_LEN_MAX - 16];
@@ -44,7 +40,8 @@ bool processes_program(char out[BENCH_PATH_LEN_MAX]) {
 /* --- children --- */
 
 /* In the child: becomes weft, with its output in `path`. */
-static void become(const pair *p, const char *dir, const char *const *arguments, const char *path) {
+static void become(const processes *p, const char *dir, const char *const *arguments,
+                   const char *path) {
   char *argv[ARGUMENTS_MAX + 4] = {NULL};
   size_t count = 0;
   sigset_t none;
@@ -61,7 +58,7 @@ static void become(const pair *p, const char *dir, const char *const *arguments,
   _exit(127);
 }
 
-static weft_err start(const pair *p, const char *dir, const char *const *arguments,
+static weft_err start(const processes *p, const char *dir, const char *const *arguments,
                       const char *path, pid_t *out) {
   pid_t pid = fork();
   if (pid == 0) become(p, dir, arguments, path);
@@ -75,7 +72,8 @@ static void pause_ms(long ms) {
 }
 
 /* Waits for a child, and follows the memory of both processes meanwhile. */
-static weft_err wait_for(const pair *p, pid_t pid, const char *what, processes_result *watch) {
+static weft_err wait_for(const processes *p, pid_t pid, const char *what,
+                         processes_sync_result *watch) {
   int status = 0;
   double limit = bench_now() + COMMAND_SECONDS;
   while (waitpid(pid, &status, WNOHANG) == 0) {
@@ -87,7 +85,7 @@ static weft_err wait_for(const pair *p, pid_t pid, const char *what, processes_r
       return err;
     }
     if (watch) {
-      uint64_t sender = bench_anonymous(p->daemon);
+      uint64_t sender = bench_anonymous(p->sender_daemon);
       uint64_t receiver = bench_anonymous(pid);
       if (sender > watch->rss_sender) watch->rss_sender = sender;
       if (receiver > watch->rss_receiver) watch->rss_receiver = receiver;
@@ -106,8 +104,8 @@ static void read_text(const char *path, char out[TEXT_LEN_MAX]) {
 }
 
 /* Runs one command to its end; `text` is what it printed. */
-static weft_err command(const pair *p, const char *dir, const char *const *arguments,
-                        processes_result *watch, char text[TEXT_LEN_MAX]) {
+static weft_err command(const processes *p, const char *dir, const char *const *arguments,
+                        processes_sync_result *watch, char text[TEXT_LEN_MAX]) {
   char path[BENCH_PATH_LEN_MAX];
   char what[128];
   pid_t pid;
@@ -132,10 +130,10 @@ static uint64_t number_in(const char *text, const char *key) {
 /* --- steps --- */
 
 /* Writes the templates as JSON lines. */
-static weft_err write_input(const pair *p, uint32_t templates) {
-  FILE *f = fopen(p->input, "w");
+static weft_err write_input(const processes *p, const char *path, uint32_t templates) {
+  FILE *f = fopen(path, "w");
   weft_buf line;
-  if (!f) return bench_fail(p->b, WEFT_EIO, p->input);
+  if (!f) return bench_fail(p->b, WEFT_EIO, path);
   weft__buf_init(&line, &p->b->mem, SIZE_MAX);
   for (uint32_t t = 0; t < templates; t++) {
     weft__buf_reset(&line);
@@ -158,26 +156,34 @@ static weft_err write_input(const pair *p, uint32_t templates) {
   weft__buf_free(&line);
   bool written = ferror(f) == 0;
   if (fclose(f) != 0) written = false;
-  return err == WEFT_OK && !written ? bench_fail(p->b, WEFT_EIO, p->input) : err;
+  return err == WEFT_OK && !written ? bench_fail(p->b, WEFT_EIO, path) : err;
 }
 
-/* Starts the sender's daemon and learns its address. */
-static weft_err serve(pair *p) {
-  static const char *const arguments[] = {"serve",     "--listen",       "127.0.0.1:0", "--json",
-                                          "--no-http", "--no-discovery", NULL};
+/* Starts a daemon and waits until it listens; `address` gets where. */
+static weft_err serve(const processes *p, const char *dir, const char *connect, pid_t *daemon,
+                      char address[128]) {
+  const char *const arguments[] = {"serve",
+                                   "--listen",
+                                   "127.0.0.1:0",
+                                   "--json",
+                                   "--no-http",
+                                   "--no-discovery",
+                                   connect ? "--connect" : NULL,
+                                   connect,
+                                   NULL};
   static const char key[] = "\"listening\":[\"";
   char path[BENCH_PATH_LEN_MAX];
   char text[TEXT_LEN_MAX];
-  double limit = bench_now() + 30;
-  bench_path(p->b, "serve.out", path);
-  WEFT_TRY(start(p, p->sender, arguments, path, &p->daemon));
+  double limit = bench_now() + SERVE_SECONDS;
+  bench_path(p->b, connect ? "receiver.out" : "sender.out", path);
+  WEFT_TRY(start(p, dir, arguments, path, daemon));
   while (bench_now() < limit) {
     WEFT_TRY(bench_progress(p->b, "weft serve"));
     read_text(path, text);
     const char *at = strstr(text, key);
     if (at) {
       at += strlen(key);
-      snprintf(p->address, sizeof p->address, "%.*s", (int)strcspn(at, "\""), at);
+      snprintf(address, 128, "%.*s", (int)strcspn(at, "\""), at);
       return WEFT_OK;
     }
     pause_ms(LOOK_MS);
@@ -185,7 +191,7 @@ static weft_err serve(pair *p) {
   return bench_fail(p->b, WEFT_ETIMEOUT, "weft serve");
 }
 
-static weft_err join(const pair *p) {
+static weft_err join(const processes *p) {
   static const char *const invite[] = {"invite", "-q", NULL};
   char ticket[TEXT_LEN_MAX];
   char text[TEXT_LEN_MAX];
@@ -195,7 +201,48 @@ static weft_err join(const pair *p) {
   return command(p, p->receiver, arguments, NULL, text);
 }
 
-static weft_err check_same(const pair *p) {
+static weft_err import(processes *p, uint32_t templates) {
+  char path[BENCH_PATH_LEN_MAX];
+  char text[TEXT_LEN_MAX];
+  bench_path(p->b, "templates.jsonl", path);
+  const char *const arguments[] = {"import", path, "--collection", "templates",
+                                   "--id",   "id", "--json",       NULL};
+  WEFT_TRY(write_input(p, path, templates));
+  weft_err err = command(p, p->sender, arguments, NULL, text);
+  unlink(path);
+  WEFT_TRY(err);
+  p->fields = number_in(text, "fields_written");
+  return bench_fail(p->b, p->fields > 0 ? WEFT_OK : WEFT_EIO, "weft import");
+}
+
+weft_err processes_open(processes *p, bench *b, uint32_t templates) {
+  static const char *const init[] = {"init", "--name", "sender", "-q", NULL};
+  char text[TEXT_LEN_MAX];
+  *p = (processes){.b = b};
+  bench_path(b, "sender", p->sender);
+  bench_path(b, "receiver", p->receiver);
+  if (!processes_program(p->program)) return bench_fail(b, WEFT_EIO, "no weft program is there");
+  WEFT_TRY(command(p, p->sender, init, NULL, text));
+  WEFT_TRY(import(p, templates));
+  WEFT_TRY(serve(p, p->sender, NULL, &p->sender_daemon, p->address));
+  return join(p);
+}
+
+static void end(pid_t *daemon) {
+  if (*daemon <= 0) return;
+  kill(*daemon, SIGTERM);
+  waitpid(*daemon, NULL, 0);
+  *daemon = 0;
+}
+
+void processes_close(processes *p) {
+  end(&p->receiver_daemon);
+  end(&p->sender_daemon);
+  bench_tree_remove(p->sender);
+  bench_tree_remove(p->receiver);
+}
+
+static weft_err check_same(const processes *p) {
   static const char *const digest[] = {"digest", "--json", NULL};
   char a[TEXT_LEN_MAX];
   char b[TEXT_LEN_MAX];
@@ -205,40 +252,18 @@ static weft_err check_same(const pair *p) {
   return bench_fail(p->b, same ? WEFT_OK : WEFT_EMISUSE, "the two devices differ after sync");
 }
 
-static weft_err measure(pair *p, uint32_t templates, processes_result *out) {
-  static const char *const init[] = {"init", "--name", "sender", "-q", NULL};
-  const char *const import[] = {"import", p->input, "--collection", "templates",
-                                "--id",   "id",     "--json",       NULL};
+weft_err processes_sync(processes *p, processes_sync_result *out) {
+  const char *const arguments[] = {"sync", p->address, "--json", "--timeout", "300s", NULL};
   char text[TEXT_LEN_MAX];
-  WEFT_TRY(write_input(p, templates));
-  WEFT_TRY(command(p, p->sender, init, NULL, text));
-  WEFT_TRY(command(p, p->sender, import, NULL, text));
-  out->fields = number_in(text, "fields_written");
-  WEFT_TRY(bench_fail(p->b, out->fields > 0 ? WEFT_OK : WEFT_EIO, "weft import"));
-  WEFT_TRY(serve(p));
-  WEFT_TRY(join(p));
-  const char *const sync[] = {"sync", p->address, "--json", "--timeout", "300s", NULL};
+  *out = (processes_sync_result){0};
   double begin = bench_now();
-  WEFT_TRY(command(p, p->receiver, sync, out, text));
+  WEFT_TRY(command(p, p->receiver, arguments, out, text));
   out->seconds = bench_now() - begin;
   out->wire_len = number_in(text, "bytes_in");
   return check_same(p);
 }
 
-weft_err processes_measure(bench *b, const char *program, uint32_t templates,
-                           processes_result *out) {
-  pair p = {.b = b, .program = program};
-  *out = (processes_result){0};
-  bench_path(b, "sender", p.sender);
-  bench_path(b, "receiver", p.receiver);
-  bench_path(b, "templates.jsonl", p.input);
-  weft_err err = measure(&p, templates, out);
-  if (p.daemon > 0) {
-    kill(p.daemon, SIGTERM);
-    waitpid(p.daemon, NULL, 0);
-  }
-  bench_tree_remove(p.sender);
-  bench_tree_remove(p.receiver);
-  unlink(p.input);
-  return err;
+weft_err processes_serve(processes *p) {
+  char address[128];
+  return serve(p, p->receiver, p->address, &p->receiver_daemon, address);
 }

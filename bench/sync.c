@@ -143,11 +143,15 @@ static void sample_cost(bench *b, const char *variant, const char *metric, const
 
 static weft_err measure_processes(sync_run *s, double limit_rate, double limit_wire) {
   char program[BENCH_PATH_LEN_MAX];
-  processes_result got;
+  processes p;
+  processes_sync_result got;
   const double mega = 1e6;
   if (!processes_program(program)) return WEFT_OK;
-  WEFT_TRY(processes_measure(s->b, program, s->templates, &got));
-  double fields = (double)got.fields;
+  weft_err err = processes_open(&p, s->b, s->templates);
+  if (err == WEFT_OK) err = processes_sync(&p, &got);
+  processes_close(&p);
+  WEFT_TRY(err);
+  double fields = (double)p.fields;
   bench_sample(s->b, rate_of("processes"), fields / got.seconds);
   bench_limit(s->b, rate_of("processes"), limit_rate);
   sample_cost(s->b, "processes", "wire_bytes_per_field", "bytes", (double)got.wire_len / fields,
