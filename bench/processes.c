@@ -176,6 +176,7 @@ static weft_err serve(const processes *p, const char *dir, const char *connect, 
   char text[TEXT_LEN_MAX];
   double limit = bench_now() + SERVE_SECONDS;
   bench_path(p->b, connect ? "receiver.out" : "sender.out", path);
+  unlink(path); /* an earlier daemon's words */
   WEFT_TRY(start(p, dir, arguments, path, daemon));
   while (bench_now() < limit) {
     WEFT_TRY(bench_progress(p->b, "weft serve"));
