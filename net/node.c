@@ -618,7 +618,7 @@ static void settle(weft_node *n) {
     if (link->state != WEFT_LINK_OPEN) continue;
     if (link->plan) weft__sync_plan(link);
     weft__credit_run(link);
-    weft__link_check_step(link);
+    if (link->check) weft__link_check_step(link);
   }
 }
 

@@ -237,15 +237,36 @@ static void learn_held(weft_node *n, const weft_msg_ack *a) {
   }
 }
 
+/* Asks for the whole of a device: an item with counter 0. */
+static void ask_whole(weft_link *link, const weft_id *device) {
+  weft_msg_ack item = {.ack = {.device = *device}};
+  weft_msg_acks m = {&item, 1};
+  weft_buf body = weft__link_body(link);
+  weft__msg_acks_put(&body, &m);
+  if (weft__credit_allows(link, body.len))
+    weft__link_send(link, WEFT_FRAME_ACK, &body);
+  else
+    weft__buf_free(&body); /* its next acknowledgement asks again */
+}
+
 /* False: the link was failed. */
 static bool receive_one(weft_link *link, const weft_msg_ack *a) {
   weft_node *n = link->node;
   bool fresh = false;
+  if (a->ack.counter == 0) {
+    uint64_t *asked = carried_of(link, &a->ack.device);
+    if (asked) *asked = 0;
+    link->acks_stale = true;
+    return true;
+  }
   if (!weft__roster_member_of(n->source.roster(n->source.ctx), &a->ack.device)) return true;
   if (weft_id_cmp(&a->ack.device, &n->identity.device) == 0) return true;
   weft_err err = weft__ack_table_put(&n->acks, n->crypto, &n->o.space, &a->ack, a->whole, a->delta,
                                      a->count, &fresh);
-  if (err == WEFT_EGAP && !a->whole) return true; /* the whole comes with the next link */
+  if (err == WEFT_EGAP && !a->whole) {
+    ask_whole(link, &a->ack.device);
+    return link->state == WEFT_LINK_OPEN;
+  }
   if (err == WEFT_ENOMEM || err == WEFT_ELIMIT) return true;
   if (err != WEFT_OK) {
     weft__link_fail(link, err, WEFT_CODE_BAD_SIG, WEFT_FRAME_ACK);

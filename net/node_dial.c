@@ -61,6 +61,14 @@ weft_err weft_node_add_address(weft_node *n, weft_ms now, weft_bytes address) {
   return WEFT_OK;
 }
 
+void weft__dial_renew(weft_node *n, const weft_link *link) {
+  weft_dial *d = dial_of(n, link->conn);
+  if (!d) return;
+  d->conn = 0;
+  d->next_try = n->now;
+  n->settle = true;
+}
+
 /* What a peer says it listens on is tried when there is no link to it. */
 void weft__dial_learn(weft_node *n, const weft_id *device, weft_bytes text) {
   weft_dial *d = dial_find(n, text);

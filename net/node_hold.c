@@ -225,14 +225,42 @@ static void run_taken(weft_node *n, const weft_node_verdict *v) {
   for (size_t i = 0; i < n->link_count; i++) weft__sync_held(n->links[i], &v->log, v->last);
 }
 
+/* The id a piece claims to end with: what it names is worth asking for once the gap is closed. */
+static weft_err piece_end(weft_node *n, const weft_piece *p, weft_id *id) {
+  weft_arena arena;
+  weft_run *runs;
+  size_t count;
+  weft__arena_init(&arena, &n->mem);
+  weft_err err = weft__chunk_decode(&arena, p->chunk, &runs, &count);
+  if (err == WEFT_OK) {
+    *id = runs[0].prev;
+    for (size_t i = 0; i < runs[0].count; i++) {
+      weft__change_id(n->crypto, &n->o.space, id, runs[0].changes[i], id);
+    }
+  }
+  weft__arena_free(&arena);
+  return err;
+}
+
+static void run_gap(weft_node *n, const weft_node_verdict *v) {
+  for (size_t i = 0; i < n->holding.count; i++) {
+    const weft_piece *p = &n->holding.at[i];
+    weft_link *link = weft__node_link(n, p->conn);
+    weft_id id;
+    bool same = link && p->last == v->last && weft_id_cmp(&p->log, &v->log) == 0;
+    if (!same || piece_end(n, p, &id) != WEFT_OK) continue;
+    weft__sync_raise(link, &v->log, v->last, &id);
+    link->plan = true;
+    return;
+  }
+}
+
 static void run_judged(weft_node *n, const weft_node_verdict *v) {
   weft_link *link = sender_of(n, &v->log);
   switch (v->verdict) {
   case WEFT_RUN_TAKEN:
   case WEFT_RUN_KNOWN: run_taken(n, v); break;
-  case WEFT_RUN_GAP:
-    if (link) weft__sync_gap(link, &v->log, v->want, v->last);
-    break;
+  case WEFT_RUN_GAP: run_gap(n, v); break;
   case WEFT_RUN_UNKNOWN:
   case WEFT_RUN_BRANCH:
     if (link) weft__sync_forget(link, &v->log);

@@ -174,6 +174,7 @@ struct weft_link {
   weft_msg_status their; /* as last heard */
   bool heard;            /* `their` is meant */
   bool in_step, in_step_told;
+  bool check; /* compare where both stand */
   bool expiring;
   weft_ms expiring_at;
   bool got_bye;
@@ -383,6 +384,8 @@ void weft__node_roots(weft_node *n);
 
 void weft__dial_ended(weft_node *n, weft_link *link, weft_err why);
 void weft__dial_answered(weft_node *n, weft_link *link);
+/* The link's session is about to end: its address is dialled again. */
+void weft__dial_renew(weft_node *n, const weft_link *link);
 void weft__dial_learn(weft_node *n, const weft_id *device, weft_bytes text);
 void weft__dial_run(weft_node *n);
 weft_ms weft__dial_deadline(const weft_node *n);
@@ -456,7 +459,6 @@ void weft__sync_resync(weft_link *link);
 void weft__sync_timeout(weft_link *link);
 /* The range was judged: shortens or drops asks. */
 void weft__sync_held(weft_link *link, const weft_id *log, uint64_t last);
-void weft__sync_gap(weft_link *link, const weft_id *log, uint64_t from, uint64_t to);
 void weft__sync_forget(weft_link *link, const weft_id *log);
 bool weft__sync_is_done(const weft_link *link);
 /* Raises what we believe they hold. */

@@ -135,6 +135,8 @@ static void send_status(weft_link *link, uint8_t type, uint64_t token) {
   weft__msg_status_put(&body, &m);
   weft__link_send(link, type, &body);
   link->status_due = WEFT_NEVER;
+  link->check = true;
+  link->node->settle = true;
 }
 
 static void send_ping(weft_link *link) {
@@ -281,8 +283,6 @@ static void say_hello(weft_link *link) {
   link->opened = n->now;
   move(link, WEFT_LINK_GREETING);
   weft__link_send(link, WEFT_FRAME_HELLO, &body);
-  link->up_told = true;
-  weft__node_note(n, WEFT_NOTE_UP, &link->device, link->remote, WEFT_OK);
 }
 
 /* Both ends of two links of one device come to the same end: the one dialled by the smaller key
@@ -360,12 +360,14 @@ static void on_hello(weft_link *link, const weft_msg_hello *m) {
   memcpy(link->their.digest, m->digest, sizeof link->their.digest);
   memcpy(link->their.auth_root, m->auth_root, sizeof link->their.auth_root);
   link->their.apply_level = m->apply_level;
-  link->heard = true;
+  link->heard = link->check = true;
   link->roots_heard = link->node->now;
   known_renew(link, m);
   weft__ack_greet(link, m);
   link->known->ban_ms = 0;
   move(link, WEFT_LINK_OPEN);
+  link->up_told = true;
+  weft__node_note(n, WEFT_NOTE_UP, &link->device, link->remote, WEFT_OK);
   find_duplicates(link);
   if (link->state != WEFT_LINK_OPEN) return;
   if (memcmp(m->auth_root, n->auth_root, sizeof n->auth_root) != 0) {
@@ -537,6 +539,7 @@ static void in_step_check(weft_link *link) {
 /* Roots that differ while nothing is under way ask for a whole comparison, later and later. */
 void weft__link_check_step(weft_link *link) {
   weft_node *n = link->node;
+  link->check = false;
   if (link->state != WEFT_LINK_OPEN) return;
   in_step_check(link);
   bool same = memcmp(link->their.held_root, n->held_root, WEFT_ROOT_LEN) == 0;
@@ -551,7 +554,7 @@ void weft__link_check_step(weft_link *link) {
 static void on_status(weft_link *link, const weft_msg_status *m, bool ping) {
   weft_node *n = link->node;
   link->their = *m;
-  link->heard = true;
+  link->heard = link->check = true;
   link->roots_heard = link->node->now;
   link->clock_offset_ms = (int64_t)((m->hlc >> 16) - n->wall);
   if (ping) send_status(link, WEFT_FRAME_PONG, m->token);
@@ -822,6 +825,7 @@ void weft__link_drain(weft_link *link, bool send) {
     case WEFT_SESSION_EXPIRING:
       link->expiring = true;
       link->expiring_at = link->node->now;
+      weft__dial_renew(link->node, link);
       break;
     case WEFT_SESSION_CLOSE: on_close(link, a.why); break;
     case WEFT_SESSION_NOTHING: break;

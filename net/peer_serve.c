@@ -75,6 +75,13 @@ static bool same_branch(weft_node *n, const weft_msg_range *r) {
   return weft_id_cmp(&id, &r->prev) == 0;
 }
 
+static weft_msg_range *serve_of(weft_link *link, const weft_id *log) {
+  for (size_t i = 0; i < link->serve_count; i++) {
+    if (weft_id_cmp(&link->serves[i].log, log) == 0) return &link->serves[i];
+  }
+  return NULL;
+}
+
 void weft__serve_want(weft_link *link, const weft_msg_want *m) {
   weft_node *n = link->node;
   const weft_vector *held = n->source.held(n->source.ctx);
@@ -90,6 +97,11 @@ void weft__serve_want(weft_link *link, const weft_msg_want *m) {
       continue;
     }
     if (r.to > seq) r.to = seq;
+    weft_msg_range *again = serve_of(link, &r.log);
+    if (again) {
+      *again = r;
+      continue;
+    }
     if (link->serve_count == WEFT_MESSAGE_WANTS_MAX) {
       weft__link_fail(link, WEFT_EPROTO, WEFT_CODE_LIMIT, WEFT_FRAME_WANT);
       return;
@@ -122,13 +134,6 @@ static weft_err spans_fill(weft_link *link) {
   return err;
 }
 
-static weft_msg_range *serve_of(weft_link *link, const weft_id *log) {
-  for (size_t i = 0; i < link->serve_count; i++) {
-    if (weft_id_cmp(&link->serves[i].log, log) == 0) return &link->serves[i];
-  }
-  return NULL;
-}
-
 static void serve_drop(weft_link *link, weft_msg_range *r) {
   *r = link->serves[--link->serve_count];
 }
@@ -146,12 +151,10 @@ static weft_msg_range *next_piece(weft_link *link, uint64_t *to) {
     if (link->serve_count == 0 || round > 0) break;
     if (spans_fill(link) != WEFT_OK) break;
   }
-  /* Nothing of what is still wanted can be found: it is not there after all. */
-  while (link->serve_count) {
-    nohave(link, &link->serves[0], WEFT_NOHAVE_NEVER);
-    serve_drop(link, &link->serves[0]);
-  }
-  return NULL;
+  /* So much lies between that the order is not worth finding: log by log then. */
+  if (link->serve_count == 0) return NULL;
+  *to = link->serves[0].to;
+  return &link->serves[0];
 }
 
 typedef struct chunk_list {

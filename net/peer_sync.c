@@ -484,15 +484,6 @@ void weft__sync_held(weft_link *link, const weft_id *log, uint64_t last) {
   link->plan = true;
 }
 
-void weft__sync_gap(weft_link *link, const weft_id *log, uint64_t from, uint64_t to) {
-  weft_msg_range range;
-  if (link->state != WEFT_LINK_OPEN || from > to || is_blocked(link, log)) return;
-  if (asked_anywhere(link->node, log) || link->ask_count == WEFT_MESSAGE_WANTS_MAX) return;
-  if (weft__hold_reach(link->node, log) >= to) return;
-  ask_add(link, log, from, to, &range);
-  want_send(link, &range, 1);
-}
-
 void weft__sync_forget(weft_link *link, const weft_id *log) {
   for (size_t i = 0; i < link->ask_count; i++) {
     if (weft_id_cmp(&link->asks[i].log, log) != 0) continue;

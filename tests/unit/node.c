@@ -121,6 +121,37 @@ static void what_a_peer_has_is_asked_and_held(void **state) {
   rig_free(&r);
 }
 
+/* A push that does not follow tells that there is more to ask for. */
+static void a_gap_is_asked_for(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  weft_arena arena;
+  weft_msg_want m;
+  rig_make(&r, 2, 1);
+  other o = other_make(&r, 1, 4);
+  weft_buf late = puppet_body();
+  uint64_t last;
+  assert_int_equal(weft_replica_read_chunk(o.replica, &o.log, 4, o.last, &late, &last), WEFT_OK);
+  open_link(&p, &r, 1);
+  send_blobs(&p, WEFT_FRAME_GOSSIP, weft__buf_view(&late));
+  weft__arena_init(&arena, &r.mem);
+  const rig_frame *f = puppet_last(&p, WEFT_FRAME_WANT);
+  assert_non_null(f);
+  assert_int_equal(weft__msg_want_read(&arena, bytes_of(f), &m), WEFT_OK);
+  assert_int_equal(m.count, 1);
+  assert_int_equal(m.at[0].from, 1);
+  assert_int_equal(m.at[0].to, o.last);
+  send_blobs(&p, WEFT_FRAME_CHANGES, weft__buf_view(&o.chunk));
+  rig_wait(&r, 100);
+  test_assert_same(r.replica, o.replica);
+  weft__arena_free(&arena);
+  weft__buf_free(&late);
+  other_free(&o);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
 static void what_is_wanted_is_sent(void **state) {
   (void)state;
   rig r;
@@ -195,6 +226,55 @@ static void an_acknowledgement_settles_pending(void **state) {
   weft_bytes *stored;
   assert_int_equal(weft_replica_acks(r.replica, &arena, &stored, &count), WEFT_OK);
   assert_int_equal(count, 2); /* theirs and our own */
+  weft__arena_free(&arena);
+  weft__vector_free(&v);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* A delta against what we never had is answered with a question for the whole, and such a question
+ * with the whole. */
+static void a_delta_that_does_not_fit(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  weft_arena arena;
+  weft_msg_acks back;
+  rig_make(&r, 2, 1);
+  assert_int_equal(test_set(r.replica, "notes/a", "/n", "1"), WEFT_OK);
+  weft_node_changed(r.node, r.now);
+  open_link(&p, &r, 1);
+  rig_wait(&r, 100);
+  puppet_flow(&p);
+  puppet_forget(&p);
+  weft_vector v;
+  weft__vector_init(&v, &r.mem);
+  assert_int_equal(weft__vector_copy(&v, weft_replica_held(r.replica)), WEFT_OK);
+  weft__ack_shorten(&v);
+  weft_msg_ack item = {.whole = false};
+  weft__ack_sign(&item.ack, r.space.crypto, &r.space.devices[1], &r.space.id, 77, &v);
+  weft_msg_acks acks = {&item, 1};
+  weft_buf body = puppet_body();
+  weft__msg_acks_put(&body, &acks);
+  puppet_send_buf(&p, WEFT_FRAME_ACK, &body);
+  weft__arena_init(&arena, &r.mem);
+  const rig_frame *f = puppet_last(&p, WEFT_FRAME_ACK);
+  assert_non_null(f);
+  assert_int_equal(weft__msg_acks_read(&arena, bytes_of(f), &back), WEFT_OK);
+  assert_int_equal(back.at[0].ack.counter, 0);
+  assert_memory_equal(back.at[0].ack.device.b, r.space.devices[1].device.b, 32);
+  puppet_forget(&p);
+  weft_msg_ack ask = {.ack = {.device = r.space.devices[0].device}};
+  acks.at = &ask;
+  body = puppet_body();
+  weft__msg_acks_put(&body, &acks);
+  puppet_send_buf(&p, WEFT_FRAME_ACK, &body);
+  f = puppet_last(&p, WEFT_FRAME_ACK);
+  assert_non_null(f);
+  assert_int_equal(weft__msg_acks_read(&arena, bytes_of(f), &back), WEFT_OK);
+  assert_true(back.at[0].whole);
+  assert_int_equal(back.at[0].count, 1);
+  assert_false(p.closed);
   weft__arena_free(&arena);
   weft__vector_free(&v);
   puppet_free(&p);
@@ -925,8 +1005,10 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_member_is_greeted),
       cmocka_unit_test(what_a_peer_has_is_asked_and_held),
+      cmocka_unit_test(a_gap_is_asked_for),
       cmocka_unit_test(what_is_wanted_is_sent),
       cmocka_unit_test(an_acknowledgement_settles_pending),
+      cmocka_unit_test(a_delta_that_does_not_fit),
       cmocka_unit_test(a_forged_acknowledgement_ends_the_link),
       cmocka_unit_test(garbage_draws_silence),
       cmocka_unit_test(who_says_nothing_is_dropped),
