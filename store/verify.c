@@ -93,23 +93,19 @@ static weft_err show_step(weft_replica *r, weft_txn *txn, void *arg) {
   return weft__show_run(r, txn, NULL, 0, report);
 }
 
-/* Shows all that is showable, in the usual batches. */
-static weft_err show_all(weft_verify *v, weft_replica *r) {
-  weft_show_report report;
-  do {
-    WEFT_TRY(weft__write(r, show_step, &report));
-    weft__verify_step(v, report.changes);
-  } while (report.changes > 0);
-  return WEFT_OK;
-}
-
 /* Shows again exactly what the store says is shown. */
 static weft_err rebuild(weft_verify *v) {
   weft_replica *r = v->again;
   for (uint32_t i = 0; i < r->log_count; i++)
     r->logs[i]->flow[WEFT_FLOW_READY].at = r->logs[i]->shown;
   image_restart(r);
-  weft_err err = show_all(v, r);
+  weft_show_report report;
+  weft_err err = WEFT_OK;
+  do {
+    /* Not weft_replica_show: what was shown before the space was frozen is shown again too. */
+    err = weft__write(r, show_step, &report);
+    if (err == WEFT_OK) weft__verify_step(v, report.changes);
+  } while (err == WEFT_OK && report.changes > 0);
   weft_bytes text = weft_bytes_str(r->error);
   if (err == WEFT_ECORRUPT) return weft__verify_soften(v, err, "showing again failed", text);
   if (err == WEFT_OK && r->now.shown != v->was.shown) {
@@ -215,7 +211,11 @@ static weft_err repair_run(weft_verify *v, weft_replica *r, bool arrivals) {
   WEFT_TRY(weft__write(r, restart_write, &arrivals));
   weft__vector_clear(&r->shown);
   weft__edits_rollback(r);
-  WEFT_TRY(show_all(v, r));
+  weft_show_report report;
+  do {
+    WEFT_TRY(weft_replica_show(r, 0, &report));
+    weft__verify_step(v, report.changes);
+  } while (report.more);
   v->report->documents = r->now.docs_live + r->now.docs_deleted;
   return WEFT_OK;
 }
