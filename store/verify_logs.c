@@ -148,7 +148,7 @@ static weft_err check_end(log_walk *w, log_counts *counts) {
   weft_dbkey key;
   weft_bytes value;
   bool same = weft_id_cmp(&w->id, &log->head) == 0 && w->ctx.hlc == log->ctx.hlc &&
-              w->ctx.opaque == log->ctx.opaque;
+              w->ctx.opaque == log->ctx.opaque && log->parent == WEFT_LOG_NONE && log->fork == 1;
   if (!same) log_find(w, "the record of a log is not what its changes say");
   weft_bytes number = weft__dbkey_u32(&key, log->number);
   weft_err err =

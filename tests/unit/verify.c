@@ -402,6 +402,169 @@ static void test_heal(void **state) {
   weft_replica_free(r);
 }
 
+/* --- damage that says of itself that it is none --- */
+
+static void assert_first(weft_replica *r, const char *want) {
+  weft_verify_report report;
+  assert_int_equal(weft_replica_verify(r, NULL, NULL, &report), WEFT_ECORRUPT);
+  if (!strstr(report.first, want)) print_message("%s\n", report.first);
+  assert_non_null(strstr(report.first, want));
+}
+
+/* Changes a byte of a sealed row and seals it again. */
+static void reseal(fixture *f, weft_replica *r, weft_table table, const weft_entry *e, size_t at) {
+  weft_buf b;
+  weft__buf_init(&b, &f->mem, SIZE_MAX);
+  weft__buf_put(&b, weft_bytes_of(e->value.at, e->value.len - WEFT_ROW_CHECK_LEN));
+  b.at[at] ^= 2;
+  weft__row_seal(r, &b);
+  weft_bytes value = weft__buf_view(&b);
+  store_put(f, table, e->key, &value);
+  weft__buf_free(&b);
+}
+
+static void test_sealed_rows(void **state) {
+  fixture *f = *state;
+  weft_replica *r = make(f, 30);
+  static const weft_table sealed[] = {WEFT_TABLE_TAIL, WEFT_TABLE_LOGS};
+  for (size_t t = 0; t < 2; t++) {
+    table_copy copy = copy_table(f, sealed[t]);
+    for (size_t i = 0; i < copy.count; i++) {
+      const weft_entry *e = &copy.at[i];
+      for (size_t at = 0; at + WEFT_ROW_CHECK_LEN < e->value.len; at++) {
+        reseal(f, r, sealed[t], e, at);
+        weft_err err = damage_found(r);
+        if (err != WEFT_ECORRUPT) print_message("%zu of %zu: %zu\n", i, t, at);
+        assert_int_equal(err, WEFT_ECORRUPT);
+        store_put(f, sealed[t], e->key, &e->value);
+      }
+    }
+  }
+  table_copy tail = copy_table(f, WEFT_TABLE_TAIL);
+  reseal(f, r, WEFT_TABLE_TAIL, &tail.at[3], 0);
+  assert_first(r, "judged wrongly");
+  store_put(f, WEFT_TABLE_TAIL, tail.at[3].key, &tail.at[3].value);
+  reseal(f, r, WEFT_TABLE_TAIL, &tail.at[3], 40);
+  assert_first(r, "a signature is not valid");
+  store_put(f, WEFT_TABLE_TAIL, tail.at[3].key, &tail.at[3].value);
+  assert_clean(r);
+  weft_replica_free(r);
+}
+
+/* Writes totals that say something else. */
+static void put_totals(fixture *f, weft_replica *r, weft_totals totals) {
+  weft_txn *txn;
+  weft_totals kept = r->now;
+  r->now = totals;
+  assert_int_equal(weft_store_begin(f->inner, WEFT_TXN_WRITE, &txn), WEFT_OK);
+  assert_int_equal(weft__meta_put(r, txn), WEFT_OK);
+  assert_int_equal(weft_txn_commit(txn), WEFT_OK);
+  r->now = kept;
+}
+
+static void test_totals(void **state) {
+  fixture *f = *state;
+  weft_replica *r = make(f, 30);
+  weft_verify_report report;
+  for (unsigned i = 0; i < 9; i++) {
+    weft_totals t = r->now;
+    if (i == 0) t.doc_next = 0;
+    if (i == 1) t.arrival++;
+    if (i == 2) t.shown++;
+    if (i == 3) t.held++;
+    if (i == 4) t.digest.high ^= 1;
+    if (i == 5) t.digest.low ^= 1;
+    if (i == 6) t.docs_live++;
+    if (i == 7) t.docs_deleted++;
+    if (i == 8) t.conflicts++;
+    put_totals(f, r, t);
+    assert_int_equal(damage_found(r), WEFT_ECORRUPT);
+    if (i < 4 && i > 1) {
+      put_totals(f, r, r->now);
+      continue;
+    }
+    assert_int_equal(weft_replica_repair(r, NULL, NULL, &report), WEFT_OK);
+    assert_clean(r);
+  }
+  put_totals(f, r, r->now);
+  weft_replica_free(r);
+}
+
+/* Complete, without gaps, and against the causes. */
+static void test_order_against_claims(void **state) {
+  fixture *f = *state;
+  weft_replica *r = make(f, 60);
+  weft_verify_report report;
+  weft_txn *txn;
+  weft_key_range all = {{NULL, 0}, {NULL, 0}};
+  uint64_t count;
+  uint64_t shown = 0;
+  assert_int_equal(weft_store_begin(f->inner, WEFT_TXN_WRITE, &txn), WEFT_OK);
+  assert_int_equal(weft_txn_delete_range(txn, WEFT_TABLE_ORDER, all, &count), WEFT_OK);
+  for (uint32_t i = 0; i < r->log_count; i++) {
+    weft_log_span span = {i, 1, r->logs[i]->shown};
+    assert_int_equal(weft__span_put(txn, WEFT_TABLE_ORDER, shown + 1, &span), WEFT_OK);
+    shown += span.count;
+  }
+  assert_int_equal(weft_txn_commit(txn), WEFT_OK);
+  assert_first(r, "not accounted for: order");
+  assert_int_equal(weft_replica_repair(r, NULL, NULL, &report), WEFT_OK);
+  assert_clean(r);
+  /* An entry of an index that leads to another document. */
+  table_copy index = copy_table(f, WEFT_TABLE_INDEX);
+  table_copy docid = copy_table(f, WEFT_TABLE_DOCID);
+  for (size_t i = 0; i < docid.count; i++) {
+    if (weft_bytes_cmp(docid.at[i].value, index.at[0].value) == 0) continue;
+    store_put(f, WEFT_TABLE_INDEX, index.at[0].key, &docid.at[i].value);
+    assert_first(r, "an index is not what");
+  }
+  assert_int_equal(weft_replica_repair(r, NULL, NULL, &report), WEFT_OK);
+  assert_clean(r);
+  weft_replica_free(r);
+}
+
+/* A stored chunk with a change that was judged otherwise, and with one that lies elsewhere. */
+static void test_chunks(void **state) {
+  fixture *f = *state;
+  weft_replica *r = open_first(f);
+  assert_int_equal(weft_group_begin(r), WEFT_OK);
+  for (unsigned i = 0; i < 1500; i++) {
+    assert_int_equal(test_set(r, "v/a", "/n", i % 2 ? "1" : "2"), WEFT_OK);
+  }
+  assert_int_equal(weft_group_end(r), WEFT_OK);
+  table_copy log = copy_table(f, WEFT_TABLE_LOG);
+  assert_true(log.count > 0);
+  weft_bytes was = log.at[0].value;
+  weft_rd rd = weft__rd(was);
+  weft_buf b;
+  weft__buf_init(&b, &f->mem, SIZE_MAX);
+  weft__buf_u8(&b, weft__rd_u8(&rd));
+  weft__buf_varint(&b, weft__rd_varint(&rd));
+  assert_int_equal(weft__rd_varint(&rd), 0);
+  weft__buf_varint(&b, 1);
+  weft__buf_varint(&b, 700);
+  weft__buf_u8(&b, WEFT_CHANGE_INVALID);
+  weft__buf_put(&b, weft__rd_take(&rd, weft__rd_left(&rd)));
+  weft_bytes value = weft__buf_view(&b);
+  store_put(f, WEFT_TABLE_LOG, log.at[0].key, &value);
+  assert_first(r, "judged wrongly");
+  store_put(f, WEFT_TABLE_LOG, log.at[0].key, &was);
+  for (size_t at = 0; at < was.len; at += 1 + was.len / 300) {
+    uint8_t *copy = malloc(was.len);
+    memcpy(copy, was.at, was.len);
+    copy[at] ^= 1;
+    value = weft_bytes_of(copy, was.len);
+    store_put(f, WEFT_TABLE_LOG, log.at[0].key, &value);
+    weft_err err = damage_found(r);
+    assert_true(err == WEFT_ECORRUPT || err == WEFT_OK); /* spare bits of the container */
+    free(copy);
+  }
+  store_put(f, WEFT_TABLE_LOG, log.at[0].key, &was);
+  assert_clean(r);
+  weft__buf_free(&b);
+  weft_replica_free(r);
+}
+
 /* --- faults --- */
 
 /* The k-th commit fails, with nothing or all of it written; then the device starts again. */
@@ -577,6 +740,10 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(test_every_byte, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_entries, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_entries, setup_lmdb, teardown),
+    cmocka_unit_test_setup_teardown(test_sealed_rows, setup_memory, teardown),
+    cmocka_unit_test_setup_teardown(test_totals, setup_lmdb, teardown),
+    cmocka_unit_test_setup_teardown(test_order_against_claims, setup_memory, teardown),
+    cmocka_unit_test_setup_teardown(test_chunks, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_heal, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_heal, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_repair_cut_short, setup_memory, teardown),
