@@ -431,6 +431,7 @@ void weft__node_look(weft_node *n) {
   bool roster = memcmp(root, n->auth_root, sizeof root) != 0;
   memcpy(n->auth_root, root, sizeof root);
   for (size_t i = 0; i < n->link_count; i++) {
+    n->links[i]->in_step = false; /* until the next comparison */
     if (roster) weft__link_roster(n->links[i]);
     weft__link_status_soon(n->links[i]);
   }

@@ -148,6 +148,85 @@ static void a_cursor_spares_telling_all(void **state) {
   sim_free(s);
 }
 
+/* How long a change needs from one end of a chain to the other, by pushes alone. */
+static void a_change_runs_along_a_chain(void **state) {
+  (void)state;
+  sim_options o = {.seed = 4, .nodes = 4, .plain = true, .delay_min = 10, .delay_max = 10};
+  sim *s = sim_new(&o);
+  for (size_t i = 1; i < 4; i++) sim_address(s, i, i - 1);
+  sim_start_all(s);
+  must(s, sim_set(s, 0, "notes/a", "/n", "0"));
+  sim_settle(s, minute);
+  sim_run(s, sim_now(s) + 5000);
+  sim_trace_clear(s);
+  weft_ms before = sim_now(s);
+  must(s, sim_set(s, 0, "notes/a", "/n", "1"));
+  weft_ms took = sim_settle(s, before + minute) - before;
+  assert_in_range(took, 200, 400); /* two hold-offs of 100 ms and three ways */
+  assert_int_equal(count_of(s, "gossip 3-3"), 3);
+  assert_int_equal(count_of(s, "want"), 0);
+  sim_free(s);
+}
+
+/* In a full mesh a change goes over each link once, from its author. */
+static void a_change_is_pushed_once(void **state) {
+  (void)state;
+  sim_options o = {.seed = 4, .nodes = 6, .plain = true, .delay_min = 5, .delay_max = 15};
+  sim *s = sim_new(&o);
+  sim_mesh(s);
+  sim_start_all(s);
+  must(s, sim_set(s, 0, "notes/a", "/n", "0"));
+  sim_settle(s, minute);
+  sim_run(s, sim_now(s) + 5000);
+  sim_trace_clear(s);
+  must(s, sim_set(s, 0, "notes/a", "/n", "1"));
+  weft_ms before = sim_now(s);
+  assert_true(sim_settle(s, before + minute) - before <= 20);
+  sim_run(s, sim_now(s) + 2000);
+  assert_int_equal(count_of(s, "gossip"), 5);
+  assert_int_equal(count_of(s, "want"), 0);
+  sim_free(s);
+}
+
+/* Much is announced and fetched, in the order in which it became shown. */
+static void a_large_catch_up_arrives_in_order(void **state) {
+  (void)state;
+  sim_options o = {.seed = 4, .nodes = 3, .plain = true, .delay_min = 10, .delay_max = 10};
+  o.bandwidth = 100000;
+  sim *s = sim_new(&o);
+  sim_address(s, 1, 0);
+  sim_start(s, 0);
+  sim_start(s, 1);
+  char text[2000];
+  test_rng *rng = sim_rng(s);
+  for (unsigned i = 0; i < 300; i++) {
+    size_t len = 500 + test_rng_below(rng, 1000);
+    text[0] = '"';
+    for (size_t k = 1; k < len; k++) text[k] = (char)('a' + test_rng_below(rng, 26));
+    memcpy(text + len, "\"", 2);
+    must(s, sim_set(s, i % 2, "notes/a", i % 3 ? "/x" : "/y", text));
+    sim_run(s, sim_now(s) + 100);
+  }
+  sim_settle(s, sim_now(s) + 10 * minute);
+  sim_trace_clear(s);
+  sim_address(s, 2, 0);
+  sim_start(s, 2);
+  /* Whatever is held on the way can be shown at once, but for what one frame cuts apart. */
+  weft_replica *r = sim_replica(s, 2);
+  uint64_t most = 0;
+  while (!sim_same(s)) {
+    sim_run(s, sim_now(s) + 10);
+    weft_counts counts;
+    must(s, weft_replica_counts(r, &counts));
+    uint64_t waiting = counts.changes_held - counts.changes_shown;
+    if (waiting > most) most = waiting;
+    if (sim_now(s) > 30 * minute) sim_fail(s, "no convergence");
+  }
+  assert_true(most <= 4);
+  assert_true(count_of(s, "changes") >= 2);
+  sim_free(s);
+}
+
 /* --- convergence --- */
 
 typedef struct plan {
@@ -308,6 +387,9 @@ int main(void) {
       cmocka_unit_test(a_live_change),
       cmocka_unit_test(many_logs_are_compared_as_tries),
       cmocka_unit_test(a_cursor_spares_telling_all),
+      cmocka_unit_test(a_change_runs_along_a_chain),
+      cmocka_unit_test(a_change_is_pushed_once),
+      cmocka_unit_test(a_large_catch_up_arrives_in_order),
       cmocka_unit_test(a_quiet_network),
       cmocka_unit_test(a_chain),
       cmocka_unit_test(without_gossip),
