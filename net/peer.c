@@ -340,6 +340,12 @@ static void known_renew(weft_link *link, const weft_msg_hello *m) {
   for (size_t i = 0; i < m->listen_count; i++) weft__dial_learn(n, &link->device, m->listen[i]);
 }
 
+/* The period, give or take half of it. */
+static weft_ms sweep_after(weft_node *n) {
+  weft_ms period = n->o.anti_entropy_ms;
+  return weft__draw_between(&n->draw, period / 2, period / 2 + period);
+}
+
 static void on_hello(weft_link *link, const weft_msg_hello *m) {
   weft_node *n = link->node;
   if (link->got_hello) {
@@ -377,8 +383,7 @@ static void on_hello(weft_link *link, const weft_msg_hello *m) {
   }
   link->acks_stale = true;
   if (n->ack_due == WEFT_NEVER) n->ack_due = n->now + n->o.ack_delay_ms;
-  link->sweep_at = n->now + weft__draw_between(&n->draw, n->o.anti_entropy_ms / 2,
-                                               n->o.anti_entropy_ms / 2 + n->o.anti_entropy_ms);
+  link->sweep_at = n->now + sweep_after(n);
   link->resync_ms = WEFT_LINK_RESYNC_MS;
   weft__sync_begin(link);
   n->settle = true;
@@ -901,8 +906,7 @@ static void open_tick(weft_link *link) {
   if (n->now >= quiet + n->o.heartbeat_ms) send_ping(link);
   if (n->now >= link->status_due) send_status(link, WEFT_FRAME_PONG, 0);
   if (n->now >= link->sweep_at) {
-    link->sweep_at = n->now + weft__draw_between(&n->draw, n->o.anti_entropy_ms / 2,
-                                                 n->o.anti_entropy_ms / 2 + n->o.anti_entropy_ms);
+    link->sweep_at = n->now + sweep_after(n);
     weft__sync_announce(link);
     send_ping(link);
   }

@@ -676,7 +676,10 @@ void sim_start(sim *s, size_t idx) {
   if (p->up) return;
   if (!p->inner) p->inner = store_open(s, idx);
   p->faults = (test_fault_store){.err = WEFT_EIO};
+  size_t members = s->space.count;
+  if (s->o.scattered && idx > 0) s->space.count = idx + 1;
   p->replica = test_space_open(&s->space, idx, test_fault_store_of(p->inner, &p->faults));
+  s->space.count = members;
   test_show_all(p->replica);
   for (size_t i = 0; i < p->promised.count; i++) {
     const weft_head *h = &p->promised.heads[i];
@@ -743,6 +746,24 @@ void sim_crash(sim *s, size_t idx) {
     wire_cut(s, w);
   }
   for (size_t i = 0; i < s->o.nodes; i++) pump(s, i);
+}
+
+void sim_stop(sim *s, size_t idx) {
+  peer *p = &s->peers[idx];
+  if (!p->up) return;
+  trace(s, "%c : stops", name_of(idx));
+  weft_node_stop(p->node, s->now);
+  pump(s, idx);
+  peer_end(s, idx);
+}
+
+size_t sim_open(const sim *s) {
+  size_t count = 0;
+  for (size_t i = 0; i < s->wire_count; i++) {
+    const wire *w = s->wires[i];
+    count += w->open && !w->closed[0] && !w->closed[1];
+  }
+  return count;
 }
 
 void sim_start_all(sim *s) {

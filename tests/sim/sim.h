@@ -28,6 +28,7 @@ typedef struct sim_options {
   unsigned refuse_permille; /* of dials */
   weft_ms hold_max;         /* a HOLD takes up to this long */
   size_t show_max;          /* changes shown at once; 0 a default batch */
+  bool scattered;           /* node i knows the members up to itself, node 0 all of them */
   weft_ms anti_entropy_ms;  /* 0 the node's default */
 } sim_options;
 
@@ -45,7 +46,11 @@ void sim_start(sim *s, size_t idx);
 void sim_start_all(sim *s);
 /* Ends a node without a word; its store stays as the last commit left it. */
 void sim_crash(sim *s, size_t idx);
+/* Ends a node as its owner would, with a word. */
+void sim_stop(sim *s, size_t idx);
 bool sim_is_up(const sim *s, size_t idx);
+/* Connections that are open now. */
+size_t sim_open(const sim *s);
 
 weft_ms sim_now(const sim *s);
 void sim_run(sim *s, weft_ms until);

@@ -259,7 +259,10 @@ static void disturb(sim *s, const plan *p) {
     sim_reach(s, a, b, test_rng_chance(rng, 50));
   }
   if (p->restarts && test_rng_chance(rng, 4)) {
-    sim_crash(s, a);
+    if (test_rng_chance(rng, 50))
+      sim_crash(s, a);
+    else
+      sim_stop(s, a);
   } else if (p->restarts && !sim_is_up(s, a)) {
     sim_start(s, a);
   }
@@ -347,6 +350,36 @@ static void a_bad_network(void **state) {
   run_seeds(&p);
 }
 
+/* Each dials each, and one its own address; at the end there is one link a pair. */
+static void crossing_dials(void **state) {
+  (void)state;
+  uint64_t count = from_env("WEFT_SIM_SEEDS", 40);
+  for (uint64_t seed = 1; seed <= count; seed++) {
+    sim_options o = {.seed = seed, .nodes = 4, .plain = true, .delay_min = 5, .delay_max = 40};
+    sim *s = sim_new(&o);
+    for (size_t i = 0; i < 4; i++) {
+      for (size_t k = 0; k < 4; k++) {
+        if (i != k || i == 0) sim_address(s, i, k);
+      }
+    }
+    sim_start_all(s);
+    must(s, sim_set(s, 0, "notes/a", "/n", "1"));
+    sim_settle(s, minute);
+    sim_run(s, sim_now(s) + minute);
+    if (sim_open(s) != 6) sim_fail(s, "%zu links of 4 nodes", sim_open(s));
+    sim_free(s);
+  }
+}
+
+/* Who was admitted is known to the one who admitted; the others learn it from each other. */
+static void members_become_known(void **state) {
+  (void)state;
+  plan p = {.nodes = 5, .writes = 30, .restarts = true};
+  p.o = (sim_options){.plain = true, .scattered = true, .delay_min = 1, .delay_max = 50};
+  p.o.cut_permille = 5;
+  run_seeds(&p);
+}
+
 static void failing_disks(void **state) {
   (void)state;
   plan p = {.nodes = 3, .writes = 60, .faults = true, .restarts = true};
@@ -394,6 +427,8 @@ int main(void) {
       cmocka_unit_test(a_chain),
       cmocka_unit_test(without_gossip),
       cmocka_unit_test(a_bad_network),
+      cmocka_unit_test(crossing_dials),
+      cmocka_unit_test(members_become_known),
       cmocka_unit_test(failing_disks),
       cmocka_unit_test(on_disk),
       cmocka_unit_test(eight_nodes),

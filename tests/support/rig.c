@@ -125,6 +125,7 @@ static void obey(rig *r, const weft_node_action *a) {
     p->at = realloc(p->at, p->len + a->data.len);
     memcpy(p->at + p->len, a->data.at, a->data.len);
     p->len += a->data.len;
+    if (!r->stall) weft_node_written(r->node, r->now, a->conn, 0);
     break;
   case WEFT_NODE_CLOSE:
     p = rig_pipe_of(r, a->conn);
@@ -292,7 +293,6 @@ void puppet_flow(puppet *p) {
       at += used;
     }
     free(bytes);
-    if (!pipe->closed) weft_node_written(p->r->node, p->r->now, p->conn, 0);
   }
   if (rig_pipe_of(p->r, p->conn)->closed && !p->closed) {
     (void)weft_session_eof(p->session, p->r->now);

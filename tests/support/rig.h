@@ -32,6 +32,7 @@ typedef struct rig {
   unsigned notes[8];
   unsigned holds, records;
   weft_err hold_err; /* not WEFT_OK: HOLDs fail with it and do nothing */
+  bool stall;        /* streams take nothing */
   bool hold_late;    /* HOLDs wait for rig_hold */
   weft_node_action late;
   bool late_set;

@@ -1,0 +1,506 @@
+/* The life of links: how they end, what that does to the next dial, and what is remembered. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support/rig.h"
+
+static const weft_ms hour = 3600000;
+
+static void greet(puppet *p, rig *r, size_t idx) {
+  puppet_make(p, r, &r->space.devices[idx]);
+  assert_true(p->established);
+  puppet_greet(p);
+}
+
+static void send_auth(puppet *p, uint8_t type, const weft_id *ids, size_t count) {
+  weft_msg_auth m = {ids, count, NULL, 0};
+  weft_buf body = puppet_body();
+  weft__msg_auth_put(&body, &m);
+  puppet_send_buf(p, type, &body);
+}
+
+static size_t records_in(const puppet *p) {
+  weft_alloc mem = weft_alloc_libc();
+  weft_arena arena;
+  weft_msg_blobs m;
+  size_t count = 0;
+  weft__arena_init(&arena, &mem);
+  for (size_t i = 0; i < p->frame_count; i++) {
+    if (p->frames[i].type != WEFT_FRAME_AUTH_REC) continue;
+    weft_bytes body = weft_bytes_of(p->frames[i].at, p->frames[i].len);
+    assert_int_equal(weft__msg_blobs_read(&arena, body, &m), WEFT_OK);
+    count += m.count;
+  }
+  weft__arena_free(&arena);
+  return count;
+}
+
+static weft_node_peer peer_of(rig *r, weft_arena *arena, size_t idx, size_t *count) {
+  weft_node_peer *list;
+  assert_int_equal(weft_node_peers(r->node, arena, &list, count), WEFT_OK);
+  assert_true(idx < *count);
+  return list[idx];
+}
+
+/* --- membership --- */
+
+static void records_are_given_to_who_asks(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 3, 1);
+  greet(&p, &r, 1);
+  puppet_forget(&p);
+  send_auth(&p, WEFT_FRAME_AUTH_WANT, NULL, 0);
+  assert_int_equal(records_in(&p), 3);
+  puppet_forget(&p);
+  weft_id ids[2] = {r.space.id, {{1}}};
+  send_auth(&p, WEFT_FRAME_AUTH_WANT, ids, 2);
+  assert_int_equal(records_in(&p), 1);
+  puppet_forget(&p);
+  send_auth(&p, WEFT_FRAME_AUTH_HAVE, ids, 2);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_AUTH_WANT), 1);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+static void other_roots_are_asked_about_once(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  greet(&p, &r, 1);
+  for (unsigned i = 0; i < 3; i++) {
+    weft_msg_status m = {.token = 0, .auth_root = {9}};
+    weft_buf body = puppet_body();
+    weft__msg_status_put(&body, &m);
+    puppet_send_buf(&p, WEFT_FRAME_PONG, &body);
+  }
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_AUTH_WANT), 1);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+static void too_much_proof_is_none(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make_knowing(&r, 2, 1, 1);
+  puppet_make(&p, &r, &r.space.devices[1]);
+  static uint8_t junk[4096];
+  weft_bytes records[40];
+  for (size_t i = 0; i < 40; i++) records[i] = weft_bytes_of(junk, sizeof junk);
+  weft_msg_blobs m = {records, 40, 0};
+  weft_buf body = puppet_body();
+  weft__msg_blobs_put(&body, &m);
+  junk[0] = 1; /* a record at first sight */
+  (void)!weft_session_send(p.session, WEFT_FRAME_AUTH_REC, weft__buf_view(&body));
+  (void)!weft_session_send(p.session, WEFT_FRAME_AUTH_REC, weft__buf_view(&body));
+  puppet_flow(&p);
+  assert_true(puppet_error(&p) == WEFT_CODE_LIMIT || puppet_error(&p) == WEFT_CODE_BAD_BODY);
+  assert_int_equal(r.records, 0);
+  weft__buf_free(&body);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+static void an_empty_record_is_refused(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  greet(&p, &r, 1);
+  weft_bytes none = weft_bytes_of("", 0);
+  weft_msg_blobs m = {&none, 1, 0};
+  weft_buf body = puppet_body();
+  weft__msg_blobs_put(&body, &m);
+  puppet_send_buf(&p, WEFT_FRAME_AUTH_REC, &body);
+  assert_int_equal(puppet_error(&p), WEFT_CODE_BAD_BODY);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* Changes of a device that becomes known later are asked for again then. */
+static void changes_wait_for_their_author(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make_knowing(&r, 3, 2, 1);
+  weft_replica *other = test_space_memory(&r.space, 2);
+  assert_int_equal(test_set(other, "notes/a", "/n", "1"), WEFT_OK);
+  weft_head head = weft_replica_held(other)->heads[0];
+  weft_buf chunk = puppet_body();
+  uint64_t last;
+  assert_int_equal(weft_replica_read_chunk(other, &head.log, 1, head.seq, &chunk, &last), WEFT_OK);
+  greet(&p, &r, 1);
+  weft_msg_heads heads = {.at = &head, .count = 1, .done = true, .to = 9};
+  weft_buf body = puppet_body();
+  weft__msg_heads_put(&body, &heads);
+  puppet_send_buf(&p, WEFT_FRAME_VV_LEAVES, &body);
+  weft_bytes blob = weft__buf_view(&chunk);
+  weft_msg_blobs m = {&blob, 1, 0};
+  body = puppet_body();
+  weft__msg_blobs_put(&body, &m);
+  puppet_send_buf(&p, WEFT_FRAME_CHANGES, &body);
+  rig_wait(&r, 1000);
+  puppet_flow(&p);
+  assert_int_equal(weft_replica_held(r.replica)->count, 0);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_WANT), 1);
+  weft_bytes record = weft_bytes_of(r.space.records[2], r.space.record_lens[2]);
+  weft_msg_blobs records = {&record, 1, 0};
+  body = puppet_body();
+  weft__msg_blobs_put(&body, &records);
+  puppet_send_buf(&p, WEFT_FRAME_AUTH_REC, &body);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_WANT), 2);
+  body = puppet_body();
+  weft__msg_blobs_put(&body, &m);
+  puppet_send_buf(&p, WEFT_FRAME_CHANGES, &body);
+  rig_wait(&r, 1000);
+  test_assert_same(r.replica, other);
+  weft__buf_free(&chunk);
+  weft_replica_free(other);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* --- endings --- */
+
+static void a_peer_that_says_error_or_bye_is_left(void **state) {
+  (void)state;
+  static const struct {
+    uint16_t code;
+    weft_err why;
+  } cases[] = {
+      {WEFT_CODE_NOT_MEMBER, WEFT_EDENIED}, {WEFT_CODE_VERSION, WEFT_EVERSION},
+      {WEFT_CODE_BUSY, WEFT_EAGAIN},        {WEFT_CODE_BAD_SIG, WEFT_EBADSIG},
+      {WEFT_CODE_PROTO, WEFT_EPROTO},       {12345, WEFT_EPROTO},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    rig r;
+    puppet p;
+    rig_make(&r, 2, 1);
+    greet(&p, &r, 1);
+    weft_msg_error m = {.code = cases[i].code};
+    weft_buf body = puppet_body();
+    weft__msg_error_put(&body, &m);
+    puppet_send_buf(&p, WEFT_FRAME_ERROR, &body);
+    assert_true(rig_pipe_of(&r, p.conn)->closed);
+    assert_int_equal(rig_pipe_of(&r, p.conn)->why, cases[i].why);
+    puppet_free(&p);
+    rig_free(&r);
+  }
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  greet(&p, &r, 1);
+  weft_msg_bye bye = {WEFT_BYE_SHUTDOWN, false};
+  weft_buf body = puppet_body();
+  weft__msg_bye_put(&body, &bye);
+  puppet_send_buf(&p, WEFT_FRAME_BYE, &body);
+  assert_int_equal(rig_pipe_of(&r, p.conn)->why, WEFT_EDONE);
+  assert_int_equal(r.notes[WEFT_NOTE_DOWN], 1);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+static void a_stream_that_takes_nothing_is_slow(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  greet(&p, &r, 1);
+  r.stall = true;
+  assert_int_equal(test_set(r.replica, "notes/a", "/n", "1"), WEFT_OK);
+  weft_node_changed(r.node, r.now);
+  rig_pump(&r);
+  for (unsigned i = 0; i < 5; i++) {
+    rig_wait(&r, 13000);
+    /* They go on talking, so that they are not merely silent. */
+    weft_msg_status m = {.token = 0};
+    weft_buf body = puppet_body();
+    weft__msg_status_put(&body, &m);
+    if (weft_session_send(p.session, WEFT_FRAME_PONG, weft__buf_view(&body)) == WEFT_OK) {
+      weft_session_action a;
+      while (weft_session_next(p.session, &a)) {
+        if (a.kind == WEFT_SESSION_SEND) rig_feed(&r, p.conn, a.data);
+      }
+    }
+    weft__buf_free(&body);
+  }
+  assert_true(rig_pipe_of(&r, p.conn)->closed);
+  assert_int_equal(rig_pipe_of(&r, p.conn)->why, WEFT_ETIMEOUT);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+static void sessions_do_not_live_for_ever(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  weft_node_options o = rig_options(&r, 2, 1);
+  o.heartbeat_ms = o.dead_ms = o.anti_entropy_ms = UINT32_MAX;
+  rig_make_with(&r, &o);
+  greet(&p, &r, 1);
+  rig_wait(&r, 21 * hour);
+  assert_false(rig_pipe_of(&r, p.conn)->closed);
+  rig_wait(&r, 6 * hour);
+  assert_true(rig_pipe_of(&r, p.conn)->closed);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* --- addresses --- */
+
+static void a_changed_network_is_tried_at_once(void **state) {
+  (void)state;
+  rig r;
+  weft_arena arena;
+  size_t count;
+  rig_make(&r, 2, 1);
+  weft__arena_init(&arena, &r.mem);
+  weft_bytes address = weft_bytes_str("192.0.2.9:7600");
+  assert_int_equal(weft_node_add_address(r.node, r.now, address), WEFT_OK);
+  rig_pump(&r);
+  for (unsigned i = 0; i < 8; i++) {
+    weft_node_dialled(r.node, r.now, r.dialled, WEFT_ETIMEOUT);
+    rig_pump(&r);
+    if (i < 7) rig_wait(&r, weft_node_deadline(r.node) - r.now);
+  }
+  unsigned before = r.dials;
+  rig_wait(&r, 1);
+  assert_int_equal(r.dials, before);
+  weft_node_peer peer = peer_of(&r, &arena, 0, &count);
+  assert_int_equal(peer.state, WEFT_PEER_OFFLINE);
+  assert_int_equal(peer.last_error, WEFT_ETIMEOUT);
+  assert_true(peer.next_try > r.now + 1000 && peer.next_try != WEFT_NEVER);
+  weft_node_network_changed(r.node, r.now);
+  rig_pump(&r);
+  assert_int_equal(r.dials, before + 1);
+  /* Adding it again does not dial it twice. */
+  assert_int_equal(weft_node_add_address(r.node, r.now, address), WEFT_OK);
+  rig_pump(&r);
+  assert_int_equal(r.dials, before + 1);
+  (void)peer_of(&r, &arena, 0, &count);
+  assert_int_equal(count, 1);
+  weft__arena_free(&arena);
+  rig_free(&r);
+}
+
+static void addresses_are_few_and_short(void **state) {
+  (void)state;
+  rig r;
+  char text[300];
+  rig_make(&r, 2, 1);
+  memset(text, 'a', sizeof text);
+  assert_int_equal(weft_node_add_address(r.node, r.now, weft_bytes_of(text, 300)), WEFT_ELIMIT);
+  assert_int_equal(weft_node_add_address(r.node, r.now, weft_bytes_of(text, 0)), WEFT_ELIMIT);
+  weft_err err = WEFT_OK;
+  unsigned added = 0;
+  while (err == WEFT_OK) {
+    snprintf(text, sizeof text, "host%u:1", added);
+    err = weft_node_add_address(r.node, r.now, weft_bytes_str(text));
+    added += err == WEFT_OK;
+  }
+  assert_int_equal(err, WEFT_ELIMIT);
+  assert_int_equal(added, 1024);
+  rig_pump(&r);
+  assert_int_equal(r.dials, 8); /* at once */
+  rig_free(&r);
+}
+
+static void one_time_dials_are_not_repeated(void **state) {
+  (void)state;
+  rig r;
+  weft_node_options o = rig_options(&r, 2, 1);
+  o.dial_once = true;
+  rig_make_with(&r, &o);
+  assert_int_equal(weft_node_add_address(r.node, r.now, weft_bytes_str("h:1")), WEFT_OK);
+  rig_pump(&r);
+  weft_node_dialled(r.node, r.now, r.dialled, WEFT_ETIMEOUT);
+  rig_wait(&r, hour);
+  assert_int_equal(r.dials, 1);
+  /* Asking for it again is another time. */
+  assert_int_equal(weft_node_add_address(r.node, r.now, weft_bytes_str("h:1")), WEFT_OK);
+  rig_pump(&r);
+  assert_int_equal(r.dials, 2);
+  rig_free(&r);
+}
+
+/* What a peer says it listens on is dialled when it is gone. */
+static void addresses_are_learnt(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  puppet_make(&p, &r, &r.space.devices[1]);
+  weft_msg_hello m = puppet_hello(&p);
+  m.listen[0] = weft_bytes_str("192.0.2.7:7600");
+  m.listen_count = 1;
+  weft_buf body = puppet_body();
+  weft__msg_hello_put(&body, &m);
+  puppet_send_buf(&p, WEFT_FRAME_HELLO, &body);
+  rig_wait(&r, 31000);
+  assert_int_equal(r.dials, 0);
+  weft_node_closed(r.node, r.now, p.conn, WEFT_EIO);
+  rig_pipe_of(&r, p.conn)->closed = true;
+  rig_wait(&r, 40000);
+  assert_true(r.dials >= 1);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* --- misuse and limits --- */
+
+static void options_are_checked(void **state) {
+  (void)state;
+  rig r;
+  weft_node *n;
+  weft_node_options o = rig_options(&r, 1, 1), bad = o;
+  bad.epoch_count = 0;
+  assert_int_equal(weft_node_new(&n, &bad, 0, 0), WEFT_EMISUSE);
+  bad = o;
+  bad.identity = NULL;
+  assert_int_equal(weft_node_new(&n, &bad, 0, 0), WEFT_EMISUSE);
+  bad = o;
+  bad.name = weft_bytes_of(&r, 65);
+  assert_int_equal(weft_node_new(&n, &bad, 0, 0), WEFT_EMISUSE);
+  bad = o;
+  bad.links_max = 0;
+  assert_int_equal(weft_node_new(&n, &bad, 0, 0), WEFT_EMISUSE);
+  weft_bytes listen = weft_bytes_of(NULL, 0);
+  bad = o;
+  bad.listen = &listen;
+  bad.listen_count = 1;
+  assert_int_equal(weft_node_new(&n, &bad, 0, 0), WEFT_EMISUSE);
+  assert_null(n);
+  rig_make_with(&r, &o);
+  /* Reports about what is not there do nothing. */
+  weft_node_dialled(r.node, r.now, 99, WEFT_OK);
+  weft_node_written(r.node, r.now, 99, 5);
+  weft_node_closed(r.node, r.now, 99, WEFT_OK);
+  weft_node_received(r.node, r.now, 0, 99, weft_bytes_str("x"));
+  weft_node_held(r.node, r.now, 99, WEFT_OK, NULL, 0);
+  weft_node_recorded(r.node, r.now, 99, WEFT_OK);
+  weft_node_admitted(r.node, r.now, 99, WEFT_OK, 0);
+  rig_pump(&r);
+  weft_node_free(NULL);
+  weft_joiner_free(NULL);
+  rig_free(&r);
+}
+
+static void links_are_few(void **state) {
+  (void)state;
+  rig r;
+  weft_node_options o = rig_options(&r, 1, 1);
+  o.links_max = 3;
+  rig_make_with(&r, &o);
+  for (unsigned i = 0; i < 3; i++) assert_true(rig_accept(&r, "::1") != 0);
+  assert_true(rig_accept(&r, "::1") == 0);
+  rig_free(&r);
+}
+
+static void memory_is_bounded(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  weft_node_options o = rig_options(&r, 2, 1);
+  o.memory_max = 4096;
+  rig_make_with(&r, &o);
+  r.hold_late = true;
+  weft_replica *other = test_space_memory(&r.space, 1);
+  assert_int_equal(test_set(other, "notes/a", "/n", "1"), WEFT_OK);
+  weft_head head = weft_replica_held(other)->heads[0];
+  weft_buf chunk = puppet_body();
+  uint64_t last;
+  assert_int_equal(weft_replica_read_chunk(other, &head.log, 1, head.seq, &chunk, &last), WEFT_OK);
+  greet(&p, &r, 1);
+  weft_bytes blob = weft__buf_view(&chunk);
+  weft_msg_blobs m = {&blob, 1, 0};
+  weft_buf body = puppet_body();
+  weft__msg_blobs_put(&body, &m);
+  for (unsigned i = 0; i < 100 && !p.closed; i++) {
+    if (weft_session_send(p.session, WEFT_FRAME_CHANGES, weft__buf_view(&body)) != WEFT_OK) break;
+    puppet_flow(&p);
+  }
+  assert_int_equal(puppet_error(&p), WEFT_CODE_BUSY);
+  weft__buf_free(&body);
+  weft__buf_free(&chunk);
+  weft_replica_free(other);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* Equal vectors, another digest: one of the stores is damaged. */
+static void other_digests_are_told(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  greet(&p, &r, 1);
+  rig_wait(&r, 1000);
+  assert_int_equal(r.notes[WEFT_NOTE_DIGEST], 0);
+  puppet_free(&p);
+  puppet_make(&p, &r, &r.space.devices[1]);
+  weft_msg_hello m = puppet_hello(&p);
+  m.boot = 2;
+  m.digest[3] = 1;
+  weft_buf body = puppet_body();
+  weft__msg_hello_put(&body, &m);
+  puppet_send_buf(&p, WEFT_FRAME_HELLO, &body);
+  rig_wait(&r, 1000);
+  assert_int_equal(r.notes[WEFT_NOTE_DIGEST], 1);
+  assert_int_equal(r.notes[WEFT_NOTE_IN_STEP], 2);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* What is asked is answered with where we stand. */
+static void links_are_asked(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  greet(&p, &r, 1);
+  puppet_forget(&p);
+  weft_node_ask(r.node, r.now);
+  puppet_flow(&p);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_PING), 1);
+  weft_msg_status m = {.token = 5};
+  weft_buf body = puppet_body();
+  weft__msg_status_put(&body, &m);
+  puppet_send_buf(&p, WEFT_FRAME_PING, &body);
+  const rig_frame *f = puppet_last(&p, WEFT_FRAME_PONG);
+  assert_non_null(f);
+  assert_int_equal(weft__msg_status_read(weft_bytes_of(f->at, f->len), &m), WEFT_OK);
+  assert_int_equal(m.token, 5);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(records_are_given_to_who_asks),
+      cmocka_unit_test(other_roots_are_asked_about_once),
+      cmocka_unit_test(too_much_proof_is_none),
+      cmocka_unit_test(an_empty_record_is_refused),
+      cmocka_unit_test(changes_wait_for_their_author),
+      cmocka_unit_test(a_peer_that_says_error_or_bye_is_left),
+      cmocka_unit_test(a_stream_that_takes_nothing_is_slow),
+      cmocka_unit_test(sessions_do_not_live_for_ever),
+      cmocka_unit_test(a_changed_network_is_tried_at_once),
+      cmocka_unit_test(addresses_are_few_and_short),
+      cmocka_unit_test(one_time_dials_are_not_repeated),
+      cmocka_unit_test(addresses_are_learnt),
+      cmocka_unit_test(options_are_checked),
+      cmocka_unit_test(links_are_few),
+      cmocka_unit_test(memory_is_bounded),
+      cmocka_unit_test(other_digests_are_told),
+      cmocka_unit_test(links_are_asked),
+  };
+  return cmocka_run_group_tests_name("node_links", tests, NULL, NULL);
+}
