@@ -1034,7 +1034,7 @@ static void random_write(fixture *f, weft_replica *r, test_rng *rng) {
   snprintf(name, sizeof name, "k/%u", (unsigned)test_rng_below(rng, 3));
   const char *json = values[test_rng_below(rng, 9)];
   const char *place = places[test_rng_below(rng, 12)];
-  if (place[1] == 'c') json = values[test_rng_below(rng, 3)];
+  if (place[0] == '/' && place[1] == 'c') json = values[test_rng_below(rng, 3)];
   if (place[0] == 0 && json && json[0] != '{') return;
   weft_err err = test_set(r, name, place, json);
   assert_true(err == WEFT_OK || err == WEFT_ENOTFOUND || err == WEFT_EBADPATH);
