@@ -87,6 +87,7 @@ typedef struct weft_reader {
   weft_txn *txn;
   weft_doc *doc;    /* what was read last */
   weft_arena arena; /* good until the next document */
+  uint64_t entries; /* of `state`, that all documents loaded were made of */
 } weft_reader;
 
 weft_err weft__reader_begin(weft_reader *reader, weft_replica *r, weft_txn *txn) WEFT_MUST_USE;

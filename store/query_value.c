@@ -330,6 +330,9 @@ weft_err weft__reader_load(weft_reader *reader, uint32_t number) {
   weft_err err = weft__state_begin(&state, &reader->r->state_env, reader->txn, number, reader->doc,
                                    &reader->arena);
   if (err == WEFT_OK) err = weft__state_need_all(&state);
+  for (size_t i = 0; i < state.piece_count; i++) {
+    if (state.pieces[i].stored) reader->entries += 1 + state.pieces[i].parts;
+  }
   weft__state_end(&state);
   if (err == WEFT_ECORRUPT) return weft__replica_fail(reader->r, err, "a segment is damaged");
   return err;

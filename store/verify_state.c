@@ -16,7 +16,6 @@ typedef struct state_walk {
   weft_reader made;
   weft_arena arena; /* of one document */
   uint64_t docs;
-  uint64_t segments;
   uint64_t entries; /* of `hist` */
   uint64_t contested;
   uint32_t number_next;
@@ -85,27 +84,11 @@ static weft_err shows_same(state_walk *w, bool *same) {
   return WEFT_OK;
 }
 
-static weft_err segments_count(state_walk *w, uint32_t number) {
-  weft_cursor *cursor;
-  weft_entry entry;
-  weft_dbkey key;
-  WEFT_TRY(weft_cursor_open(w->v->txn, WEFT_TABLE_STATE, &cursor));
-  weft_bytes prefix = weft__dbkey_u32(&key, number);
-  weft_err err = weft_cursor_seek(cursor, prefix, &entry);
-  while (err == WEFT_OK && weft__key_has_prefix(entry.key, prefix)) {
-    w->segments++;
-    err = weft_cursor_next(cursor, &entry);
-  }
-  weft_cursor_close(cursor);
-  return err == WEFT_EDONE ? WEFT_OK : err;
-}
-
 static weft_err compare_registers(state_walk *w, weft_bytes name, uint32_t is, uint32_t made) {
   bool doubt = false;
   bool same = true;
   weft__reader_reset(&w->is);
   weft__reader_reset(&w->made);
-  WEFT_TRY(segments_count(w, is));
   weft_err err = weft__reader_load(&w->is, is);
   if (err != WEFT_OK) return weft__verify_soften(w->v, err, "the state is damaged", name);
   WEFT_TRY(weft__reader_load(&w->made, made));
@@ -349,7 +332,7 @@ static weft_err check_sums(state_walk *w) {
   const weft_totals *is = &v->was;
   const weft_totals *made = &v->again->now;
   WEFT_TRY(check_count(v, WEFT_TABLE_DOC, w->docs));
-  WEFT_TRY(check_count(v, WEFT_TABLE_STATE, w->segments));
+  WEFT_TRY(check_count(v, WEFT_TABLE_STATE, w->is.entries));
   WEFT_TRY(check_count(v, WEFT_TABLE_HIST, w->entries));
   WEFT_TRY(check_count(v, WEFT_TABLE_CONTEST, w->contested));
   weft_bytes none = {NULL, 0};

@@ -343,6 +343,14 @@ static void test_entries(void **state) {
       }
     }
   }
+  /* A part of a segment that has no parts. */
+  table_copy segments = copy_table(f, WEFT_TABLE_STATE);
+  uint8_t part[9] = {0};
+  memcpy(part, segments.at[0].key.at, 4);
+  part[4] = 0xff;
+  store_put(f, WEFT_TABLE_STATE, weft_bytes_of(part, sizeof part), &segments.at[0].value);
+  assert_int_equal(damage_found(r), WEFT_ECORRUPT);
+  assert_int_equal(weft_replica_repair(r, NULL, NULL, &report), WEFT_OK);
   assert_int_equal(test_set(r, "v/0", "/new", "1"), WEFT_OK);
   assert_clean(r);
   for (size_t t = 0; t < sizeof truth / sizeof *truth; t++) {
