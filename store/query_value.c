@@ -242,7 +242,7 @@ bool weft__where_holds(const weft_where *where, const weft_value *value) {
   case WEFT_WHERE_GE: return where_cmp(where, value) >= 0;
   case WEFT_WHERE_CONTAINS: return contains(where, value);
   }
-  return false;
+  return false; /* defensive: an operator that is none */
 }
 
 /* --- zones --- */

@@ -75,6 +75,7 @@ static weft_err walk_chunks(log_walk *w, log_counts *counts) {
     WEFT_TRY(weft__log_chunk(w->v->again, w->txn, w->log, w->seq + 1, &c));
     bool follows = c->first == w->seq + 1 && weft_id_cmp(&c->prev, &w->id) == 0;
     if (!follows || c->count > w->log->sealed - w->seq) {
+      /* defensive: only a chunk of another branch is whole, signed and out of place */
       log_find(w, "a chunk does not follow what is before it");
       return WEFT_OK;
     }

@@ -534,6 +534,45 @@ static void test_by_device(void **state) {
   weft_replica_free(other);
 }
 
+/* Bytes have no JSON, and are ordered behind strings. */
+static void test_bytes(void **state) {
+  fixture *f = *state;
+  static const char *const contents[] = {"b", "a", "a\377\377\377\377"};
+  weft_list list;
+  weft_query q;
+  weft_where w = {.pointer = text("/x"), .op = WEFT_WHERE_GE};
+  for (size_t i = 0; i < 3; i++) {
+    char name[] = "b/0";
+    weft_edit *e;
+    weft_commit done;
+    weft_value v = {.kind = WEFT_BYTES, .as.bytes = text(contents[i])};
+    name[2] = (char)('0' + i);
+    assert_int_equal(weft_edit_begin(&e, f->r, NULL), WEFT_OK);
+    assert_int_equal(weft_edit_set(e, text(name), text("/x"), &v), WEFT_OK);
+    assert_int_equal(weft_edit_commit(e, &done), WEFT_OK);
+    weft_edit_free(e);
+  }
+  assert_int_equal(test_set(f->r, "b/3", "/x", "\"z\""), WEFT_OK);
+  assert_int_equal(test_set(f->r, "b/4", "/x", "[]"), WEFT_OK);
+  weft_query_init(&q);
+  q.collection = text("b");
+  q.sort = text("/x");
+  q.where = &w;
+  for (unsigned round = 0; round < 2; round++) {
+    static const char want[] = "31204";
+    q.where_count = 0;
+    assert_int_equal(weft_replica_list(f->r, &f->arena, &q, &list), WEFT_OK);
+    assert_int_equal(list.count, 5);
+    for (size_t i = 0; i < 5; i++) assert_int_equal(list.items[i].info.name.at[2], want[i]);
+    q.where_count = 1;
+    w.value = (weft_value){.kind = WEFT_BYTES, .as.bytes = text("a\377")};
+    assert_int_equal(weft_replica_list(f->r, &f->arena, &q, &list), WEFT_OK);
+    assert_int_equal(list.count, 3);
+    if (round == 0) declare(f, "b", "/x");
+  }
+  assert_true(list.indexed);
+}
+
 static void test_list_refusals(void **state) {
   fixture *f = *state;
   weft_list list;
@@ -1206,6 +1245,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(test_pages_while_writing, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_long_texts, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_by_device, setup_memory, teardown),
+    cmocka_unit_test_setup_teardown(test_bytes, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_list_refusals, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_index_limit, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_lists, setup_memory, teardown),

@@ -10,6 +10,7 @@
 
 #include "crdt/limits.h"
 #include "store/lmdb_store.h"
+#include "store/overlay_store.h"
 #include "store/replica_internal.h"
 #include "tests/support/fault_alloc.h"
 #include "tests/support/fault_store.h"
@@ -531,6 +532,96 @@ static void test_order_against_claims(void **state) {
   weft_replica_free(r);
 }
 
+/* Small things that are not what they must be. */
+static void test_small_damage(void **state) {
+  fixture *f = *state;
+  weft_replica *r = make(f, 30);
+  weft_verify_report report;
+  table_copy docid = copy_table(f, WEFT_TABLE_DOCID);
+  weft_bytes cut = weft_bytes_of(docid.at[0].value.at, 3);
+  store_put(f, WEFT_TABLE_DOCID, docid.at[0].key, &cut);
+  assert_first(r, "a document has no number");
+  assert_int_equal(weft_replica_repair(r, NULL, NULL, &report), WEFT_OK);
+  assert_clean(r);
+  table_copy tail = copy_table(f, WEFT_TABLE_TAIL);
+  const weft_entry *last = &tail.at[tail.count - 1];
+  weft_buf b;
+  weft__buf_init(&b, &f->mem, SIZE_MAX);
+  weft__buf_u8(&b, 0);
+  weft__buf_put(&b, weft_bytes_of(last->value.at + 1, 32));
+  weft__buf_put(&b, weft_bytes_of(last->value.at + 97, last->value.len - 97 - WEFT_ROW_CHECK_LEN));
+  weft__row_seal(r, &b);
+  weft_bytes value = weft__buf_view(&b);
+  store_put(f, WEFT_TABLE_TAIL, last->key, &value);
+  assert_first(r, "is not signed");
+  store_put(f, WEFT_TABLE_TAIL, last->key, &last->value);
+  weft__buf_free(&b);
+  table_copy index = copy_table(f, WEFT_TABLE_INDEX);
+  for (size_t i = 0; i < index.count; i++) store_put(f, WEFT_TABLE_INDEX, index.at[i].key, NULL);
+  weft_err err = WEFT_OK;
+  for (char name[] = "v/0"; name[2] < '4' && err == WEFT_OK; name[2]++) {
+    err = test_set(r, name, "", NULL);
+    if (err == WEFT_ENOTFOUND) err = WEFT_OK;
+  }
+  assert_int_equal(err, WEFT_ECORRUPT);
+  assert_int_equal(weft_replica_repair(r, NULL, NULL, &report), WEFT_OK);
+  assert_clean(r);
+  weft_replica_free(r);
+}
+
+/* The store that verify works on: two sides in one. */
+static void test_overlay(void **state) {
+  fixture *f = *state;
+  weft_overlay_options o = {.mem = f->mem};
+  weft_store *store;
+  weft_store_size size;
+  weft_txn *base, *txn;
+  weft_cursor *cursor;
+  weft_entry entry;
+  weft_bytes value = text("value");
+  uint64_t count;
+  store_put(f, WEFT_TABLE_ACK, text("behind"), &value);
+  store_put(f, WEFT_TABLE_DOC, text("behind"), &value);
+  assert_int_equal(weft_store_begin(f->inner, WEFT_TXN_READ, &base), WEFT_OK);
+  o.base = base;
+  o.own[WEFT_TABLE_DOC] = true;
+  assert_int_equal(weft__overlay_new(&o, &store), WEFT_OK);
+  assert_int_equal(weft_store_get_size(store, &size), WEFT_OK);
+  assert_int_equal(weft_store_grow(store), WEFT_OK);
+  assert_int_equal(weft_store_begin(store, WEFT_TXN_WRITE, &txn), WEFT_OK);
+  assert_int_equal(weft_txn_get(txn, WEFT_TABLE_ACK, text("behind"), &value), WEFT_OK);
+  assert_int_equal(weft_txn_get(txn, WEFT_TABLE_DOC, text("behind"), &value), WEFT_ENOTFOUND);
+  assert_int_equal(weft_txn_put(txn, WEFT_TABLE_ACK, text("dropped"), text("x")), WEFT_OK);
+  assert_int_equal(weft_txn_get(txn, WEFT_TABLE_ACK, text("dropped"), &value), WEFT_ENOTFOUND);
+  assert_int_equal(weft_txn_delete(txn, WEFT_TABLE_ACK, text("behind")), WEFT_OK);
+  assert_int_equal(weft_txn_get(txn, WEFT_TABLE_ACK, text("behind"), &value), WEFT_OK);
+  for (char key[] = "a"; key[0] < 'j'; key[0]++) {
+    assert_int_equal(weft_txn_put(txn, WEFT_TABLE_DOC, text(key), text(key)), WEFT_OK);
+  }
+  weft_key_range part = {text("c"), text("f")};
+  assert_int_equal(weft_txn_delete_range(txn, WEFT_TABLE_DOC, part, &count), WEFT_OK);
+  assert_int_equal(count, 3);
+  assert_int_equal(weft_cursor_open(txn, WEFT_TABLE_DOC, &cursor), WEFT_OK);
+  assert_int_equal(weft_cursor_seek(cursor, text("c"), &entry), WEFT_OK);
+  assert_int_equal(entry.key.at[0], 'f');
+  assert_int_equal(weft_cursor_prev(cursor, &entry), WEFT_OK);
+  assert_int_equal(entry.key.at[0], 'b');
+  weft_cursor_close(cursor);
+  assert_int_equal(weft_txn_commit(txn), WEFT_OK);
+  assert_int_equal(weft_store_begin(store, WEFT_TXN_WRITE, &txn), WEFT_OK);
+  weft_key_range all = {{NULL, 0}, {NULL, 0}};
+  assert_int_equal(weft_txn_delete_range(txn, WEFT_TABLE_DOC, all, &count), WEFT_OK);
+  assert_int_equal(weft_txn_count(txn, WEFT_TABLE_DOC, &count), WEFT_OK);
+  assert_int_equal(count, 0);
+  weft_txn_abort(txn);
+  assert_int_equal(weft_store_begin(store, WEFT_TXN_READ, &txn), WEFT_OK);
+  assert_int_equal(weft_txn_count(txn, WEFT_TABLE_DOC, &count), WEFT_OK);
+  assert_int_equal(count, 6);
+  weft_txn_abort(txn);
+  weft_store_free(store);
+  weft_txn_abort(base);
+}
+
 /* A stored chunk with a change that was judged otherwise, and with one that lies elsewhere. */
 static void test_chunks(void **state) {
   fixture *f = *state;
@@ -752,6 +843,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(test_totals, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_order_against_claims, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_chunks, setup_lmdb, teardown),
+    cmocka_unit_test_setup_teardown(test_small_damage, setup_memory, teardown),
+    cmocka_unit_test_setup_teardown(test_overlay, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_heal, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_heal, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_repair_cut_short, setup_memory, teardown),
