@@ -216,7 +216,8 @@ WEFT_API weft_err weft_replica_stuck(weft_replica *r, weft_arena *arena, weft_st
 WEFT_API const weft_vector *weft_replica_held(const weft_replica *r);
 WEFT_API const weft_vector *weft_replica_shown(const weft_replica *r);
 WEFT_API const weft_vector *weft_replica_showable(const weft_replica *r);
-/* The state digest, and the count of arrivals: it grows by one with every run held or committed. */
+/* The state digest, and the count of arrivals: it grows by one with every run held or committed.
+ * Changes of one log that follow each other in one transaction, such as a group, are one run. */
 WEFT_API weft_digest weft_replica_digest(const weft_replica *r);
 WEFT_API uint64_t weft_replica_arrival(const weft_replica *r);
 /* Random number of this store's life, changed when it was restored or recreated. */

@@ -97,6 +97,13 @@ typedef struct weft_order_run {
   uint64_t count; /* 0: none */
 } weft_order_run;
 
+/* Entries of `order` and `arrival`: a run of one log. */
+typedef struct weft_log_span {
+  uint32_t log;
+  uint64_t first;
+  uint64_t count;
+} weft_log_span;
+
 /* A chunk of a log taken apart; kept for the next question about it. */
 typedef struct weft_run_cache {
   weft_arena arena;
@@ -151,6 +158,7 @@ struct weft_replica {
   weft_totals published;
   weft_order_run order;
   weft_order_run order_published;
+  weft_log_span arrived; /* the newest entry of `arrival`; meant while the write goes on */
   weft_vector held;
   weft_vector shown;
   weft_vector showable;
@@ -258,12 +266,7 @@ weft_err weft__log_seal(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST
 /* Writes the record of a log. */
 weft_err weft__log_put(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST_USE;
 
-/* Entries of `order` and `arrival`: a run of one log. */
-typedef struct weft_log_span {
-  uint32_t log;
-  uint64_t first;
-  uint64_t count;
-} weft_log_span;
+/* Writes or reads an entry of `order` or `arrival`. */
 weft_err weft__span_put(weft_txn *txn, weft_table table, uint64_t number,
                         const weft_log_span *span) WEFT_MUST_USE;
 /* WEFT_ECORRUPT when `value` is none. */

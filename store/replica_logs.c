@@ -563,15 +563,27 @@ static weft_err append_tail(weft_replica *r, weft_txn *txn, weft_log *log,
   return WEFT_OK;
 }
 
+/* Notes the arrival of the `count` changes that follow `held`.  Within one write, changes that go
+ * on where the last ones ended arrive with them: nobody has been told of that number yet. */
+static weft_err arrival_put(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t count) {
+  weft_log_span *last = &r->arrived;
+  bool open = r->now.arrival > r->published.arrival;
+  if (open && last->log == log->number && last->first + last->count == log->held + 1) {
+    last->count += count;
+  } else {
+    *last = (weft_log_span){log->number, log->held + 1, count};
+    r->now.arrival++;
+  }
+  return weft__span_put(txn, WEFT_TABLE_ARRIVAL, r->now.arrival, last);
+}
+
 weft_err weft__log_append(weft_replica *r, weft_txn *txn, weft_log *log, const weft_log_run *run) {
   WEFT_ASSERT(run->count > 0);
   size_t len = raws_len(run->raws, run->count);
   bool big = run->sig && (run->count >= WEFT_TAIL_COUNT_MAX || len >= WEFT_SIGN_LEN_MAX);
   weft__log_touch(r, log);
   WEFT_TRY(big ? append_chunk(r, txn, log, run) : append_tail(r, txn, log, run));
-  weft_log_span span = {log->number, log->held + 1, run->count};
-  WEFT_TRY(weft__span_put(txn, WEFT_TABLE_ARRIVAL, r->now.arrival + 1, &span));
-  r->now.arrival++;
+  WEFT_TRY(arrival_put(r, txn, log, run->count));
   r->now.held += run->count;
   log->held += run->count;
   log->head = run->ids[run->count - 1];
