@@ -71,6 +71,13 @@ rig_pipe *rig_pipe_of(rig *r, uint64_t conn) {
   return p;
 }
 
+void rig_forget(rig *r, uint64_t conn) {
+  rig_pipe *p = rig_pipe_of(r, conn);
+  if (!p->closed) weft_node_closed(r->node, r->now, conn, WEFT_EIO);
+  free(p->at);
+  *p = r->pipes[--r->pipe_count];
+}
+
 /* Admits whoever proved to hold the ticket: device 0 is the creator. */
 static void admit(rig *r, const weft_node_action *a) {
   r->admits++;

@@ -59,6 +59,8 @@ void rig_wait(rig *r, weft_ms ms);
 /* Carries out the HOLD that was put off. */
 void rig_hold(rig *r);
 rig_pipe *rig_pipe_of(rig *r, uint64_t conn);
+/* Makes place for another pipe: this one's link has ended or will not be looked at again. */
+void rig_forget(rig *r, uint64_t conn);
 /* A connection that says nothing by itself. */
 uint64_t rig_accept(rig *r, const char *host);
 void rig_feed(rig *r, uint64_t conn, weft_bytes bytes);

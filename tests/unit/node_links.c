@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "tests/support/messages.h"
 #include "tests/support/rig.h"
 
 static const weft_ms hour = 3600000;
@@ -482,6 +483,75 @@ static void links_are_asked(void **state) {
   rig_free(&r);
 }
 
+/* Whatever a member says, in whatever order, at worst its own link ends; another one goes on. */
+static void random_frames_harm_their_link_alone(void **state) {
+  (void)state;
+  /* Frame types beside the kinds of bodies they have; some are never right. */
+  static const struct {
+    uint8_t type;
+    unsigned kind;
+  } frames[] = {
+      {WEFT_FRAME_HELLO, 0},     {WEFT_FRAME_PING, 1},
+      {WEFT_FRAME_PONG, 1},      {WEFT_FRAME_CREDIT, 2},
+      {WEFT_FRAME_AUTH_HAVE, 5}, {WEFT_FRAME_AUTH_WANT, 5},
+      {WEFT_FRAME_AUTH_REC, 6},  {WEFT_FRAME_CHANGES, 6},
+      {WEFT_FRAME_GOSSIP, 6},    {WEFT_FRAME_VV_ROOT, 7},
+      {WEFT_FRAME_VV_NODES, 8},  {WEFT_FRAME_VV_LEAVES, 9},
+      {WEFT_FRAME_VV_DELTA, 9},  {WEFT_FRAME_IHAVE, 9},
+      {WEFT_FRAME_WANT, 10},     {WEFT_FRAME_NOHAVE, 11},
+      {WEFT_FRAME_ACK, 12},      {WEFT_FRAME_GRAFT, 5},
+      {WEFT_FRAME_FORK, 6},      {0x90, 3},
+      {WEFT_FRAME_VV_LEAVES, 9}, {WEFT_FRAME_VV_NODES, 8},
+      {WEFT_FRAME_VV_ROOT, 7},   {WEFT_FRAME_WANT, 10},
+  };
+  rig r;
+  puppet good, bad;
+  rig_make(&r, 3, 1);
+  for (unsigned i = 0; i < 5; i++) {
+    char value[8];
+    snprintf(value, sizeof value, "%u", i);
+    assert_int_equal(test_set(r.replica, "notes/a", "/n", value), WEFT_OK);
+  }
+  weft_node_changed(r.node, r.now);
+  greet(&good, &r, 1);
+  for (uint64_t seed = 0; seed < 60; seed++) {
+    test_rng rng = test_rng_of(seed);
+    weft_alloc mem = weft_alloc_libc();
+    weft_arena arena;
+    weft__arena_init(&arena, &mem);
+    rig_wait(&r, 61000 * (seed % 7 == 6)); /* a ban runs out, links time out */
+    if (rig_pipe_of(&r, good.conn)->closed) {
+      puppet_free(&good);
+      greet(&good, &r, 1);
+    }
+    puppet_make(&bad, &r, &r.space.devices[2]);
+    if (bad.established && !bad.closed) puppet_greet(&bad);
+    for (unsigned i = 0; i < 40 && !bad.closed; i++) {
+      size_t pick = test_rng_below(&rng, sizeof frames / sizeof *frames);
+      if (frames[pick].type == WEFT_FRAME_HELLO && test_rng_chance(&rng, 90)) continue;
+      weft_buf body = puppet_body();
+      test_message_any(frames[pick].kind, &rng, &arena, &body);
+      if (test_rng_chance(&rng, 3)) body.at[test_rng_below(&rng, body.len)] ^= 1;
+      bool sent =
+          weft_session_send(bad.session, frames[pick].type, weft__buf_view(&body)) == WEFT_OK;
+      weft__buf_free(&body);
+      if (sent) puppet_flow(&bad);
+      if (test_rng_chance(&rng, 10)) rig_wait(&r, test_rng_below(&rng, 3000));
+      puppet_forget(&bad);
+    }
+    puppet_free(&bad);
+    puppet_forget(&good);
+    weft__arena_free(&arena);
+    rig_forget(&r, bad.conn);
+  }
+  puppet_flow(&good);
+  weft_node_ask(r.node, r.now);
+  puppet_flow(&good);
+  assert_true(puppet_count(&good, WEFT_FRAME_PING) >= 1 || good.closed);
+  puppet_free(&good);
+  rig_free(&r);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(records_are_given_to_who_asks),
@@ -501,6 +571,7 @@ int main(void) {
       cmocka_unit_test(memory_is_bounded),
       cmocka_unit_test(other_digests_are_told),
       cmocka_unit_test(links_are_asked),
+      cmocka_unit_test(random_frames_harm_their_link_alone),
   };
   return cmocka_run_group_tests_name("node_links", tests, NULL, NULL);
 }
