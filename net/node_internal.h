@@ -50,6 +50,8 @@ enum {
   WEFT_RING_MAX = 1024,         /* recent arrivals remembered for pushing */
   WEFT_PUSH_LEN_MAX = 64 << 10, /* what is longer is announced instead */
   WEFT_SPANS_MAX = 1024,        /* of one question to the source */
+  WEFT_SERVE_SPANS_MAX = 8192,  /* of the order in which a peer is sent what it wants */
+  WEFT_SERVE_AHEAD = 63,        /* changes of a log sent ahead of that order, to save signatures */
   WEFT_CHANGES_LEN = 96 << 10,  /* a CHANGES frame is sent when it has this much */
   WEFT_HOLD_LEN = 1 << 20,      /* a HOLD action has about this much at most */
   WEFT_HOLD_CHANGES = 10000,

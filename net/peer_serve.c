@@ -127,8 +127,8 @@ static weft_err spans_fill(weft_link *link) {
     if (err == WEFT_OK) err = weft__vector_set(&base, &r->log, &before, r->from > 1 ? 1 : 0);
   }
   if (err == WEFT_OK) {
-    err = n->source.missing(n->source.ctx, &link->serve_arena, &base, WEFT_SPANS_MAX, &link->spans,
-                            &link->span_count);
+    err = n->source.missing(n->source.ctx, &link->serve_arena, &base, WEFT_SERVE_SPANS_MAX,
+                            &link->spans, &link->span_count);
   }
   weft__vector_free(&base);
   return err;
@@ -145,7 +145,9 @@ static weft_msg_range *next_piece(weft_link *link, uint64_t *to) {
       const weft_source_span *span = &link->spans[link->span_next];
       weft_msg_range *r = serve_of(link, &span->log);
       if (!r || span->to < r->from || span->from > r->to) continue;
-      *to = span->to < r->to ? span->to : r->to;
+      /* A chunk costs a signature: of logs that alternate a little more than the next span goes. */
+      *to = span->to > r->from + WEFT_SERVE_AHEAD ? span->to : r->from + WEFT_SERVE_AHEAD;
+      if (*to > r->to) *to = r->to;
       return r;
     }
     if (link->serve_count == 0 || round > 0) break;

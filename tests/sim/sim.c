@@ -313,7 +313,7 @@ static void on_record(sim *s, wire *w, unsigned side, weft_bytes plain) {
   char text[400];
   size_t from = w->node[side], to = w->node[!side];
   if (weft__record_read(plain, &r) != WEFT_OK) sim_fail(s, "a record does not parse");
-  bool whole = !r.more && w->body_len[side] == 0;
+  bool whole = !r.more && (w->body_len[side] == 0 || weft__frame_may_interrupt(r.type));
   if (whole) {
     describe(s, from, r.type, r.body, text, sizeof text);
   } else {

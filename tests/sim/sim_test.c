@@ -199,7 +199,7 @@ static void a_large_catch_up_arrives_in_order(void **state) {
   sim_start(s, 1);
   char text[2000];
   test_rng *rng = sim_rng(s);
-  for (unsigned i = 0; i < 300; i++) {
+  for (unsigned i = 0; i < 500; i++) {
     size_t len = 500 + test_rng_below(rng, 1000);
     text[0] = '"';
     for (size_t k = 1; k < len; k++) text[k] = (char)('a' + test_rng_below(rng, 26));
@@ -211,7 +211,8 @@ static void a_large_catch_up_arrives_in_order(void **state) {
   sim_trace_clear(s);
   sim_address(s, 2, 0);
   sim_start(s, 2);
-  /* Whatever is held on the way can be shown at once, but for what one frame cuts apart. */
+  /* Whatever is held on the way can be shown at once, but for what goes
+   * ahead of its turn to save signatures. */
   weft_replica *r = sim_replica(s, 2);
   uint64_t most = 0;
   while (!sim_same(s)) {
@@ -222,7 +223,7 @@ static void a_large_catch_up_arrives_in_order(void **state) {
     if (waiting > most) most = waiting;
     if (sim_now(s) > 30 * minute) sim_fail(s, "no convergence");
   }
-  assert_true(most <= 4);
+  assert_true(most <= 130); /* log by log it would be 250 */
   assert_true(count_of(s, "changes") >= 2);
   sim_free(s);
 }
