@@ -98,8 +98,9 @@ int cmd_serve(cli_call *c) {
   int code = cli_home_load(c, c->home);
   if (code == CLI_OK) code = cli_space_open(c, c->home, c->front->space, &c->space);
   if (code != CLI_OK) return code;
-  cli_node_plan plan = {.listen = listen, .connect = connect, .remembered = true};
+  cli_node_plan plan = {.listen = listen, .connect = connect};
   plan.gossip = !switched(c, "no-gossip");
+  plan.remembered = !switched(c, "no-remembered");
   plan.listen_count = addresses(c, "listen", listen);
   plan.connect_count = addresses(c, "connect", connect);
   if (plan.listen_count == 0) listen[plan.listen_count++] = weft_bytes_str("0.0.0.0:7117");

@@ -96,6 +96,7 @@ static const cli_option serve_options[] = {
     {"http", 0, "HOST:PORT", "reserved for the HTTP service"},
     {"no-http", 0, NULL, "without the HTTP service"},
     {"no-gossip", 0, NULL, "without live push: everything travels by anti-entropy"},
+    {"no-remembered", 0, NULL, "dial only the addresses of --connect, none that worked before"},
     {NULL, 0, NULL, NULL},
 };
 static const cli_option sync_options[] = {

@@ -21,6 +21,7 @@ static const struct {
     {"no-http", CONFIG_SWITCH, 0, 0},
     {"no-discovery", CONFIG_SWITCH, 0, 0},
     {"no-gossip", CONFIG_SWITCH, 0, 0},
+    {"no-remembered", CONFIG_SWITCH, 0, 0},
     {"heartbeat", CONFIG_TIME, 1000, 3600000},
     {"dead-after", CONFIG_TIME, 3000, 7200000},
     {"dial-timeout", CONFIG_TIME, 100, 600000},
