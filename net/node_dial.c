@@ -149,7 +149,10 @@ void weft__dial_run(weft_node *n) {
     weft_dial *d = n->dials[i];
     if (n->now < d->next_try || !dial_wanted(n, d) || busy >= WEFT_DIALS_MAX) continue;
     weft_link *link = weft__node_link_new(n, d->text, true);
-    if (!link) return;
+    if (!link) {
+      d->next_try = n->now + backoff_ms; /* no place or no memory now */
+      continue;
+    }
     link->state = WEFT_LINK_DIALLING;
     weft_node_action a = {.kind = WEFT_NODE_DIAL, .conn = link->conn, .text = d->text};
     d->conn = link->conn;

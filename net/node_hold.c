@@ -92,7 +92,6 @@ void weft__hold_add(weft_link *link, weft_bytes chunk, uint32_t credit) {
     return;
   }
   link->received += p.changes;
-  if (n->pieces.count == 1) n->hold_since = n->now;
   n->hold_last = n->now;
   n->settle = true;
 }
@@ -146,6 +145,7 @@ static bool more_is_coming(const weft_node *n) {
 
 static weft_ms hold_due(const weft_node *n) {
   if (n->hold_ticket || n->pieces.count == 0) return WEFT_NEVER;
+  if (n->now < n->hold_retry_at) return n->hold_retry_at;
   bool full = n->pieces.len >= WEFT_HOLD_LEN / 2 || n->pieces.changes >= WEFT_HOLD_CHANGES;
   if (full || n->split || !more_is_coming(n)) return n->now;
   return n->hold_last + WEFT_HOLD_PAUSE_MS;
@@ -180,7 +180,10 @@ static void holding_fill(weft_node *n) {
 void weft__hold_run(weft_node *n) {
   if (hold_due(n) > n->now) return;
   holding_fill(n);
-  if (n->holding.count == 0) return;
+  if (n->holding.count == 0) {
+    n->hold_retry_at = n->now + WEFT_HOLD_PAUSE_MS; /* no memory now */
+    return;
+  }
   void *at = n->hold_chunks;
   weft_err err =
       weft__node_grow(n, &at, &n->hold_chunk_cap, n->holding.count, sizeof *n->hold_chunks);

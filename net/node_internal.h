@@ -342,7 +342,7 @@ struct weft_node {
   bool split; /* the last HOLD failed: one link at a time */
   uint64_t split_conn_after;
   uint64_t hold_ticket; /* 0: none under way */
-  weft_ms hold_since, hold_last, hold_pause_until;
+  weft_ms hold_last, hold_pause_until, hold_retry_at;
   weft_pending_record *records;
   size_t record_count, record_cap, record_len;
   uint64_t record_ticket; /* 0: none under way */

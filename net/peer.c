@@ -876,7 +876,8 @@ weft_ms weft__link_deadline(const weft_link *link) {
   if (link->state == WEFT_LINK_ENDED) return WEFT_NEVER;
   weft_ms at = early_deadline(link);
   if (link->session) at = weft__min_ms(at, weft_session_deadline(link->session));
-  if (link->queued > 0) at = weft__min_ms(at, link->moved + WEFT_LINK_STALL_MS);
+  bool closing = link->state == WEFT_LINK_CLOSING; /* the session sees to its end by itself */
+  if (link->queued > 0 && !closing) at = weft__min_ms(at, link->moved + WEFT_LINK_STALL_MS);
   if (link->state == WEFT_LINK_OPEN) at = weft__min_ms(at, open_deadline(link));
   return at;
 }

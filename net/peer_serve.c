@@ -320,8 +320,9 @@ static void push_live(weft_link *link, chunk_list *list) {
 weft_ms weft__serve_deadline(const weft_link *link) {
   const weft_node *n = link->node;
   if (!n->o.gossip || !weft__sync_is_done(link)) return WEFT_NEVER;
-  if (n->ring_end > WEFT_RING_MAX && link->relay_at < n->ring_end - WEFT_RING_MAX) return n->now;
-  uint64_t place = next_push(link, link->relay_at, false);
+  uint64_t oldest = n->ring_end > WEFT_RING_MAX ? n->ring_end - WEFT_RING_MAX : 0;
+  uint64_t from = link->relay_at > oldest ? link->relay_at : oldest;
+  uint64_t place = next_push(link, from, false);
   if (place == n->ring_end) return WEFT_NEVER;
   weft_ms due = ring_at(n, place)->at + relay_after(link);
   /* What is due and waits for credit is woken by the peer, not by time. */

@@ -604,6 +604,9 @@ static void on_timer(sim *s, const event *e) {
   if (p->timer == e->at) p->timer = WEFT_NEVER;
   weft_node_tick(p->node, s->now, wall_start + s->now);
   pump(s, e->node);
+  if (p->up && weft_node_deadline(p->node) <= s->now) {
+    sim_fail(s, "%c has nothing to do and is due at once", name_of(e->node));
+  }
 }
 
 /* --- running --- */
