@@ -62,6 +62,7 @@ typedef struct weft_node_options {
   size_t links_max;         /* 256 */
 } weft_node_options;
 #define weft_node_options_init(o) weft_node_options_init_sized((o), sizeof *(o))
+/* Sets every default.  Use the macro. */
 WEFT_API void weft_node_options_init_sized(weft_node_options *o, size_t struct_size);
 
 /* Makes a node.  `wall` is milliseconds since 1970 at `now`.  WEFT_ENOMEM; WEFT_EMISUSE: no epoch,
@@ -86,6 +87,7 @@ WEFT_API weft_err weft_node_set_invites(weft_node *n, const weft_node_invite *in
  * `loopback` spares the host from limits that count its attempts.  0: refused, close at once and
  * tell nothing more. */
 WEFT_API uint64_t weft_node_accepted(weft_node *n, weft_ms now, weft_bytes remote, bool loopback);
+/* The answer to a DIAL: connected, or why not; after an error the connection is forgotten. */
 WEFT_API void weft_node_dialled(weft_node *n, weft_ms now, uint64_t conn, weft_err result);
 /* Bytes of a connection; all are consumed. */
 WEFT_API void weft_node_received(weft_node *n, weft_ms now, weft_ms wall, uint64_t conn,
@@ -129,7 +131,9 @@ WEFT_API void weft_node_changed(weft_node *n, weft_ms now);
 WEFT_API void weft_node_ask(weft_node *n, weft_ms now);
 /* The network changed: dial again now. */
 WEFT_API void weft_node_network_changed(weft_node *n, weft_ms now);
+/* Lets time pass: call it at weft_node_deadline.  Early or repeated calls do nothing. */
 WEFT_API void weft_node_tick(weft_node *n, weft_ms now, weft_ms wall);
+/* When weft_node_tick is due, once all actions were taken; WEFT_NEVER: no timer. */
 WEFT_API weft_ms weft_node_deadline(const weft_node *n);
 /* Says goodbye on every link; after the CLOSE actions nothing follows but frees. */
 WEFT_API void weft_node_stop(weft_node *n, weft_ms now);
@@ -247,12 +251,20 @@ typedef struct weft_joined {
   weft_node_epoch epoch;
 } weft_joined;
 
+/* Makes a joiner, which has something to send at once.  Copies the options.  WEFT_EMISUSE: no
+ * crypto or identity, or the name cannot name a device; WEFT_ENOMEM.  A joiner belongs to one
+ * thread. */
 WEFT_API weft_err weft_joiner_new(weft_joiner **out, const weft_joiner_options *o, weft_ms now,
                                   weft_ms wall) WEFT_MUST_USE;
+/* Wipes and frees it with what it joined; NULL does nothing. */
 WEFT_API void weft_joiner_free(weft_joiner *j);
+/* Bytes of the connection; all are consumed. */
 WEFT_API void weft_joiner_received(weft_joiner *j, weft_ms now, weft_ms wall, weft_bytes bytes);
+/* The connection is gone. */
 WEFT_API void weft_joiner_closed(weft_joiner *j, weft_ms now);
+/* Lets time pass: call it at weft_joiner_deadline. */
 WEFT_API void weft_joiner_tick(weft_joiner *j, weft_ms now, weft_ms wall);
+/* When weft_joiner_tick is due; WEFT_NEVER: no timer. */
 WEFT_API weft_ms weft_joiner_deadline(const weft_joiner *j);
 /* Bytes to send; false when there are none.  A view until the next call. */
 WEFT_API bool weft_joiner_next(weft_joiner *j, weft_bytes *out);

@@ -359,20 +359,26 @@ struct weft_node {
 
 /* --- node.c --- */
 
+/* The link with a number; NULL. */
 weft_link *weft__node_link(const weft_node *n, uint64_t conn);
 /* The open link to a device, the oldest when there are several; NULL. */
 weft_link *weft__node_link_to(const weft_node *n, const weft_id *device);
+/* What is remembered of a device, made when there is nothing; NULL: no memory or no place. */
 weft_known *weft__node_known(weft_node *n, const weft_id *device);
 /* Adds an action that owns copies of its bytes.  Errors are WEFT_ENOMEM and WEFT_EAGAIN. */
 weft_err weft__node_push(weft_node *n, const weft_node_action *action) WEFT_MUST_USE;
+/* Adds a NOTE; one that finds no place is lost. */
 void weft__node_note(weft_node *n, weft_node_note note, const weft_id *device, weft_bytes text,
                      weft_err why);
 /* Bytes of all links' buffers and of what waits to be held. */
 size_t weft__node_memory(const weft_node *n);
 /* Makes a link without a session.  NULL: no memory, or no place. */
 weft_link *weft__node_link_new(weft_node *n, weft_bytes remote, bool initiator);
+/* Copies bytes into memory of the node, which weft__node_drop gives back.  WEFT_ENOMEM. */
 weft_err weft__node_copy(weft_node *n, weft_bytes bytes, weft_bytes *copy) WEFT_MUST_USE;
+/* Gives such a copy back. */
 void weft__node_drop(weft_node *n, weft_bytes *bytes);
+/* The smaller one. */
 weft_ms weft__min_ms(weft_ms a, weft_ms b);
 /* Grows an array of the node: room for `need` items of `size`. */
 weft_err weft__node_grow(weft_node *n, void **at, size_t *cap, size_t need,
@@ -384,15 +390,23 @@ void weft__node_roots(weft_node *n);
 
 /* --- node_dial.c --- */
 
+/* A link ended for `why`: its address is tried again in due time. */
 void weft__dial_ended(weft_node *n, weft_link *link, weft_err why);
+/* A device answered at the address of a link. */
 void weft__dial_answered(weft_node *n, weft_link *link);
 /* The link's session is about to end: its address is dialled again. */
 void weft__dial_renew(weft_node *n, const weft_link *link);
+/* `device` says that it listens at `text`. */
 void weft__dial_learn(weft_node *n, const weft_id *device, weft_bytes text);
+/* Dials what is due. */
 void weft__dial_run(weft_node *n);
+/* When weft__dial_run is due; WEFT_NEVER. */
 weft_ms weft__dial_deadline(const weft_node *n);
+/* Asks whether `host` may connect now, and counts it. */
 bool weft__accept_allowed(weft_node *n, weft_bytes host, bool loopback);
+/* How long a refused connection is kept in silence. */
 weft_ms weft__accept_delay(weft_node *n);
+/* The part of host:port before the port; a view. */
 weft_bytes weft__host_of(weft_bytes remote);
 
 /* --- node_hold.c --- */
@@ -401,51 +415,73 @@ weft_bytes weft__host_of(weft_bytes remote);
 void weft__hold_add(weft_link *link, weft_bytes chunk, uint32_t credit);
 /* The newest seq of `log` that is held or on its way in from now on without a gap. */
 uint64_t weft__hold_reach(const weft_node *n, const weft_id *log);
+/* True while something of a connection waits to be held or is being held. */
 bool weft__hold_has(const weft_node *n, uint64_t conn);
+/* Sends the next HOLD out when it is due and none is under way. */
 void weft__hold_run(weft_node *n);
+/* When weft__hold_run has work, or a pause ends; WEFT_NEVER. */
 weft_ms weft__hold_deadline(const weft_node *n);
+/* A connection is gone: its records are dropped; its chunks are whole and stay. */
 void weft__hold_drop_link(weft_node *n, uint64_t conn);
+/* Gives back all that waits. */
 void weft__hold_free(weft_node *n);
+/* Takes one membership record of a peer, to be stored in its turn. */
 void weft__record_add(weft_link *link, weft_bytes record);
+/* Sends the next RECORD out when none is under way. */
 void weft__record_run(weft_node *n);
 
 /* --- node_ack.c --- */
 
+/* Reads the acknowledgements that the replica keeps.  WEFT_ENOMEM, or what the source said. */
 weft_err weft__ack_load(weft_node *n) WEFT_MUST_USE;
+/* Gives back the stamps. */
 void weft__ack_free(weft_node *n);
 /* Signs our own when it is due. */
 void weft__ack_run(weft_node *n);
 /* What a HELLO says of the acknowledgements its sender has, and what ours says. */
 void weft__ack_greet(weft_link *link, const weft_msg_hello *m);
 void weft__ack_list(const weft_node *n, weft_msg_hello *m);
+/* Takes the items of an ACK; the link is failed when one is forged. */
 void weft__ack_receive(weft_link *link, const weft_msg_acks *m);
 /* Sends what the link has not carried yet, if its credit allows. */
 void weft__ack_send(weft_link *link);
 
 /* --- peer.c --- */
 
+/* The session is established: greets a member, lets others prove themselves or join. */
 void weft__link_start(weft_link *link);
 /* Works on what the session has to say; with `send`, also takes a few sealed records into `tx`. */
 void weft__link_drain(weft_link *link, bool send);
+/* Does what is due on a link; early or repeated calls do nothing. */
 void weft__link_tick(weft_link *link);
+/* When weft__link_tick is due; WEFT_NEVER. */
 weft_ms weft__link_deadline(const weft_link *link);
 /* Sends a frame made in `body`, and frees it.  A link that cannot is closed. */
 void weft__link_send(weft_link *link, uint8_t type, weft_buf *body);
+/* An empty buffer for the body of a frame. */
 weft_buf weft__link_body(const weft_link *link);
 /* Ends a link: with an ERROR frame for `code` unless that is 0. */
 void weft__link_fail(weft_link *link, weft_err why, weft_code code, uint8_t about);
+/* Ends a link with BYE. */
 void weft__link_bye(weft_link *link, weft_bye reason, weft_err why);
+/* Frees it with its session. */
 void weft__link_free(weft_link *link);
 /* The roster has changed. */
 void weft__link_roster(weft_link *link);
+/* Asks the peer where it stands now. */
 void weft__link_ask(weft_link *link);
+/* What we hold or show has changed: the peer is told before long. */
 void weft__link_status_soon(weft_link *link);
+/* Compares where both stand; arranges for a whole comparison when that does not come to rest. */
 void weft__link_check_step(weft_link *link);
+/* True from our HELLO on, until it ends. */
 bool weft__link_is_up(const weft_link *link);
 
 /* --- peer_sync.c --- */
 
+/* Both HELLOs are there: tells what we hold as they ask for it. */
 void weft__sync_begin(weft_link *link);
+/* What the frames of their names say; each may fail the link. */
 void weft__sync_leaves(weft_link *link, const weft_msg_heads *m);
 void weft__sync_delta(weft_link *link, const weft_msg_heads *m);
 void weft__sync_ihave(weft_link *link, const weft_msg_heads *m);
@@ -456,29 +492,38 @@ void weft__sync_nohave(weft_link *link, const weft_msg_nohave *m);
 void weft__sync_plan(weft_link *link);
 /* Tells what arrived since they were last told. */
 void weft__sync_announce(weft_link *link);
+/* Compares the vectors as a whole once more. */
 void weft__sync_resync(weft_link *link);
 /* Nothing came for what was asked: it is asked elsewhere. */
 void weft__sync_timeout(weft_link *link);
 /* The range was judged: shortens or drops asks. */
 void weft__sync_held(weft_link *link, const weft_id *log, uint64_t last);
+/* What was asked of `log` cannot be had from this peer now. */
 void weft__sync_forget(weft_link *link, const weft_id *log);
+/* True when the peer has told all that it holds. */
 bool weft__sync_is_done(const weft_link *link);
 /* Raises what we believe they hold. */
 void weft__sync_raise(weft_link *link, const weft_id *log, uint64_t seq, const weft_id *id);
 
 /* --- peer_serve.c --- */
 
+/* Takes what the peer wants; answers at once what cannot be had. */
 void weft__serve_want(weft_link *link, const weft_msg_want *m);
 /* Makes frames while there is room and credit. */
 void weft__serve_run(weft_link *link);
+/* When the next relay is due; WEFT_NEVER when it waits for the peer instead. */
 weft_ms weft__serve_deadline(const weft_link *link);
 /* A bulk frame of `len` bytes may be sent now. */
 bool weft__credit_allows(const weft_link *link, size_t len);
+/* Counts a bulk frame sent. */
 void weft__credit_use(weft_link *link, size_t len);
 /* A bulk frame came in.  False: over the window; the link was failed. */
 bool weft__credit_take(weft_link *link, size_t len);
+/* Bytes that came are held, or dropped: they are granted again before long. */
 void weft__credit_grant(weft_link *link, size_t len);
+/* Sends CREDIT when it is much or has waited. */
 void weft__credit_run(weft_link *link);
+/* True while the session and the stream are not full. */
 bool weft__serve_room(const weft_link *link);
 
 #ifdef __cplusplus

@@ -194,6 +194,7 @@ static void send_beyond(weft_link *link, const weft_id *heads, size_t head_count
   weft_bytes *records;
   size_t count;
   const weft_roster *roster = roster_of(link);
+  /* The walk marks the records it has met, which nobody else sees. */
   union {
     const weft_roster *shown;
     weft_roster *walked;
