@@ -307,7 +307,7 @@ weft_err weft_node_new(weft_node **out, const weft_node_options *options, weft_m
   n->wall = wall;
   n->conn_next = n->ticket_next = 1;
   n->hold_pause_until = 0;
-  n->ack_due = WEFT_NEVER;
+  n->ack_due = n->ack_store_at = WEFT_NEVER;
   weft__draw_init(&n->draw, n->crypto, o.seed);
   n->boot = weft__draw_between(&n->draw, 1, UINT64_MAX);
   weft__vector_init(&n->remote, &n->mem);
@@ -590,7 +590,7 @@ weft_ms weft_node_deadline(const weft_node *n) {
   weft_ms at = n->settle ? n->now : WEFT_NEVER;
   at = weft__min_ms(at, weft__dial_deadline(n));
   at = weft__min_ms(at, weft__hold_deadline(n));
-  at = weft__min_ms(at, n->ack_due);
+  at = weft__min_ms(at, weft__min_ms(n->ack_due, n->ack_store_at));
   for (size_t i = 0; i < n->link_count; i++) {
     at = weft__min_ms(at, weft__link_deadline(n->links[i]));
   }
@@ -601,6 +601,7 @@ void weft_node_stop(weft_node *n, weft_ms now) {
   enter(n, now);
   n->stopping = true;
   n->ack_due = WEFT_NEVER;
+  weft__ack_flush(n);
   for (size_t i = 0; i < n->link_count; i++) {
     weft__link_bye(n->links[i], WEFT_BYE_SHUTDOWN, WEFT_EDONE);
   }

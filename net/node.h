@@ -135,7 +135,8 @@ WEFT_API void weft_node_network_changed(weft_node *n, weft_ms now);
 WEFT_API void weft_node_tick(weft_node *n, weft_ms now, weft_ms wall);
 /* When weft_node_tick is due, once all actions were taken; WEFT_NEVER: no timer. */
 WEFT_API weft_ms weft_node_deadline(const weft_node *n);
-/* Says goodbye on every link; after the CLOSE actions nothing follows but frees. */
+/* Says goodbye on every link, and gives what is still to be stored as ACK actions; after the CLOSE
+ * actions nothing follows but frees. */
 WEFT_API void weft_node_stop(weft_node *n, weft_ms now);
 
 /* --- actions

@@ -76,6 +76,14 @@ static void stamp_all(weft_node *n, const weft_ack *ack, const weft_head *heads,
 
 /* --- storing --- */
 
+/* The replica is to keep this one, with others, before long. */
+static void ack_keep(weft_node *n, const weft_id *device) {
+  weft_stamps *s = stamps_of(n, device, true);
+  if (!s) return;
+  s->dirty = true;
+  if (n->ack_store_at == WEFT_NEVER) n->ack_store_at = n->now + WEFT_ACK_STORE_MS;
+}
+
 static void ack_store(weft_node *n, const weft_id *device) {
   const weft_ack_entry *entry = weft__ack_table_find(&n->acks, device);
   weft_buf body;
@@ -87,6 +95,15 @@ static void ack_store(weft_node *n, const weft_id *device) {
   weft_node_action a = {.kind = WEFT_NODE_ACK, .device = *device, .data = weft__buf_view(&body)};
   if (weft__buf_err(&body) == WEFT_OK) (void)!weft__node_push(n, &a);
   weft__buf_free(&body);
+}
+
+void weft__ack_flush(weft_node *n) {
+  n->ack_store_at = WEFT_NEVER;
+  for (size_t i = 0; i < n->stamp_count; i++) {
+    if (!n->stamps[i].dirty) continue;
+    n->stamps[i].dirty = false;
+    ack_store(n, &n->stamps[i].device);
+  }
 }
 
 static weft_err load_one(weft_node *n, weft_arena *arena, weft_bytes bytes) {
@@ -148,6 +165,7 @@ static weft_err own_sign(weft_node *n, weft_arena *arena, const weft_vector *v) 
 }
 
 void weft__ack_run(weft_node *n) {
+  if (n->now >= n->ack_store_at) weft__ack_flush(n);
   if (n->now < n->ack_due) return;
   n->ack_due = WEFT_NEVER;
   weft_arena arena;
@@ -163,7 +181,7 @@ void weft__ack_run(weft_node *n) {
     if (!same) {
       err = own_sign(n, &arena, &v);
       if (err == WEFT_OK) {
-        ack_store(n, &n->identity.device);
+        ack_keep(n, &n->identity.device);
         all_stale(n);
       }
     }
@@ -277,7 +295,7 @@ static bool receive_one(weft_link *link, const weft_msg_ack *a) {
   if (!fresh) return true;
   stamp_all(n, &a->ack, a->delta, a->count);
   learn_held(n, a);
-  ack_store(n, &a->ack.device);
+  ack_keep(n, &a->ack.device);
   all_stale(n);
   n->settle = true;
   return true;

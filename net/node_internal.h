@@ -41,6 +41,7 @@ enum {
   WEFT_LINK_RESYNC_MS = 10000,
   WEFT_LINK_RESYNC_MS_MAX = 300000,
   WEFT_LINK_STATUS_MS = 1000,  /* a status is not put off longer than this */
+  WEFT_ACK_STORE_MS = 10000,   /* each store is a synced commit; what is lost is told again */
   WEFT_LINK_STABLE_MS = 30000, /* open this long: the next redial starts afresh */
   WEFT_FRAMES_PER_S = 200,     /* control frames a peer may send */
   WEFT_FRAMES_BURST = 1000,
@@ -277,6 +278,7 @@ typedef struct weft_stamps {
   weft_id device;
   weft_stamp *at; /* ascending by log */
   size_t count, cap;
+  bool dirty; /* newer than what the replica keeps */
 } weft_stamps;
 
 /* A queued action and what it owns. */
@@ -352,6 +354,7 @@ struct weft_node {
   weft_stamps *stamps; /* ascending by device */
   size_t stamp_count, stamp_cap;
   weft_ms ack_due;
+  weft_ms ack_store_at; /* dirty ones go to the replica then; WEFT_NEVER: there are none */
   uint8_t ack_root[WEFT_ROOT_LEN]; /* of the last own one */
   bool ack_known;
   bool settle; /* set by events: things to look at before the next action */
@@ -436,6 +439,8 @@ void weft__record_run(weft_node *n);
 weft_err weft__ack_load(weft_node *n) WEFT_MUST_USE;
 /* Gives back the stamps. */
 void weft__ack_free(weft_node *n);
+/* Hands the acknowledgements that the replica lacks to it. */
+void weft__ack_flush(weft_node *n);
 /* Signs our own when it is due. */
 void weft__ack_run(weft_node *n);
 /* What a HELLO says of the acknowledgements its sender has, and what ours says. */
