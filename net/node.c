@@ -269,6 +269,14 @@ static weft_err secrets_begin(weft_node *n, const weft_node_options *o) {
   return weft_gate_set(n->gate, n->secrets, count);
 }
 
+/* How many changes are shown: moves with the shown vector, and costs no hash. */
+static uint64_t shown_sum(const weft_node *n) {
+  const weft_vector *shown = n->source.shown(n->source.ctx);
+  uint64_t sum = 0;
+  for (size_t i = 0; i < shown->count; i++) sum += shown->heads[i].seq;
+  return sum;
+}
+
 static weft_err node_begin(weft_node *n, const weft_node_options *o) {
   WEFT_TRY(weft_gate_new(&n->gate, &n->mem, n->crypto));
   WEFT_TRY(secrets_begin(n, o));
@@ -284,6 +292,7 @@ static weft_err node_begin(weft_node *n, const weft_node_options *o) {
   WEFT_TRY(weft__vector_copy(&n->remote, n->source.held(n->source.ctx)));
   weft__roster_root(n->source.roster(n->source.ctx), n->auth_root);
   n->roots_stale = true;
+  n->shown_sum = shown_sum(n);
   return weft__ack_load(n);
 }
 
@@ -425,19 +434,22 @@ static bool anybody_listens(const weft_node *n) {
 
 void weft__node_look(weft_node *n) {
   uint8_t root[16];
+  uint64_t arrival = n->arrival, shown = shown_sum(n);
   look_at_arrivals(n);
-  n->roots_stale = true;
   weft__roster_root(n->source.roster(n->source.ctx), root);
   bool roster = memcmp(root, n->auth_root, sizeof root) != 0;
+  bool moved = n->arrival != arrival || shown != n->shown_sum;
   memcpy(n->auth_root, root, sizeof root);
-  for (size_t i = 0; i < n->link_count; i++) {
-    n->links[i]->in_step = false; /* until the next comparison */
+  n->shown_sum = shown;
+  n->roots_stale |= moved;
+  n->settle = true;
+  for (size_t i = 0; i < n->link_count && (moved || roster); i++) {
+    if (moved) n->links[i]->in_step = false; /* until the next comparison */
     if (roster) weft__link_roster(n->links[i]);
     weft__link_status_soon(n->links[i]);
   }
-  if (n->ack_due == WEFT_NEVER && !n->stopping && anybody_listens(n))
-    n->ack_due = n->now + n->o.ack_delay_ms;
-  n->settle = true;
+  bool due = (moved || roster) && n->ack_due == WEFT_NEVER && !n->stopping;
+  if (due && anybody_listens(n)) n->ack_due = n->now + n->o.ack_delay_ms;
 }
 
 void weft__node_roots(weft_node *n) {

@@ -330,6 +330,7 @@ struct weft_node {
 
   /* the replica as last seen */
   uint64_t arrival;
+  uint64_t shown_sum;
   bool roots_stale;
   uint8_t held_root[WEFT_ROOT_LEN], shown_root[WEFT_ROOT_LEN], auth_root[16];
   weft_vector remote; /* what HOLD brought in: everything else is our own */
