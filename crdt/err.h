@@ -14,6 +14,8 @@
   X(WEFT_ELIMIT, -4, "over a limit of the format")                                                 \
   X(WEFT_ENOTFOUND, -5, "not found")                                                               \
   X(WEFT_EDONE, -6, "nothing further")                                                             \
+  X(WEFT_EUNREACHABLE, -7, "nobody answers there")                                                 \
+  X(WEFT_ECLOSED, -8, "the connection was closed")                                                 \
   X(WEFT_EMALFORMED, -10, "bytes do not parse")                                                    \
   X(WEFT_EVERSION, -11, "made by a newer version")                                                 \
   X(WEFT_EBADSIG, -12, "signature is not valid")                                                   \

@@ -9,17 +9,6 @@ watch() { on "$1" peers --json | sed 's/},{/}\n{/g' | grep '"connected":true' | 
 held() { value "$(on "$1" status --json)" changes_held; }
 digest() { value "$(on "$1" digest --json)" digest; }
 
-# until SECONDS CONDITION...: waits for it.
-until_true() {
-  local left=$(($1 * 10))
-  shift
-  while [ "$left" -gt 0 ]; do
-    "$@" && return 0
-    sleep 0.1
-    left=$((left - 1))
-  done
-  return 1
-}
 alike() { for name in a b c; do watch "$name"; done; [ "$(digest a)" = "$(digest b)" ] && [ "$(digest b)" = "$(digest c)" ]; }
 
 on a init --name alice --space chain -q

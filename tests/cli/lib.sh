@@ -79,6 +79,18 @@ pair() { on "$2" join "$(on "$1" invite -q)" "$3" --name "$2" >/dev/null; }
 # value JSON KEY: the value of a key of a compact JSON object, by text; enough for flat records.
 value() { printf '%s' "$1" | sed -n "s/.*\"$2\":\(\"[^\"]*\"\|[^,}]*\).*/\1/p" | tr -d '"'; }
 
+# until_true SECONDS CONDITION...: waits for it.
+until_true() {
+  local left=$(($1 * 10))
+  shift
+  while [ "$left" -gt 0 ]; do
+    "$@" && return 0
+    sleep 0.1
+    left=$((left - 1))
+  done
+  return 1
+}
+
 report() {
   [ "$passed" -eq 0 ] || echo "[  PASSED  ] $passed test(s)."
   [ "$failed" -eq 0 ] || echo "[  FAILED  ] $failed test(s)."

@@ -68,7 +68,8 @@ check "wait" contains "$(on b wait --for all --timeout 10s --json)" '"acknowledg
 check "live edit is there" equal "$(on a get c/d9 live --json)" '"now"'
 check "wait for one by name" contains "$(on b wait --for alice --timeout 10s --json)" '"acknowledged":1'
 check "wait for nobody" fails 3 "no such device" on b wait --for zoe
-check "status synced" contains "$(on b status --json)" '"state":"synced"'
+synced() { case $(on b status --json) in *'"state":"synced"'*) ;; *) return 1 ;; esac; }
+check "status synced" until_true 10 synced
 check "peers connected" contains "$(on b peers --json)" '"connected":true'
 check "verify on both" contains "$(on a verify --json)$(on b verify --json)" '"ok":true'
 stop "$b_pid"
