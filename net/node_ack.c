@@ -168,6 +168,8 @@ void weft__ack_run(weft_node *n) {
   if (n->now >= n->ack_store_at) weft__ack_flush(n);
   if (n->now < n->ack_due) return;
   n->ack_due = WEFT_NEVER;
+  /* Who hears that we have something hears first where we stand with it. */
+  for (size_t i = 0; i < n->link_count; i++) weft__link_status_now(n->links[i]);
   weft_arena arena;
   weft_vector v;
   uint8_t root[WEFT_ROOT_LEN];

@@ -478,6 +478,8 @@ void weft__link_roster(weft_link *link);
 void weft__link_ask(weft_link *link);
 /* What we hold or show has changed: the peer is told before long. */
 void weft__link_status_soon(weft_link *link);
+/* Tells it now, if it was to be told. */
+void weft__link_status_now(weft_link *link);
 /* Compares where both stand; arranges for a whole comparison when that does not come to rest. */
 void weft__link_check_step(weft_link *link);
 /* True from our HELLO on, until it ends. */

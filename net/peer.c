@@ -160,6 +160,12 @@ void weft__link_status_soon(weft_link *link) {
       weft__min_ms(n->now + n->o.ack_delay_ms, link->status_since + WEFT_LINK_STATUS_MS);
 }
 
+void weft__link_status_now(weft_link *link) {
+  if (link->state == WEFT_LINK_OPEN && link->status_due != WEFT_NEVER) {
+    send_status(link, WEFT_FRAME_PONG, 0);
+  }
+}
+
 /* --- membership --- */
 
 static void send_auth(weft_link *link, uint8_t type, const weft_id *ids, size_t id_count) {

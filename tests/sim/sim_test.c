@@ -49,10 +49,10 @@ static void two_nodes_sync(void **state) {
             "[   60] b > a want 1-2\n"
             "[   70] a > b changes 1-2\n"
             "[  100] a > b ack 1\n"
+            "[  110] b : in step a WEFT_OK\n"
+            "[  110] b > a pong\n"
             "[  110] b > a ack 1\n"
-            "[  150] b : in step a WEFT_OK\n"
-            "[  150] b > a pong\n"
-            "[  160] a : in step b WEFT_OK\n"
+            "[  120] a : in step b WEFT_OK\n"
             "[  300] b > a credit\n"
             "[  320] a > b credit\n");
   sim_free(s);
