@@ -66,7 +66,8 @@ static weft_err send_span(sync_run *s, const weft_span *span, size_t *first, uin
   while (at <= span->to && err == WEFT_OK) {
     uint64_t last = 0;
     weft__buf_reset(&chunk);
-    err = weft_replica_read_chunk(s->from.replica, &span->log, at, span->to, &chunk, &last);
+    err = weft_replica_read_chunk(s->from.replica, &span->log, span->branch, at, span->to, &chunk,
+                                  &last);
     if (err == WEFT_OK) err = keep_chunk(s, weft__buf_view(&chunk));
     at = last + 1;
     if (err != WEFT_OK || s->count - *first < HOLD_CHUNKS) continue;

@@ -41,6 +41,7 @@
 #define WEFT_TICKET_LEN_MAX       599u /* text: "weft1" and base32 of 371 bytes */
 
 /* --- version vectors --- */
+#define WEFT_BRANCHES_MAX     16u     /* of a log, taken unasked: its key could make any number */
 #define WEFT_VECTOR_HEADS_MAX 131072u /* twice the logs a change can claim */
 
 /* --- keys of the store: LMDB's own limit --- */

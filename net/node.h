@@ -104,7 +104,8 @@ typedef enum weft_run_verdict {
   WEFT_RUN_KNOWN,
   WEFT_RUN_GAP,
   WEFT_RUN_UNKNOWN,
-  WEFT_RUN_BRANCH
+  WEFT_RUN_BRANCH,
+  WEFT_RUN_FULL
 } weft_run_verdict;
 
 /* One chunk of a HOLD action, as the replica judged it. */
@@ -112,7 +113,8 @@ typedef struct weft_node_verdict {
   weft_id log;
   uint64_t first, last;
   weft_run_verdict verdict;
-  uint64_t want; /* GAP, BRANCH: first seq to ask for */
+  uint64_t want;   /* GAP, BRANCH: first seq to ask for */
+  uint32_t branch; /* TAKEN, KNOWN: as in a weft_source_span */
 } weft_node_verdict;
 /* A HOLD action was carried out: everything TAKEN is durable.  `result` other than WEFT_OK: nothing
  * is held; WEFT_EBADSIG, WEFT_EMALFORMED and such are the sender's fault, WEFT_EIO and WEFT_EFULL

@@ -252,7 +252,7 @@ static void learn_held(weft_node *n, const weft_msg_ack *a) {
     weft_id id;
     const weft_head *h = &a->delta[i];
     if (h->seq == 0) continue;
-    if (n->source.id_at(n->source.ctx, &h->log, h->seq, &id) != WEFT_OK) continue;
+    if (n->source.id_at(n->source.ctx, &h->log, WEFT_SOURCE_ANY, h->seq, &id) != WEFT_OK) continue;
     if (memcmp(id.b, h->id.b, WEFT_ACK_ID_LEN) == 0) weft__sync_raise(link, &h->log, h->seq, &id);
   }
 }

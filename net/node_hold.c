@@ -77,7 +77,7 @@ void weft__hold_add(weft_link *link, weft_bytes chunk, uint32_t credit) {
   if (p.changes == p.last - p.first + 1 && p.last <= reach) {
     /* Another link was faster.  Their holding it is worth knowing. */
     weft_id id;
-    if (n->source.id_at(n->source.ctx, &p.log, p.last, &id) == WEFT_OK) {
+    if (n->source.id_at(n->source.ctx, &p.log, WEFT_SOURCE_ANY, p.last, &id) == WEFT_OK) {
       weft__sync_raise(link, &p.log, p.last, &id);
       weft__sync_held(link, &p.log, p.last);
       weft__credit_grant(link, credit);
@@ -211,7 +211,7 @@ static weft_link *sender_of(weft_node *n, const weft_id *log) {
 
 static void run_taken(weft_node *n, const weft_node_verdict *v) {
   weft_id id;
-  if (n->source.id_at(n->source.ctx, &v->log, v->last, &id) != WEFT_OK) return;
+  if (n->source.id_at(n->source.ctx, &v->log, WEFT_SOURCE_ANY, v->last, &id) != WEFT_OK) return;
   weft_head head = {v->log, v->last, id};
   (void)!weft__vector_raise(&n->remote, NULL, &head); /* it is then pushed like an own one */
   for (size_t i = 0; i < n->holding.count; i++) {
@@ -220,7 +220,7 @@ static void run_taken(weft_node *n, const weft_node_verdict *v) {
     if (!link || weft_id_cmp(&p->log, &v->log) != 0) continue;
     weft_id reached;
     if (p->last > v->last ||
-        n->source.id_at(n->source.ctx, &p->log, p->last, &reached) != WEFT_OK) {
+        n->source.id_at(n->source.ctx, &p->log, WEFT_SOURCE_ANY, p->last, &reached) != WEFT_OK) {
       continue;
     }
     weft__sync_raise(link, &p->log, p->last, &reached);
@@ -265,6 +265,7 @@ static void run_judged(weft_node *n, const weft_node_verdict *v) {
   case WEFT_RUN_KNOWN: run_taken(n, v); break;
   case WEFT_RUN_GAP: run_gap(n, v); break;
   case WEFT_RUN_UNKNOWN:
+  case WEFT_RUN_FULL:
   case WEFT_RUN_BRANCH:
     if (link) weft__sync_forget(link, &v->log);
     break;

@@ -71,7 +71,8 @@ static bool same_branch(weft_node *n, const weft_msg_range *r) {
   static const weft_id any;
   weft_id id;
   if (r->from == 1 || weft_id_cmp(&r->prev, &any) == 0) return true;
-  if (n->source.id_at(n->source.ctx, &r->log, r->from - 1, &id) != WEFT_OK) return false;
+  if (n->source.id_at(n->source.ctx, &r->log, WEFT_SOURCE_ANY, r->from - 1, &id) != WEFT_OK)
+    return false;
   return weft_id_cmp(&id, &r->prev) == 0;
 }
 
@@ -123,7 +124,8 @@ static weft_err spans_fill(weft_link *link) {
   for (size_t i = 0; err == WEFT_OK && i < link->serve_count; i++) {
     const weft_msg_range *r = &link->serves[i];
     weft_head before = {r->log, r->from - 1, {{0}}};
-    if (r->from > 1) err = n->source.id_at(n->source.ctx, &r->log, r->from - 1, &before.id);
+    if (r->from > 1)
+      err = n->source.id_at(n->source.ctx, &r->log, WEFT_SOURCE_ANY, r->from - 1, &before.id);
     if (err == WEFT_OK) err = weft__vector_set(&base, &r->log, &before, r->from > 1 ? 1 : 0);
   }
   if (err == WEFT_OK) {
@@ -172,7 +174,7 @@ static weft_err chunk_read(weft_link *link, chunk_list *list, const weft_id *log
   weft_node *n = link->node;
   weft_buf chunk;
   weft__buf_init(&chunk, &n->mem, WEFT_SESSION_BODY_MAX - 1024);
-  weft_err err = n->source.read_chunk(n->source.ctx, log, from, to, &chunk, last);
+  weft_err err = n->source.read_chunk(n->source.ctx, log, WEFT_SOURCE_ANY, from, to, &chunk, last);
   if (err == WEFT_OK) err = weft__buf_err(&chunk);
   if (err == WEFT_OK) {
     err = weft__arena_copy(&list->arena, weft__buf_view(&chunk), &list->at[list->count]);
@@ -181,7 +183,7 @@ static weft_err chunk_read(weft_link *link, chunk_list *list, const weft_id *log
     list->len += list->at[list->count++].len;
     link->sent += *last - from + 1;
     weft_id id;
-    if (n->source.id_at(n->source.ctx, log, *last, &id) == WEFT_OK) {
+    if (n->source.id_at(n->source.ctx, log, WEFT_SOURCE_ANY, *last, &id) == WEFT_OK) {
       weft__sync_raise(link, log, *last, &id);
     }
   }

@@ -443,7 +443,8 @@ static void ask_add(weft_link *link, const weft_id *log, uint64_t from, uint64_t
   range->from = from;
   range->to = to;
   /* What is on its way in has no id yet; zeros say that any branch will do. */
-  if (from > 1 && n->source.id_at(n->source.ctx, log, from - 1, &range->prev) != WEFT_OK) {
+  if (from > 1 &&
+      n->source.id_at(n->source.ctx, log, WEFT_SOURCE_ANY, from - 1, &range->prev) != WEFT_OK) {
     memset(&range->prev, 0, sizeof range->prev);
   }
 }

@@ -74,7 +74,7 @@ static weft_err spans_copy(weft_arena *arena, const weft_span *spans, size_t cou
   weft_source_span *list = weft__arena_zero(arena, count, sizeof *list);
   if (!list) return WEFT_ENOMEM;
   for (size_t i = 0; i < count; i++) {
-    list[i] = (weft_source_span){spans[i].log, spans[i].from, spans[i].to};
+    list[i] = (weft_source_span){spans[i].log, spans[i].branch, spans[i].from, spans[i].to};
   }
   *out = list;
   return WEFT_OK;
@@ -94,13 +94,22 @@ static weft_err source_arrivals(void *ctx, weft_arena *arena, uint64_t arrival, 
   return spans_copy(arena, spans, *count, out);
 }
 
-static weft_err source_read_chunk(void *ctx, const weft_id *log, uint64_t from, uint64_t to,
-                                  weft_buf *out, uint64_t *last) {
-  return weft_replica_read_chunk(replica_of(ctx), log, from, to, out, last);
+static weft_err source_read_chunk(void *ctx, const weft_id *log, uint32_t branch, uint64_t from,
+                                  uint64_t to, weft_buf *out, uint64_t *last) {
+  return weft_replica_read_chunk(replica_of(ctx), log, branch, from, to, out, last);
 }
 
-static weft_err source_id_at(void *ctx, const weft_id *log, uint64_t seq, weft_id *out) {
-  return weft_replica_id_at(replica_of(ctx), log, seq, out);
+static weft_err source_id_at(void *ctx, const weft_id *log, uint32_t branch, uint64_t seq,
+                             weft_id *out) {
+  return weft_replica_id_at(replica_of(ctx), log, branch, seq, out);
+}
+
+static weft_err source_find(void *ctx, const weft_id *log, uint64_t seq, const weft_id *id,
+                            weft_source_span *out) {
+  weft_span span;
+  WEFT_TRY(weft_replica_find(replica_of(ctx), log, seq, id, &span));
+  *out = (weft_source_span){span.log, span.branch, span.from, span.to};
+  return WEFT_OK;
 }
 
 static weft_err source_acks(void *ctx, weft_arena *arena, weft_bytes **acks, size_t *count) {
@@ -118,7 +127,7 @@ static weft_err author_read(weft_replica_source *s, const weft_id *log, weft_id 
   weft_change start;
   weft__buf_init(&chunk, &s->mem, SIZE_MAX);
   weft__arena_init(&arena, &s->mem);
-  weft_err err = weft_replica_read_chunk(s->replica, log, 1, 1, &chunk, &last);
+  weft_err err = weft_replica_read_chunk(s->replica, log, WEFT_BRANCH_ANY, 1, 1, &chunk, &last);
   if (err == WEFT_OK) {
     err = weft__chunk_decode(&arena, weft__buf_view(&chunk), &runs, &run_count);
   }
@@ -178,6 +187,7 @@ void weft__replica_source_fill(weft_replica_source *s, weft_source *out) {
       .arrivals = source_arrivals,
       .read_chunk = source_read_chunk,
       .id_at = source_id_at,
+      .find = source_find,
       .author = source_author,
       .acks = source_acks,
   };
@@ -204,12 +214,14 @@ void weft__replica_hold(weft_replica_source *s, weft_arena *arena, const weft_by
     v->first = r->first;
     v->last = r->last;
     v->want = r->want;
+    v->branch = r->branch;
     switch (r->verdict) {
     case WEFT_HOLD_TAKEN: v->verdict = WEFT_RUN_TAKEN; break;
     case WEFT_HOLD_KNOWN: v->verdict = WEFT_RUN_KNOWN; break;
     case WEFT_HOLD_GAP: v->verdict = WEFT_RUN_GAP; break;
     case WEFT_HOLD_UNKNOWN: v->verdict = WEFT_RUN_UNKNOWN; break;
     case WEFT_HOLD_BRANCH: v->verdict = WEFT_RUN_BRANCH; break;
+    case WEFT_HOLD_FULL: v->verdict = WEFT_RUN_FULL; break;
     }
   }
 }

@@ -13,10 +13,13 @@
 extern "C" {
 #endif
 
-typedef struct weft_source_span { /* changes of one log, inclusive */
+typedef struct weft_source_span { /* changes of one branch of a log, inclusive */
   weft_id log;
+  uint32_t branch; /* the replica's number for it, of no meaning elsewhere */
   uint64_t from, to;
 } weft_source_span;
+
+#define WEFT_SOURCE_ANY UINT32_MAX /* the first branch of a log: almost every log has but one */
 
 typedef struct weft_source {
   void *ctx;
@@ -38,10 +41,14 @@ typedef struct weft_source {
                        weft_source_span **out, size_t *count, uint64_t *last);
   /* Appends one chunk from `from` on, as far as `to` when that fits a chunk, always ending on a
    * signature; `last` gets its last seq.  WEFT_ENOTFOUND: not held. */
-  weft_err (*read_chunk)(void *ctx, const weft_id *log, uint64_t from, uint64_t to, weft_buf *out,
-                         uint64_t *last);
-  /* The id of (log, seq). WEFT_ENOTFOUND. */
-  weft_err (*id_at)(void *ctx, const weft_id *log, uint64_t seq, weft_id *out);
+  weft_err (*read_chunk)(void *ctx, const weft_id *log, uint32_t branch, uint64_t from, uint64_t to,
+                         weft_buf *out, uint64_t *last);
+  /* The id of (log, seq) on a branch or before it. WEFT_ENOTFOUND. */
+  weft_err (*id_at)(void *ctx, const weft_id *log, uint32_t branch, uint64_t seq, weft_id *out);
+  /* Finds a held change: its branch, from the first to the last change that is of that branch
+   * alone.  WEFT_ENOTFOUND. */
+  weft_err (*find)(void *ctx, const weft_id *log, uint64_t seq, const weft_id *id,
+                   weft_source_span *out);
   /* The device that writes `log`. WEFT_ENOTFOUND: nothing of it is held. */
   weft_err (*author)(void *ctx, const weft_id *log, weft_id *out);
   /* The newest acknowledgement known of each device, as ACK actions gave them. */

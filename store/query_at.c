@@ -41,12 +41,16 @@ typedef struct past {
   bool *waiting;
 } past;
 
-static void past_raise(past *p, uint32_t log, uint64_t seq) {
-  if (seq <= p->seqs[log]) return;
-  p->seqs[log] = seq;
-  if (p->waiting[log]) return;
-  p->waiting[log] = true;
-  p->work[p->work_count++] = log;
+/* Takes a change in, and with it what its branch left. */
+static void past_raise(const weft_replica *r, past *p, uint32_t log, uint64_t seq) {
+  while (seq > p->seqs[log]) {
+    p->seqs[log] = seq;
+    if (!p->waiting[log]) p->work[p->work_count++] = log;
+    p->waiting[log] = true;
+    if (r->logs[log]->parent == WEFT_LOG_NONE) return;
+    seq = r->logs[log]->fork - 1;
+    log = r->logs[log]->parent;
+  }
 }
 
 static weft_err past_follow(weft_replica *r, weft_txn *txn, past *p, weft_arena *arena) {
@@ -61,22 +65,12 @@ static weft_err past_follow(weft_replica *r, weft_txn *txn, past *p, weft_arena 
       WEFT_TRY(weft__log_change(r, txn, log, ++p->read[number], arena, &change, &id));
       for (size_t i = 0; i < change.claim_count; i++) {
         weft_dot dot;
-        if (!weft__claim_dot(r, &change.claims[i], &dot)) return WEFT_ECORRUPT;
-        past_raise(p, dot.log, dot.seq);
+        weft_err err =
+            weft__claim_dot(r, txn, log, p->read[number], &change.claims[i], false, &dot);
+        if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
+        past_raise(r, p, dot.log, dot.seq);
       }
     }
-  }
-  return WEFT_OK;
-}
-
-static weft_err vector_of_seqs(weft_replica *r, weft_txn *txn, const uint64_t *seqs,
-                               weft_vector *out) {
-  weft__vector_clear(out);
-  for (uint32_t i = 0; i < r->log_count; i++) {
-    weft_head head = {r->logs[i]->id, seqs[i], {{0}}};
-    if (seqs[i] == 0) continue;
-    WEFT_TRY(weft__log_id_at(r, txn, r->logs[i], seqs[i], &head.id));
-    WEFT_TRY(weft__vector_raise(out, NULL, &head));
   }
   return WEFT_OK;
 }
@@ -94,11 +88,13 @@ static weft_err past_of_change(weft_replica *r, weft_txn *txn, const weft_id *ch
   p.work = weft__arena_zero(arena, r->log_count, sizeof *p.work);
   p.waiting = weft__arena_zero(arena, r->log_count, sizeof *p.waiting);
   if (!p.seqs || !p.read || !p.work || !p.waiting) return WEFT_ENOMEM;
-  past_raise(&p, log->number, seq);
+  weft__seqs_none(r, p.seqs);
+  weft__seqs_none(r, p.read);
+  past_raise(r, &p, log->number, seq);
   weft__arena_init(&one, &r->mem);
   weft_err err = past_follow(r, txn, &p, &one);
   weft__arena_free(&one);
-  return err == WEFT_OK ? vector_of_seqs(r, txn, p.seqs, out) : err;
+  return err == WEFT_OK ? weft__vector_of_seqs(r, txn, p.seqs, out) : err;
 }
 
 weft_err weft_replica_vector_at_change(weft_replica *r, const weft_id *change, weft_vector *out) {
@@ -121,7 +117,7 @@ static weft_err past_of_time(weft_replica *r, weft_txn *txn, weft_ms wall, weft_
   for (uint32_t i = 0; i < r->log_count; i++) {
     WEFT_TRY(weft__log_before(r, txn, r->logs[i], last, &seqs[i]));
   }
-  return vector_of_seqs(r, txn, seqs, out);
+  return weft__vector_of_seqs(r, txn, seqs, out);
 }
 
 weft_err weft_replica_vector_at_time(weft_replica *r, weft_ms wall, weft_vector *out) {

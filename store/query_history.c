@@ -1,11 +1,11 @@
-/* History: the shown changes, newest first by (hlc, log id, seq), and changes by id.
+/* History: the shown changes, newest first by (hlc, log id, seq, branch), and changes by id.
  *
  * Of one document its entries in `hist` are walked, and a heap keeps the newest of them, one more
  * than the page holds.  Of the whole space the logs are walked from their ends and merged: within a
  * log clocks only grow, so each log stands at its next change or at a bound for its clock, and is
  * read when it comes to the top.  Only DATA changes that are valid are history.
  *
- * A cursor holds (hlc, log id, seq) of the last entry and a hash of the question.
+ * A cursor holds (hlc, log id, seq, id) of the last entry and a hash of the question.
  * Changes are found by id without an index: ids are recomputed from the logs, newest first.
  * Failure modes: damaged logs and entries are WEFT_ECORRUPT. */
 #include <string.h>
@@ -22,7 +22,7 @@ typedef struct stamp {
   uint64_t hlc;
   weft_id log;
   uint64_t seq;
-  uint32_t number; /* of the log */
+  uint32_t number; /* of the branch */
 } stamp;
 
 typedef struct history_job {
@@ -36,6 +36,7 @@ typedef struct history_job {
   uint64_t hash;
   bool resumed;
   stamp mark;
+  weft_id mark_id;  /* tells its branch */
   uint64_t hlc_min; /* inclusive */
   uint64_t hlc_max;
   weft_path path; /* of the pointer */
@@ -51,11 +52,12 @@ void weft_history_query_init_sized(weft_history_query *q, size_t struct_size) {
   q->until = WEFT_NEVER;
 }
 
-static int stamp_cmp(const stamp *a, const stamp *b) {
+static int stamp_cmp(const weft_replica *r, const stamp *a, const stamp *b) {
   if (a->hlc != b->hlc) return a->hlc < b->hlc ? -1 : 1;
   int order = weft_id_cmp(&a->log, &b->log);
   if (order != 0) return order;
-  return a->seq < b->seq ? -1 : a->seq > b->seq;
+  if (a->seq != b->seq) return a->seq < b->seq ? -1 : 1;
+  return weft__branch_cmp(r, a->number, b->number);
 }
 
 /* --- the question --- */
@@ -92,6 +94,7 @@ static weft_err question_read(history_job *job) {
   job->mark.hlc = weft__rd_u64(&rd);
   job->mark.log = weft__rd_id(&rd);
   job->mark.seq = weft__rd_u64(&rd);
+  job->mark_id = weft__rd_id(&rd);
   job->resumed = true;
   return weft__rd_done(&rd) && job->mark.hlc > 0 ? WEFT_OK : WEFT_EMALFORMED;
 }
@@ -189,6 +192,7 @@ static weft_err entry_add(history_job *job, const stamp *s) {
 
 /* The newest entries met so far; the oldest of them on top. */
 typedef struct newest {
+  const weft_replica *r;
   stamp *at;
   size_t count;
 } newest;
@@ -202,7 +206,7 @@ static void newest_swap(newest *n, size_t a, size_t b) {
 static void newest_add(newest *n, const stamp *s) {
   size_t at = n->count++;
   n->at[at] = *s;
-  while (at > 0 && stamp_cmp(&n->at[at], &n->at[(at - 1) / 2]) < 0) {
+  while (at > 0 && stamp_cmp(n->r, &n->at[at], &n->at[(at - 1) / 2]) < 0) {
     newest_swap(n, at, (at - 1) / 2);
     at = (at - 1) / 2;
   }
@@ -216,7 +220,7 @@ static stamp newest_take(newest *n) {
   for (;;) {
     size_t first = at;
     for (size_t below = 2 * at + 1; below <= 2 * at + 2 && below < n->count; below++) {
-      if (stamp_cmp(&n->at[below], &n->at[first]) < 0) first = below;
+      if (stamp_cmp(n->r, &n->at[below], &n->at[first]) < 0) first = below;
     }
     if (first == at) return top;
     newest_swap(n, at, first);
@@ -246,8 +250,8 @@ static weft_err doc_consider(history_job *job, newest *n, weft_bytes value) {
   const weft_log *log = weft__log_of(job->r, hist.dot.log);
   stamp s = {hist.hlc, log->id, hist.dot.seq, log->number};
   if (hist.hlc < job->hlc_min || hist.hlc > job->hlc_max || !wants_device(job, log)) return WEFT_OK;
-  if (job->resumed && stamp_cmp(&s, &job->mark) >= 0) return WEFT_OK;
-  if (n->count > job->limit && stamp_cmp(&s, &n->at[0]) < 0) return WEFT_OK;
+  if (job->resumed && stamp_cmp(job->r, &s, &job->mark) >= 0) return WEFT_OK;
+  if (n->count > job->limit && stamp_cmp(job->r, &s, &n->at[0]) < 0) return WEFT_OK;
   WEFT_TRY(speaks_of(job, &s, &speaks));
   if (!speaks) return WEFT_OK;
   if (n->count > job->limit) newest_take(n);
@@ -273,7 +277,7 @@ static weft_err doc_walk(history_job *job, uint32_t number, newest *n) {
 
 static weft_err history_of_doc(history_job *job) {
   weft_doc_record record;
-  newest n = {0};
+  newest n = {.r = job->r};
   WEFT_TRY(weft__doc_record_find(job->r, job->txn, job->q->doc, &job->arena, &record));
   if (job->q->has_pointer) {
     weft_doc *doc;
@@ -316,7 +320,7 @@ static weft_err clock_near(weft_replica *r, weft_txn *txn, weft_log *log, uint64
 weft_err weft__log_before(weft_replica *r, weft_txn *txn, weft_log *log, uint64_t hlc,
                           uint64_t *seq) {
   weft_arena scratch;
-  uint64_t low = 0; /* everything up to here is not after `hlc` */
+  uint64_t low = log->fork - 1; /* everything up to here is not after `hlc` */
   uint64_t high = log->shown;
   uint64_t probe = high; /* mostly the newest is */
   weft_err err = WEFT_OK;
@@ -350,10 +354,10 @@ static weft_err ends_make(history_job *job, log_end **out, size_t *count) {
   if (!ends) return WEFT_ENOMEM;
   for (uint32_t i = 0; i < r->log_count; i++) {
     weft_log *log = r->logs[i];
-    if (log->shown == 0 || !wants_device(job, log)) continue;
+    if (log->shown < log->fork || !wants_device(job, log)) continue;
     uint64_t bound = log->ctx.hlc < job->hlc_max ? log->ctx.hlc : job->hlc_max;
     if (job->resumed && bound >= job->mark.hlc) {
-      bool beside = weft_id_cmp(&log->id, &job->mark.log) < 0;
+      bool beside = weft_id_cmp(&log->id, &job->mark.log) <= 0;
       bound = beside ? job->mark.hlc : job->mark.hlc - 1;
     }
     ends[(*count)++] = (log_end){log, {bound, log->id, 0, log->number}, false};
@@ -367,12 +371,14 @@ static weft_err end_settle(history_job *job, log_end *end, bool *there) {
   uint64_t seq = end->at.seq;
   *there = true;
   if (seq == 0) WEFT_TRY(weft__log_before(job->r, job->txn, end->log, end->at.hlc, &seq));
-  for (; seq > 0; seq--) {
+  for (; seq >= end->log->fork; seq--) {
     weft_change change;
     weft_id id;
     weft__arena_reset(&job->scratch);
     WEFT_TRY(weft__log_change(job->r, job->txn, end->log, seq, &job->scratch, &change, &id));
     if (change.state != WEFT_CHANGE_VALID || change.kind != WEFT_CHANGE_DATA) continue;
+    stamp at = {change.hlc, end->at.log, seq, end->at.number};
+    if (job->resumed && stamp_cmp(job->r, &at, &job->mark) >= 0) continue;
     end->at.hlc = change.hlc;
     end->at.seq = seq;
     end->exact = true;
@@ -389,7 +395,7 @@ static weft_err history_of_space(history_job *job) {
   while (count > 0) {
     size_t top = 0;
     for (size_t i = 1; i < count; i++) {
-      if (stamp_cmp(&ends[i].at, &ends[top].at) > 0) top = i;
+      if (stamp_cmp(job->r, &ends[i].at, &ends[top].at) > 0) top = i;
     }
     log_end *end = &ends[top];
     bool there = true;
@@ -402,7 +408,7 @@ static weft_err history_of_space(history_job *job) {
       WEFT_TRY(entry_add(job, &end->at));
       end->exact = false;
       end->at.hlc--;
-      there = --end->at.seq > 0;
+      there = --end->at.seq >= end->log->fork;
     }
     if (!there) ends[top] = ends[--count];
   }
@@ -419,15 +425,27 @@ static weft_err next_make(const history_job *job, weft_bytes *next) {
   weft__buf_u64(&b, last->hlc);
   weft__buf_put_raw(&b, last->log.b, sizeof last->log.b);
   weft__buf_u64(&b, last->seq);
+  weft__buf_put_raw(&b, last->change.b, sizeof last->change.b);
   weft_err err = weft__mark_text(&b, job->out_arena, next);
   weft__buf_free(&b);
   return err;
 }
 
+/* Finds out on which branch the last page ended. */
+static weft_err mark_find(history_job *job) {
+  weft_log *log;
+  if (!job->resumed) return WEFT_OK;
+  weft_err err =
+      weft__change_at(job->r, job->txn, &job->mark.log, job->mark.seq, &job->mark_id, &log);
+  if (err == WEFT_OK) job->mark.number = log->number;
+  return err == WEFT_ENOTFOUND ? WEFT_EMALFORMED : err;
+}
+
 static weft_err history_run(history_job *job, weft_bytes *next) {
   WEFT_TRY(question_read(job));
   WEFT_TRY(weft__read_begin(job->r, &job->txn));
-  weft_err err = job->q->doc.len > 0 ? history_of_doc(job) : history_of_space(job);
+  weft_err err = mark_find(job);
+  if (err == WEFT_OK) err = job->q->doc.len > 0 ? history_of_doc(job) : history_of_space(job);
   if (err == WEFT_OK && job->more) err = next_make(job, next);
   weft__read_end(job->r, job->txn);
   return err;
@@ -473,12 +491,13 @@ static bool id_meet(id_search *s, weft_log *log, uint64_t seq, const weft_id *id
 static weft_err id_search_log(weft_replica *r, weft_txn *txn, weft_log *log, id_search *s,
                               bool *done) {
   uint64_t seq = log->held;
-  for (; seq > log->sealed && !*done; seq--) {
+  uint64_t sealed = log->sealed;
+  for (; seq > sealed && !*done; seq--) {
     weft_id id;
     WEFT_TRY(weft__log_id_at(r, txn, log, seq, &id));
     *done = id_meet(s, log, seq, &id);
   }
-  while (seq > 0 && !*done) {
+  while (seq >= log->fork && !*done) {
     const weft_run_cache *c;
     WEFT_TRY(weft__log_chunk(r, txn, log, seq, &c));
     for (; seq >= c->first && !*done; seq--) *done = id_meet(s, log, seq, &c->ids[seq - c->first]);

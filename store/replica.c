@@ -13,7 +13,7 @@
 #include "crdt/hlc.h"
 #include "store/replica_internal.h"
 
-enum { FORMAT_VERSION = 1 };
+enum { FORMAT_VERSION = 1, BEGUN_LEN = 16 + 1 + 8, BEGUN_MAX = 64 };
 
 /* --- errors --- */
 
@@ -113,9 +113,70 @@ static weft_err space_load(weft_replica *r, weft_txn *txn) {
   return weft_id_cmp(&device, &r->identity.device) == 0 ? WEFT_OK : WEFT_EFOREIGN;
 }
 
+const char *weft_begun_why_str(weft_begun_why why) {
+  static const char *const texts[] = {
+#define WEFT_BEGUN_TEXT(name, text) text,
+      WEFT_BEGUN_WHYS(WEFT_BEGUN_TEXT)
+#undef WEFT_BEGUN_TEXT
+  };
+  bool known = (unsigned)why < sizeof texts / sizeof *texts;
+  return known ? texts[why] : "unknown";
+}
+
+/* The rows of the list, without its check. */
+static weft_err begun_rows(const weft_replica *r, weft_txn *txn, weft_bytes *rows) {
+  weft_bytes value;
+  *rows = weft_bytes_of(NULL, 0);
+  weft_err err = weft_txn_get(txn, WEFT_TABLE_META, meta_key("begun"), &value);
+  if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_OK : err;
+  WEFT_TRY(weft__row_open(r, value, rows));
+  return rows->len % BEGUN_LEN == 0 && rows->len <= BEGUN_LEN * BEGUN_MAX ? WEFT_OK : WEFT_ECORRUPT;
+}
+
+/* Adds the incarnation that begins now. */
+static weft_err begun_put(weft_replica *r, weft_txn *txn) {
+  weft_bytes rows;
+  weft_buf b;
+  WEFT_TRY(begun_rows(r, txn, &rows));
+  if (rows.len == BEGUN_LEN * BEGUN_MAX) {
+    rows = weft_bytes_of(rows.at + BEGUN_LEN, rows.len - BEGUN_LEN);
+  }
+  weft__buf_init(&b, &r->mem, SIZE_MAX);
+  weft__buf_put(&b, rows);
+  weft__buf_put_raw(&b, r->incarnation, sizeof r->incarnation);
+  weft__buf_u8(&b, (uint8_t)r->begun_why);
+  weft__buf_u64(&b, r->hlc);
+  weft_err err = meta_write(r, txn, "begun", &b);
+  weft__buf_free(&b);
+  return err;
+}
+
+weft_err weft_replica_begun(weft_replica *r, weft_arena *arena, weft_begun **out, size_t *count) {
+  weft_txn *txn;
+  weft_bytes rows;
+  WEFT_TRY(weft__read_begin(r, &txn));
+  weft_err err = begun_rows(r, txn, &rows);
+  if (err == WEFT_OK) err = weft__arena_copy(arena, rows, &rows);
+  weft__read_end(r, txn);
+  WEFT_TRY(err);
+  *count = rows.len / BEGUN_LEN;
+  *out = weft__arena_zero(arena, *count, sizeof **out);
+  if (!*out) return WEFT_ENOMEM;
+  weft_rd v = weft__rd(rows);
+  for (size_t i = 0; i < *count; i++) {
+    weft_begun *b = &(*out)[i];
+    weft_bytes incarnation = weft__rd_take(&v, sizeof b->incarnation);
+    memcpy(b->incarnation, incarnation.at, sizeof b->incarnation);
+    b->why = (weft_begun_why)weft__rd_u8(&v);
+    b->hlc = weft__rd_u64(&v);
+  }
+  return WEFT_OK;
+}
+
 static weft_err own_put(weft_replica *r, weft_txn *txn) {
   if (!r->incarnation_new) return WEFT_OK;
   weft_buf b;
+  WEFT_TRY(begun_put(r, txn));
   r->moved = true;
   r->incarnation_new = false;
   weft__buf_init(&b, &r->mem, SIZE_MAX);
@@ -176,9 +237,21 @@ static weft_err order_load(weft_replica *r, weft_txn *txn) {
   return err == WEFT_EDONE ? WEFT_OK : err;
 }
 
-/* Tells what one log came to.  Nothing that was told is ever taken back: what was told is durable.
- */
+/* Tells what the branches of a log came to, each in its own word. */
+static weft_err vectors_set(weft_replica *r, const weft_log *log) {
+  weft_arena arena;
+  weft__arena_init(&arena, &r->mem);
+  weft_err err = weft__heads_tell(r, log, WEFT_TIP_HELD, &arena, &r->held);
+  if (err == WEFT_OK) err = weft__heads_tell(r, log, WEFT_TIP_SHOWN, &arena, &r->shown);
+  if (err == WEFT_OK) err = weft__heads_tell(r, log, WEFT_TIP_READY, &arena, &r->showable);
+  weft__arena_free(&arena);
+  return err;
+}
+
+/* Tells what one log came to.  What was told is durable, and is not taken back while showing does
+ * not begin anew. */
 static weft_err vectors_raise(weft_replica *r, const weft_log *log) {
+  if (weft__log_is_forked(r, log)) return vectors_set(r, log);
   weft_head held = {log->id, log->held, log->head};
   weft_head shown = {log->id, log->shown, log->shown_id};
   weft_head ready = {log->id, log->flow[WEFT_FLOW_READY].at, log->ready_id};
@@ -252,6 +325,10 @@ static weft_err write_finish(weft_replica *r, weft_txn *txn) {
 
 /* The transaction is durable: from here on others may be told. */
 static void write_publish(weft_replica *r) {
+  if (r->restarted) {
+    weft__vector_clear(&r->shown);
+    weft__vector_clear(&r->showable);
+  }
   while (r->touched) {
     weft_log *log = r->touched;
     r->touched = log->next_touched;
@@ -260,11 +337,14 @@ static void write_publish(weft_replica *r) {
   }
   r->published = r->now;
   r->moved = false;
+  if (r->restarted) weft__edits_rollback(r);
+  r->restarted = false;
   weft__mirror_note(r, false);
 }
 
 /* The transaction is gone: makes the image equal to the store again. */
 static void write_undo(weft_replica *r) {
+  r->restarted = false;
   if (!r->moved) return;
   r->stale = true;
   if (r->dead != WEFT_OK) return;
@@ -385,27 +465,6 @@ static const weft_id *log_id_of(const void *ctx, uint32_t log) {
   return log < r->log_count ? &r->logs[log]->id : NULL;
 }
 
-/* Walks from `b` to the branches it left; true when `a` lies on the way. */
-static bool dot_precedes(const void *ctx, weft_dot a, weft_dot b) {
-  const weft_replica *r = ctx;
-  while (b.log != a.log) {
-    if (b.log >= r->log_count || r->logs[b.log]->parent == WEFT_LOG_NONE) return false;
-    uint64_t before = r->logs[b.log]->fork - 1;
-    if (b.seq > before) b.seq = before;
-    b.log = r->logs[b.log]->parent;
-  }
-  return a.seq <= b.seq;
-}
-
-static int dot_rank(const void *ctx, weft_dot a, weft_dot b) {
-  const weft_id *x = log_id_of(ctx, a.log);
-  const weft_id *y = log_id_of(ctx, b.log);
-  int order = x && y ? weft_id_cmp(x, y) : 0;
-  if (order != 0) return order;
-  if (a.seq != b.seq) return a.seq < b.seq ? -1 : 1;
-  return a.log < b.log ? -1 : a.log > b.log;
-}
-
 static void replica_init(weft_replica *r, const weft_replica_options *o) {
   memset(r, 0, sizeof *r);
   r->mem = o->mem;
@@ -414,7 +473,7 @@ static void replica_init(weft_replica *r, const weft_replica_options *o) {
   r->identity = *o->identity;
   r->space = o->space;
   r->store = o->store;
-  r->lineage = (weft_lineage){r, dot_precedes, dot_rank};
+  r->lineage = (weft_lineage){r, weft__dot_precedes, weft__dot_rank};
   r->state_env.seal.crypto = o->crypto;
   weft__digest_key(o->crypto, &o->space, &r->state_env.seal.key);
   r->state_env.mem = o->mem;

@@ -159,14 +159,16 @@ typedef enum weft_hold_verdict {
   WEFT_HOLD_KNOWN,   /* everything was held already */
   WEFT_HOLD_GAP,     /* something before it is missing: ask from `want` on */
   WEFT_HOLD_UNKNOWN, /* its author is no member here (yet): stays wanted */
-  WEFT_HOLD_BRANCH   /* continues another branch than ours, whose start we lack */
+  WEFT_HOLD_BRANCH,  /* continues a branch whose start we lack: ask from further back */
+  WEFT_HOLD_FULL /* one branch too many of a log that forked, and nobody claims it: stays wanted */
 } weft_hold_verdict;
 
 typedef struct weft_held_run {
   weft_id log;
   uint64_t first, last;
   weft_hold_verdict verdict;
-  uint64_t want; /* GAP and BRANCH: first seq to ask for */
+  uint64_t want;   /* GAP: first seq to ask for */
+  uint32_t branch; /* TAKEN, KNOWN: which holds `last`, as in weft_span */
 } weft_held_run;
 
 typedef struct weft_hold_report {
@@ -225,10 +227,21 @@ WEFT_API uint64_t weft_replica_instance(const weft_replica *r);
 /* Bit set of the op kinds and versions this code shows. */
 WEFT_API uint32_t weft_replica_apply_level(const weft_replica *r);
 
+/* A log that was signed twice at one seq has branches, all of them held and shown.  A number tells
+ * them apart in calls on one replica, for as long as its store lives; it says nothing elsewhere.
+ * WEFT_BRANCH_ANY is the first of them, the only one of almost every log. */
+#define WEFT_BRANCH_ANY UINT32_MAX
+
 typedef struct weft_span {
   weft_id log;
-  uint64_t from, to; /* inclusive */
+  uint32_t branch;
+  uint64_t from, to; /* inclusive; all of them belong to this branch alone */
 } weft_span;
+
+/* Finds a held change: the branch it belongs to, from the first to the last change that belongs to
+ * that branch alone.  The branch is also to be asked about everything before.  WEFT_ENOTFOUND. */
+WEFT_API weft_err weft_replica_find(weft_replica *r, const weft_id *log, uint64_t seq,
+                                    const weft_id *id, weft_span *out) WEFT_MUST_USE;
 
 /* Lists what is held here and not covered by `theirs`, in the order to send it: as it became shown
  * here, then what is held and not shown in order of arrival.  At most `max` ranges; array in
@@ -241,14 +254,58 @@ WEFT_API weft_err weft_replica_missing(weft_replica *r, weft_arena *arena,
 WEFT_API weft_err weft_replica_arrivals(weft_replica *r, weft_arena *arena, uint64_t arrival,
                                         size_t max, weft_span **out, size_t *count,
                                         uint64_t *last) WEFT_MUST_USE;
-/* Appends a chunk that starts at `from` of `log` and goes on to a signature: as far as `to` if that
- * is reached within a chunk's limits, at least one signed run (which may pass `to`).  `last` gets
- * the seq of its last change.  WEFT_ENOTFOUND: not held. */
-WEFT_API weft_err weft_replica_read_chunk(weft_replica *r, const weft_id *log, uint64_t from,
-                                          uint64_t to, weft_buf *out, uint64_t *last) WEFT_MUST_USE;
-/* The id of (log, seq).  WEFT_ENOTFOUND. */
-WEFT_API weft_err weft_replica_id_at(weft_replica *r, const weft_id *log, uint64_t seq,
-                                     weft_id *out) WEFT_MUST_USE;
+/* Appends a chunk that starts at `from` of a branch of `log` and goes on to a signature: as far as
+ * `to` if that is reached within a chunk's limits, at least one signed run (which may pass `to`).
+ * `last` gets the seq of its last change.  WEFT_ENOTFOUND: not held. */
+WEFT_API weft_err weft_replica_read_chunk(weft_replica *r, const weft_id *log, uint32_t branch,
+                                          uint64_t from, uint64_t to, weft_buf *out,
+                                          uint64_t *last) WEFT_MUST_USE;
+/* The id of (log, seq) on a branch.  WEFT_ENOTFOUND. */
+WEFT_API weft_err weft_replica_id_at(weft_replica *r, const weft_id *log, uint32_t branch,
+                                     uint64_t seq, weft_id *out) WEFT_MUST_USE;
+
+/* --- forks and incarnations, for people --- */
+
+/* A place where a log goes on in several ways: its device signed each of them. */
+typedef struct weft_fork {
+  weft_id log;
+  weft_id device;
+  uint64_t seq; /* the first that differs */
+  weft_id *ids; /* there, ascending; in the arena */
+  size_t id_count;
+} weft_fork;
+/* Lists all forks held, by log, seq and ids; array in `arena`. WEFT_ENOMEM. */
+WEFT_API weft_err weft_replica_forks(weft_replica *r, weft_arena *arena, weft_fork **out,
+                                     size_t *count) WEFT_MUST_USE;
+
+#define WEFT_BEGUN_WHYS(X)                                                                         \
+  X(FIRST, "its first change here")                                                                \
+  X(MISSING, "there was no mirror of the store")                                                   \
+  X(BEHIND, "the store was set back: it lacked changes that it once held")                         \
+  X(MOVED, "the store was moved or copied")                                                        \
+  X(DAMAGED, "the mirror of the store was damaged")                                                \
+  X(CLOCK, "the clock of its log was far ahead")                                                   \
+  X(PEER, "a peer showed changes of this device that were not here")
+
+/* Why a device began to write under a new incarnation. */
+typedef enum weft_begun_why {
+#define WEFT_BEGUN_ENUM(name, text) WEFT_BEGUN_##name,
+  WEFT_BEGUN_WHYS(WEFT_BEGUN_ENUM)
+#undef WEFT_BEGUN_ENUM
+} weft_begun_why;
+
+/* Gives the static English text.  Any thread. */
+WEFT_API const char *weft_begun_why_str(weft_begun_why why);
+
+typedef struct weft_begun {
+  uint8_t incarnation[16];
+  weft_begun_why why;
+  uint64_t hlc; /* the device's clock when it was stored */
+} weft_begun;
+/* Lists the newest incarnations of this device that began in this store, at most 64, oldest first;
+ * array in `arena`.  WEFT_ECORRUPT, WEFT_ENOMEM, WEFT_EIO. */
+WEFT_API weft_err weft_replica_begun(weft_replica *r, weft_arena *arena, weft_begun **out,
+                                     size_t *count) WEFT_MUST_USE;
 
 /* --- acknowledgements and addresses: small tables kept for the node --- */
 

@@ -60,7 +60,8 @@ static bool clock_open(weft_replica *r) {
 
 /* --- incarnation --- */
 
-void weft__incarnation_renew(weft_replica *r) {
+void weft__incarnation_renew(weft_replica *r, weft_begun_why why) {
+  r->begun_why = why;
   r->platform.entropy(r->platform.ctx, r->incarnation, sizeof r->incarnation);
   r->incarnation_new = true;
 }
@@ -87,7 +88,7 @@ static weft_err mirror_holds(void *ctx, const weft_mirror_lane *lane) {
     const weft_log *log = r->logs[i];
     if (!is_present(r, log) || log->lane != lane->lane) continue;
     weft_id id;
-    weft_err err = weft_replica_id_at(r, &log->id, lane->seq, &id);
+    weft_err err = weft_replica_id_at(r, &log->id, i, lane->seq, &id);
     if (err != WEFT_OK) return err;
     return weft_id_cmp(&id, &lane->id) == 0 ? WEFT_OK : WEFT_ENOTFOUND;
   }
@@ -109,6 +110,17 @@ static weft_err mirror_open(weft_replica *r, const weft_replica_options *o) {
   return WEFT_OK;
 }
 
+static weft_begun_why why_of(weft_mirror_verdict verdict) {
+  switch (verdict) {
+  case WEFT_MIRROR_BEHIND: return WEFT_BEGUN_BEHIND;
+  case WEFT_MIRROR_MOVED: return WEFT_BEGUN_MOVED;
+  case WEFT_MIRROR_DAMAGED: return WEFT_BEGUN_DAMAGED;
+  case WEFT_MIRROR_SAME:
+  case WEFT_MIRROR_MISSING: break;
+  }
+  return WEFT_BEGUN_MISSING;
+}
+
 weft_err weft__incarnation_open(weft_replica *r, const weft_replica_options *o) {
   weft_mirror_verdict verdict = WEFT_MIRROR_MISSING;
   WEFT_TRY(mirror_open(r, o));
@@ -120,8 +132,13 @@ weft_err weft__incarnation_open(weft_replica *r, const weft_replica_options *o) 
         weft__mirror_check(r->crypto, r->mirror_dir, &now, mirror_holds, r, &verdict, NULL);
     if (err == WEFT_ENOMEM || err == WEFT_ECORRUPT) return err;
   }
-  bool same = !r->incarnation_new && verdict == WEFT_MIRROR_SAME;
-  if (!same || !clock_sane) weft__incarnation_renew(r);
+  if (r->incarnation_new) {
+    weft__incarnation_renew(r, WEFT_BEGUN_FIRST);
+  } else if (verdict != WEFT_MIRROR_SAME) {
+    weft__incarnation_renew(r, why_of(verdict));
+  } else if (!clock_sane) {
+    weft__incarnation_renew(r, WEFT_BEGUN_CLOCK);
+  }
   return WEFT_OK;
 }
 

@@ -118,27 +118,6 @@ weft_err weft__hist_read(weft_bytes value, weft_hist_entry *entry) {
   return weft__rd_done(&r) ? WEFT_OK : WEFT_ECORRUPT;
 }
 
-/* --- claims --- */
-
-bool weft__claim_dot(const weft_replica *r, const weft_claim *claim, weft_dot *out) {
-  const weft_log *log = weft__log_find(r, &claim->log);
-  if (!log || claim->seq > log->held) return false;
-  out->log = log->number;
-  out->seq = claim->seq;
-  return true;
-}
-
-weft_err weft__claim_dots(const weft_replica *r, const weft_change *change, weft_arena *arena,
-                          weft_dot **out) {
-  weft_dot *dots = weft__arena_zero(arena, change->claim_count, sizeof *dots);
-  if (!dots) return WEFT_ENOMEM;
-  for (size_t i = 0; i < change->claim_count; i++) {
-    if (!weft__claim_dot(r, &change->claims[i], &dots[i])) return WEFT_ECORRUPT;
-  }
-  *out = dots;
-  return WEFT_OK;
-}
-
 /* --- loading --- */
 
 weft_err weft__doc_load(weft_replica *r, weft_txn *txn, uint32_t number, weft_doc **out) {
@@ -202,14 +181,14 @@ weft_err weft__base_of_vector(weft_replica *r, weft_txn *txn, const weft_vector 
   out->count = r->log_count;
   out->seqs = weft__arena_zero(arena, r->log_count, sizeof *out->seqs);
   if (!out->seqs) return WEFT_ENOMEM;
+  weft__seqs_none(r, out->seqs);
   for (size_t i = 0; i < v->count; i++) {
     const weft_head *head = &v->heads[i];
-    const weft_log *log = weft__log_find(r, &head->log);
-    if (!log || head->seq > log->shown) return WEFT_EBASE;
-    weft_id id;
-    WEFT_TRY(weft__log_id_at(r, txn, log, head->seq, &id));
-    if (weft_id_cmp(&id, &head->id) != 0) return WEFT_EBASE;
-    if (head->seq > out->seqs[log->number]) out->seqs[log->number] = head->seq;
+    weft_log *log;
+    weft_err err = weft__change_at(r, txn, &head->log, head->seq, &head->id, &log);
+    if (err == WEFT_ENOTFOUND || (err == WEFT_OK && head->seq > log->shown)) return WEFT_EBASE;
+    WEFT_TRY(err);
+    weft__seqs_raise(r, out->seqs, (weft_dot){log->number, head->seq});
   }
   return WEFT_OK;
 }
@@ -253,7 +232,7 @@ static weft_err show_again(weft_replica *r, weft_txn *txn, weft_dot dot, weft_by
   weft_err err = weft__log_change(r, txn, log, dot.seq, arena, &change, &id);
   if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
   weft_dot *claims;
-  WEFT_TRY(weft__claim_dots(r, &change, arena, &claims));
+  WEFT_TRY(weft__claim_dots(r, txn, log, dot.seq, &change, arena, &claims));
   weft_shown shown = {dot, change.hlc, claims, change.claim_count};
   for (size_t i = 0; i < change.op_count; i++) {
     if (weft_bytes_cmp(change.ops[i].doc, name) != 0) continue;

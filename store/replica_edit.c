@@ -386,14 +386,6 @@ static weft_err commit_dots(weft_edit *e, const weft_log *log, weft_arena *arena
   return WEFT_OK;
 }
 
-/* Finds the number this log has given to another; a new one when it has none. */
-static uint32_t claim_number(const weft_log_context *ctx, const weft_id *log) {
-  for (size_t i = 0; i < ctx->number_count; i++) {
-    if (weft_id_cmp(&ctx->numbers[i].log, log) == 0) return (uint32_t)i;
-  }
-  return UINT32_MAX;
-}
-
 static void claims_sort(weft_claim *claims, size_t count) {
   for (size_t i = 1; i < count; i++) {
     weft_claim moving = claims[i];
@@ -403,17 +395,22 @@ static void claims_sort(weft_claim *claims, size_t count) {
   }
 }
 
-static weft_err commit_claims(weft_replica *r, weft_txn *txn, const weft_log *log,
+static weft_err commit_claims(weft_replica *r, weft_txn *txn, weft_log *log,
                               const weft_dot_list *dots, weft_arena *arena, weft_change *change) {
   weft_claim *claims = weft__arena_zero(arena, dots->count, sizeof *claims);
-  if (!claims) return WEFT_ENOMEM;
+  bool *used = weft__arena_zero(arena, log->ctx.number_count, sizeof *used);
+  if (!claims || !used) return WEFT_ENOMEM;
   uint32_t next = (uint32_t)log->ctx.number_count;
   for (size_t i = 0; i < dots->count; i++) {
     const weft_log *target = weft__log_of(r, dots->at[i].log);
     weft_claim *claim = &claims[i];
-    claim->number = claim_number(&log->ctx, &target->id);
+    WEFT_TRY(weft__claim_number(r, txn, log, dots->at[i], used, &claim->number));
     claim->has_log = claim->number == UINT32_MAX;
-    if (claim->has_log) claim->number = next++;
+    if (claim->has_log) {
+      claim->number = next++;
+    } else {
+      used[claim->number] = true;
+    }
     claim->log = target->id;
     claim->seq = dots->at[i].seq;
     claim->has_tag = claim->has_log || claim->seq > log->ctx.numbers[claim->number].seq_max;
@@ -474,7 +471,8 @@ static weft_err own_log_start(weft_replica *r, weft_txn *txn, weft_lane lane, co
   WEFT_TRY(weft__member_grant(r, &change.start.grant));
   for (uint32_t i = 0; i < r->log_count && change.start.earlier_count < EARLIER_LOGS_MAX; i++) {
     const weft_log *log = r->logs[r->by_id[i]]; /* the format wants them ascending */
-    if (weft_id_cmp(&log->device, &r->identity.device) != 0) continue;
+    bool again = i > 0 && weft_id_cmp(&r->logs[r->by_id[i - 1]]->id, &log->id) == 0;
+    if (again || weft_id_cmp(&log->device, &r->identity.device) != 0) continue;
     earlier[change.start.earlier_count++] = (weft_earlier_log){log->id, log->held, log->head};
   }
   change.start.earlier = earlier;
@@ -499,9 +497,9 @@ static void commit_tell(const commit_call *call, const weft_log *log, const weft
 /* The log of a lane, fit to go on: all of it is shown, else a new incarnation begins. */
 static weft_log *own_log_fit(weft_replica *r, weft_lane lane, weft_id *id) {
   weft_log *log = own_log(r, lane, id);
-  if (!log || log->shown == log->held) return log;
+  if (!log || (log->shown == log->held && !log->sibling)) return log;
   /* defensive: changes of ours that came from a peer have renewed the incarnation already */
-  weft__incarnation_renew(r);
+  weft__incarnation_renew(r, WEFT_BEGUN_PEER);
   return own_log(r, lane, id);
 }
 

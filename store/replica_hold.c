@@ -5,8 +5,11 @@
  * arrival.  What its content says is judged, not its holdability: a change that says something
  * forbidden is held like any other.
  *
+ * A run goes on from the branch it agrees with longest; where that one has another change already,
+ * a branch begins.
+ *
  * Runs that cannot be taken yet get a verdict and harm nothing.  A sender's fault fails the call,
- * and nothing of it was held.  The start of another branch of a log gets WEFT_HOLD_BRANCH. */
+ * and nothing of it was held. */
 #include <string.h>
 
 #include "crdt/limits.h"
@@ -23,6 +26,7 @@ typedef struct hold_call {
   hold_run *runs;
   size_t run_count;
   weft_hold_report *report;
+  bool meet; /* two changes of one seq have one tag */
 } hold_call;
 
 /* --- decoding --- */
@@ -53,11 +57,12 @@ static weft_err decode_all(weft_replica *r, const weft_bytes *chunks, size_t cou
 
 /* What was found out about a run before it is taken. */
 typedef struct hold_check {
-  weft_log *log; /* NULL: a new one */
+  weft_log *log; /* the branch it goes on from; NULL: a new log */
   weft_id device;
   weft_change start;
   weft_id *ids;
   size_t skip; /* changes of it that are held already */
+  bool leaves; /* the branch goes on in another way: a new one begins behind `skip` */
 } hold_check;
 
 static weft_err sender_fault(weft_replica *r, hold_call *call, const hold_run *h, weft_err err,
@@ -91,48 +96,145 @@ static weft_err check_signature(weft_replica *r, hold_call *call, const hold_run
   return sender_fault(r, call, h, err, "the signature of a run is not valid");
 }
 
-/* A run of which the last change is held: the same one, or one of another branch. */
-static weft_err check_known(weft_replica *r, weft_txn *txn, hold_call *call, const hold_run *h,
-                            hold_check *c, weft_held_run *out) {
-  weft_id held;
+static void run_ids(const weft_replica *r, const hold_run *h, weft_id *ids) {
   const weft_id *prev = &h->run.prev;
   for (size_t i = 0; i < h->run.count; i++) {
-    weft__change_id(r->crypto, &r->space, prev, h->run.changes[i], &c->ids[i]);
-    prev = &c->ids[i];
+    weft__change_id(r->crypto, &r->space, prev, h->run.changes[i], &ids[i]);
+    prev = &ids[i];
   }
-  WEFT_TRY(weft__log_id_at(r, txn, c->log, out->last, &held));
-  out->verdict = WEFT_HOLD_KNOWN;
-  if (weft_id_cmp(&held, prev) == 0) return WEFT_OK;
+}
+
+/* How many changes of a run are on the chain of a branch, which has what is before it.  Chains that
+ * agree in one place agree before it. */
+static weft_err agreed(weft_replica *r, weft_txn *txn, const weft_log *log, const hold_run *h,
+                       const weft_id *ids, size_t *count) {
+  uint64_t last = h->run.first + h->run.count - 1;
+  size_t low = 0;
+  size_t high = (size_t)((log->held < last ? log->held : last) + 1 - h->run.first);
+  size_t probe = high;
+  while (low < high) {
+    weft_id id;
+    WEFT_TRY(weft__log_id_at(r, txn, log, h->run.first + probe - 1, &id));
+    if (weft_id_cmp(&id, &ids[probe - 1]) == 0) {
+      low = probe;
+    } else {
+      high = probe - 1;
+    }
+    probe = low + (high - low + 1) / 2;
+  }
+  *count = low;
+  return WEFT_OK;
+}
+
+/* Finds the branch that a run agrees with longest; NULL: none has what is before it. */
+static weft_err attach(weft_replica *r, weft_txn *txn, weft_log *first, const hold_run *h,
+                       hold_check *c) {
+  for (weft_log *b = first; b; b = b->sibling) {
+    weft_id before;
+    size_t count;
+    if (h->run.first - 1 > b->held) continue;
+    WEFT_TRY(weft__log_id_at(r, txn, b, h->run.first - 1, &before));
+    if (weft_id_cmp(&before, &h->run.prev) != 0) continue;
+    WEFT_TRY(agreed(r, txn, b, h, c->ids, &count));
+    bool ends = b->held == h->run.first + count - 1;
+    if (c->log && count < c->skip) continue;
+    if (c->log && count == c->skip && !ends) continue;
+    c->log = b;
+    c->skip = count;
+    c->leaves = !ends;
+  }
+  if (c->leaves) c->log = weft__log_owner(r, c->log, h->run.first + c->skip - 1);
+  return WEFT_OK;
+}
+
+/* True when a change of another device waits for a change of this run. */
+static bool is_claimed(const weft_replica *r, const hold_run *h, const hold_check *c) {
+  for (const weft_log *log = r->orphans; log; log = log->flow[WEFT_FLOW_READY].next) {
+    const weft_log_flow *f = &log->flow[WEFT_FLOW_READY];
+    bool other = weft_id_cmp(&log->device, &c->device) != 0;
+    if (!other || !f->wait_tagged || weft_id_cmp(&f->wait_log, &h->run.log) != 0) continue;
+    if (f->wait_seq < h->run.first + c->skip || f->wait_seq - h->run.first >= h->run.count)
+      continue;
+    const weft_id *id = &c->ids[f->wait_seq - h->run.first];
+    if (memcmp(id->b, f->wait_tag, sizeof f->wait_tag) == 0) return true;
+  }
+  return false;
+}
+
+/* Whether one more branch is taken. */
+static bool has_place(const weft_replica *r, const weft_log *first, const hold_run *h,
+                      const hold_check *c) {
+  size_t count = 0;
+  for (; first; first = first->sibling) count++;
+  return count < WEFT_BRANCHES_MAX || is_claimed(r, h, c);
+}
+
+/* A peer shows changes of ours that we lack: another copy of this device has gone on. */
+static void notice_own(weft_replica *r, weft_log *log) {
+  bool present = weft_id_cmp(&log->device, &r->identity.device) == 0 &&
+                 memcmp(log->incarnation, r->incarnation, sizeof r->incarnation) == 0;
+  if (!present) return;
+  weft__incarnation_renew(r, WEFT_BEGUN_PEER);
+  weft__log_touch(r, log); /* so that it is stored */
+}
+
+/* A run behind a gap, or of a branch whose start is missing.  Its signature is looked at where it
+ * tells that another copy of this device has gone on. */
+static weft_err check_apart(weft_replica *r, hold_call *call, const hold_run *h, hold_check *c,
+                            weft_log *first) {
+  if (!first || weft_id_cmp(&first->device, &r->identity.device) != 0) return WEFT_OK;
   WEFT_TRY(check_signature(r, call, h, c));
-  out->verdict = WEFT_HOLD_BRANCH;
-  out->want = out->first;
+  notice_own(r, first);
+  return WEFT_OK;
+}
+
+/* A run that begins a log. */
+static weft_err check_new(weft_replica *r, hold_call *call, const hold_run *h, hold_check *c,
+                          weft_held_run *out) {
+  WEFT_TRY(check_start(r, call, h, c));
+  out->verdict = WEFT_HOLD_UNKNOWN;
+  out->want = 1;
+  if (!weft__member_may_start(r, &c->start.start)) return WEFT_OK;
+  WEFT_TRY(check_signature(r, call, h, c));
+  out->verdict = WEFT_HOLD_TAKEN;
   return WEFT_OK;
 }
 
 /* Finds out what a run is worth; verdict TAKEN means that it goes on from what is held. */
 static weft_err check_run(weft_replica *r, weft_txn *txn, hold_call *call, const hold_run *h,
                           hold_check *c, weft_held_run *out) {
-  uint64_t held = c->log ? c->log->held : 0;
+  weft_log *first = weft__log_find(r, &h->run.log);
+  uint64_t reach = weft__log_reach(first);
   out->verdict = WEFT_HOLD_GAP;
-  out->want = held + 1;
-  if (out->first > held + 1) return WEFT_OK;
+  out->want = reach + 1;
   c->ids = weft__arena_take(call->arena, h->run.count * sizeof *c->ids);
   if (!c->ids) return WEFT_ENOMEM;
-  if (c->log) {
-    c->device = c->log->device;
-    if (out->last <= held) return check_known(r, txn, call, h, c, out);
+  if (first) c->device = first->device;
+  if (out->first > reach + 1) return check_apart(r, call, h, c, first);
+  if (!first) return check_new(r, call, h, c, out);
+  bool follows =
+      !first->sibling && out->first == reach + 1 && weft_id_cmp(&h->run.prev, &first->head) == 0;
+  if (follows) {
+    c->log = first;
   } else {
-    WEFT_TRY(check_start(r, call, h, c));
-    out->verdict = WEFT_HOLD_UNKNOWN;
-    out->want = 1;
-    if (!weft__member_may_start(r, &c->start.start)) return WEFT_OK;
+    run_ids(r, h, c->ids);
+    WEFT_TRY(attach(r, txn, first, h, c));
+  }
+  if (!c->log) {
+    out->verdict = WEFT_HOLD_BRANCH;
+    out->want = out->first;
+    return check_apart(r, call, h, c, first);
+  }
+  out->verdict = WEFT_HOLD_KNOWN;
+  out->want = 0;
+  if (c->skip == h->run.count) return WEFT_OK;
+  if (c->leaves && out->first + c->skip == 1) {
+    WEFT_TRY(check_new(r, call, h, c, out));
+    if (out->verdict != WEFT_HOLD_TAKEN) return WEFT_OK;
   }
   WEFT_TRY(check_signature(r, call, h, c));
-  c->skip = (size_t)(held + 1 - out->first);
-  const weft_id *before = c->skip > 0 ? &c->ids[c->skip - 1] : &h->run.prev;
-  bool follows = !c->log || weft_id_cmp(before, &c->log->head) == 0;
-  out->verdict = follows ? WEFT_HOLD_TAKEN : WEFT_HOLD_BRANCH;
-  out->want = follows ? 0 : out->first;
+  bool place = !c->leaves || has_place(r, first, h, c);
+  out->verdict = place ? WEFT_HOLD_TAKEN : WEFT_HOLD_FULL;
   return WEFT_OK;
 }
 
@@ -153,18 +255,14 @@ static weft_err judge_run(weft_replica *r, weft_txn *txn, hold_call *call, weft_
   return WEFT_OK;
 }
 
-/* A peer shows changes of ours that we lack: another copy of this device has gone on. */
-static void notice_own(weft_replica *r, const weft_log *log) {
-  bool present = weft_id_cmp(&log->device, &r->identity.device) == 0 &&
-                 memcmp(log->incarnation, r->incarnation, sizeof r->incarnation) == 0;
-  if (present) weft__incarnation_renew(r);
-}
-
 static weft_err take_run(weft_replica *r, weft_txn *txn, hold_call *call, const hold_run *h,
                          hold_check *c) {
-  bool fresh = !c->log;
-  if (fresh) {
+  uint64_t from = h->run.first + c->skip;
+  if (!c->log) {
     WEFT_TRY(weft__log_add(r, &h->run.log, &c->start.start, &c->log));
+  } else if (c->leaves) {
+    WEFT_TRY(weft__branch_add(r, txn, c->log, from, &c->ids[c->skip], &c->log));
+    if (from == 1) c->log->grant = c->start.start.grant;
   }
   weft_log *log = c->log;
   size_t count = h->run.count - c->skip;
@@ -178,8 +276,11 @@ static weft_err take_run(weft_replica *r, weft_txn *txn, hold_call *call, const 
   WEFT_TRY(weft__log_append(r, txn, log, &run));
   call->report->changes += count;
   notice_own(r, log);
-  if (fresh) weft__ready_orphans(r, log);
+  weft__ready_orphans(r, log);
   weft__ready_queue(r, log);
+  bool meet;
+  WEFT_TRY(weft__tags_meet(r, txn, log, from, &meet));
+  call->meet = call->meet || meet;
   return WEFT_OK;
 }
 
@@ -190,9 +291,11 @@ static weft_err hold_one(weft_replica *r, weft_txn *txn, hold_call *call, size_t
   out->log = h->run.log;
   out->first = h->run.first;
   out->last = h->run.first + h->run.count - 1;
-  c.log = weft__log_find(r, &h->run.log);
   WEFT_TRY(check_run(r, txn, call, h, &c, out));
-  return out->verdict == WEFT_HOLD_TAKEN ? take_run(r, txn, call, h, &c) : WEFT_OK;
+  if (out->verdict == WEFT_HOLD_TAKEN) WEFT_TRY(take_run(r, txn, call, h, &c));
+  bool held = out->verdict == WEFT_HOLD_TAKEN || out->verdict == WEFT_HOLD_KNOWN;
+  out->branch = held ? c.log->number : WEFT_BRANCH_ANY;
+  return WEFT_OK;
 }
 
 static weft_err hold_write(weft_replica *r, weft_txn *txn, void *arg) {
@@ -200,7 +303,10 @@ static weft_err hold_write(weft_replica *r, weft_txn *txn, void *arg) {
   weft_show_report shown = {0};
   bool backlog = r->now.held > r->now.shown;
   call->report->changes = 0;
+  call->meet = false;
   for (size_t i = 0; i < call->run_count; i++) WEFT_TRY(hold_one(r, txn, call, i));
+  /* A tag now fits two changes, and means the smaller id: what was shown may rest on the other. */
+  if (call->meet) WEFT_TRY(weft__show_restart(r, txn, true));
   WEFT_TRY(weft__ready_run(r, txn));
   bool live = !backlog && call->report->changes > 0 &&
               call->report->changes <= WEFT_LIVE_CHANGES_MAX && !weft__roster_frozen(r->roster);
@@ -212,7 +318,7 @@ weft_err weft_replica_hold(weft_replica *r, weft_arena *arena, const weft_bytes 
   memset(report, 0, sizeof *report);
   if (r->group) return WEFT_EMISUSE;
   if (r->dead != WEFT_OK) return r->dead;
-  hold_call call = {arena, NULL, 0, report};
+  hold_call call = {.arena = arena, .report = report};
   WEFT_TRY(decode_all(r, chunks, count, &call));
   report->runs = weft__arena_zero(arena, call.run_count, sizeof *report->runs);
   if (!report->runs) return WEFT_ENOMEM;

@@ -47,11 +47,22 @@ typedef struct weft_log_flow {
   bool waiting;
   weft_id wait_log; /* of the first claim not settled */
   uint64_t wait_seq;
+  bool wait_tagged; /* nothing held begins with `wait_tag` there */
+  uint8_t wait_tag[WEFT_CLAIM_TAG_LEN];
 } weft_log_flow;
 
 typedef enum weft_flow { WEFT_FLOW_READY, WEFT_FLOW_SHOW, WEFT_FLOWS } weft_flow;
 
-/* One branch of one log. */
+/* A tagged claim of a log: its change `at` claimed `seq` under `number`. */
+typedef struct weft_anchor {
+  uint64_t at;
+  uint64_t seq;
+  uint32_t number;
+  uint8_t tag[WEFT_CLAIM_TAG_LEN];
+} weft_anchor;
+
+/* One branch of one log.  Its chain is its own changes, fork..held, behind those of the branches it
+ * left; a change has one owner, so that one dot names it. */
 struct weft_log {
   uint32_t number; /* local; never leaves the replica */
   weft_id id;
@@ -59,17 +70,25 @@ struct weft_log {
   weft_id grant;
   uint8_t incarnation[16];
   uint8_t lane;
-  uint32_t parent; /* the branch it left, WEFT_LOG_NONE */
-  uint64_t fork;   /* first seq of its own; 1 without parent */
+  uint32_t parent;   /* the branch it left, owner of fork - 1; WEFT_LOG_NONE */
+  uint64_t fork;     /* first seq of its own; 1 without parent */
+  weft_id before;    /* id at fork - 1: the log's root without parent */
+  weft_id first_id;  /* id at `fork` */
+  weft_id beside;    /* with parent: the parent's id at `fork` */
+  weft_log *sibling; /* the next branch of the same log */
   uint64_t held;
-  weft_id head; /* id at `held` */
-  uint64_t shown;
+  weft_id head;   /* id at `held` */
+  uint64_t shown; /* fork - 1: nothing of its own */
   weft_id shown_id;
   uint64_t signed_seq;   /* the last signed change; `held` outside of a group */
   uint64_t sealed;       /* changes up to here lie in chunks, the others in the tail */
   uint64_t unsigned_len; /* canonical bytes after `signed_seq` */
   weft_log_context ctx;  /* at `held`; numbers only when numbers_loaded */
   bool numbers_loaded;
+  weft_anchor *anchors; /* its own tagged claims up to `anchored`, in order */
+  size_t anchor_count;
+  size_t anchor_cap;
+  uint64_t anchored;
   bool stored;  /* has a record */
   bool touched; /* differs from the store */
   weft_log *next_touched;
@@ -136,9 +155,10 @@ struct weft_replica {
   weft_state_env state_env;
   weft_lineage lineage;
   char error[160];
-  weft_err dead; /* the store failed: every write gives this */
-  bool stale;    /* the image may be ahead of the store: reload first */
-  bool moved;    /* the running write has moved the image */
+  weft_err dead;  /* the store failed: every write gives this */
+  bool stale;     /* the image may be ahead of the store: reload first */
+  bool moved;     /* the running write has moved the image */
+  bool restarted; /* and begins showing anew */
 
   weft_arena tables; /* logs and claim numbers */
   weft_log **logs;   /* by number */
@@ -168,6 +188,7 @@ struct weft_replica {
   uint64_t instance;
   uint8_t incarnation[16];
   bool incarnation_new; /* not yet in the store */
+  weft_begun_why begun_why;
 
   weft_txn *txn; /* of the open group */
   bool group;
@@ -214,13 +235,19 @@ weft_err weft__logs_load(weft_replica *r, weft_txn *txn) WEFT_MUST_USE;
  * anything that reads a log. */
 weft_err weft__log_chunk(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
                          const weft_run_cache **out) WEFT_MUST_USE;
-/* Finds a log by id, NULL when nothing of it is held. View until the image is reloaded. */
+/* Finds the first branch of a log by id, NULL when nothing of it is held; `sibling` leads on to the
+ * others.  View until the image is reloaded. */
 weft_log *weft__log_find(const weft_replica *r, const weft_id *id);
 /* The log with a local number; asserted to exist. */
 weft_log *weft__log_of(const weft_replica *r, uint32_t number);
 /* Adds a log with nothing held.  The caller touches it.  WEFT_ENOMEM. */
 weft_err weft__log_add(weft_replica *r, const weft_id *id, const weft_start *start,
                        weft_log **out) WEFT_MUST_USE;
+/* Adds an empty branch that leaves `parent` at `fork`; its first change will have the id `first`.
+ * The caller touches it.  `parent` must own fork - 1, or, when `fork` is 1, be any branch of the
+ * log.  WEFT_ECORRUPT, WEFT_ENOMEM, WEFT_EIO. */
+weft_err weft__branch_add(weft_replica *r, weft_txn *txn, weft_log *parent, uint64_t fork,
+                          const weft_id *first, weft_log **out) WEFT_MUST_USE;
 /* Makes sure log->ctx knows the claim numbers.  WEFT_ECORRUPT, WEFT_ENOMEM, WEFT_EIO. */
 weft_err weft__log_numbers(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST_USE;
 /* Stores the claim numbers that `change` defined or moved. */
@@ -272,13 +299,72 @@ weft_err weft__span_put(weft_txn *txn, weft_table table, uint64_t number,
 /* WEFT_ECORRUPT when `value` is none. */
 weft_err weft__span_read(weft_bytes value, weft_log_span *span) WEFT_MUST_USE;
 
+/* --- branches (store/replica_branches.c) --- */
+
+/* True when `log` shares its log with other branches. */
+bool weft__log_is_forked(const weft_replica *r, const weft_log *log);
+/* The branch that owns `seq` of the chain of `log`. */
+weft_log *weft__log_owner(const weft_replica *r, const weft_log *log, uint64_t seq);
+/* The greatest seq held of any branch of a log; `first` may be NULL: 0. */
+uint64_t weft__log_reach(const weft_log *first);
+/* Orders two branches of one log: by the ids where they part.  0 only for the same. */
+int weft__branch_cmp(const weft_replica *r, uint32_t a, uint32_t b);
+/* The weft_lineage of a replica, which is the `ctx`. */
+bool weft__dot_precedes(const void *ctx, weft_dot a, weft_dot b);
+int weft__dot_rank(const void *ctx, weft_dot a, weft_dot b);
+/* Finds the owner of (log, seq) with that id.  WEFT_ENOTFOUND, WEFT_ECORRUPT, WEFT_ENOMEM,
+ * WEFT_EIO. */
+weft_err weft__change_at(weft_replica *r, weft_txn *txn, const weft_id *log, uint64_t seq,
+                         const weft_id *id, weft_log **out) WEFT_MUST_USE;
+/* What the reader of a chain knows behind `seq`, judged anew from the first change on; numbers in
+ * `arena`.  WEFT_ECORRUPT, WEFT_ENOMEM, WEFT_EIO. */
+weft_err weft__log_context_at(weft_replica *r, weft_txn *txn, weft_log *log, uint64_t seq,
+                              weft_arena *arena, weft_log_context *ctx) WEFT_MUST_USE;
+/* Where a claim of change `at` of a log leads.  A tag means the smallest id of those it fits; a
+ * claim without one means the ancestor of what was claimed last under its number.  `check`: look at
+ * the tag also where there is but one branch.  WEFT_ENOTFOUND: nothing held fits. */
+weft_err weft__claim_dot(weft_replica *r, weft_txn *txn, weft_log *log, uint64_t at,
+                         const weft_claim *claim, bool check, weft_dot *out) WEFT_MUST_USE;
+/* The claims of a shown change as dots, in `arena`.  WEFT_ECORRUPT: a claim is not held. */
+weft_err weft__claim_dots(weft_replica *r, weft_txn *txn, weft_log *log, uint64_t at,
+                          const weft_change *change, weft_arena *arena,
+                          weft_dot **out) WEFT_MUST_USE;
+/* The number under which `log`, behind its newest change, can claim `dot`: one whose last claim
+ * lies on the same chain and that `used` does not name; UINT32_MAX: none. */
+weft_err weft__claim_number(weft_replica *r, weft_txn *txn, weft_log *log, weft_dot dot,
+                            const bool *used, uint32_t *out) WEFT_MUST_USE;
+/* Whether one of the changes of a branch from `from` on has the tag of another branch's change at
+ * the same seq. */
+weft_err weft__tags_meet(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t from,
+                         bool *meet) WEFT_MUST_USE;
+/* Puts the heads that `seqs` (by number, fork - 1: nothing) means into `out`. */
+weft_err weft__vector_of_seqs(weft_replica *r, weft_txn *txn, const uint64_t *seqs,
+                              weft_vector *out) WEFT_MUST_USE;
+/* Puts the heads of all branches of a log into a vector: what is held, shown, showable. */
+typedef enum weft_tip { WEFT_TIP_HELD, WEFT_TIP_SHOWN, WEFT_TIP_READY } weft_tip;
+weft_err weft__heads_tell(const weft_replica *r, const weft_log *log, weft_tip tip,
+                          weft_arena *arena, weft_vector *out) WEFT_MUST_USE;
+/* Raises seqs[owner] to a change and, on the branches it left, to where they were left. */
+void weft__seqs_raise(const weft_replica *r, uint64_t *seqs, weft_dot dot);
+/* Fills `seqs` with "nothing". */
+void weft__seqs_none(const weft_replica *r, uint64_t *seqs);
+
 /* --- showing (store/replica_show.c) --- */
+
+/* The tables that follow from the logs. */
+enum { WEFT_DERIVED = 7 };
+extern const weft_table weft__derived[WEFT_DERIVED];
+/* Empties what follows from the logs and begins to show anew; `ready`: finds out anew what can be
+ * shown too.  The caller's transaction. */
+weft_err weft__show_restart(weft_replica *r, weft_txn *txn, bool ready) WEFT_MUST_USE;
+/* The same for the image alone. */
+void weft__image_restart(weft_replica *r, bool ready);
 
 /* Moves the showable changes on, from the logs queued. */
 weft_err weft__ready_run(weft_replica *r, weft_txn *txn) WEFT_MUST_USE;
 /* Queues a log that got new changes. */
 void weft__ready_queue(weft_replica *r, weft_log *log);
-/* Wakes the logs that waited for one that was unknown so far. */
+/* Wakes the logs that waited for what nobody here knew, when a log got new changes. */
 void weft__ready_orphans(weft_replica *r, const weft_log *log);
 /* Shows up to `changes_max` showable changes (0: a whole batch) of `only`, or of all logs when
  * NULL. */
@@ -324,7 +410,7 @@ weft_err weft__doc_render_pointer(const weft_doc *doc, weft_bytes pointer, weft_
 weft_err weft__doc_load(weft_replica *r, weft_txn *txn, uint32_t number,
                         weft_doc **out) WEFT_MUST_USE;
 
-/* What a base contains: for every log number the newest seq. */
+/* What a base contains: for every log number the newest seq, fork - 1 when nothing of its own. */
 typedef struct weft_base {
   uint64_t *seqs;
   uint32_t count; /* logs from here on contain nothing */
@@ -350,12 +436,6 @@ weft_err weft__hist_put(weft_txn *txn, uint32_t doc, uint64_t shown,
 /* WEFT_ECORRUPT when `value` is none. */
 weft_err weft__hist_read(weft_bytes value, weft_hist_entry *entry) WEFT_MUST_USE;
 
-/* Turns a claim of a shown change into a local dot; false when it is not held. */
-bool weft__claim_dot(const weft_replica *r, const weft_claim *claim, weft_dot *out);
-/* The claims of a change as dots, in `arena`.  WEFT_ECORRUPT: a claim is not held. */
-weft_err weft__claim_dots(const weft_replica *r, const weft_change *change, weft_arena *arena,
-                          weft_dot **out) WEFT_MUST_USE;
-
 /* --- membership (store/replica_members.c) --- */
 
 /* Reads all records into a new roster. */
@@ -374,7 +454,7 @@ void weft__clock_merge(weft_replica *r, uint64_t hlc);
 /* Compares store and mirror at open; decides on the incarnation. */
 weft_err weft__incarnation_open(weft_replica *r, const weft_replica_options *o) WEFT_MUST_USE;
 /* Starts a new incarnation at the next write. */
-void weft__incarnation_renew(weft_replica *r);
+void weft__incarnation_renew(weft_replica *r, weft_begun_why why);
 /* Rewrites the mirror if a second has passed, or `now`. */
 void weft__mirror_note(weft_replica *r, bool now);
 void weft__mirror_free(weft_replica *r);

@@ -1,6 +1,7 @@
 /* Logs in the store: their records, the changes in tail and chunks, ids, and claim numbers.
  *
- * Invariants: changes 1..sealed of a log lie in `log`, sealed+1..held in `tail`; outside of a group
+ * Invariants: changes fork..sealed of a branch lie in `log`, sealed+1..held in `tail`, what is
+ * before them with the branches it left; outside of a group
  * the newest change is signed; what was verified once is not verified again when it is read.
  * Happy path: changes are appended to the tail and, when it is long, packed into chunks; a long run
  * that was received is stored as the chunk it came in.
@@ -56,9 +57,12 @@ void weft__log_touch(weft_replica *r, weft_log *log) {
   r->touched = log;
 }
 
-/* Puts an empty log with the next number into the table. */
+/* Puts an empty log with the next number into the table, behind the other branches of its id. */
 static weft_err table_add(weft_replica *r, const weft_id *id, weft_log **out) {
   uint32_t place = logs_before(r, id);
+  weft_log *last = weft__log_find(r, id);
+  place += last != NULL;
+  for (; last && last->sibling; last = last->sibling) place++;
   void *at = r->logs;
   WEFT_TRY(weft__arena_grow(&r->tables, &at, r->log_count, &r->log_cap, (size_t)r->log_count + 1,
                             sizeof(weft_log *)));
@@ -74,6 +78,7 @@ static weft_err table_add(weft_replica *r, const weft_id *id, weft_log **out) {
   memmove(r->by_id + place + 1, r->by_id + place, (r->log_count - place) * sizeof(uint32_t));
   r->by_id[place] = log->number;
   r->logs[log->number] = log;
+  if (last) last->sibling = log;
   r->log_count++;
   *out = log;
   return WEFT_OK;
@@ -91,10 +96,42 @@ weft_err weft__log_add(weft_replica *r, const weft_id *id, const weft_start *sta
   log->lane = start->lane;
   log->parent = WEFT_LOG_NONE;
   log->fork = 1;
-  weft__log_root(r->crypto, id, &log->head);
-  log->shown_id = log->head;
-  log->ready_id = log->head;
+  weft__log_root(r->crypto, id, &log->before);
+  log->head = log->shown_id = log->ready_id = log->before;
   log->numbers_loaded = true;
+  *out = log;
+  return WEFT_OK;
+}
+
+/* Stores one claim number. */
+static weft_err number_put(weft_txn *txn, const weft_log *log, uint32_t number);
+
+weft_err weft__branch_add(weft_replica *r, weft_txn *txn, weft_log *parent, uint64_t fork,
+                          const weft_id *first, weft_log **out) {
+  weft_log *log;
+  weft_id before;
+  weft_id beside = {{0}};
+  WEFT_ASSERT(fork == 1 || (parent->fork < fork && fork <= parent->held));
+  WEFT_TRY(weft__log_id_at(r, txn, parent, fork - 1, &before));
+  if (fork > 1) WEFT_TRY(weft__log_id_at(r, txn, parent, fork, &beside));
+  r->moved = true;
+  WEFT_TRY(table_add(r, &parent->id, &log));
+  log->device = parent->device;
+  log->grant = parent->grant;
+  memcpy(log->incarnation, parent->incarnation, sizeof log->incarnation);
+  log->lane = parent->lane;
+  log->parent = fork > 1 ? parent->number : WEFT_LOG_NONE;
+  log->fork = fork;
+  log->before = log->head = log->shown_id = log->ready_id = before;
+  log->first_id = *first;
+  log->beside = beside;
+  log->held = log->shown = log->signed_seq = log->sealed = fork - 1;
+  for (unsigned i = 0; i < WEFT_FLOWS; i++) log->flow[i].at = fork - 1;
+  WEFT_TRY(weft__log_context_at(r, txn, parent, fork - 1, &r->tables, &log->ctx));
+  log->numbers_loaded = true;
+  for (size_t i = 0; i < log->ctx.number_count; i++) {
+    WEFT_TRY(number_put(txn, log, (uint32_t)i));
+  }
   *out = log;
   return WEFT_OK;
 }
@@ -136,6 +173,9 @@ weft_err weft__log_put(weft_replica *r, weft_txn *txn, weft_log *log) {
   weft__buf_u8(&b, log->ctx.opaque);
   weft__buf_u64(&b, log->signed_seq);
   weft__buf_u64(&b, log->sealed);
+  weft__buf_put_raw(&b, log->before.b, 32);
+  weft__buf_put_raw(&b, log->first_id.b, 32);
+  weft__buf_put_raw(&b, log->beside.b, 32);
   weft__row_seal(r, &b);
   weft_dbkey key;
   weft_err err = weft__buf_err(&b);
@@ -145,11 +185,26 @@ weft_err weft__log_put(weft_replica *r, weft_txn *txn, weft_log *log) {
   }
   weft__buf_free(&b);
   if (err != WEFT_OK || log->stored) return err;
-  uint8_t number[4] = {(uint8_t)(log->number >> 24), (uint8_t)(log->number >> 16),
-                       (uint8_t)(log->number >> 8), (uint8_t)log->number};
-  log->stored = true;
-  return weft_txn_put(txn, WEFT_TABLE_LOGID, weft_bytes_of(log->id.b, 32),
-                      weft_bytes_of(number, 4));
+  weft__buf_init(&b, &r->mem, SIZE_MAX);
+  for (const weft_log *at = weft__log_find(r, &log->id); at; at = at->sibling) {
+    weft__buf_u32(&b, at->number);
+  }
+  err = weft__buf_err(&b);
+  if (err == WEFT_OK) {
+    err = weft_txn_put(txn, WEFT_TABLE_LOGID, weft_bytes_of(log->id.b, 32), weft__buf_view(&b));
+  }
+  weft__buf_free(&b);
+  log->stored = err == WEFT_OK;
+  return err;
+}
+
+/* A branch comes behind the one it left, which owns the change before it and one beside it. */
+static bool parent_sane(const weft_replica *r, const weft_log *log) {
+  if (log->parent == WEFT_LOG_NONE) return log->fork == 1;
+  if (log->parent >= log->number) return false;
+  const weft_log *parent = r->logs[log->parent];
+  return weft_id_cmp(&parent->id, &log->id) == 0 && log->fork > parent->fork &&
+         log->fork <= parent->held;
 }
 
 static weft_err log_read_record(weft_replica *r, const weft_entry *entry) {
@@ -161,7 +216,7 @@ static weft_err log_read_record(weft_replica *r, const weft_entry *entry) {
   if (!weft__rd_done(&k) || number != r->log_count) return WEFT_ECORRUPT;
   if (weft__rd_u8(&v) != LOG_RECORD_VERSION) return WEFT_ECORRUPT;
   weft_id id = weft__rd_id(&v);
-  if (v.failed || weft__log_find(r, &id)) return WEFT_ECORRUPT;
+  if (v.failed) return WEFT_ECORRUPT;
   weft_log *log;
   WEFT_TRY(table_add(r, &id, &log));
   log->device = weft__rd_id(&v);
@@ -179,13 +234,17 @@ static weft_err log_read_record(weft_replica *r, const weft_entry *entry) {
   log->ctx.opaque = weft__rd_u8(&v) != 0;
   log->signed_seq = weft__rd_u64(&v);
   log->sealed = weft__rd_u64(&v);
+  log->before = weft__rd_id(&v);
+  log->first_id = weft__rd_id(&v);
+  log->beside = weft__rd_id(&v);
   log->ctx.seq = log->held;
   log->ready_id = log->shown_id;
   log->flow[WEFT_FLOW_READY].at = log->shown;
   log->stored = true;
   bool sane = weft__rd_done(&v) && log->shown <= log->held && log->sealed <= log->held &&
-              log->signed_seq == log->held && log->held > 0;
-  return sane ? WEFT_OK : WEFT_ECORRUPT;
+              log->signed_seq == log->held && log->fork > 0 && log->held >= log->fork &&
+              log->shown >= log->fork - 1 && log->sealed >= log->fork - 1;
+  return sane && parent_sane(r, log) ? WEFT_OK : WEFT_ECORRUPT;
 }
 
 weft_err weft__logs_load(weft_replica *r, weft_txn *txn) {
@@ -236,20 +295,22 @@ weft_err weft__log_numbers(weft_replica *r, weft_txn *txn, weft_log *log) {
   return err;
 }
 
+static weft_err number_put(weft_txn *txn, const weft_log *log, uint32_t number) {
+  uint8_t value[40];
+  const weft_log_number *n = &log->ctx.numbers[number];
+  memcpy(value, n->log.b, 32);
+  for (unsigned k = 0; k < 8; k++) value[32 + k] = (uint8_t)(n->seq_max >> (56 - 8 * k));
+  weft_dbkey key;
+  return weft_txn_put(txn, WEFT_TABLE_NUMBERS, weft__dbkey_u32_u32(&key, log->number, number),
+                      weft_bytes_of(value, sizeof value));
+}
+
 weft_err weft__log_numbers_put(weft_replica *r, weft_txn *txn, const weft_log *log,
                                const weft_change *change) {
   (void)r;
   for (size_t i = 0; i < change->claim_count; i++) {
     const weft_claim *claim = &change->claims[i];
-    if (!claim->has_tag) continue;
-    uint8_t value[40];
-    const weft_log_number *number = &log->ctx.numbers[claim->number];
-    memcpy(value, number->log.b, 32);
-    for (unsigned k = 0; k < 8; k++) value[32 + k] = (uint8_t)(number->seq_max >> (56 - 8 * k));
-    weft_dbkey key;
-    WEFT_TRY(weft_txn_put(txn, WEFT_TABLE_NUMBERS,
-                          weft__dbkey_u32_u32(&key, log->number, claim->number),
-                          weft_bytes_of(value, sizeof value)));
+    if (claim->has_tag) WEFT_TRY(number_put(txn, log, claim->number));
   }
   return WEFT_OK;
 }
@@ -435,6 +496,7 @@ weft_err weft__log_read(weft_replica *r, weft_txn *txn, const weft_log *log, uin
                         weft_arena *arena, weft_log_item *out) {
   memset(out, 0, sizeof *out);
   if (seq == 0 || seq > log->held) return WEFT_ENOTFOUND;
+  log = weft__log_owner(r, log, seq);
   out->seq = seq;
   if (seq > log->sealed) {
     tail_record t;
@@ -481,12 +543,9 @@ weft_err weft__log_change(weft_replica *r, weft_txn *txn, weft_log *log, uint64_
 weft_err weft__log_id_at(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
                          weft_id *out) {
   if (seq > log->held) return WEFT_ENOTFOUND;
-  if (seq == log->held) {
-    *out = log->head;
-    return WEFT_OK;
-  }
-  if (seq == 0) {
-    weft__log_root(r->crypto, &log->id, out);
+  log = weft__log_owner(r, log, seq);
+  if (seq == log->held || seq == log->fork - 1) {
+    *out = seq == log->held ? log->head : log->before;
     return WEFT_OK;
   }
   if (seq > log->sealed) {
@@ -585,6 +644,7 @@ weft_err weft__log_append(weft_replica *r, weft_txn *txn, weft_log *log, const w
   WEFT_TRY(big ? append_chunk(r, txn, log, run) : append_tail(r, txn, log, run));
   WEFT_TRY(arrival_put(r, txn, log, run->count));
   r->now.held += run->count;
+  if (log->held < log->fork) log->first_id = run->ids[0];
   log->held += run->count;
   log->head = run->ids[run->count - 1];
   if (run->sig) {

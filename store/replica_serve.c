@@ -18,12 +18,12 @@ typedef struct span_list {
 /* Adds changes of a log, lengthening the last span where they continue it.  False: it is full. */
 static bool span_add(span_list *list, const weft_log *log, uint64_t from, uint64_t to) {
   weft_span *last = list->count > 0 ? &list->at[list->count - 1] : NULL;
-  if (last && last->to + 1 == from && weft_id_cmp(&last->log, &log->id) == 0) {
+  if (last && last->to + 1 == from && last->branch == log->number) {
     last->to = to;
     return true;
   }
   if (list->count == list->max) return false;
-  list->at[list->count++] = (weft_span){log->id, from, to};
+  list->at[list->count++] = (weft_span){log->id, log->number, from, to};
   return true;
 }
 
@@ -34,15 +34,32 @@ typedef struct lacking {
   uint64_t waiting;
 } lacking;
 
-static weft_err lacking_of(const weft_replica *r, const weft_vector *theirs, weft_arena *arena,
-                           lacking *out) {
+/* What one of their heads says.  One that is not held here may go on from any branch that it is
+ * longer than, and is taken to, as it nearly always does: whoever lacks such a branch all the same
+ * is told of it once their head is held here. */
+static weft_err head_take(weft_replica *r, weft_txn *txn, const weft_head *head, lacking *out) {
+  weft_log *log;
+  weft_err err = weft__change_at(r, txn, &head->log, head->seq, &head->id, &log);
+  if (err == WEFT_OK) weft__seqs_raise(r, out->theirs, (weft_dot){log->number, head->seq});
+  if (err != WEFT_ENOTFOUND) return err;
+  for (log = weft__log_find(r, &head->log); log; log = log->sibling) {
+    if (log->held < head->seq) weft__seqs_raise(r, out->theirs, (weft_dot){log->number, log->held});
+  }
+  return WEFT_OK;
+}
+
+static weft_err lacking_of(weft_replica *r, weft_txn *txn, const weft_vector *theirs,
+                           weft_arena *arena, lacking *out) {
   memset(out, 0, sizeof *out);
   out->theirs = weft__arena_zero(arena, r->log_count, sizeof *out->theirs);
   if (!out->theirs) return WEFT_ENOMEM;
+  weft__seqs_none(r, out->theirs);
+  for (size_t i = 0; i < theirs->count; i++) {
+    WEFT_TRY(head_take(r, txn, &theirs->heads[i], out));
+  }
   for (uint32_t i = 0; i < r->log_count; i++) {
     const weft_log *log = r->logs[i];
-    uint64_t seq = weft__vector_seq(theirs, &log->id);
-    out->theirs[i] = seq;
+    uint64_t seq = out->theirs[i];
     if (log->shown > seq) out->shown += log->shown - seq;
     if (log->held > seq) out->waiting += log->held - (log->shown > seq ? log->shown : seq);
   }
@@ -143,7 +160,7 @@ weft_err weft_replica_missing(weft_replica *r, weft_arena *arena, const weft_vec
   *count = 0;
   if (r->group) return WEFT_EMISUSE;
   WEFT_TRY(weft__read_begin(r, &txn));
-  weft_err err = lacking_of(r, theirs, arena, &l);
+  weft_err err = lacking_of(r, txn, theirs, arena, &l);
   uint64_t most = l.shown + l.waiting;
   if (list.max > most) list.max = (size_t)most;
   if (err == WEFT_OK) {
@@ -254,15 +271,24 @@ static weft_err chunk_of_tail(weft_replica *r, weft_txn *txn, const weft_log *lo
   return err;
 }
 
-weft_err weft_replica_read_chunk(weft_replica *r, const weft_id *log_id, uint64_t from, uint64_t to,
-                                 weft_buf *out, uint64_t *last) {
+/* The branch that a caller means, NULL when it is none of the log. */
+static const weft_log *branch_of(const weft_replica *r, const weft_id *log_id, uint32_t branch) {
+  if (branch == WEFT_BRANCH_ANY) return weft__log_find(r, log_id);
+  if (branch >= r->log_count) return NULL;
+  const weft_log *log = r->logs[branch];
+  return weft_id_cmp(&log->id, log_id) == 0 ? log : NULL;
+}
+
+weft_err weft_replica_read_chunk(weft_replica *r, const weft_id *log_id, uint32_t branch,
+                                 uint64_t from, uint64_t to, weft_buf *out, uint64_t *last) {
   weft_txn *txn;
   *last = 0;
   if (r->group) return WEFT_EMISUSE;
   WEFT_TRY(weft__read_begin(r, &txn));
-  const weft_log *log = weft__log_find(r, log_id);
+  const weft_log *log = branch_of(r, log_id, branch);
   weft_err err = WEFT_ENOTFOUND;
   if (log && from >= 1 && from <= log->held) {
+    log = weft__log_owner(r, log, from);
     err = from <= log->sealed ? chunk_of_sealed(r, txn, log, from, out, last)
                               : chunk_of_tail(r, txn, log, from, to, out, last);
   }
@@ -270,10 +296,11 @@ weft_err weft_replica_read_chunk(weft_replica *r, const weft_id *log_id, uint64_
   return err;
 }
 
-weft_err weft_replica_id_at(weft_replica *r, const weft_id *log_id, uint64_t seq, weft_id *out) {
+weft_err weft_replica_id_at(weft_replica *r, const weft_id *log_id, uint32_t branch, uint64_t seq,
+                            weft_id *out) {
   weft_txn *txn;
   WEFT_TRY(weft__read_begin(r, &txn));
-  const weft_log *log = weft__log_find(r, log_id);
+  const weft_log *log = branch_of(r, log_id, branch);
   weft_err err = log && seq > 0 ? weft__log_id_at(r, txn, log, seq, out) : WEFT_ENOTFOUND;
   weft__read_end(r, txn);
   return err;

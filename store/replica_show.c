@@ -61,15 +61,25 @@ static void queue_wake(weft_replica *r, weft_flow flow, weft_log **list, const w
   }
 }
 
-/* Lets `log` wait for `claim`. */
-static void wait_for(weft_replica *r, weft_flow flow, weft_log *log, const weft_claim *claim) {
+/* What the next change of a log waits for. */
+typedef struct unsettled {
+  bool any;
+  weft_log *target; /* NULL: nothing held fits */
+  weft_id log;
+  uint64_t seq;
+  const weft_claim *claim; /* NULL: the branch it left */
+} unsettled;
+
+/* Lets `log` wait. */
+static void wait_for(weft_replica *r, weft_flow flow, weft_log *log, const unsettled *u) {
   weft_log_flow *f = &log->flow[flow];
-  weft_log *target = weft__log_find(r, &claim->log);
-  weft_log **list = target ? &target->flow[flow].waiters : &r->orphans;
+  weft_log **list = u->target ? &u->target->flow[flow].waiters : &r->orphans;
   f->busy = true;
   f->waiting = true;
-  f->wait_log = claim->log;
-  f->wait_seq = claim->seq;
+  f->wait_log = u->log;
+  f->wait_seq = u->seq;
+  f->wait_tagged = !u->target && u->claim->has_tag;
+  if (f->wait_tagged) memcpy(f->wait_tag, u->claim->tag, sizeof f->wait_tag);
   f->next = *list;
   *list = log;
 }
@@ -77,27 +87,30 @@ static void wait_for(weft_replica *r, weft_flow flow, weft_log *log, const weft_
 void weft__ready_queue(weft_replica *r, weft_log *log) { queue_add(r, WEFT_FLOW_READY, log); }
 
 void weft__ready_orphans(weft_replica *r, const weft_log *log) {
-  queue_wake(r, WEFT_FLOW_READY, &r->orphans, &log->id, UINT64_MAX);
+  queue_wake(r, WEFT_FLOW_READY, &r->orphans, &log->id, log->held);
 }
 
 /* --- what is showable --- */
 
-/* Gives the first claim that is not settled in the walk, NULL when all are. */
-static weft_err first_unsettled(weft_replica *r, weft_txn *txn, weft_flow flow,
-                                const weft_change *change, const weft_claim **out) {
-  *out = NULL;
-  for (size_t i = 0; i < change->claim_count; i++) {
-    const weft_claim *claim = &change->claims[i];
-    const weft_log *target = weft__log_find(r, &claim->log);
-    *out = claim;
-    if (!target || target->flow[flow].at < claim->seq) return WEFT_OK;
-    if (flow == WEFT_FLOW_READY && claim->has_tag) {
-      weft_id id;
-      WEFT_TRY(weft__log_id_at(r, txn, target, claim->seq, &id));
-      if (memcmp(id.b, claim->tag, WEFT_CLAIM_TAG_LEN) != 0) return WEFT_OK;
-    }
+/* Finds the first thing that the next change of a log needs and the walk has not settled. */
+static weft_err first_unsettled(weft_replica *r, weft_txn *txn, weft_flow flow, weft_log *log,
+                                const weft_change *change, unsettled *u) {
+  uint64_t seq = log->flow[flow].at + 1;
+  *u = (unsettled){.log = log->id, .seq = log->fork - 1};
+  if (seq == log->fork && log->parent != WEFT_LOG_NONE) {
+    u->target = weft__log_of(r, log->parent);
+    u->any = u->target->flow[flow].at < u->seq;
   }
-  *out = NULL;
+  for (size_t i = 0; i < change->claim_count && !u->any; i++) {
+    weft_dot dot;
+    u->claim = &change->claims[i];
+    u->log = u->claim->log;
+    u->seq = u->claim->seq;
+    weft_err err = weft__claim_dot(r, txn, log, seq, u->claim, flow == WEFT_FLOW_READY, &dot);
+    if (err != WEFT_OK && err != WEFT_ENOTFOUND) return err;
+    u->target = err == WEFT_OK ? weft__log_of(r, dot.log) : NULL;
+    u->any = !u->target || u->target->flow[flow].at < u->seq;
+  }
   return WEFT_OK;
 }
 
@@ -107,12 +120,12 @@ static weft_err ready_advance(weft_replica *r, weft_txn *txn, weft_log *log, wef
   while (f->at < log->held) {
     weft_change change;
     weft_id id;
-    const weft_claim *missing;
+    unsettled missing;
     weft__arena_reset(arena);
     WEFT_TRY(weft__log_change(r, txn, log, f->at + 1, arena, &change, &id));
-    WEFT_TRY(first_unsettled(r, txn, WEFT_FLOW_READY, &change, &missing));
-    if (missing) {
-      wait_for(r, WEFT_FLOW_READY, log, missing);
+    WEFT_TRY(first_unsettled(r, txn, WEFT_FLOW_READY, log, &change, &missing));
+    if (missing.any) {
+      wait_for(r, WEFT_FLOW_READY, log, &missing);
       break;
     }
     f->at++;
@@ -274,7 +287,7 @@ static weft_err batch_add_op(batch *b, const weft_op *op) {
 /* Takes a change whose claims are all in the batch or shown before. */
 static weft_err batch_add(batch *b, weft_log *log, batch_change *c) {
   void *at = b->changes;
-  WEFT_TRY(weft__claim_dots(b->r, &c->change, &b->arena, &c->claims));
+  WEFT_TRY(weft__claim_dots(b->r, b->txn, log, c->dot.seq, &c->change, &b->arena, &c->claims));
   WEFT_TRY(weft__arena_grow(&b->arena, &at, b->change_count, &b->change_cap, b->change_count + 1,
                             sizeof *b->changes));
   b->changes = at;
@@ -289,14 +302,14 @@ static weft_err show_advance(batch *b, weft_log *log) {
   weft_log_flow *f = &log->flow[WEFT_FLOW_SHOW];
   uint64_t before = f->at;
   while (f->at < log->flow[WEFT_FLOW_READY].at && !batch_full(b)) {
-    const weft_claim *missing;
+    unsettled missing;
     weft_id id;
     batch_change *c = weft__arena_zero(&b->arena, 1, sizeof *c);
     if (!c) return WEFT_ENOMEM;
     WEFT_TRY(weft__log_change(b->r, b->txn, log, f->at + 1, &b->arena, &c->change, &id));
-    WEFT_TRY(first_unsettled(b->r, b->txn, WEFT_FLOW_SHOW, &c->change, &missing));
-    if (missing) {
-      wait_for(b->r, WEFT_FLOW_SHOW, log, missing);
+    WEFT_TRY(first_unsettled(b->r, b->txn, WEFT_FLOW_SHOW, log, &c->change, &missing));
+    if (missing.any) {
+      wait_for(b->r, WEFT_FLOW_SHOW, log, &missing);
       break;
     }
     c->dot = (weft_dot){log->number, f->at + 1};
@@ -643,6 +656,44 @@ weft_err weft__show_run(weft_replica *r, weft_txn *txn, weft_log *only, uint64_t
 
 weft_err weft__show_touched(weft_replica *r, weft_txn *txn, weft_show_report *report) {
   return show_batch(r, txn, SHOW_TOUCHED, NULL, 0, report);
+}
+
+/* --- beginning anew --- */
+
+const weft_table weft__derived[WEFT_DERIVED] = {
+    WEFT_TABLE_DOCID,   WEFT_TABLE_DOC,   WEFT_TABLE_STATE, WEFT_TABLE_HIST,
+    WEFT_TABLE_CONTEST, WEFT_TABLE_INDEX, WEFT_TABLE_ORDER};
+
+void weft__image_restart(weft_replica *r, bool ready) {
+  for (uint32_t i = 0; i < r->log_count; i++) {
+    weft_log *log = r->logs[i];
+    log->shown = log->flow[WEFT_FLOW_SHOW].at = log->fork - 1;
+    log->shown_id = log->before;
+    if (!ready) continue;
+    log->flow[WEFT_FLOW_READY] = (weft_log_flow){.at = log->fork - 1};
+    log->ready_id = log->before;
+  }
+  r->now.doc_next = 0;
+  r->now.shown = 0;
+  r->now.digest = (weft_digest){0, 0};
+  r->now.docs_live = r->now.docs_deleted = r->now.conflicts = 0;
+  memset(&r->order, 0, sizeof r->order);
+  if (!ready) return;
+  r->orphans = r->queue_head[WEFT_FLOW_READY] = r->queue_tail[WEFT_FLOW_READY] = NULL;
+  for (uint32_t i = 0; i < r->log_count; i++) weft__ready_queue(r, r->logs[i]);
+}
+
+weft_err weft__show_restart(weft_replica *r, weft_txn *txn, bool ready) {
+  weft_key_range all = {{NULL, 0}, {NULL, 0}};
+  r->moved = true;
+  r->restarted = true;
+  for (size_t i = 0; i < WEFT_DERIVED; i++) {
+    uint64_t count;
+    WEFT_TRY(weft_txn_delete_range(txn, weft__derived[i], all, &count));
+  }
+  weft__image_restart(r, ready);
+  for (uint32_t i = 0; i < r->log_count; i++) weft__log_touch(r, r->logs[i]);
+  return WEFT_OK;
 }
 
 /* --- the public calls --- */

@@ -15,6 +15,7 @@ set(WEFT_STORE_SOURCES
   store/query_list.c
   store/query_value.c
   store/replica.c
+  store/replica_branches.c
   store/replica_clock.c
   store/replica_docs.c
   store/replica_edit.c

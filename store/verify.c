@@ -15,11 +15,7 @@
 #include "store/overlay_store.h"
 #include "store/verify_internal.h"
 
-/* What follows from the logs. */
-static const weft_table derived[] = {WEFT_TABLE_DOCID, WEFT_TABLE_DOC,     WEFT_TABLE_STATE,
-                                     WEFT_TABLE_HIST,  WEFT_TABLE_CONTEST, WEFT_TABLE_INDEX,
-                                     WEFT_TABLE_ORDER};
-enum { DERIVED = sizeof derived / sizeof *derived, STEPS_PER_CALL = 1024, SUBJECT_ID_LEN = 4 };
+enum { STEPS_PER_CALL = 1024, SUBJECT_ID_LEN = 4 };
 
 /* --- findings --- */
 
@@ -72,21 +68,6 @@ void weft__verify_step(weft_verify *v, uint64_t steps) {
 
 /* --- showing again --- */
 
-/* Makes the image say that nothing is shown.  What is showable stays so. */
-static void image_restart(weft_replica *r) {
-  for (uint32_t i = 0; i < r->log_count; i++) {
-    weft_log *log = r->logs[i];
-    log->shown = 0;
-    log->flow[WEFT_FLOW_SHOW].at = 0;
-    weft__log_root(r->crypto, &log->id, &log->shown_id);
-  }
-  r->now.doc_next = 0;
-  r->now.shown = 0;
-  r->now.digest = (weft_digest){0, 0};
-  r->now.docs_live = r->now.docs_deleted = r->now.conflicts = 0;
-  memset(&r->order, 0, sizeof r->order);
-}
-
 static weft_err show_step(weft_replica *r, weft_txn *txn, void *arg) {
   weft_show_report *report = arg;
   memset(report, 0, sizeof *report);
@@ -98,7 +79,7 @@ static weft_err rebuild(weft_verify *v) {
   weft_replica *r = v->again;
   for (uint32_t i = 0; i < r->log_count; i++)
     r->logs[i]->flow[WEFT_FLOW_READY].at = r->logs[i]->shown;
-  image_restart(r);
+  weft__image_restart(r, false);
   weft_show_report report;
   weft_err err = WEFT_OK;
   do {
@@ -120,7 +101,7 @@ static weft_err again_open(weft_verify *v, weft_replica *r) {
   weft_overlay_options overlay = {.mem = r->mem, .base = v->txn};
   weft_replica_options o;
   weft_store *store;
-  for (size_t i = 0; i < DERIVED; i++) overlay.own[derived[i]] = true;
+  for (size_t i = 0; i < WEFT_DERIVED; i++) overlay.own[weft__derived[i]] = true;
   WEFT_TRY(weft__overlay_new(&overlay, &store));
   weft_replica_options_init(&o);
   o.mem = r->mem;
@@ -186,31 +167,22 @@ static weft_err arrivals_write(weft_replica *r, weft_txn *txn) {
   uint64_t count;
   WEFT_TRY(weft_txn_delete_range(txn, WEFT_TABLE_ARRIVAL, all, &count));
   for (uint32_t i = 0; i < r->log_count; i++) {
-    weft_log_span span = {i, 1, r->logs[i]->held};
+    const weft_log *log = r->logs[i];
+    weft_log_span span = {i, log->fork, log->held - log->fork + 1};
     WEFT_TRY(weft__span_put(txn, WEFT_TABLE_ARRIVAL, ++r->now.arrival, &span));
   }
   return WEFT_OK;
 }
 
 static weft_err restart_write(weft_replica *r, weft_txn *txn, void *arg) {
-  weft_key_range all = {{NULL, 0}, {NULL, 0}};
   const bool *arrivals = arg;
-  r->moved = true;
-  for (size_t i = 0; i < DERIVED; i++) {
-    uint64_t count;
-    WEFT_TRY(weft_txn_delete_range(txn, derived[i], all, &count));
-  }
   if (*arrivals) WEFT_TRY(arrivals_write(r, txn));
-  image_restart(r);
-  for (uint32_t i = 0; i < r->log_count; i++) weft__log_touch(r, r->logs[i]);
-  return WEFT_OK;
+  return weft__show_restart(r, txn, false);
 }
 
 static weft_err repair_run(weft_verify *v, weft_replica *r, bool arrivals) {
   if (r->dead != WEFT_OK) return r->dead;
   WEFT_TRY(weft__write(r, restart_write, &arrivals));
-  weft__vector_clear(&r->shown);
-  weft__edits_rollback(r);
   weft_show_report report;
   do {
     WEFT_TRY(weft_replica_show(r, 0, &report));

@@ -25,7 +25,7 @@ typedef struct log_walk {
 
 /* Entries that were met, for counting. */
 typedef struct log_counts {
-  uint64_t chunks, tails, numbers, held, shown;
+  uint64_t chunks, tails, numbers, logids, held, shown;
 } log_counts;
 
 static void log_find(log_walk *w, const char *what) {
@@ -61,6 +61,9 @@ static weft_err take_change(log_walk *w, weft_bytes raw, const weft_id *id, unsi
   w->seq++;
   w->id = *id;
   if (w->seq == 1) check_start(w, &change);
+  if (w->seq == w->log->fork && weft_id_cmp(id, &w->log->first_id) != 0) {
+    log_find(w, "a branch begins with another change");
+  }
   if (w->seq == w->log->shown && weft_id_cmp(id, &w->log->shown_id) != 0) {
     log_find(w, "the change shown last is another one");
   }
@@ -144,25 +147,50 @@ static weft_err check_numbers(log_walk *w, log_counts *counts) {
   return err == WEFT_EDONE ? WEFT_OK : err;
 }
 
+/* Whether the row of a log's id lists the numbers of its branches. */
+static bool lists_branches(const weft_replica *r, const weft_log *log, weft_bytes row) {
+  weft_rd rd = weft__rd(row);
+  const weft_log *b = weft__log_find(r, &log->id);
+  while (b && weft__rd_u32(&rd) == b->number && !rd.failed) b = b->sibling;
+  return !b && weft__rd_done(&rd);
+}
+
 static weft_err check_end(log_walk *w, log_counts *counts) {
   const weft_log *log = w->log;
-  weft_dbkey key;
   weft_bytes value;
   bool same = weft_id_cmp(&w->id, &log->head) == 0 && w->ctx.hlc == log->ctx.hlc &&
-              w->ctx.opaque == log->ctx.opaque && log->parent == WEFT_LOG_NONE && log->fork == 1;
+              w->ctx.opaque == log->ctx.opaque;
   if (!same) log_find(w, "the record of a log is not what its changes say");
-  weft_bytes number = weft__dbkey_u32(&key, log->number);
   weft_err err =
       weft_txn_get(w->txn, WEFT_TABLE_LOGID, weft_bytes_of(log->id.b, sizeof log->id.b), &value);
-  if (err == WEFT_ENOTFOUND || (err == WEFT_OK && weft_bytes_cmp(value, number) != 0)) {
+  if (err == WEFT_ENOTFOUND || (err == WEFT_OK && !lists_branches(w->v->again, log, value))) {
     log_find(w, "a log is not found by its id");
     err = WEFT_OK;
   }
+  counts->logids += weft__log_find(w->v->again, &log->id) == log;
   return err == WEFT_OK ? check_numbers(w, counts) : err;
 }
 
+/* A branch stands where its record says: behind a change of the one it left, beside another. */
+static weft_err branch_begin(log_walk *w) {
+  weft_log *log = w->log;
+  weft_id beside = {{0}}; /* nothing, without parent */
+  weft__log_root(w->v->again->crypto, &log->id, &w->id);
+  if (log->parent != WEFT_LOG_NONE) {
+    weft_log *parent = weft__log_of(w->v->again, log->parent);
+    WEFT_TRY(
+        weft__log_context_at(w->v->again, w->txn, parent, log->fork - 1, &w->numbers, &w->ctx));
+    WEFT_TRY(weft__log_id_at(w->v->again, w->txn, parent, log->fork - 1, &w->id));
+    WEFT_TRY(weft__log_id_at(w->v->again, w->txn, parent, log->fork, &beside));
+  }
+  if (weft_id_cmp(&beside, &log->beside) != 0) log_find(w, "a branch parts from another change");
+  w->seq = log->fork - 1;
+  if (weft_id_cmp(&w->id, &log->before) != 0) log_find(w, "a branch begins somewhere else");
+  return WEFT_OK;
+}
+
 static weft_err walk_log(log_walk *w, log_counts *counts) {
-  weft__log_root(w->v->again->crypto, &w->log->id, &w->id);
+  WEFT_TRY(branch_begin(w));
   WEFT_TRY(walk_chunks(w, counts));
   WEFT_TRY(walk_tail(w, counts));
   return w->bad ? WEFT_OK : check_end(w, counts);
@@ -175,8 +203,8 @@ static weft_err verify_log(weft_verify *v, weft_txn *txn, weft_log *log, log_cou
   weft_err err = walk_log(&w, counts);
   weft__arena_free(&w.one);
   weft__arena_free(&w.numbers);
-  counts->held += log->held;
-  counts->shown += log->shown;
+  counts->held += log->held - log->fork + 1;
+  counts->shown += log->shown - log->fork + 1;
   return weft__verify_soften(v, err, "a change of a log is damaged",
                              weft_bytes_of(log->id.b, sizeof log->id.b));
 }
@@ -195,7 +223,7 @@ static weft_err check_counts(weft_verify *v, weft_txn *txn, const log_counts *co
   WEFT_TRY(check_count(v, txn, WEFT_TABLE_LOG, counts->chunks));
   WEFT_TRY(check_count(v, txn, WEFT_TABLE_TAIL, counts->tails));
   WEFT_TRY(check_count(v, txn, WEFT_TABLE_NUMBERS, counts->numbers));
-  WEFT_TRY(check_count(v, txn, WEFT_TABLE_LOGID, v->again->log_count));
+  WEFT_TRY(check_count(v, txn, WEFT_TABLE_LOGID, counts->logids));
   bool same = counts->held == v->was.held && counts->shown == v->was.shown;
   if (!same) weft__verify_find(v, "the totals do not count the changes", weft_bytes_of(NULL, 0));
   return WEFT_OK;
@@ -228,9 +256,12 @@ static weft_err check_claims(run_walk *w, weft_log *log, uint64_t seq, bool *goo
   weft_id id;
   weft__arena_reset(&w->one);
   WEFT_TRY(weft__log_change(w->v->again, w->v->txn, log, seq, &w->one, &change, &id));
+  if (seq == log->fork && log->parent != WEFT_LOG_NONE) *good = w->at[log->parent] >= seq - 1;
   for (size_t i = 0; i < change.claim_count && *good; i++) {
     weft_dot dot;
-    *good = weft__claim_dot(w->v->again, &change.claims[i], &dot) && dot.seq <= w->at[dot.log];
+    weft_err err = weft__claim_dot(w->v->again, w->v->txn, log, seq, &change.claims[i], true, &dot);
+    if (err != WEFT_OK && err != WEFT_ENOTFOUND) return err;
+    *good = err == WEFT_OK && dot.seq <= w->at[dot.log];
   }
   weft__verify_step(w->v, 1);
   return WEFT_OK;
@@ -268,6 +299,7 @@ static weft_err walk_runs(run_walk *w, bool *good) {
   *good = true;
   w->at = weft__arena_zero(&w->heads, w->v->again->log_count, sizeof *w->at);
   if (!w->at) return WEFT_ENOMEM;
+  weft__seqs_none(w->v->again, w->at);
   WEFT_TRY(weft_cursor_open(w->v->txn, w->table, &cursor));
   weft_err err = weft_cursor_first(cursor, &entry);
   while (err == WEFT_OK && *good) {

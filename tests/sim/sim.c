@@ -241,7 +241,8 @@ static void check_chunks(sim *s, size_t from, weft_bytes body, char *out, size_t
     for (size_t k = 0; k < count; k++) {
       weft_head head = {heads[k].log, heads[k].first + heads[k].count - 1, {{0}}};
       peer *p = &s->peers[from];
-      if (weft_replica_id_at(p->replica, &head.log, head.seq, &head.id) != WEFT_OK ||
+      if (weft_replica_id_at(p->replica, &head.log, WEFT_BRANCH_ANY, head.seq, &head.id) !=
+              WEFT_OK ||
           !weft__vector_covers(weft_replica_held(p->replica), &head.log, head.seq)) {
         sim_fail(s, "%c sent what is not durable", name_of(from));
       }

@@ -99,6 +99,27 @@ weft_store *test_memory_store(void) {
   return store;
 }
 
+weft_store *test_store_copy(weft_store *from) {
+  weft_store *to = test_memory_store();
+  weft_txn *in, *out;
+  assert_int_equal(weft_store_begin(from, WEFT_TXN_READ, &in), WEFT_OK);
+  assert_int_equal(weft_store_begin(to, WEFT_TXN_WRITE, &out), WEFT_OK);
+  for (int table = 0; table < WEFT_TABLE_COUNT; table++) {
+    weft_cursor *cursor;
+    weft_entry entry;
+    assert_int_equal(weft_cursor_open(in, (weft_table)table, &cursor), WEFT_OK);
+    weft_err err = weft_cursor_first(cursor, &entry);
+    for (; err == WEFT_OK; err = weft_cursor_next(cursor, &entry)) {
+      assert_int_equal(weft_txn_put(out, (weft_table)table, entry.key, entry.value), WEFT_OK);
+    }
+    assert_int_equal(err, WEFT_EDONE);
+    weft_cursor_close(cursor);
+  }
+  weft_txn_abort(in);
+  assert_int_equal(weft_txn_commit(out), WEFT_OK);
+  return to;
+}
+
 weft_replica *test_space_memory(test_space *s, size_t idx) {
   return test_space_open(s, idx, test_memory_store());
 }
@@ -121,8 +142,9 @@ static uint64_t pull_range(weft_replica *to, weft_replica *from, const weft_span
     uint64_t last;
     weft_hold_report report;
     weft__buf_reset(&chunk);
-    assert_int_equal(weft_replica_read_chunk(from, &range->log, at, range->to, &chunk, &last),
-                     WEFT_OK);
+    assert_int_equal(
+        weft_replica_read_chunk(from, &range->log, range->branch, at, range->to, &chunk, &last),
+        WEFT_OK);
     weft_bytes view = weft__buf_view(&chunk);
     assert_int_equal(weft_replica_hold(to, arena, &view, 1, &report), WEFT_OK);
     assert_int_equal(report.run_count, 1);
@@ -148,7 +170,9 @@ uint64_t test_pull(weft_replica *to, weft_replica *from, size_t ranges_max) {
         weft_replica_missing(from, &arena, weft_replica_held(to), ranges_max, &ranges, &count),
         WEFT_OK);
     if (count == 0) break;
+    uint64_t before = taken;
     for (size_t i = 0; i < count; i++) taken += pull_range(to, from, &ranges[i], &arena);
+    assert_true(taken > before); /* nothing that is held already is offered again and again */
   }
   weft__arena_free(&arena);
   test_show_all(to);

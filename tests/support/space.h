@@ -34,6 +34,8 @@ weft_replica *test_space_open(test_space *s, size_t idx, weft_store *store);
 weft_replica *test_space_memory(test_space *s, size_t idx);
 void test_space_add_records(test_space *s, weft_replica *r);
 weft_store *test_memory_store(void);
+/* A memory store with everything that another store holds now. */
+weft_store *test_store_copy(weft_store *from);
 
 /* Hands `to` everything of `from` it lacks, `ranges_max` ranges at a time, and shows it.  Gives the
  * number of changes that were new. */

@@ -35,9 +35,9 @@ static other other_make(rig *r, size_t idx, unsigned count) {
   o.log = held->heads[0].log;
   o.head = held->heads[0].id;
   weft__buf_init(&o.chunk, &r->mem, SIZE_MAX);
-  assert_int_equal(
-      weft_replica_read_chunk(o.replica, &o.log, 1, held->heads[0].seq, &o.chunk, &o.last),
-      WEFT_OK);
+  assert_int_equal(weft_replica_read_chunk(o.replica, &o.log, WEFT_BRANCH_ANY, 1,
+                                           held->heads[0].seq, &o.chunk, &o.last),
+                   WEFT_OK);
   return o;
 }
 
@@ -132,7 +132,9 @@ static void a_gap_is_asked_for(void **state) {
   other o = other_make(&r, 1, 4);
   weft_buf late = puppet_body();
   uint64_t last;
-  assert_int_equal(weft_replica_read_chunk(o.replica, &o.log, 4, o.last, &late, &last), WEFT_OK);
+  assert_int_equal(
+      weft_replica_read_chunk(o.replica, &o.log, WEFT_BRANCH_ANY, 4, o.last, &late, &last),
+      WEFT_OK);
   open_link(&p, &r, 1);
   send_blobs(&p, WEFT_FRAME_GOSSIP, weft__buf_view(&late));
   weft__arena_init(&arena, &r.mem);
@@ -203,7 +205,7 @@ static void an_acknowledgement_settles_pending(void **state) {
   weft__vector_init(&v, &r.mem);
   assert_int_equal(weft__vector_copy(&v, weft_replica_held(r.replica)), WEFT_OK);
   weft_head some = {v.heads[0].log, 3, {{0}}};
-  assert_int_equal(weft_replica_id_at(r.replica, &some.log, 3, &some.id), WEFT_OK);
+  assert_int_equal(weft_replica_id_at(r.replica, &some.log, WEFT_BRANCH_ANY, 3, &some.id), WEFT_OK);
   assert_int_equal(weft__vector_set(&v, &some.log, &some, 1), WEFT_OK);
   weft__ack_shorten(&v);
   weft_msg_ack item = {.whole = true, .delta = v.heads, .count = v.count};

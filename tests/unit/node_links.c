@@ -137,7 +137,9 @@ static void changes_wait_for_their_author(void **state) {
   weft_head head = weft_replica_held(other)->heads[0];
   weft_buf chunk = puppet_body();
   uint64_t last;
-  assert_int_equal(weft_replica_read_chunk(other, &head.log, 1, head.seq, &chunk, &last), WEFT_OK);
+  assert_int_equal(
+      weft_replica_read_chunk(other, &head.log, WEFT_BRANCH_ANY, 1, head.seq, &chunk, &last),
+      WEFT_OK);
   greet(&p, &r, 1);
   weft_msg_heads heads = {.at = &head, .count = 1, .done = true, .to = 9};
   weft_buf body = puppet_body();
@@ -418,7 +420,9 @@ static void memory_is_bounded(void **state) {
   weft_head head = weft_replica_held(other)->heads[0];
   weft_buf chunk = puppet_body();
   uint64_t last;
-  assert_int_equal(weft_replica_read_chunk(other, &head.log, 1, head.seq, &chunk, &last), WEFT_OK);
+  assert_int_equal(
+      weft_replica_read_chunk(other, &head.log, WEFT_BRANCH_ANY, 1, head.seq, &chunk, &last),
+      WEFT_OK);
   greet(&p, &r, 1);
   weft_bytes blob = weft__buf_view(&chunk);
   weft_msg_blobs m = {&blob, 1, 0};

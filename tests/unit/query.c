@@ -898,7 +898,7 @@ static void hand_over(fixture *f, weft_replica *author, const weft_id *log, weft
   uint64_t seq = weft__vector_seq(weft_replica_held(author), log) + 1;
   weft_run run = {.log = *log, .first = seq, .changes = &raw, .count = 1};
   weft_id id;
-  assert_int_equal(weft_replica_id_at(author, log, seq - 1, &run.prev), WEFT_OK);
+  assert_int_equal(weft_replica_id_at(author, log, WEFT_BRANCH_ANY, seq - 1, &run.prev), WEFT_OK);
   weft__change_id(f->s.crypto, &f->s.id, &run.prev, raw, &id);
   weft__change_sign(f->s.crypto, &f->s.devices[1].sign_seed, &f->s.devices[1].device, &f->s.id, log,
                     seq, &id, &run.sig);
@@ -953,7 +953,7 @@ static void test_history_of_odd_logs(void **state) {
   memset(&junk, 0xaa, sizeof junk);
   assert_int_equal(weft_replica_vector_at_change(f->r, &junk, &base), WEFT_ENOTFOUND);
   assert_int_equal(base.count, 0);
-  assert_int_equal(weft_replica_id_at(f->r, &log, 1, &junk), WEFT_OK);
+  assert_int_equal(weft_replica_id_at(f->r, &log, WEFT_BRANCH_ANY, 1, &junk), WEFT_OK);
   assert_int_equal(weft_replica_change(f->r, &f->arena, weft_bytes_of(junk.b, 5), &one, &found),
                    WEFT_OK);
   assert_int_equal(found, WEFT_CHANGE_VALID);

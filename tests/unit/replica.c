@@ -203,9 +203,10 @@ static void test_edit_calls(void **state) {
   weft_edit_free(e);
   assert_doc(r, "t/a", "", "{\"a\":1,\"b\":2,\"list\":[3,{\"b\":2},1,2]}");
   weft_id id;
-  assert_int_equal(weft_replica_id_at(r, &done.log, done.seq, &id), WEFT_OK);
+  assert_int_equal(weft_replica_id_at(r, &done.log, WEFT_BRANCH_ANY, done.seq, &id), WEFT_OK);
   assert_int_equal(weft_id_cmp(&id, &done.change), 0);
-  assert_int_equal(weft_replica_id_at(r, &done.log, done.seq + 1, &id), WEFT_ENOTFOUND);
+  assert_int_equal(weft_replica_id_at(r, &done.log, WEFT_BRANCH_ANY, done.seq + 1, &id),
+                   WEFT_ENOTFOUND);
   o.lane = WEFT_LANES;
   assert_int_equal(weft_edit_begin(&e, r, &o), WEFT_ELIMIT);
   weft__arena_free(&arena);

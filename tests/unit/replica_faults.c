@@ -80,7 +80,8 @@ static weft_err do_edit_old_base(bench *b) {
   weft__vector_init(&base, &mem);
   assert_int_equal(weft__vector_copy(&base, weft_replica_shown(b->r)), WEFT_OK);
   base.heads[0].seq = 2;
-  weft_err err = weft_replica_id_at(b->r, &base.heads[0].log, 2, &base.heads[0].id);
+  weft_err err =
+      weft_replica_id_at(b->r, &base.heads[0].log, WEFT_BRANCH_ANY, 2, &base.heads[0].id);
   o.base = &base;
   if (err == WEFT_OK) err = weft_edit_begin(&e, b->r, &o);
   if (err == WEFT_OK) {
@@ -137,7 +138,7 @@ static weft_err do_reads(bench *b) {
   WEFT_TRY(weft_replica_arrivals(b->r, &b->arena, 0, 9, &spans, &count, &last));
   WEFT_TRY(weft_replica_acks(b->r, &b->arena, &list, &count));
   weft__buf_init(&out, &mem, SIZE_MAX);
-  weft_err err = weft_replica_read_chunk(b->r, &spans[0].log, 1, 9, &out, &last);
+  weft_err err = weft_replica_read_chunk(b->r, &spans[0].log, spans[0].branch, 1, 9, &out, &last);
   weft__buf_free(&out);
   return err;
 }
@@ -191,9 +192,9 @@ static void bench_chunks(bench *b, size_t changes) {
     weft_buf out;
     uint64_t last;
     weft__buf_init(&out, &mem, SIZE_MAX);
-    assert_int_equal(
-        weft_replica_read_chunk(other, &spans[i].log, spans[i].from, spans[i].to, &out, &last),
-        WEFT_OK);
+    assert_int_equal(weft_replica_read_chunk(other, &spans[i].log, spans[i].branch, spans[i].from,
+                                             spans[i].to, &out, &last),
+                     WEFT_OK);
     assert_int_equal(weft__arena_copy(&b->arena, weft__buf_view(&out), &b->chunks[i]), WEFT_OK);
     weft__buf_free(&out);
   }

@@ -61,7 +61,8 @@ static weft_run run_of(fixture *f, weft_replica *r, const weft_id *log) {
   weft_run *runs;
   size_t count;
   weft__buf_init(&b, &f->mem, SIZE_MAX);
-  assert_int_equal(weft_replica_read_chunk(r, log, 1, UINT64_MAX, &b, &last), WEFT_OK);
+  assert_int_equal(weft_replica_read_chunk(r, log, WEFT_BRANCH_ANY, 1, UINT64_MAX, &b, &last),
+                   WEFT_OK);
   assert_int_equal(weft__chunk_decode(&f->arena, weft__buf_view(&b), &runs, &count), WEFT_OK);
   weft__buf_free(&b);
   assert_int_equal(count, 1);
@@ -432,28 +433,37 @@ static void test_wrong_tag_waits(void **state) {
 
 /* --- forks and copies --- */
 
-static void test_fork_is_seen(void **state) {
+static void test_fork_is_held(void **state) {
   fixture *f = *state;
   author x = author_make(f, 2, 1);
   author y = x;
   weft_hold_report report;
+  weft_fork *forks;
+  size_t count;
   author_add(&x, set_change(&x, 101, "t/a", 1, NULL, 0));
   author_add(&y, set_change(&y, 101, "t/a", 2, NULL, 0));
   author_add(&y, set_change(&y, 102, "t/a", 3, NULL, 0));
   weft_run run = author_run(&x, 1, 2);
   assert_int_equal(verdict(f, f->a, &run), WEFT_HOLD_TAKEN);
-  run = author_run(&y, 1, 2);
-  assert_int_equal(verdict(f, f->a, &run), WEFT_HOLD_BRANCH);
   run = author_run(&y, 3, 3);
   assert_int_equal(hold(f, f->a, &run, &report), WEFT_OK);
   assert_int_equal(report.runs[0].verdict, WEFT_HOLD_BRANCH);
   assert_int_equal(report.changes, 0);
-  run.sig.b[0] ^= 1;
-  assert_int_equal(hold(f, f->a, &run, &report), WEFT_EBADSIG);
   run = author_run(&y, 1, 2);
   run.sig.b[0] ^= 1;
   assert_int_equal(hold(f, f->a, &run, &report), WEFT_EBADSIG);
-  assert_doc(f->a, "t/a", "{\"x\":1}");
+  run = author_run(&y, 1, 2);
+  assert_int_equal(verdict(f, f->a, &run), WEFT_HOLD_TAKEN);
+  run = author_run(&y, 3, 3);
+  assert_int_equal(verdict(f, f->a, &run), WEFT_HOLD_TAKEN);
+  assert_int_equal(verdict(f, f->a, &run), WEFT_HOLD_KNOWN);
+  assert_doc(f->a, "t/a", "{\"x\":3}");
+  assert_int_equal(weft_replica_held(f->a)->count, 2);
+  assert_int_equal(weft_replica_forks(f->a, &f->arena, &forks, &count), WEFT_OK);
+  assert_int_equal(count, 1);
+  assert_int_equal(forks[0].seq, 2);
+  assert_int_equal(forks[0].id_count, 2);
+  test_recount(f->a, 0);
 }
 
 /* A peer shows changes of ours that we lack: we hold them, and go on under a new incarnation. */
@@ -499,7 +509,7 @@ int main(void) {
       CASE(test_unknown_content),
       CASE(test_waits_for_claims),
       CASE(test_wrong_tag_waits),
-      CASE(test_fork_is_seen),
+      CASE(test_fork_is_held),
       CASE(test_own_changes_come_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,7 +70,7 @@ static weft_bytes read_chunk(fixture *f, weft_replica *r, const weft_id *log, ui
   weft_buf out;
   weft_bytes copy;
   weft__buf_init(&out, &f->mem, SIZE_MAX);
-  assert_int_equal(weft_replica_read_chunk(r, log, from, to, &out, last), WEFT_OK);
+  assert_int_equal(weft_replica_read_chunk(r, log, WEFT_BRANCH_ANY, from, to, &out, last), WEFT_OK);
   assert_int_equal(weft__arena_copy(&f->arena, weft__buf_view(&out), &copy), WEFT_OK);
   weft__buf_free(&out);
   return copy;
@@ -113,7 +113,7 @@ static void test_tail_is_sealed(void **state) {
     weft_bytes chunk = read_chunk(f, f->a, &log, at, at, &last);
     weft_hold_report report = hold(f, c, chunk);
     assert_int_equal(report.runs[0].verdict, report.changes ? WEFT_HOLD_TAKEN : WEFT_HOLD_KNOWN);
-    assert_int_equal(weft_replica_id_at(c, &log, last, &id), WEFT_OK);
+    assert_int_equal(weft_replica_id_at(c, &log, WEFT_BRANCH_ANY, last, &id), WEFT_OK);
     /* Some of it again: what is held is passed over. */
     step = step * 3 + 1;
     at = last + 1 > step ? last + 1 - (step % 50) % (last - at + 1) : last + 1;
@@ -376,7 +376,8 @@ static bool use_all(fixture *f) {
     for (uint64_t at = spans[i].from; err == WEFT_OK && at <= spans[i].to; at = last + 1) {
       weft_buf out;
       weft__buf_init(&out, &f->mem, SIZE_MAX);
-      err = weft_replica_read_chunk(r, &spans[i].log, at, spans[i].to, &out, &last);
+      err =
+          weft_replica_read_chunk(r, &spans[i].log, spans[i].branch, at, spans[i].to, &out, &last);
       weft__buf_free(&out);
     }
     found |= err != WEFT_OK;

@@ -143,7 +143,10 @@ static void careless_step(run *w, size_t to, size_t from) {
     weft_hold_report report;
     if (test_rng_chance(&w->rng, 60)) at = range->from;
     weft__buf_init(&chunk, &mem, SIZE_MAX);
-    must(w, weft_replica_read_chunk(w->r[from], &range->log, at, range->to, &chunk, &last), "read");
+    must(w,
+         weft_replica_read_chunk(w->r[from], &range->log, range->branch, at, range->to, &chunk,
+                                 &last),
+         "read");
     weft_bytes view = weft__buf_view(&chunk);
     must(w, weft_replica_hold(w->r[to], &w->arena, &view, 1, &report), "hold");
     assert_int_not_equal(report.runs[0].verdict, WEFT_HOLD_BRANCH);

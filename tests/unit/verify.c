@@ -197,9 +197,9 @@ static void test_backlog(void **state) {
   assert_int_equal(weft_replica_missing(other, &f->arena, weft_replica_held(r), 10, &spans, &count),
                    WEFT_OK);
   assert_int_equal(count, 1);
-  assert_int_equal(
-      weft_replica_read_chunk(other, &spans[0].log, spans[0].from, spans[0].to, &chunk, &last),
-      WEFT_OK);
+  assert_int_equal(weft_replica_read_chunk(other, &spans[0].log, spans[0].branch, spans[0].from,
+                                           spans[0].to, &chunk, &last),
+                   WEFT_OK);
   weft_bytes view = weft__buf_view(&chunk);
   assert_int_equal(weft_replica_hold(r, &f->arena, &view, 1, &held), WEFT_OK);
   assert_int_equal(held.changes, 201);
