@@ -245,7 +245,8 @@ WEFT_API weft_err weft_replica_find(weft_replica *r, const weft_id *log, uint64_
 
 /* Lists what is held here and not covered by `theirs`, in the order to send it: as it became shown
  * here, then what is held and not shown in order of arrival.  At most `max` ranges; array in
- * `arena`. */
+ * `arena`.  A head of theirs that is not held here counts as going on from the branches it is
+ * longer than, and says nothing of others: of those they may be offered what they hold. */
 WEFT_API weft_err weft_replica_missing(weft_replica *r, weft_arena *arena,
                                        const weft_vector *theirs, size_t max, weft_span **out,
                                        size_t *count) WEFT_MUST_USE;
