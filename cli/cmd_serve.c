@@ -29,6 +29,8 @@ static void serving_end(serving *s, int code) {
   if (s->ending) return;
   s->ending = true;
   cli_watch_remove(s->call->runtime, &s->watch);
+  s->call->runtime->ending = true;
+  cli_watch_all(s->call->runtime);
   cli_control_stop(s->control);
   uv_close((uv_handle_t *)&s->interrupt, no_more);
   uv_close((uv_handle_t *)&s->terminate, no_more);

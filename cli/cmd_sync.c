@@ -50,10 +50,19 @@ static void lasting_end(lasting *l, int code) {
   cli_call_end(l->call, code);
 }
 
+static int stopped(cli_call *c) {
+  return cli_fail(c, CLI_FAILED, "the daemon was stopped before %s was done: try again",
+                  c->args.command->name);
+}
+
 static void lasting_look(cli_watch *w) {
   lasting *l = (lasting *)(void *)w;
+  if (l->ended) return; /* its call is gone */
   cli_runtime *rt = l->call->runtime;
-  if (l->ended) return;
+  if (rt->ending) {
+    lasting_end(l, stopped(l->call));
+    return;
+  }
   if (rt->failed_err != WEFT_OK) {
     lasting_end(l, cli_fail_err(l->call, rt->failed_err, "%s", rt->failed));
     return;
@@ -69,6 +78,7 @@ static void on_look(uv_timer_t *timer) { lasting_look(timer->data); }
  * ended. */
 static int lasting_start(cli_call *c, const lasting *plan) {
   cli_runtime *rt = c->runtime;
+  if (rt->ending) return stopped(c);
   lasting *l = malloc(sizeof *l);
   if (!l) return cli_fail_err(c, WEFT_ENOMEM, "%s", c->args.command->name);
   *l = *plan;

@@ -35,6 +35,8 @@ int cli_remote_open(cli_call *c, const char *dir, cli_remote *remote);
 /* Sends the call, forwards records and progress to its sink, gives the exit code. */
 int cli_remote_run(cli_call *c, cli_remote *remote);
 void cli_remote_close(cli_remote *remote);
+/* The number of the process that answers, 0 when the system does not tell. */
+int cli_remote_process(const cli_remote *remote);
 
 /* Opens, for bind or connect, the address of DIR/control.sock.  A path beyond what fits a socket
  * address goes through the folder's descriptor. */

@@ -137,6 +137,16 @@ weft_err cli_control_address(const char *dir, struct sockaddr_un *address, int *
   return WEFT_OK;
 }
 
+static bool peer_of(const cli_remote *remote, struct ucred *peer) {
+  socklen_t len = sizeof *peer;
+  return getsockopt(remote->fd, SOL_SOCKET, SO_PEERCRED, peer, &len) == 0;
+}
+
+int cli_remote_process(const cli_remote *remote) {
+  struct ucred peer;
+  return peer_of(remote, &peer) ? (int)peer.pid : 0;
+}
+
 int cli_remote_open(cli_call *c, const char *dir, cli_remote *remote) {
   struct sockaddr_un address;
   int folder;
@@ -150,9 +160,7 @@ int cli_remote_open(cli_call *c, const char *dir, cli_remote *remote) {
     return CLI_NO_DAEMON;
   }
   struct ucred peer;
-  socklen_t len = sizeof peer;
-  if (getsockopt(remote->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.uid == geteuid())
-    return CLI_OK;
+  if (peer_of(remote, &peer) && peer.uid == geteuid()) return CLI_OK;
   close(remote->fd);
   return cli_fail(c, CLI_FAILED, "%s/control.sock belongs to another user: nothing was sent", dir);
 }
@@ -212,16 +220,19 @@ int cli_remote_run(cli_call *c, cli_remote *remote) {
     code = cli_fail(c, CLI_FAILED, "the daemon went away: look at its messages");
   weft__buf_reset(&b);
   bool last = code != CLI_OK;
+  size_t used = 0; /* answers taken; they leave the buffer before the next read */
   while (!last) {
     size_t len;
     weft_bytes body;
-    err = cli_frame_find(weft__buf_view(&b), &len, &body);
+    err = cli_frame_find(weft_bytes_of(b.at + used, b.len - used), &len, &body);
     if (err == WEFT_OK && len) {
       last = take_answer(c, body, &code);
-      memmove(b.at, b.at + len, b.len - len);
-      b.len -= len;
+      used += len;
       continue;
     }
+    if (used) memmove(b.at, b.at + used, b.len - used);
+    b.len -= used;
+    used = 0;
     uint8_t piece[1 << 16];
     ssize_t got = err == WEFT_OK ? recv(remote->fd, piece, sizeof piece, 0) : -1;
     if (got < 0 && err == WEFT_OK && errno == EINTR) continue;

@@ -3,7 +3,7 @@
  *
  * A connection carries one request at a time.  A call that waits (sync, wait) may outlive its
  * connection: then it goes on without an audience until it ends by itself, which its time limit
- * guarantees. */
+ * guarantees; the daemon's own end comes first (cli_runtime.ending). */
 #define _GNU_SOURCE /* struct ucred */
 #include "cli/daemon.h"
 
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -18,7 +19,11 @@
 #include "cli/files.h"
 #include "cli/record.h"
 
-enum { listen_backlog = 64, read_len = 64 << 10 };
+enum {
+  listen_backlog = 64,
+  read_len = 64 << 10,
+  ahead_max = 1 << 20 /* requests that wait behind a running one, before reading pauses */
+};
 
 typedef struct control_conn control_conn;
 
@@ -47,7 +52,8 @@ struct cli_control {
   cli_space *space;
   control_conn *conns;
   char path[CLI_PATH_MAX];
-  bool closed;
+  dev_t dev; /* of the socket's file, to remove that one only */
+  ino_t ino;
 };
 
 /* --- answers -------------------------------------------------------------------------------------
@@ -112,19 +118,28 @@ static void sink_progress(void *ctx, weft_bytes what, uint64_t done, uint64_t to
 }
 
 static void serve_next(control_conn *conn);
+static void read_on(control_conn *conn);
 
-static void call_ended(cli_call *c, int code) {
-  control_call *call = c->ended_ctx;
+/* Sends the last answer and frees the call. */
+static void finish(control_call *call, int code) {
   control_conn *conn = call->conn;
   weft_value items[] = {int_value(call->id),
                         text_value(weft_bytes_str(code == CLI_OK ? "end" : "error")),
-                        int_value(code), text_value(weft_bytes_str(c->error))};
+                        int_value(code), text_value(weft_bytes_str(call->call.error))};
   answer(call, items, code == CLI_OK ? 3 : 4);
+  if (conn) conn->running = NULL;
   weft__arena_free(&call->arena);
   free(call);
+}
+
+/* A call that waited is done: what came in meanwhile is served. */
+static void call_ended(cli_call *c, int code) {
+  control_call *call = c->ended_ctx;
+  control_conn *conn = call->conn;
+  finish(call, code);
   if (!conn) return;
-  conn->running = NULL;
   serve_next(conn);
+  read_on(conn);
 }
 
 /* --- requests ------------------------------------------------------------------------------------
@@ -176,31 +191,28 @@ static void serve(control_conn *conn, weft_bytes body) {
   int code = start_call(call, body);
   if (code == CLI_PENDING) return;
   cli_network_changed(&call->call);
-  call_ended(&call->call, code);
+  finish(call, code);
 }
 
+/* Serves every whole request at hand, until one has to wait.  A request is decoded into its call's
+ * arena, so its bytes may go as soon as it was started. */
 static void serve_next(control_conn *conn) {
-  if (conn->closing || conn->running) return;
-  size_t len;
-  weft_bytes body;
-  weft_err err = cli_frame_find(weft__buf_view(&conn->in), &len, &body);
-  if (err != WEFT_OK) {
-    conn_close(conn);
-    return;
+  size_t used = 0;
+  while (!conn->closing && !conn->running) {
+    size_t len;
+    weft_bytes body;
+    weft_bytes rest = weft_bytes_of(conn->in.at + used, conn->in.len - used);
+    if (cli_frame_find(rest, &len, &body) != WEFT_OK) {
+      conn_close(conn);
+      break;
+    }
+    if (len == 0) break;
+    used += len;
+    serve(conn, body);
   }
-  if (len == 0) return;
-  /* The body is copied: a waiting call reads its arguments later. */
-  weft_alloc mem = weft_alloc_libc();
-  weft_buf copy;
-  weft__buf_init(&copy, &mem, SIZE_MAX);
-  weft__buf_put(&copy, body);
-  memmove(conn->in.at, conn->in.at + len, conn->in.len - len);
-  conn->in.len -= len;
-  if (weft__buf_err(&copy) == WEFT_OK)
-    serve(conn, weft__buf_view(&copy));
-  else
-    conn_close(conn);
-  weft__buf_free(&copy);
+  if (used == 0) return;
+  memmove(conn->in.at, conn->in.at + used, conn->in.len - used);
+  conn->in.len -= used;
 }
 
 /* --- connections ---------------------------------------------------------------------------------
@@ -237,6 +249,15 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf) {
     conn_close(conn);
   else
     serve_next(conn);
+  if (conn->running && conn->in.len > ahead_max && !conn->closing)
+    uv_read_stop((uv_stream_t *)&conn->pipe);
+}
+
+/* Reading goes on after a pause in on_read; without one this changes nothing. */
+static void read_on(control_conn *conn) {
+  if (conn->closing || conn->running) return;
+  uv_read_stop((uv_stream_t *)&conn->pipe);
+  if (uv_read_start((uv_stream_t *)&conn->pipe, on_alloc, on_read) != 0) conn_close(conn);
 }
 
 /* Only this user may talk to this device, whatever the mode of the folder became. */
@@ -278,7 +299,24 @@ static bool bind_socket(cli_control *control, const char *dir) {
             uv_pipe_open(&control->server, fd) == 0;
   if (!ok && fd >= 0) close(fd);
   if (folder >= 0) close(folder);
-  return ok && uv_listen((uv_stream_t *)&control->server, listen_backlog, on_connection) == 0;
+  struct stat st;
+  if (!ok || lstat(control->path, &st) != 0) return false;
+  control->dev = st.st_dev;
+  control->ino = st.st_ino;
+  return uv_listen((uv_stream_t *)&control->server, listen_backlog, on_connection) == 0;
+}
+
+/* The store's lock keeps a second daemon of one space away; a daemon of another space in the same
+ * directory, or a stranger, shows by answering. */
+static int check_unanswered(cli_call *c, const char *dir) {
+  cli_remote other;
+  int code = cli_remote_open(c, dir, &other);
+  if (code == CLI_NO_DAEMON) return CLI_OK;
+  if (code != CLI_OK) return code;
+  int pid = cli_remote_process(&other);
+  cli_remote_close(&other);
+  return cli_fail(c, CLI_FAILED, "%s/control.sock is answered by process %d: stop it first", dir,
+                  pid);
 }
 
 int cli_control_start(cli_call *c, cli_control **out) {
@@ -292,6 +330,8 @@ int cli_control_start(cli_call *c, cli_control **out) {
   uv_pipe_init(&c->runtime->loop, &control->server, 0);
   control->server.data = control;
   *out = control;
+  int code = check_unanswered(c, dir);
+  if (code != CLI_OK) return code;
   if (cli_path_join(control->path, sizeof control->path, dir, "control.sock") == WEFT_OK &&
       bind_socket(control, dir))
     return CLI_OK;
@@ -299,16 +339,14 @@ int cli_control_start(cli_call *c, cli_control **out) {
                   dir);
 }
 
-static void server_closed(uv_handle_t *handle) {
-  cli_control *control = handle->data;
-  control->closed = true;
-}
-
 void cli_control_stop(cli_control *control) {
   if (!control || uv_is_closing((uv_handle_t *)&control->server)) return;
-  unlink(control->path);
+  struct stat st;
+  if (control->ino && lstat(control->path, &st) == 0 && st.st_dev == control->dev &&
+      st.st_ino == control->ino)
+    unlink(control->path);
   for (control_conn *conn = control->conns; conn; conn = conn->next) conn_close(conn);
-  uv_close((uv_handle_t *)&control->server, server_closed);
+  uv_close((uv_handle_t *)&control->server, NULL);
 }
 
 void cli_control_free(cli_control *control) { free(control); }

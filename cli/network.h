@@ -26,6 +26,7 @@ struct cli_runtime {
   cli_space *space;
   struct cli_control *control; /* in the daemon: freed after the loop ran out */
   bool stopped;
+  bool ending;      /* the daemon stops: whoever waits ends now */
   char failed[256]; /* storage failure, told once */
   weft_err failed_err;
   cli_watch *watches;

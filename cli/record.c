@@ -60,12 +60,6 @@ void cli_obj_bool(cli_obj *o, const char *key, bool b) {
   cli_obj_put(o, key, v);
 }
 
-void cli_obj_u64(cli_obj *o, const char *key, uint64_t v) {
-  char text[24];
-  snprintf(text, sizeof text, "%llu", (unsigned long long)v);
-  cli_obj_text(o, key, text);
-}
-
 void cli_hex(char *out, const uint8_t *at, size_t len) {
   static const char digits[] = "0123456789abcdef";
   for (size_t i = 0; i < len; i++) {

@@ -19,8 +19,6 @@ void cli_obj_text(cli_obj *o, const char *key, const char *text); /* copied; NUL
 void cli_obj_bytes(cli_obj *o, const char *key, weft_bytes text); /* borrowed UTF-8 */
 void cli_obj_int(cli_obj *o, const char *key, int64_t v);
 void cli_obj_bool(cli_obj *o, const char *key, bool v);
-/* A number that may exceed 2^53, as a decimal string. */
-void cli_obj_u64(cli_obj *o, const char *key, uint64_t v);
 /* Lower-case hex of bytes. */
 void cli_obj_hex(cli_obj *o, const char *key, const uint8_t *at, size_t len);
 /* A 128-bit number as 32 hex digits. */
