@@ -29,9 +29,11 @@ static const struct {
     {"anti-entropy", CONFIG_TIME, 1000, 86400000},
 };
 
+static bool is_blank(uint8_t c) { return c == ' ' || c == '\t' || c == '\r'; }
+
 static weft_bytes trim(weft_bytes t) {
-  while (t.len && strchr(" \t\r", t.at[0])) t = weft_bytes_of(t.at + 1, t.len - 1);
-  while (t.len && strchr(" \t\r", t.at[t.len - 1])) t.len--;
+  while (t.len && is_blank(t.at[0])) t = weft_bytes_of(t.at + 1, t.len - 1);
+  while (t.len && is_blank(t.at[t.len - 1])) t.len--;
   return t;
 }
 

@@ -68,15 +68,28 @@ static const struct {
     {">", WEFT_WHERE_GT},  {"<", WEFT_WHERE_LT},  {"~", WEFT_WHERE_CONTAINS},
 };
 
-static bool find_operator(weft_bytes expr, size_t *at, size_t *which) {
-  for (*at = 0; *at < expr.len; (*at)++) {
-    for (*which = 0; *which < sizeof operators / sizeof operators[0]; (*which)++) {
-      size_t len = strlen(operators[*which].text);
-      if (expr.len - *at >= len && memcmp(expr.at + *at, operators[*which].text, len) == 0)
-        return true;
-    }
+static bool operator_at(weft_bytes expr, size_t at, size_t *which) {
+  for (*which = 0; *which < sizeof operators / sizeof operators[0]; (*which)++) {
+    size_t len = strlen(operators[*which].text);
+    if (expr.len - at >= len && memcmp(expr.at + at, operators[*which].text, len) == 0) return true;
   }
   return false;
+}
+
+/* In a JSON Pointer ~0 and ~1 are escapes; they mean "contains" only where no other operator
+ * follows. */
+static bool find_operator(weft_bytes expr, size_t *at, size_t *which) {
+  bool pointer = expr.len && expr.at[0] == '/', escape = false;
+  size_t escape_at = 0;
+  for (*at = 0; *at < expr.len; (*at)++) {
+    if (!operator_at(expr, *at, which)) continue;
+    uint8_t next = *at + 1 < expr.len ? expr.at[*at + 1] : 0;
+    if (!pointer || expr.at[*at] != '~' || (next != '0' && next != '1')) return true;
+    if (!escape) escape_at = *at;
+    escape = true;
+  }
+  *at = escape_at;
+  return escape && operator_at(expr, *at, which);
 }
 
 int cli_where_parse(cli_call *c, weft_bytes expr, weft_where *out) {

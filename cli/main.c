@@ -67,7 +67,11 @@ int main(int argc, char **argv) {
     if (code == CLI_OK && bare) code = CLI_USAGE;
   }
   if (code != CLI_OK && f.call.error[0]) cli_printer_error(&f.printer, f.call.error);
-  cli_printer_close(&f.printer);
+  char lost[128];
+  if (!cli_printer_close(&f.printer, lost, sizeof lost)) {
+    cli_printer_error(&f.printer, lost);
+    code = CLI_FAILED;
+  }
   weft__arena_free(&arena);
   return code;
 }

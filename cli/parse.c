@@ -65,8 +65,11 @@ const char *cli_nearest_command(const char *word) {
   return n.best;
 }
 
+/* The option nearest to `word`, which may hold a value after "=". */
 static const char *nearest_option(const cli_command *command, const char *word) {
-  nearest n = {word, NULL, 32};
+  char name[64];
+  snprintf(name, sizeof name, "%.*s", (int)strcspn(word, "="), word);
+  nearest n = {name, NULL, 32};
   for (const cli_option *o = global_options; o->name; o++) nearest_try(&n, o->name);
   for (const cli_option *o = command ? command->options : NULL; o && o->name; o++)
     nearest_try(&n, o->name);
@@ -99,7 +102,8 @@ typedef struct parser {
 
 static int usage_error(parser *p, const char *what, const char *word, const char *near) {
   if (near)
-    snprintf(p->error, p->error_len, "%s %s: did you mean %s?", what, word, near);
+    snprintf(p->error, p->error_len, "%s %s: did you mean %s%s?", what, word,
+             word[0] == '-' ? "--" : "", near);
   else
     snprintf(p->error, p->error_len, "%s %s: see weft help%s%s", what, word,
              p->args->command ? " " : "", p->args->command ? p->args->command->name : "");
@@ -130,32 +134,49 @@ static int take_option(parser *p, const cli_option *o, bool global, const char *
   return CLI_OK;
 }
 
-/* Reads the option at p->at; a value may follow "=" or be the next word.  A command's own option
- * goes before a global one of the same name. */
-static int parse_option(parser *p, const char *word) {
-  const cli_option *own = p->args->command ? p->args->command->options : NULL, *o;
-  const char *value = NULL;
-  bool global = false;
-  if (word[1] == '-') {
-    const char *equal = strchr(word, '=');
-    size_t len = equal ? (size_t)(equal - word) - 2 : strlen(word) - 2;
-    o = find_long(own, word + 2, len);
-    if (!o) global = (o = find_long(global_options, word + 2, len)) != NULL;
-    if (!o)
-      return usage_error(p, "unknown option", word, nearest_option(p->args->command, word + 2));
-    if (equal) value = equal + 1;
-  } else {
-    o = find_letter(own, word[1]);
-    if (!o) global = (o = find_letter(global_options, word[1])) != NULL;
+/* The option called `name`; a command's own goes before a global one of the same name. */
+static const cli_option *option_long(const parser *p, const char *name, size_t len, bool *global) {
+  const cli_option *o = p->args->command ? find_long(p->args->command->options, name, len) : NULL;
+  *global = !o;
+  return o ? o : find_long(global_options, name, len);
+}
+
+static const cli_option *option_letter(const parser *p, char letter, bool *global) {
+  const cli_option *o = p->args->command ? find_letter(p->args->command->options, letter) : NULL;
+  *global = !o;
+  return o ? o : find_letter(global_options, letter);
+}
+
+/* Takes `o` with the value that came with it, or else with the next word. */
+static int take_valued(parser *p, const cli_option *o, bool global, const char *value) {
+  if (!value && p->at + 1 >= p->argc)
+    return usage_error(p, "option needs a value:", p->argv[p->at], NULL);
+  return take_option(p, o, global, value ? value : p->argv[++p->at]);
+}
+
+/* --name, --name=VALUE or --name VALUE. */
+static int parse_long(parser *p, const char *word) {
+  bool global;
+  const char *equal = strchr(word, '=');
+  size_t len = equal ? (size_t)(equal - word) - 2 : strlen(word) - 2;
+  const cli_option *o = option_long(p, word + 2, len, &global);
+  if (!o) return usage_error(p, "unknown option", word, nearest_option(p->args->command, word + 2));
+  if (o->arg) return take_valued(p, o, global, equal ? equal + 1 : NULL);
+  return equal ? usage_error(p, "option takes no value:", word, NULL)
+               : take_option(p, o, global, NULL);
+}
+
+/* -x, -xyz for several flags, -xVALUE or -x VALUE. */
+static int parse_letters(parser *p, const char *word) {
+  int code = CLI_OK;
+  for (const char *at = word + 1; *at && code == CLI_OK; at++) {
+    bool global;
+    const cli_option *o = option_letter(p, *at, &global);
     if (!o) return usage_error(p, "unknown option", word, NULL);
-    if (word[2]) value = word + 2;
+    if (o->arg) return take_valued(p, o, global, at[1] ? at + 1 : NULL);
+    code = take_option(p, o, global, NULL);
   }
-  if (!o->arg && value) return usage_error(p, "option takes no value:", word, NULL);
-  if (o->arg && !value) {
-    if (p->at + 1 >= p->argc) return usage_error(p, "option needs a value:", word, NULL);
-    value = p->argv[++p->at];
-  }
-  return take_option(p, o, global, value);
+  return code;
 }
 
 static int take_arg(parser *p, const char *word) {
@@ -177,14 +198,37 @@ static bool is_option(const char *word) {
   return word[1] == '-' || (word[1] >= 'a' && word[1] <= 'z') || (word[1] >= 'A' && word[1] <= 'Z');
 }
 
-/* The command is the first word that is neither an option nor the value of a global one. */
+/* The option of any command, or a global one.  No two of one name differ in whether they take a
+ * value; the unit test sees to that. */
+static const cli_option *option_anywhere(const char *name, size_t len, char letter) {
+  size_t count;
+  const cli_command *table = cli_commands(&count);
+  const cli_option *o =
+      len ? find_long(global_options, name, len) : find_letter(global_options, letter);
+  for (size_t i = 0; i < count && !o; i++)
+    o = len ? find_long(table[i].options, name, len) : find_letter(table[i].options, letter);
+  return o;
+}
+
+/* Whether the word after this one is the value of an option in it, before the command is known. */
+static bool takes_next(const char *word) {
+  if (word[1] == '-') {
+    const cli_option *o = word[2] ? option_anywhere(word + 2, strlen(word) - 2, 0) : NULL;
+    return o && o->arg;
+  }
+  for (const char *at = word + 1; *at; at++) {
+    const cli_option *o = option_anywhere(NULL, 0, *at);
+    if (o && o->arg) return at[1] == 0;
+  }
+  return false;
+}
+
+/* The command is the first word that is neither an option nor the value of one. */
 static int find_command(parser *p) {
   for (int i = 1; i < p->argc; i++) {
     const char *word = p->argv[i];
     if (is_option(word)) {
-      const cli_option *o = word[1] == '-' ? find_long(global_options, word + 2, strlen(word) - 2)
-                                           : find_letter(global_options, word[1]);
-      if (o && o->arg && (word[1] == '-' || !word[2])) i++;
+      i += takes_next(word);
       continue;
     }
     p->args->command = cli_command_find(word);
@@ -207,7 +251,7 @@ int cli_parse(int argc, char **argv, weft_arena *arena, cli_globals *globals, cl
     if (options && strcmp(word, "--") == 0)
       options = false;
     else if (options && is_option(word))
-      code = parse_option(&p, word);
+      code = word[1] == '-' ? parse_long(&p, word) : parse_letters(&p, word);
     else if (!named && args->command)
       named = true;
     else

@@ -1,6 +1,7 @@
 /* The printer: terminal facts, escaping, tables, progress. */
 #include "cli/print.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -38,21 +39,47 @@ static void progress_clear(cli_printer *p) {
   p->progress = false;
 }
 
-void cli_printer_close(cli_printer *p) {
+bool cli_printer_close(cli_printer *p, char *error, size_t error_len) {
   progress_clear(p);
   weft__arena_free(&p->arena);
-  fflush(p->out);
+  errno = 0;
+  if (fflush(p->out) != 0 && p->write_error == 0) p->write_error = errno;
+  if (p->write_error == 0 && !ferror(p->out)) return true;
+  if (p->write_error == EPIPE) return true;
+  snprintf(error, error_len, "the output could not be written%s",
+           p->write_error == ENOSPC ? ": the disk is full, free some space" : ": look at its disk");
+  return false;
+}
+
+/* The first write that fails decides what is told at the end: later ones fail for other reasons. */
+static void flush_out(cli_printer *p) {
+  errno = 0;
+  if (fflush(p->out) != 0 && p->write_error == 0) p->write_error = errno;
+}
+
+/* Text without what could drive a terminal: C0, DEL, and C1 as UTF-8. */
+static void put_safe(FILE *file, weft_bytes text, bool newlines) {
+  for (size_t i = 0; i < text.len; i++) {
+    uint8_t c = text.at[i];
+    bool c1 = c == 0xc2 && i + 1 < text.len && text.at[i + 1] >= 0x80 && text.at[i + 1] < 0xa0;
+    bool plain = (c >= 0x20 && c != 0x7f && !c1) || (newlines && c == '\n');
+    fputc(plain ? c : '?', file);
+    i += c1;
+  }
 }
 
 void cli_print_bytes(cli_printer *p, weft_bytes text) {
-  if (!p->terminal) {
+  if (p->terminal)
+    put_safe(p->out, text, false);
+  else
     fwrite(text.at, 1, text.len, p->out);
-    return;
-  }
-  for (size_t i = 0; i < text.len; i++) {
-    uint8_t c = text.at[i];
-    fputc(c < 0x20 || c == 0x7f ? '?' : c, p->out);
-  }
+}
+
+void cli_print_lines(cli_printer *p, weft_bytes text) {
+  if (p->terminal)
+    put_safe(p->out, text, true);
+  else
+    fwrite(text.at, 1, text.len, p->out);
 }
 
 void cli_print_json(cli_printer *p, const weft_value *v) {
@@ -60,7 +87,7 @@ void cli_print_json(cli_printer *p, const weft_value *v) {
   weft__buf_init(&b, &p->arena.mem, SIZE_MAX);
   weft_json_write(&b, v);
   if (weft__buf_err(&b) == WEFT_OK)
-    fwrite(b.at, 1, b.len, p->out);
+    cli_print_bytes(p, weft__buf_view(&b));
   else
     fputs("null", p->out);
   weft__buf_free(&b);
@@ -76,7 +103,7 @@ void cli_printer_record(cli_printer *p, const cli_call *call, const weft_value *
     call->args.command->print(p, call, record);
   }
   p->any = true;
-  if (call->args.command->style == CLI_LINES) fflush(p->out);
+  if (call->args.command->style == CLI_LINES) flush_out(p);
 }
 
 void cli_printer_progress(cli_printer *p, weft_bytes what, uint64_t done, uint64_t total) {
@@ -97,8 +124,10 @@ void cli_printer_progress(cli_printer *p, weft_bytes what, uint64_t done, uint64
 
 void cli_printer_error(cli_printer *p, const char *text) {
   progress_clear(p);
-  fflush(p->out);
-  fprintf(p->messages, "weft: %s\n", text);
+  flush_out(p);
+  fputs("weft: ", p->messages);
+  put_safe(p->messages, weft_bytes_str(text), false);
+  fputc('\n', p->messages);
 }
 
 /* Characters of UTF-8 text, which is near enough to columns for names. */

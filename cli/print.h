@@ -17,22 +17,27 @@ struct cli_printer {
   unsigned width;   /* columns of the terminal; 80 otherwise */
   bool any;         /* something was printed in this call */
   bool progress;    /* a progress line stands on stderr */
+  int write_error;  /* errno of the first write to `out` that failed; 0: none */
   weft_arena arena; /* scratch of one record */
 };
 
 /* Opens a printer on stdout and stderr, asking the environment about terminal and colour. */
 void cli_printer_open(cli_printer *p, bool json, bool quiet, unsigned verbose);
-void cli_printer_close(cli_printer *p);
+/* Ends it.  False when what went to stdout did not all arrive, other than because its reader has
+ * had enough and closed the pipe; `error` (of `error_len`) then says so. */
+bool cli_printer_close(cli_printer *p, char *error, size_t error_len);
 
 /* Prints one record of `call`, in the form asked for. */
 void cli_printer_record(cli_printer *p, const cli_call *call, const weft_value *record);
 /* Redraws the progress line; nothing without a terminal. */
 void cli_printer_progress(cli_printer *p, weft_bytes what, uint64_t done, uint64_t total);
-/* Prints "weft: TEXT" to stderr, as one line. */
+/* Prints "weft: TEXT" to stderr, as one line whatever TEXT holds. */
 void cli_printer_error(cli_printer *p, const char *text);
 
-/* Writes bytes; control characters of a person's text become "?" on a terminal. */
+/* Writes bytes; control characters of a person's text, C1 ones too, become "?" on a terminal. */
 void cli_print_bytes(cli_printer *p, weft_bytes text);
+/* As cli_print_bytes, for text of several lines. */
+void cli_print_lines(cli_printer *p, weft_bytes text);
 /* Writes a value as compact JSON. */
 void cli_print_json(cli_printer *p, const weft_value *v);
 

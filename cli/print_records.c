@@ -36,7 +36,7 @@ void print_value(cli_printer *p, const cli_call *call, const weft_value *record)
   weft_buf b;
   weft__buf_init(&b, &p->arena.mem, SIZE_MAX);
   weft_json_write_pretty(&b, record, 2);
-  if (weft__buf_err(&b) == WEFT_OK) fwrite(b.at, 1, b.len, p->out);
+  if (weft__buf_err(&b) == WEFT_OK) cli_print_lines(p, weft__buf_view(&b));
   put(p, "\n");
   weft__buf_free(&b);
 }

@@ -181,6 +181,12 @@ static int64_t days_of(unsigned year, unsigned month, unsigned day) {
   return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
 }
 
+static unsigned days_in(unsigned year, unsigned month) {
+  static const unsigned days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+  bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+  return days[month - 1] + (month == 2 && leap);
+}
+
 static bool zone_parse(weft_bytes text, size_t *at, int64_t *minutes) {
   *minutes = 0;
   if (symbol(text, at, 'Z') || symbol(text, at, 'z')) return true;
@@ -206,6 +212,7 @@ bool cli_time_parse(weft_bytes text, uint64_t *ms) {
       return false;
     if (symbol(text, &at, '.')) {
       unsigned digit, scale = 100;
+      if (at >= text.len || text.at[at] < '0' || text.at[at] > '9') return false;
       while (digits(text, &at, 1, &digit)) {
         milli += digit * scale;
         scale /= 10;
@@ -213,8 +220,7 @@ bool cli_time_parse(weft_bytes text, uint64_t *ms) {
     }
     if (!zone_parse(text, &at, &zone)) return false;
   }
-  static const unsigned month_days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-  if (at != text.len || month < 1 || month > 12 || day < 1 || day > month_days[month - 1] ||
+  if (at != text.len || month < 1 || month > 12 || day < 1 || day > days_in(year, month) ||
       h > 23 || m > 59 || s > 60)
     return false;
   int64_t total = ((days_of(year, month, day) * 24 + h) * 60 + m + zone) * 60 + s;

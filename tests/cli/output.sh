@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# What people and scripts see: options anywhere, terminals, colours, pipes, one-line errors, output that is lost.
+. "$(dirname "$0")/lib.sh"
+
+# tty COLUMNS COMMAND: what COMMAND prints on a terminal of that width.
+tty() { TERM=xterm script -qec "stty cols $1 2>/dev/null; $2" /dev/null </dev/null | tr -d '\r'; }
+widest() { sed 's/\x1b\[[0-9;]*[mK]//g' | awk '{ if (length($0) > w) w = length($0) } END { print w + 0 }'; }
+
+on a init --name laptop --space home -q
+on a set t/x a=1 b:=2 -m "first change" -q
+export WEFT_DIR=$world/a
+
+# --- options ----------------------------------------------------------------------------------------
+check "options before the command" equal "$("$weft" --limit 3 --json list | cut -c 1-9)" '{"items":'
+check "letters together" equal "$("$weft" -vqm note set t/x c=1)" ""
+check "unknown option names the nearest" fails 2 "did you mean --limit" "$weft" log --limti=3
+check "two dashes" equal "$("$weft" set t/dash -q -- --json=x; "$weft" get t/dash -- --json 2>/dev/null)" '"x"'
+
+# --- errors -----------------------------------------------------------------------------------------
+check "an error is one line" fails 2 "a?b is not a document name" "$weft" get $'a\nb'
+check "lost output is an error" [ "$("$weft" export >/dev/full 2>/dev/null; echo $?)" = 1 ]
+check "lost output is told" contains "$("$weft" list --json 2>&1 >/dev/full)" "could not be written"
+check "a reader that leaves is none" equal "$("$weft" export | :; echo "${PIPESTATUS[0]}")" 0
+
+# --- terminals --------------------------------------------------------------------------------------
+if command -v script >/dev/null; then
+  "$weft" set t/esc v=$'\x1b[31mred\u009b' -q
+  check "no control characters" equal "$(tty 80 "'$weft' list t --fields v" | grep -ac $'\x1b\[31m\|\xc2\x9b')" 0
+  check "no control characters in errors" equal "$(tty 80 "'$weft' get \$'x\x1b[31m'" | grep -ac $'\x1b\[31m')" 0
+  check "colour" equal "$(tty 80 "'$weft' log --limit 1" | grep -ac $'\x1b\[33m')" 1
+  check "NO_COLOR" equal "$(NO_COLOR=1 tty 80 "'$weft' log --limit 1" | grep -ac $'\x1b\[')" 0
+fi
+check "no colour in a pipe" equal "$("$weft" log --limit 1 | grep -ac $'\x1b\[')" 0
+report
