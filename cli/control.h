@@ -1,9 +1,9 @@
 /* The control socket: DIR/control.sock, between the command and the daemon of one directory.
  *
  * Frames: u32 big-endian length, then one canonical msgpack value.  Request: [id, command, {"args":
- * [...], "options": [[name, value], ...], "input": bytes or nil, "space": name or nil}].  Answers:
- * [id, "data", record] any number of times, [id, "progress", what, done, total], and last [id,
- * "end", exit code] or [id, "error", exit code, text]. */
+ * [...], "options": [[name, value], ...], "input": [bytes, ...] or nil, "space": name or nil}].
+ * Answers: [id, "data", record] any number of times, [id, "progress", what, done, total], and last
+ * [id, "end", exit code] or [id, "error", exit code, text]. */
 #ifndef WEFT_CLI_CONTROL_H
 #define WEFT_CLI_CONTROL_H
 

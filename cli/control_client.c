@@ -13,6 +13,8 @@
 #include "cli/record.h"
 #include "cli/runtime.h"
 
+enum { input_piece = 128 << 10 };
+
 /* --- frames --------------------------------------------------------------------------------------
  */
 
@@ -43,6 +45,41 @@ static weft_value bytes_value(weft_value_kind kind, weft_bytes bytes) {
   return v;
 }
 
+/* A value of bytes has a limit of its own, so a file travels in pieces. */
+static weft_value input_value(weft_arena *arena, const cli_args *args) {
+  weft_value none = {.kind = WEFT_NULL};
+  if (!args->has_input) return none;
+  size_t count = args->input.len / input_piece + 1;
+  weft_value *pieces = weft__arena_zero(arena, count, sizeof *pieces);
+  if (!pieces) return none;
+  for (size_t i = 0; i < count; i++) {
+    size_t from = i * input_piece, left = args->input.len - from;
+    pieces[i] = bytes_value(
+        WEFT_BYTES, weft_bytes_of(args->input.at + from, left < input_piece ? left : input_piece));
+  }
+  return cli_array(pieces, count);
+}
+
+static weft_err read_input(weft_arena *arena, const weft_value *input, cli_args *args) {
+  if (input->kind == WEFT_NULL) return WEFT_OK;
+  if (input->kind != WEFT_ARRAY) return WEFT_EMALFORMED;
+  size_t len = 0, at = 0;
+  for (size_t i = 0; i < input->as.array.count; i++) {
+    if (input->as.array.at[i].kind != WEFT_BYTES) return WEFT_EMALFORMED;
+    len += input->as.array.at[i].as.bytes.len;
+  }
+  uint8_t *whole = weft__arena_take(arena, len + 1);
+  if (!whole) return WEFT_ENOMEM;
+  for (size_t i = 0; i < input->as.array.count; i++) {
+    weft_bytes piece = input->as.array.at[i].as.bytes;
+    if (piece.len) memcpy(whole + at, piece.at, piece.len);
+    at += piece.len;
+  }
+  args->has_input = true;
+  args->input = weft_bytes_of(whole, len);
+  return WEFT_OK;
+}
+
 weft_value cli_request(weft_arena *arena, const cli_args *args, const char *space) {
   weft_value none = {.kind = WEFT_NULL};
   weft_value *words = weft__arena_zero(arena, args->arg_count + 1, sizeof *words);
@@ -59,7 +96,7 @@ weft_value cli_request(weft_arena *arena, const cli_args *args, const char *spac
   cli_obj o = cli_obj_begin(arena);
   cli_obj_put(&o, "args", cli_array(words, args->arg_count));
   cli_obj_put(&o, "options", cli_array(options, args->option_count));
-  cli_obj_put(&o, "input", args->has_input ? bytes_value(WEFT_BYTES, args->input) : none);
+  cli_obj_put(&o, "input", input_value(arena, args));
   cli_obj_text(&o, "space", space);
   frame[0].kind = WEFT_INT;
   frame[0].as.integer = 1;
@@ -114,9 +151,7 @@ weft_err cli_request_read(weft_arena *arena, const weft_value *request, int64_t 
   if ((int)args->arg_count < c->args_min ||
       (c->args_max >= 0 && (int)args->arg_count > c->args_max))
     return WEFT_EMALFORMED;
-  const weft_value *input = cli_member(&at[2], "input");
-  args->has_input = input->kind == WEFT_BYTES;
-  if (args->has_input) args->input = input->as.bytes;
+  WEFT_TRY(read_input(arena, cli_member(&at[2], "input"), args));
   *space = cli_member_text(&at[2], "space");
   return read_options(arena, cli_member(&at[2], "options"), args);
 }

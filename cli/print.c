@@ -115,6 +115,10 @@ void cli_printer_progress(cli_printer *p, weft_bytes what, uint64_t done, uint64
   memset(cells, '-', bar);
   memset(cells, '#', full);
   cells[bar] = 0;
+  if (done >= total) {
+    progress_clear(p);
+    return;
+  }
   fputs(clear_line, p->messages);
   fprintf(p->messages, "%.*s [%s] %llu/%llu", (int)what.len, (const char *)what.at, cells,
           (unsigned long long)done, (unsigned long long)total);

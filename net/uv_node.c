@@ -24,7 +24,8 @@ enum {
   read_len = 64 << 10,
   flush_ms = 1000, /* a goodbye gets this long to leave */
   accept_pause_ms = 1000,
-  show_step = 4096, /* changes shown in one loop turn */
+  transfer_ms = 100, /* progress is told this often at most */
+  show_step = 4096,  /* changes shown in one loop turn */
   listening_max = 32
 };
 
@@ -66,6 +67,9 @@ struct weft_uv_node {
   uv_listener listeners[listeners_max];
   size_t listener_count;
   uv_conn *conns;
+  bool moving; /* a transfer is going on: what was moved when it began, how much it is */
+  uint64_t moved_before, moving_total;
+  weft_ms transfer_told;
   weft_uv_invite *invites;
   size_t invite_count;
   char listening[listening_max][WEFT_ADDRESS_TEXT_MAX];
@@ -328,13 +332,15 @@ static void on_connection(uv_stream_t *server, int status) {
   weft_uv_node *n = l->node;
   if (n->stopping) return;
   uv_conn *c = status == 0 ? conn_new(n) : NULL;
-  if (!c || uv_accept(server, (uv_stream_t *)&c->tcp) != 0) {
-    /* Out of descriptors or memory: libuv stops polling this socket until somebody accepts. */
+  int rc = c ? uv_accept(server, (uv_stream_t *)&c->tcp) : status == 0 ? UV_ENOMEM : status;
+  if (rc != 0) {
+    /* Out of descriptors or memory: libuv stops polling this socket until somebody accepts, so
+     * that is tried again later, until nobody waits there any more (UV_EAGAIN). */
     if (c) {
       c->told = true;
       conn_close(c);
     }
-    if (!uv_is_active((uv_handle_t *)&n->accept_again))
+    if (rc != UV_EAGAIN && !uv_is_active((uv_handle_t *)&n->accept_again))
       uv_timer_start(&n->accept_again, listen_again, accept_pause_ms, 0);
     return;
   }
@@ -446,6 +452,45 @@ static void do_action(weft_uv_node *n, const weft_node_action *a) {
   }
 }
 
+/* Changes that links have moved, and that they have still to move. */
+static weft_err transfer_sums(const weft_uv_node *n, uint64_t *moved, uint64_t *need,
+                              uint64_t *have) {
+  weft_arena arena;
+  weft__arena_init(&arena, &n->mem);
+  weft_node_peer *peers;
+  size_t count = 0;
+  weft_err err = weft_node_peers(n->node, &arena, &peers, &count);
+  *moved = *need = *have = 0;
+  for (size_t i = 0; err == WEFT_OK && i < count; i++) {
+    *moved += peers[i].received + peers[i].sent;
+    if (peers[i].need > *need) *need = peers[i].need; /* several links lead to the same changes */
+    if (peers[i].state >= WEFT_PEER_SYNCING) *have += peers[i].have;
+  }
+  weft__arena_free(&arena);
+  return err;
+}
+
+/* Tells the owner how far a transfer is.  What others lack is known as they last said, so it counts
+ * at the beginning only; what we lack is known at any time. */
+static void tell_transfer(weft_uv_node *n) {
+  weft_ms now = weft_uv_node_now(n);
+  uint64_t moved, need, have;
+  if (!n->events.transfer || n->stopping) return;
+  if (n->transfer_told && now - n->transfer_told < transfer_ms) return;
+  if (transfer_sums(n, &moved, &need, &have) != WEFT_OK) return;
+  n->transfer_told = now;
+  if (!n->moving) {
+    if (need + have == 0) return;
+    n->moving = true;
+    n->moved_before = moved;
+    n->moving_total = need + have;
+  }
+  uint64_t done = moved > n->moved_before ? moved - n->moved_before : 0;
+  if (done + need > n->moving_total) n->moving_total = done + need;
+  n->moving = need + have > 0;
+  n->events.transfer(n->events.ctx, n->moving ? done : n->moving_total, n->moving_total);
+}
+
 static void on_timer(uv_timer_t *timer) {
   weft_uv_node *n = timer->data;
   weft_node_tick(n->node, weft_uv_node_now(n), weft__uv_wall());
@@ -461,6 +506,7 @@ static void pump(weft_uv_node *n) {
   while (weft_node_next(n->node, &action)) do_action(n, &action);
   n->pumping = false;
   if (n->stopping) return;
+  tell_transfer(n);
   weft_ms deadline = weft_node_deadline(n->node), now = weft_uv_node_now(n);
   if (deadline == WEFT_NEVER)
     uv_timer_stop(&n->timer);

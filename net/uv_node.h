@@ -19,10 +19,12 @@ struct uv_loop_s;
 /* What the owner is told.  Called on the loop's thread, outside the node: it may call the node. */
 typedef struct weft_uv_node_events {
   void *ctx;
-  void (*note)(void *ctx, const weft_node_action *note);      /* may be NULL */
-  void (*transfer)(void *ctx, uint64_t done, uint64_t total); /* progress of a sync; may be NULL */
-  void (*failed)(void *ctx, weft_err err, const char *what);  /* storage fails: the node stops */
-  void (*stopped)(void *ctx);                                 /* after weft_uv_node_stop */
+  void (*note)(void *ctx, const weft_node_action *note); /* may be NULL */
+  /* Changes moved of those to move, both ways, at most ten times a second while there are any, and
+   * once with done == total when there are none left; may be NULL. */
+  void (*transfer)(void *ctx, uint64_t done, uint64_t total);
+  void (*failed)(void *ctx, weft_err err, const char *what); /* storage fails: the node stops */
+  void (*stopped)(void *ctx);                                /* after weft_uv_node_stop */
 } weft_uv_node_events;
 
 /* An invite still honoured: what matches the hint, and what it grants. */
@@ -48,7 +50,8 @@ WEFT_API void weft_uv_node_options_init_sized(weft_uv_node_options *o, size_t st
 
 /* Starts listening and dialling.  WEFT_EEXIST: an address to listen on is in use; WEFT_EBADVALUE:
  * one does not parse; WEFT_EIO: the network refused otherwise; `detail` (of `detail_len`) says
- * which. */
+ * which.  `*out` may be set on an error too, since handles close in the loop only: then stop and
+ * free it as after success. */
 WEFT_API weft_err weft_uv_node_start(weft_uv_node **out, const weft_uv_node_options *o,
                                      char *detail, size_t detail_len) WEFT_MUST_USE;
 /* Says goodbye, closes everything; events.stopped follows, after which the node is freed by
