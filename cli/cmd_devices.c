@@ -10,6 +10,7 @@
 #include "cli/run.h"
 #include "cli/runtime.h"
 #include "crdt/ticket.h"
+#include "net/uv_address.h"
 
 #define TEXT(b) (int)(b).len, (const char *)(b).at
 
@@ -28,6 +29,15 @@ static int emit_device(cli_call *c) {
   return CLI_OK;
 }
 
+/* A device whose first space was not made or joined, because something failed: the same device,
+ * under the name asked for now. */
+static int resume(cli_call *c, weft_bytes name) {
+  int code = cli_home_load(c, c->home);
+  if (code != CLI_OK || name.len == 0 || weft_bytes_cmp(name, cli_home_name(c->home)) == 0)
+    return code;
+  return cli_home_rename(c, c->home, name);
+}
+
 int cmd_init(cli_call *c) {
   weft_bytes name = weft_bytes_of("", 0), space = weft_bytes_str("home");
   cli_option_get(c, "name", &name);
@@ -37,7 +47,9 @@ int cmd_init(cli_call *c) {
     return cli_fail(c, CLI_USAGE,
                     "--space: up to %u bytes of text without control characters are wanted",
                     WEFT_SPACE_NAME_LEN_MAX);
-  int code = cli_home_create(c, c->home, name);
+  int code = cli_home_exists(c->home) && cli_space_count(c, c->home) == 0
+                 ? resume(c, name)
+                 : cli_home_create(c, c->home, name);
   if (code == CLI_OK) code = cli_space_create(c, c->home, space, &c->space);
   return code == CLI_OK ? emit_device(c) : code;
 }
@@ -206,12 +218,11 @@ static int joined_ok(joining *j, const weft_joined *joined) {
   cli_call *c = j->call;
   cli_epoch epoch = {.space = j->ticket.space, .secret = joined->epoch.secret};
   memcpy(epoch.epoch, joined->epoch.id, sizeof epoch.epoch);
-  weft_err err = cli_home_add_epoch(c->home, &epoch);
-  if (err != WEFT_OK) return cli_fail_err(c, err, "%s/secrets", cli_home_dir(c->home));
-  int code =
-      cli_space_join(c, c->home, &j->ticket.space, joined->records, joined->count, &c->space);
+  int code = cli_space_join(c, c->home, &epoch, joined->records, joined->count, &c->space);
+  weft_crypto_sodium()->wipe(&epoch, sizeof epoch);
   if (code != CLI_OK) return code;
-  err = weft_replica_put_address(c->space->replica, weft_bytes_str(j->tried), &j->ticket.issuer);
+  weft_err err =
+      weft_replica_put_address(c->space->replica, weft_bytes_str(j->tried), &j->ticket.issuer);
   if (err != WEFT_OK) return cli_fail_err(c, err, "%s", j->tried);
   return emit_device(c);
 }
@@ -266,7 +277,7 @@ static bool next_address(joining *j, weft_bytes *address) {
 static void join_next(joining *j) {
   cli_call *c = j->call;
   weft_bytes address;
-  uint64_t spent = cli_wall_ms() - j->started_ms;
+  uint64_t spent = uv_hrtime() / 1000000 - j->started_ms;
   if (spent >= j->limit_ms) {
     join_end(j, cli_fail(c, CLI_TIMEOUT,
                          "%s did not let this device in within %llu s: is weft serve running "
@@ -297,6 +308,22 @@ static void join_next(joining *j) {
     join_end(j, cli_fail_err(c, err, "join"));
 }
 
+/* The directory that joins: made, finished or, with another space in it already, as it is. */
+static int join_home(cli_call *c, const weft_id *space) {
+  weft_bytes name = weft_bytes_of("", 0);
+  bool named = cli_option_get(c, "name", &name);
+  if (!cli_home_exists(c->home)) return cli_home_create(c, c->home, name);
+  if (cli_space_count(c, c->home) == 0) return resume(c, name);
+  int code = cli_home_load(c, c->home);
+  if (code != CLI_OK) return code;
+  if (cli_space_exists(c->home, space))
+    return cli_fail(c, CLI_FAILED, "%s is a member of this space already", cli_home_dir(c->home));
+  if (named && weft_bytes_cmp(name, cli_home_name(c->home)) != 0)
+    return cli_fail(c, CLI_USAGE, "--name %.*s: this device is called %.*s already", TEXT(name),
+                    TEXT(cli_home_name(c->home)));
+  return CLI_OK;
+}
+
 int cmd_join(cli_call *c) {
   joining *j = weft__arena_zero(c->arena, 1, sizeof *j);
   if (!j) return cli_fail_err(c, WEFT_ENOMEM, "join");
@@ -306,18 +333,17 @@ int cmd_join(cli_call *c) {
     return cli_fail(c, CLI_DENIED, "this ticket %s: copy it again, whole", why.text);
   j->call = c;
   if (c->args.arg_count > 1) j->given = c->args.args[1];
+  weft_host_port hp;
+  if (j->given.len && weft__host_port_parse(j->given, &hp) != WEFT_OK)
+    return cli_fail(c, CLI_USAGE, "%.*s is no address: HOST:PORT is wanted", TEXT(j->given));
   if (!j->given.len && j->ticket.address_count == 0)
     return cli_fail(c, CLI_USAGE, "this ticket names no address: weft join TICKET HOST:PORT");
   int code = cli_duration_option(c, "timeout", 30000, &j->limit_ms);
   if (code != CLI_OK) return code;
-  weft_bytes name = weft_bytes_of("", 0);
-  cli_option_get(c, "name", &name);
-  code = cli_home_exists(c->home) ? cli_home_load(c, c->home) : cli_home_create(c, c->home, name);
-  if (code == CLI_OK && cli_home_epoch(c->home, &j->ticket.space))
-    code = cli_fail(c, CLI_FAILED, "%s is a member of this space already", cli_home_dir(c->home));
+  code = join_home(c, &j->ticket.space);
   if (code == CLI_OK) code = cli_runtime_open(c);
   if (code != CLI_OK) return code;
-  j->started_ms = cli_wall_ms();
+  j->started_ms = uv_hrtime() / 1000000;
   join_next(j);
   return CLI_PENDING;
 }

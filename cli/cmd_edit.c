@@ -130,8 +130,8 @@ int cmd_edit(cli_call *c) {
   char *name = text_copy(c, doc, "");
   keep kept = {.arena = c->arena};
   cli_sink sink = {&kept, keep_record, NULL};
-  const char *get[] = {"get", name, "--with-base"};
-  code = cli_invoke(c, get, 3, &sink);
+  const char *get[] = {"get", "--with-base", "--", name};
+  code = cli_invoke(c, get, 4, &sink);
   if (code != CLI_OK) return code;
   weft_value record;
   weft_err err = kept.err;
@@ -141,13 +141,16 @@ int cmd_edit(cli_call *c) {
   code = write_text(c, cli_member(&record, "value"), path, sizeof path);
   if (code == CLI_OK) code = run_editor(c, path);
   if (code != CLI_OK) return code;
-  const char *assign[6] = {"assign", name, path};
-  size_t count = 3;
+  const char *assign[7] = {"assign"};
+  size_t count = 1;
   assign[count++] = text_copy(c, cli_member_text(&record, "base"), "--base=");
   const char *message = option_word(c, "message");
   if (message) assign[count++] = message;
   const char *priority = option_word(c, "priority");
   if (priority) assign[count++] = priority;
+  assign[count++] = "--";
+  assign[count++] = name;
+  assign[count++] = path;
   code = cli_invoke(c, assign, (int)count, &c->sink);
   if (code == CLI_OK)
     unlink(path);

@@ -7,6 +7,7 @@
 #include "cli/network.h"
 #include "cli/record.h"
 #include "cli/run.h"
+#include "net/uv_address.h"
 
 #define TEXT(b) (int)(b).len, (const char *)(b).at
 
@@ -208,6 +209,12 @@ int cmd_sync(cli_call *c) {
   if (code != CLI_OK) return code;
   l->addresses = c->args.args;
   l->address_count = c->args.arg_count;
+  for (size_t i = 0; i < l->address_count; i++) {
+    weft_host_port hp;
+    if (weft__host_port_parse(l->addresses[i], &hp) != WEFT_OK)
+      return cli_fail(c, CLI_USAGE, "%.*s is no address: HOST:PORT is wanted",
+                      TEXT(l->addresses[i]));
+  }
   bool daemon = c->runtime && c->runtime->node;
   if (!daemon && l->address_count == 0 && !any_address(c))
     return cli_fail(c, CLI_FAILED, "no address is known yet: weft sync HOST:PORT");

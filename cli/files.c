@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,13 +47,14 @@ static bool permissions_ok(int fd, bool secret) {
   struct stat st;
   if (fstat(fd, &st) != 0) return false;
   mode_t forbidden = secret ? S_IRWXG | S_IRWXO : S_IWGRP | S_IWOTH;
-  return st.st_uid == geteuid() && (st.st_mode & forbidden) == 0;
+  return S_ISREG(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & forbidden) == 0;
 }
 
 weft_err cli_file_read(weft_arena *arena, const char *path, size_t max, bool own, bool secret,
                        weft_bytes *out) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC | (own ? O_NOFOLLOW : 0));
-  if (fd < 0) return err_of_errno();
+  /* A pipe put in the place of an own file must not make us wait. */
+  int fd = open(path, O_RDONLY | O_CLOEXEC | (own ? O_NOFOLLOW | O_NONBLOCK : 0));
+  if (fd < 0) return own && errno == ELOOP ? WEFT_EDENIED : err_of_errno();
   weft_err err = WEFT_OK;
   if (own && !permissions_ok(fd, secret)) err = WEFT_EDENIED;
   if (err == WEFT_OK) err = cli_stream_read(arena, fd, max, out);
@@ -99,6 +101,23 @@ weft_err cli_file_write(const char *path, weft_bytes bytes) {
   }
   return sync_folder_of(path);
 }
+
+weft_err cli_file_lock(const char *path, int *lock) {
+  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) return err_of_errno();
+  int rc;
+  do rc = flock(fd, LOCK_EX);
+  while (rc != 0 && errno == EINTR);
+  if (rc == 0) {
+    *lock = fd;
+    return WEFT_OK;
+  }
+  weft_err err = err_of_errno();
+  close(fd);
+  return err;
+}
+
+void cli_file_unlock(int lock) { close(lock); }
 
 weft_err cli_folder_make(const char *path) {
   char part[4096];

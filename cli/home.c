@@ -165,15 +165,32 @@ static weft_bytes default_name(char *scratch, size_t cap) {
   return weft__label_ok(name, WEFT_DEVICE_NAME_LEN_MAX) ? name : weft_bytes_str("device");
 }
 
+static int check_name(cli_call *c, weft_bytes name) {
+  if (weft__label_ok(name, WEFT_DEVICE_NAME_LEN_MAX)) return CLI_OK;
+  return cli_fail(c, CLI_USAGE,
+                  "--name: up to %u bytes of text without control characters are wanted",
+                  WEFT_DEVICE_NAME_LEN_MAX);
+}
+
+static int identity_write(cli_call *c, cli_home *h, const weft_key *seed, weft_bytes name) {
+  char path[CLI_PATH_MAX];
+  if (!file_of(h, "identity", path)) return cli_fail_err(c, WEFT_ELIMIT, "%s", h->dir);
+  weft_buf b;
+  weft__buf_init(&b, &h->arena.mem, identity_max);
+  envelope_begin(&b, 'I');
+  weft__buf_put_raw(&b, seed->b, sizeof seed->b);
+  weft__buf_block(&b, name);
+  weft_err err = envelope_write(&b, path);
+  if (err == WEFT_OK) err = weft__arena_copy(&h->arena, name, &h->name);
+  return err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "%s", path);
+}
+
 int cli_home_create(cli_call *c, cli_home *h, weft_bytes name) {
-  char path[CLI_PATH_MAX], host[WEFT_DEVICE_NAME_LEN_MAX + 1];
+  char host[WEFT_DEVICE_NAME_LEN_MAX + 1];
   if (name.len == 0) name = default_name(host, sizeof host);
-  if (!weft__label_ok(name, WEFT_DEVICE_NAME_LEN_MAX))
-    return cli_fail(c, CLI_USAGE,
-                    "--name: up to %u bytes of text without control characters are wanted",
-                    WEFT_DEVICE_NAME_LEN_MAX);
-  if (!h->dir[0] || !file_of(h, "identity", path))
-    return cli_fail(c, CLI_FAILED, "no directory to use: give --dir or set HOME");
+  int code = check_name(c, name);
+  if (code != CLI_OK) return code;
+  if (!h->dir[0]) return cli_fail(c, CLI_FAILED, "no directory to use: give --dir or set HOME");
   if (cli_home_exists(h))
     return cli_fail(c, CLI_FAILED, "%s is a device already: use another --dir for another one",
                     h->dir);
@@ -181,17 +198,16 @@ int cli_home_create(cli_call *c, cli_home *h, weft_bytes name) {
   if (err != WEFT_OK) return cli_fail_err(c, err, "%s", h->dir);
   weft_key seed;
   weft_random(seed.b, sizeof seed.b);
-  weft_buf b;
-  weft__buf_init(&b, &h->arena.mem, identity_max);
-  envelope_begin(&b, 'I');
-  weft__buf_put_raw(&b, seed.b, sizeof seed.b);
-  weft__buf_block(&b, name);
   const weft_crypto *crypto = weft_crypto_sodium();
   weft_identity_derive(&h->identity, crypto, &seed);
+  code = identity_write(c, h, &seed, name);
   crypto->wipe(&seed, sizeof seed);
-  err = envelope_write(&b, path);
-  if (err == WEFT_OK) err = weft__arena_copy(&h->arena, name, &h->name);
-  return err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "%s", path);
+  return code;
+}
+
+int cli_home_rename(cli_call *c, cli_home *h, weft_bytes name) {
+  int code = check_name(c, name);
+  return code == CLI_OK ? identity_write(c, h, &h->identity.seed, name) : code;
 }
 
 /* --- secrets -------------------------------------------------------------------------------------
@@ -292,18 +308,50 @@ const cli_invite *cli_home_invites(const cli_home *h, size_t *count) {
   return h->invites;
 }
 
-weft_err cli_home_add_epoch(cli_home *h, const cli_epoch *epoch) {
-  if (!epoch_add(h, epoch)) return WEFT_ENOMEM;
-  weft_err err = secrets_write(h);
-  if (err != WEFT_OK) h->epoch_count--;
+static void secrets_forget(cli_home *h) {
+  const weft_crypto *crypto = weft_crypto_sodium();
+  crypto->wipe(h->epochs, h->epoch_cap * sizeof *h->epochs);
+  crypto->wipe(h->invites, h->invite_cap * sizeof *h->invites);
+  h->epoch_count = h->invite_count = 0;
+}
+
+static weft_err secrets_load(cli_home *h) {
+  char path[CLI_PATH_MAX];
+  weft_bytes file;
+  if (!file_of(h, "secrets", path)) return WEFT_ELIMIT;
+  weft_err err = cli_file_read(&h->arena, path, secrets_max, true, true, &file);
+  if (err == WEFT_ENOSTORE) return WEFT_OK;
+  if (err != WEFT_OK) return err;
+  secrets_forget(h);
+  return secrets_read(h, file);
+}
+
+/* Several processes may add secrets to one directory (a daemon that invites, a join of another
+ * space): each adds to what the file holds now, one at a time. */
+static weft_err secrets_add(cli_home *h, const cli_epoch *epoch, const cli_invite *invite) {
+  char path[CLI_PATH_MAX];
+  if (!file_of(h, "secrets.lock", path)) return WEFT_ELIMIT;
+  int lock;
+  WEFT_TRY(cli_file_lock(path, &lock));
+  weft_err err = secrets_load(h);
+  size_t epochs = h->epoch_count, invites = h->invite_count;
+  if (err == WEFT_OK && epoch && !epoch_add(h, epoch)) err = WEFT_ENOMEM;
+  if (err == WEFT_OK && invite && !invite_add(h, invite)) err = WEFT_ENOMEM;
+  if (err == WEFT_OK) err = secrets_write(h);
+  if (err != WEFT_OK) {
+    h->epoch_count = epochs;
+    h->invite_count = invites;
+  }
+  cli_file_unlock(lock);
   return err;
 }
 
+weft_err cli_home_add_epoch(cli_home *h, const cli_epoch *epoch) {
+  return secrets_add(h, epoch, NULL);
+}
+
 weft_err cli_home_add_invite(cli_home *h, const cli_invite *invite) {
-  if (!invite_add(h, invite)) return WEFT_ENOMEM;
-  weft_err err = secrets_write(h);
-  if (err != WEFT_OK) h->invite_count--;
-  return err;
+  return secrets_add(h, NULL, invite);
 }
 
 /* --- reading all of it ---------------------------------------------------------------------------
@@ -335,9 +383,8 @@ int cli_home_load(cli_call *c, cli_home *h) {
   if (err == WEFT_OK) err = identity_read(h, file);
   if (err != WEFT_OK) return read_failed(c, err, path);
   if (!file_of(h, "secrets", path)) return cli_fail_err(c, WEFT_ELIMIT, "%s", h->dir);
-  err = cli_file_read(&h->arena, path, secrets_max, true, true, &file);
-  if (err == WEFT_OK) err = secrets_read(h, file);
-  if (err != WEFT_OK && err != WEFT_ENOSTORE) return read_failed(c, err, path);
+  err = secrets_load(h);
+  if (err != WEFT_OK) return read_failed(c, err, path);
   if (!file_of(h, "config", path)) return cli_fail_err(c, WEFT_ELIMIT, "%s", h->dir);
   err = cli_file_read(&h->arena, path, config_max, true, false, &h->config);
   if (err == WEFT_ENOSTORE)

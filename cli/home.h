@@ -33,6 +33,9 @@ bool cli_home_exists(const cli_home *h);
 /* Makes directory and identity; `name` NULL: the host's name.  Fails when there is one already. */
 int cli_home_create(cli_call *c, cli_home *h, weft_bytes name);
 
+/* Gives the device of a loaded home, which no space knows yet, another name. */
+int cli_home_rename(cli_call *c, cli_home *h, weft_bytes name);
+
 const weft_identity *cli_home_identity(const cli_home *h);
 weft_bytes cli_home_name(const cli_home *h);
 /* The configuration file, empty when there is none; and one value of it, or false. */
@@ -60,7 +63,8 @@ typedef struct cli_invite { /* a ticket this device has issued */
 
 const cli_epoch *cli_home_epoch(const cli_home *h, const weft_id *space);
 const cli_invite *cli_home_invites(const cli_home *h, size_t *count);
-/* Each rewrites the file durably before it returns. */
+/* Each adds to what the file holds now, so that processes do not undo one another, and rewrites it
+ * durably before it returns. */
 weft_err cli_home_add_epoch(cli_home *h, const cli_epoch *epoch) WEFT_MUST_USE;
 weft_err cli_home_add_invite(cli_home *h, const cli_invite *invite) WEFT_MUST_USE;
 
@@ -69,11 +73,16 @@ weft_err cli_home_add_invite(cli_home *h, const cli_invite *invite) WEFT_MUST_US
 
 /* Makes the store of a new space of this device: GENESIS, epoch secret, replica. */
 int cli_space_create(cli_call *c, cli_home *h, weft_bytes name, cli_space **out);
-/* Makes the store of a space joined: records in an order in which dependencies come first. */
-int cli_space_join(cli_call *c, cli_home *h, const weft_id *space, const weft_bytes *records,
+/* Keeps the epoch and makes the store of a space: records in an order in which dependencies come
+ * first.  What was interrupted is finished by another call. */
+int cli_space_join(cli_call *c, cli_home *h, const cli_epoch *epoch, const weft_bytes *records,
                    size_t count, cli_space **out);
 /* Opens the space called `name` (or its id's first digits); NULL: the only one. */
 int cli_space_open(cli_call *c, cli_home *h, const char *name, cli_space **out);
 void cli_space_free(cli_space *s);
+/* Whether the store of a space is there. */
+bool cli_space_exists(const cli_home *h, const weft_id *space);
+/* How many spaces this home holds; a directory that cannot be read holds none. */
+size_t cli_space_count(cli_call *c, cli_home *h);
 
 #endif

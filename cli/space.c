@@ -137,19 +137,19 @@ int cli_space_create(cli_call *c, cli_home *h, weft_bytes name, cli_space **out)
   if (code == CLI_OK) {
     memcpy(epoch.epoch, epoch.space.b, sizeof epoch.epoch);
     weft_random(epoch.secret.b, sizeof epoch.secret.b);
-    err = cli_home_add_epoch(h, &epoch);
-    if (err != WEFT_OK) code = cli_fail_err(c, err, "%s/secrets", h->dir);
+    code = cli_space_join(c, h, &epoch, &bytes, 1, out);
   }
-  if (code == CLI_OK) code = cli_space_join(c, h, &epoch.space, &bytes, 1, out);
   weft__buf_free(&record);
   return code;
 }
 
-int cli_space_join(cli_call *c, cli_home *h, const weft_id *space, const weft_bytes *records,
+int cli_space_join(cli_call *c, cli_home *h, const cli_epoch *epoch, const weft_bytes *records,
                    size_t count, cli_space **out) {
-  int code = space_open(c, h, space, true, out);
+  weft_err err = cli_home_add_epoch(h, epoch);
+  if (err != WEFT_OK) return cli_fail_err(c, err, "%s/secrets", h->dir);
+  int code = space_open(c, h, &epoch->space, true, out);
   for (size_t i = 0; i < count && code == CLI_OK; i++) {
-    weft_err err = weft_replica_add_record((*out)->replica, records[i]);
+    err = weft_replica_add_record((*out)->replica, records[i]);
     if (err != WEFT_OK && err != WEFT_EEXIST)
       code = cli_fail_err(c, err, "membership record %zu", i + 1);
   }
@@ -169,6 +169,13 @@ static bool entry_id(cli_call *c, const char *name, weft_id *id) {
   return true;
 }
 
+bool cli_space_exists(const cli_home *h, const weft_id *space) {
+  char folder[CLI_PATH_MAX], path[CLI_PATH_MAX];
+  struct stat st;
+  return folder_of(h, space, folder) &&
+         cli_path_join(path, sizeof path, folder, "data.mdb") == WEFT_OK && stat(path, &st) == 0;
+}
+
 typedef struct found_spaces {
   weft_id ids[256];
   size_t count;
@@ -182,9 +189,16 @@ static int spaces_of(cli_call *c, cli_home *h, found_spaces *found) {
   DIR *dir = opendir(path);
   if (!dir) return CLI_OK;
   for (struct dirent *e; (e = readdir(dir)) && found->count < 256;)
-    if (entry_id(c, e->d_name, &found->ids[found->count])) found->count++;
+    if (entry_id(c, e->d_name, &found->ids[found->count]) &&
+        cli_space_exists(h, &found->ids[found->count]))
+      found->count++;
   closedir(dir);
   return CLI_OK;
+}
+
+size_t cli_space_count(cli_call *c, cli_home *h) {
+  found_spaces found;
+  return spaces_of(c, h, &found) == CLI_OK ? found.count : 0;
 }
 
 static bool names(const cli_space *s, const char *wanted) {

@@ -26,7 +26,7 @@
 #define WEFT_SIGN_LEN_MAX      (128u << 10) /* canonical bytes it leaves unsigned */
 
 /* --- JSON and values in memory --- */
-#define WEFT_JSON_DEPTH_MAX 64u /* as deep as a path can reach */
+#define WEFT_JSON_DEPTH_MAX 72u /* a document as deep as a path can reach, in what wraps it */
 #define WEFT_JSON_LEN_MAX   (64u << 20)
 
 /* --- membership --- */

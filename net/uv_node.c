@@ -50,6 +50,8 @@ typedef struct uv_listener {
   bool open;
 } uv_listener;
 
+typedef enum transfer_phase { TRANSFER_NONE, TRANSFER_MOVES, TRANSFER_SHOWS } transfer_phase;
+
 struct weft_uv_node {
   weft_alloc mem;
   uv_loop_t *loop;
@@ -67,8 +69,8 @@ struct weft_uv_node {
   uv_listener listeners[listeners_max];
   size_t listener_count;
   uv_conn *conns;
-  bool moving; /* a transfer is going on: what was moved when it began, how much it is */
-  uint64_t moved_before, moving_total;
+  transfer_phase phase; /* of a transfer: what was done when the phase began, how much it is */
+  uint64_t done_before, transfer_total;
   weft_ms transfer_told;
   weft_uv_invite *invites;
   size_t invite_count;
@@ -452,43 +454,59 @@ static void do_action(weft_uv_node *n, const weft_node_action *a) {
   }
 }
 
-/* Changes that links have moved, and that they have still to move. */
-static weft_err transfer_sums(const weft_uv_node *n, uint64_t *moved, uint64_t *need,
-                              uint64_t *have) {
+typedef struct transfer_sums {
+  uint64_t done, left;
+} transfer_sums;
+
+static uint64_t seq_sum(const weft_vector *v) {
+  uint64_t sum = 0;
+  for (size_t i = 0; i < v->count; i++) sum += v->heads[i].seq;
+  return sum;
+}
+
+/* What links have moved and have still to move; once that is all, what is shown and held. */
+static weft_err transfer_now(const weft_uv_node *n, transfer_sums *links, transfer_sums *shown) {
   weft_arena arena;
   weft__arena_init(&arena, &n->mem);
   weft_node_peer *peers;
   size_t count = 0;
   weft_err err = weft_node_peers(n->node, &arena, &peers, &count);
-  *moved = *need = *have = 0;
+  uint64_t need = 0, have = 0;
+  links->done = 0;
   for (size_t i = 0; err == WEFT_OK && i < count; i++) {
-    *moved += peers[i].received + peers[i].sent;
-    if (peers[i].need > *need) *need = peers[i].need; /* several links lead to the same changes */
-    if (peers[i].state >= WEFT_PEER_SYNCING) *have += peers[i].have;
+    links->done += peers[i].received + peers[i].sent;
+    if (peers[i].need > need) need = peers[i].need; /* several links lead to the same changes */
+    if (peers[i].state >= WEFT_PEER_SYNCING) have += peers[i].have;
   }
   weft__arena_free(&arena);
+  links->left = need + have;
+  uint64_t held = seq_sum(weft_replica_held(n->replica));
+  shown->done = seq_sum(weft_replica_shown(n->replica));
+  shown->left = held > shown->done && n->showing ? held - shown->done : 0;
   return err;
 }
 
-/* Tells the owner how far a transfer is.  What others lack is known as they last said, so it counts
- * at the beginning only; what we lack is known at any time. */
+/* Tells the owner how far a transfer is: first what is moved, then what is shown of it.  What
+ * others lack is known as they last said, so a total never shrinks while its phase lasts. */
 static void tell_transfer(weft_uv_node *n) {
   weft_ms now = weft_uv_node_now(n);
-  uint64_t moved, need, have;
+  transfer_sums links, shown;
   if (!n->events.transfer || n->stopping) return;
   if (n->transfer_told && now - n->transfer_told < transfer_ms) return;
-  if (transfer_sums(n, &moved, &need, &have) != WEFT_OK) return;
+  if (transfer_now(n, &links, &shown) != WEFT_OK) return;
   n->transfer_told = now;
-  if (!n->moving) {
-    if (need + have == 0) return;
-    n->moving = true;
-    n->moved_before = moved;
-    n->moving_total = need + have;
+  transfer_phase phase = links.left ? TRANSFER_MOVES : shown.left ? TRANSFER_SHOWS : TRANSFER_NONE;
+  if (phase == TRANSFER_NONE && n->phase == TRANSFER_NONE) return;
+  const transfer_sums *sums = phase == TRANSFER_SHOWS ? &shown : &links;
+  if (phase != n->phase && phase != TRANSFER_NONE) {
+    n->done_before = sums->done;
+    n->transfer_total = sums->left;
   }
-  uint64_t done = moved > n->moved_before ? moved - n->moved_before : 0;
-  if (done + need > n->moving_total) n->moving_total = done + need;
-  n->moving = need + have > 0;
-  n->events.transfer(n->events.ctx, n->moving ? done : n->moving_total, n->moving_total);
+  n->phase = phase;
+  uint64_t done = sums->done > n->done_before ? sums->done - n->done_before : 0;
+  if (done >= n->transfer_total && phase != TRANSFER_NONE) n->transfer_total = done + 1;
+  if (phase == TRANSFER_NONE) done = n->transfer_total;
+  n->events.transfer(n->events.ctx, done, n->transfer_total);
 }
 
 static void on_timer(uv_timer_t *timer) {

@@ -20,8 +20,8 @@ struct uv_loop_s;
 typedef struct weft_uv_node_events {
   void *ctx;
   void (*note)(void *ctx, const weft_node_action *note); /* may be NULL */
-  /* Changes moved of those to move, both ways, at most ten times a second while there are any, and
-   * once with done == total when there are none left; may be NULL. */
+  /* Changes moved of those to move, both ways, then changes shown of those to show: at most ten
+   * times a second while there are any, and once with done == total after that; may be NULL. */
   void (*transfer)(void *ctx, uint64_t done, uint64_t total);
   void (*failed)(void *ctx, weft_err err, const char *what); /* storage fails: the node stops */
   void (*stopped)(void *ctx);                                /* after weft_uv_node_stop */

@@ -41,6 +41,29 @@ stop "$daemon"
 check "gone during a sync: nothing to tell" equal "$(cat a.err)" ""
 check "no socket is left" [ ! -e "$sock" ]
 
+# --- the same answers with and without a daemon -------------------------------------------------------
+deep=1
+for _ in $(seq 62); do deep="{\"a\":$deep}"; done
+on a import <(printf '[{"id":"deep","v":%s}]' "$deep") -q
+seq 20000 | sed 's/.*/{"id":"d&","text":"some text &"}/' >large.jsonl
+answers() {
+  on a import large.jsonl --collection large --json 2>&1
+  for words in "export templates/deep" "list templates --fields v" "get templates/deep --with-base" "log templates/deep" \
+    "sync nonsense" "get t/none" "get x" "list --limit 0" "show 12" "get templates/deep --at 00000000" "members" "digest" "conflicts" "doctor"; do
+    on a $words --json 2>&1
+    echo "exit $?"
+  done
+}
+on a import large.jsonl --collection large -q
+answers >without
+serve a
+answers >with
+check "the same answers" cmp without with
+check "a large file through the daemon" contains "$(head -n 1 with)" '"unchanged":20000'
+check "a deep document through the daemon" equal "$(sed -n 2p with)" "{\"doc\":\"templates/deep\",\"value\":{\"id\":\"deep\",\"v\":$deep}}"
+check "a wrong address" fails 2 "HOST:PORT" on a sync nonsense
+stop "$daemon"
+
 # --- somebody else's socket -------------------------------------------------------------------------
 "$talk" --bind "$sock" &
 stranger=$!
@@ -63,4 +86,51 @@ for _ in $(seq 100); do [ -s deep.serve ] && break; sleep 0.05; done
 check "a long path" contains "$("$weft" --dir "$deep/a" status --json)" '"peers"'
 check "a long path goes to the daemon" fails 1 "in use by process" env WEFT_DIR="$deep/a" "$weft" serve --listen 127.0.0.1:0
 stop "$daemon"
+
+# --- unsuitable files ---------------------------------------------------------------------------------
+cp -r a f
+rm f/identity
+mkfifo -m 600 f/identity
+check "the identity is a pipe" fails 1 "f/identity" timeout 5 "$weft" --dir "$world/f" list
+rm f/identity
+ln -s "$world/a/identity" f/identity
+check "the identity is a link" fails 1 "f/identity" on f list
+rm f/identity
+cp a/identity f/identity
+head -c 20 a/secrets >f/secrets
+check "the secrets are cut" fails 1 "f/secrets" on f list
+printf 'listen = x\noops\n' >f/config
+cp a/secrets f/secrets
+check "the configuration is damaged" fails 1 "config line 2" on f list
+
+# --- half-made devices --------------------------------------------------------------------------------
+cp -r a h
+rm -r h/spaces h/secrets
+check "a device without a space" fails 1 "holds no space" on h list
+check "init makes the space of a half-made device" contains "$(on h init --name other --space later --json)" '"name":"other","space":"later"'
+check "and then is over" fails 1 "a device already" on h init
+check "join: a wrong address makes nothing" fails 2 "HOST:PORT" on n join "$(on a invite -q)" nonsense
+check "join: made nothing" [ ! -e "$world/n" ]
+serve a
+check "join gives up" fails 7 "did not let" on n join "$(on a invite -q)" 127.0.0.1:9 --name first --timeout 1s
+check "join again under another name" contains "$(on n join "$(on a invite -q)" "$address" --name second --json)" '"name":"second"'
+check "join what was joined" fails 1 "a member of this space already" on n join "$(on a invite -q)" "$address"
+stop "$daemon"
+
+# --- secrets written by two processes -------------------------------------------------------------------
+on g init --name g --space two -q
+serve a
+a_pid=$daemon
+serve g
+g_pid=$daemon g_address=$address
+ticket=$(on g invite -q)
+check "join another space while the daemon runs" contains "$(on a join "$ticket" "$g_address" --json)" '"space":"two"'
+on a invite -q >/dev/null
+stop "$a_pid"
+check "the other space's key is still there" contains "$(on a --space two sync "$g_address" --json)" '"stuck":0'
+serve a --space s
+check "two daemons of one directory" fails 1 "is answered by process $daemon" on a serve --space two --listen 127.0.0.1:0
+check "the first one is still asked" contains "$(on a --space s status --json)" '"space":"s"'
+stop "$daemon"
+stop "$g_pid"
 report
