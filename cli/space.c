@@ -226,15 +226,28 @@ int cli_space_open(cli_call *c, cli_home *h, const char *name, cli_space **out) 
     return cli_fail(c, CLI_USAGE, "this device holds %zu spaces: name one with --space",
                     found.count);
   if (!name) return space_open(c, h, &found.ids[0], false, out);
+  /* One that does not open, since its own daemon has it or it is damaged, is in nobody's way; only
+   * when no other has the name is it told. */
+  int failed = CLI_OK;
+  char why[sizeof c->error];
   for (size_t i = 0; i < found.count; i++) {
     cli_space *s;
     code = space_open(c, h, &found.ids[i], false, &s);
-    if (code != CLI_OK) return code;
+    if (code != CLI_OK) {
+      if (failed == CLI_OK) memcpy(why, c->error, sizeof why);
+      failed = failed == CLI_OK ? code : failed;
+      c->error[0] = 0;
+      continue;
+    }
     if (names(s, name)) {
       *out = s;
       return CLI_OK;
     }
     cli_space_free(s);
+  }
+  if (failed != CLI_OK) {
+    memcpy(c->error, why, sizeof why);
+    return failed;
   }
   return cli_fail(c, CLI_NOT_FOUND, "no space %s on this device", name);
 }
