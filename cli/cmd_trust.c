@@ -75,25 +75,34 @@ int cmd_repair(cli_call *c) {
 /* --- doctor --------------------------------------------------------------------------------------
  */
 
-static bool finding(cli_call *c, const char *check, bool ok, const char *text) {
-  cli_obj o = cli_obj_begin(c->arena);
+enum { findings_max = 8 };
+
+typedef struct findings {
+  cli_call *call;
+  weft_value rows[findings_max];
+  size_t count;
+} findings;
+
+static bool finding(findings *f, const char *check, bool ok, const char *text) {
+  cli_obj o = cli_obj_begin(f->call->arena);
   cli_obj_text(&o, "check", check);
   cli_obj_bool(&o, "ok", ok);
   cli_obj_text(&o, "text", text);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  if (f->count < findings_max) f->rows[f->count++] = cli_obj_end(&o);
   return ok;
 }
 
-static bool check_permissions(cli_call *c) {
+static bool check_permissions(findings *f) {
+  cli_call *c = f->call;
   struct stat st;
   bool ok = stat(cli_home_dir(c->home), &st) == 0 && (st.st_mode & (S_IRWXG | S_IRWXO)) == 0;
-  return finding(c, "permissions", ok,
+  return finding(f, "permissions", ok,
                  ok ? "nobody else can read this device's directory"
                     : "others can read this device's directory: chmod 700 it");
 }
 
-static bool check_waiting(cli_call *c) {
+static bool check_waiting(findings *f) {
+  cli_call *c = f->call;
   weft_stuck *stuck;
   size_t count = 0;
   weft_err err = weft_replica_stuck(c->space->replica, c->arena, &stuck, &count);
@@ -105,20 +114,22 @@ static bool check_waiting(cli_call *c) {
              "%zu log(s) wait for changes that are not here, first: log %s seq %llu", count, want,
              (unsigned long long)stuck[0].wants_seq);
   }
-  return finding(c, "waiting", err == WEFT_OK && count == 0,
+  return finding(f, "waiting", err == WEFT_OK && count == 0,
                  err == WEFT_OK ? text : weft_err_str(err));
 }
 
-static bool check_conflicts(cli_call *c) {
+static bool check_conflicts(findings *f) {
+  cli_call *c = f->call;
   weft_counts counts = {0};
   weft_err err = weft_replica_counts(c->space->replica, &counts);
   char text[120];
   snprintf(text, sizeof text, "%llu documents, %llu conflicts%s", (unsigned long long)counts.docs,
            (unsigned long long)counts.conflicts, counts.conflicts ? ": see weft conflicts" : "");
-  return finding(c, "conflicts", err == WEFT_OK && counts.conflicts == 0, text);
+  return finding(f, "conflicts", err == WEFT_OK && counts.conflicts == 0, text);
 }
 
-static bool check_clock(cli_call *c) {
+static bool check_clock(findings *f) {
+  cli_call *c = f->call;
   uint64_t now = cli_wall_ms(), newest = 0;
   weft_history_query q;
   weft_history_query_init(&q);
@@ -131,25 +142,32 @@ static bool check_clock(cli_call *c) {
     newest = entries[0].hlc >> 16;
   bool ok = newest <= now + WEFT_CLOCK_AHEAD_MAX_MS;
   return finding(
-      c, "clock", ok,
+      f, "clock", ok,
       ok ? "this device's clock is not behind the newest change"
          : "the newest change is more than ten minutes ahead of this device's clock: check both");
 }
 
-static bool check_proof(cli_call *c) {
+static bool check_proof(findings *f) {
+  cli_call *c = f->call;
   weft_verify_report report = {0};
   weft_err err = weft_replica_verify(c->space->replica, show_progress, c, &report);
-  return finding(c, "verify", err == WEFT_OK,
+  return finding(f, "verify", err == WEFT_OK,
                  err == WEFT_OK         ? "logs, signatures and state agree"
                  : report.first[0] != 0 ? report.first
                                         : weft_err_str(err));
 }
 
 int cmd_doctor(cli_call *c) {
-  bool ok = check_permissions(c);
-  ok &= check_clock(c);
-  ok &= check_waiting(c);
-  ok &= check_proof(c);
-  check_conflicts(c); /* worth knowing, and no illness */
+  findings f = {.call = c};
+  bool ok = check_permissions(&f);
+  ok &= check_clock(&f);
+  ok &= check_waiting(&f);
+  ok &= check_proof(&f);
+  check_conflicts(&f); /* worth knowing, and no illness */
+  cli_obj o = cli_obj_begin(c->arena);
+  cli_obj_bool(&o, "ok", ok);
+  cli_obj_put(&o, "checks", cli_array(f.rows, f.count));
+  weft_value record = cli_obj_end(&o);
+  cli_emit(c, &record);
   return ok ? CLI_OK : cli_fail(c, CLI_FAILED, "doctor: something needs attention, see above");
 }

@@ -2,6 +2,7 @@
 #include "cli/print.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -150,17 +151,22 @@ static weft_bytes cut(weft_bytes text, unsigned width) {
   return text;
 }
 
+/* A cell of a table stays on its line, whatever it holds. */
+static void put_cell(cli_printer *p, weft_bytes cell) { put_safe(p->out, cell, false); }
+
 void cli_print_row(cli_printer *p, const weft_bytes *cells, const unsigned *widths, size_t count) {
+  unsigned left = p->terminal ? p->width : UINT_MAX;
   for (size_t i = 0; i < count; i++) {
-    if (i + 1 == count) {
-      cli_print_bytes(p, cells[i]);
-      break;
-    }
-    weft_bytes cell = p->terminal ? cut(cells[i], widths[i]) : cells[i];
-    cli_print_bytes(p, cell);
+    bool last = i + 1 == count;
+    unsigned width = last || widths[i] > left ? left : widths[i];
+    weft_bytes cell = p->terminal ? cut(cells[i], width) : cells[i];
+    put_cell(p, cell);
+    if (last) break;
     unsigned used = columns(cell);
-    for (unsigned c = used; c < widths[i]; c++) fputc(' ', p->out);
+    for (; used < widths[i] && used < left; used++) fputc(' ', p->out);
+    if (used + 2 >= left) break;
     fputs("  ", p->out);
+    left -= p->terminal ? used + 2 : 0;
   }
   fputc('\n', p->out);
 }

@@ -41,7 +41,8 @@ void cli_print_lines(cli_printer *p, weft_bytes text);
 /* Writes a value as compact JSON. */
 void cli_print_json(cli_printer *p, const weft_value *v);
 
-/* One line of a table: cells are cut and padded to `widths`; the last one is as long as it is. */
+/* One line of a table: cells are padded to `widths` and, on a terminal, cut to them and to its
+ * width; the last one takes what is left. */
 void cli_print_row(cli_printer *p, const weft_bytes *cells, const unsigned *widths, size_t count);
 void cli_print_heading(cli_printer *p, const char *const *cells, const unsigned *widths,
                        size_t count);

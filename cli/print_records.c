@@ -76,20 +76,22 @@ static weft_bytes text_of(cli_printer *p, const weft_value *v) {
 
 /* The name of each document, and the fields asked for. */
 void print_list(cli_printer *p, const cli_call *call, const weft_value *record) {
-  static const unsigned widths[] = {36, 24, 24, 24, 24, 24, 24, 24};
   weft_bytes *fields = NULL;
   size_t field_count;
   if (cli_fields_option(call, &p->arena, &fields, &field_count) != CLI_OK) return;
+  unsigned *widths = weft__arena_zero(&p->arena, field_count + 1, sizeof *widths);
+  weft_bytes *cells = weft__arena_zero(&p->arena, field_count + 1, sizeof *cells);
+  if (!widths || !cells) return;
+  for (size_t f = 0; f <= field_count; f++) widths[f] = f == 0 ? 32 : 22;
   const weft_value *items = cli_member(record, "items");
   for (size_t i = 0; items->kind == WEFT_ARRAY && i < items->as.array.count; i++) {
     const weft_value *item = &items->as.array.at[i];
-    weft_bytes cells[8] = {cli_member_text(item, "doc")};
-    size_t count = 1;
-    for (size_t f = 0; f < field_count && count < 8; f++) {
+    cells[0] = cli_member_text(item, "doc");
+    for (size_t f = 0; f < field_count; f++) {
       const weft_value *v = weft_value_member(item, fields[f]);
-      cells[count++] = v ? text_of(p, v) : weft_bytes_of("", 0);
+      cells[f + 1] = v ? text_of(p, v) : weft_bytes_of("", 0);
     }
-    cli_print_row(p, cells, widths, count);
+    cli_print_row(p, cells, widths, field_count + 1);
   }
   weft_bytes next = cli_member_text(record, "next");
   if (next.len && !p->quiet) {
@@ -192,10 +194,15 @@ static void print_plain(cli_printer *p, const weft_value *v) {
     cli_print_json(p, v);
 }
 
-/* Any flat record: one "key: value" a line. */
+/* What a command did, as print_data, unless quiet was asked for. */
 void print_fields(cli_printer *p, const cli_call *call, const weft_value *record) {
+  if (!p->quiet) print_data(p, call, record);
+}
+
+/* Any flat record: one "key: value" a line. */
+void print_data(cli_printer *p, const cli_call *call, const weft_value *record) {
   (void)call;
-  if (p->quiet || record->kind != WEFT_OBJECT) return;
+  if (record->kind != WEFT_OBJECT) return;
   for (size_t i = 0; i < record->as.object.count; i++) {
     const weft_member *m = &record->as.object.at[i];
     if (m->value.kind == WEFT_ARRAY && m->value.as.array.count == 0) continue;
@@ -208,11 +215,15 @@ void print_fields(cli_printer *p, const cli_call *call, const weft_value *record
 
 void print_doctor(cli_printer *p, const cli_call *call, const weft_value *record) {
   (void)call;
-  put(p, cli_member_bool(record, "ok") ? "ok    " : "LOOK  ");
-  put_member(p, record, "check");
-  put(p, ": ");
-  put_member(p, record, "text");
-  put(p, "\n");
+  const weft_value *checks = cli_member(record, "checks");
+  for (size_t i = 0; checks->kind == WEFT_ARRAY && i < checks->as.array.count; i++) {
+    const weft_value *check = &checks->as.array.at[i];
+    put(p, cli_member_bool(check, "ok") ? "ok    " : "LOOK  ");
+    put_member(p, check, "check");
+    put(p, ": ");
+    put_member(p, check, "text");
+    put(p, "\n");
+  }
 }
 
 void print_id(cli_printer *p, const cli_call *call, const weft_value *record) {
@@ -258,14 +269,14 @@ static void print_table(cli_printer *p, const weft_value *rows, const char *cons
 void print_members(cli_printer *p, const cli_call *call, const weft_value *record) {
   (void)call;
   static const char *const keys[] = {"name", "role", "device"};
-  static const unsigned widths[] = {20, 8, 64};
+  static const unsigned widths[] = {24, 8, 64};
   print_table(p, cli_member(record, "members"), keys, widths, 3);
 }
 
 void print_peers(cli_printer *p, const cli_call *call, const weft_value *record) {
   (void)call;
   static const char *const keys[] = {"name", "connected", "have", "need", "address", "last_seen"};
-  static const unsigned widths[] = {16, 9, 10, 10, 22, 24};
+  static const unsigned widths[] = {14, 9, 6, 6, 21, 24};
   print_table(p, cli_member(record, "peers"), keys, widths, 6);
 }
 

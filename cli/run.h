@@ -58,6 +58,7 @@ void print_import(cli_printer *p, const cli_call *call, const weft_value *record
 void print_json_line(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_log(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_conflict(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_data(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_fields(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_doctor(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_id(cli_printer *p, const cli_call *call, const weft_value *record);

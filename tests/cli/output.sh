@@ -27,8 +27,19 @@ if command -v script >/dev/null; then
   "$weft" set t/esc v=$'\x1b[31mred\u009b' -q
   check "no control characters" equal "$(tty 80 "'$weft' list t --fields v" | grep -ac $'\x1b\[31m\|\xc2\x9b')" 0
   check "no control characters in errors" equal "$(tty 80 "'$weft' get \$'x\x1b[31m'" | grep -ac $'\x1b\[31m')" 0
+  long=$(printf 'long%.0s' $(seq 40))
+  "$weft" set t/long v="$long" w="$long" x="$long" -q
+  for words in "list t --fields v,w,x,v,w,x,v,w,x" "members" "peers" "doctor"; do
+    check "80 columns: $words" [ "$(tty 80 "'$weft' $words" | widest)" -le 80 ]
+  done
+  seq 4000 | sed 's/.*/{"id":"d&"}/' >many.jsonl
+  check "an import shows how far it is" contains "$(tty 80 "'$weft' import many.jsonl")" "import [####"
+  check "quiet shows none" equal "$(tty 80 "'$weft' import many.jsonl -q")" ""
   check "colour" equal "$(tty 80 "'$weft' log --limit 1" | grep -ac $'\x1b\[33m')" 1
   check "NO_COLOR" equal "$(NO_COLOR=1 tty 80 "'$weft' log --limit 1" | grep -ac $'\x1b\[')" 0
 fi
+check "quiet keeps data" contains "$("$weft" digest -q)" "digest: "
+check "all fields in a pipe" equal "$("$weft" set t/z v=1 -q; "$weft" list t --where v=1 --fields v,v,v,v,v,v,v,v,v,v | tr -s ' ')" "t/z 1 1 1 1 1 1 1 1 1 1"
+check "doctor is one document" equal "$("$weft" doctor --json | wc -l)" 1
 check "no colour in a pipe" equal "$("$weft" log --limit 1 | grep -ac $'\x1b\[')" 0
 report
