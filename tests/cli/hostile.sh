@@ -87,6 +87,30 @@ check "a long path" contains "$("$weft" --dir "$deep/a" status --json)" '"peers"
 check "a long path goes to the daemon" fails 1 "in use by process" env WEFT_DIR="$deep/a" "$weft" serve --listen 127.0.0.1:0
 stop "$daemon"
 
+# --- strangers on the network ---------------------------------------------------------------------------
+wakeups() { awk '/ctxt_switches/ { n += $2 } END { print n }' "/proc/$1/status"; }
+(ulimit -n 40; exec "$weft" --dir "$world/a" serve --listen 127.0.0.1:0 --no-discovery --no-http --json) >few.serve 2>few.err &
+daemon=$!
+daemons="$daemons $daemon"
+for _ in $(seq 100); do [ -s few.serve ] && break; sleep 0.05; done
+address=$(sed -n 's/.*"listening":\["\([^"]*\)".*/\1/p' few.serve)
+dial() { exec {fd}<>"/dev/tcp/${address%:*}/${address#*:}"; }
+(
+  for _ in $(seq 60); do dial; done 2>/dev/null
+  printf 'half a frame' >&"$fd"
+  sleep 0.3
+  before=$(wakeups "$daemon")
+  sleep 1
+  echo $(($(wakeups "$daemon") - before)) >spins
+) 2>/dev/null
+check "out of descriptors: no busy loop" [ "$(cat spins)" -le 100 ]
+check "out of descriptors: and then again" contains "$(on a status --json)" '"space":"s"'
+before=$(wakeups "$daemon")
+sleep 1
+check "nobody waits any more: quiet" [ $(($(wakeups "$daemon") - before)) -le 20 ]
+stop "$daemon"
+check "out of descriptors: nothing to tell" equal "$(cat few.err)" ""
+
 # --- unsuitable files ---------------------------------------------------------------------------------
 cp -r a f
 rm f/identity
