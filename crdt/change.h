@@ -77,7 +77,8 @@ enum { WEFT_CHANGE_HAS_MESSAGE = 0x01, WEFT_CHANGE_HAS_EXTENSIONS = 0x80, WEFT_C
 enum {
   WEFT_EXT_RESTORED_FROM = 2, /* 32-byte change id */
   WEFT_EXT_REVERTS = 4,       /* 32-byte change id */
-  WEFT_EXT_RESOLVES = 6       /* one or more 32-byte change ids, the siblings that were listed */
+  WEFT_EXT_RESOLVES = 6,      /* one or more 32-byte change ids, the siblings that were listed */
+  WEFT_EXT_REDOES = 8         /* 32-byte change id */
 };
 
 typedef enum weft_lane {

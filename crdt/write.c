@@ -569,6 +569,34 @@ weft_err weft__write_keep(weft_writer *w, weft_path path) {
   return edit_end(w, &e, edit_keep(&e, path));
 }
 
+static weft_err edit_revive(weft_delta *e, weft_path path, const weft_value *value) {
+  weft_sides array, element;
+  weft_step last;
+  bool fresh;
+  WEFT_TRY(weft_value_check(value));
+  if (!weft_path_last(path, &last) || !last.element) return WEFT_EBADPATH;
+  WEFT_TRY(edit_ancestors(e, weft_path_parent(path), &fresh));
+  WEFT_TRY(weft__doc_sides(e->doc, weft_path_parent(path), &array));
+  WEFT_TRY(weft__doc_sides(e->doc, path, &element));
+  bool fits = array.shape == WEFT_SHAPE_ARRAY && element.shape == WEFT_SHAPE_NONE;
+  if (fresh || !fits) return WEFT_EBADPATH;
+  WEFT_TRY(weft__delta_container(e, weft_path_parent(path), WEFT_SHAPE_ARRAY, empty, &fresh));
+  weft_diff_task task = {.path = path, .after = value};
+  return weft__diff(e, &task);
+}
+
+weft_err weft__write_revive(weft_writer *w, weft_path path, const weft_value *value) {
+  weft_delta e;
+  WEFT_TRY(edit_begin(w, &e));
+  return edit_end(w, &e, edit_revive(&e, path, value));
+}
+
+weft_err weft__write_op(weft_writer *w, const weft_op *op) {
+  weft_delta e;
+  WEFT_TRY(edit_begin(w, &e));
+  return edit_end(w, &e, weft__delta_op(&e, op->path, op->kind, op->value, op->position));
+}
+
 /* --- merging values --- */
 
 typedef struct union_task {

@@ -74,6 +74,14 @@ weft_err weft__write_merge(weft_writer *w, weft_path path, const weft_value *val
  * container. Nothing beside it, nothing written.  WEFT_EBADPATH: no container is shown there. */
 weft_err weft__write_keep(weft_writer *w, weft_path path) WEFT_MUST_USE;
 
+/* Brings back an element that is not shown, with `value`, where it stood: `path` is its own, and
+ * its position is what is left of it.  WEFT_EBADPATH: it is shown, or its array is not. */
+weft_err weft__write_revive(weft_writer *w, weft_path path, const weft_value *value) WEFT_MUST_USE;
+
+/* Writes an op as it stands, whatever is shown: for ops of another change, written again.  The op
+ * is a valid one; its document is not looked at. */
+weft_err weft__write_op(weft_writer *w, const weft_op *op) WEFT_MUST_USE;
+
 /* The ops so far, one per path, ascending by path; views in the writer until the next call. */
 void weft__writer_ops(const weft_writer *w, const weft_op **ops, size_t *count);
 

@@ -10,6 +10,7 @@
 #include "crdt/sort.h"
 #include "crdt/view.h"
 #include "store/query_internal.h"
+#include "store/strategy.h"
 
 typedef struct conflicts_job {
   weft_replica *r;
@@ -27,6 +28,7 @@ typedef struct conflicts_job {
 typedef struct contested {
   weft_bytes name;
   uint32_t number;
+  bool listed; /* the strategy lets some through */
 } contested;
 
 /* One side of a place, before it is told. */
@@ -201,7 +203,10 @@ static weft_err doc_conflicts(conflicts_job *job, uint32_t number, weft_bytes na
                                      &list, &count);
   if (err != WEFT_OK) return err == WEFT_EMALFORMED ? WEFT_ECORRUPT : err;
   for (size_t i = 0; i < count && job->count < job->limit; i++) {
+    weft_strategy strategy = weft__strategy_of(job->r, own_name, list[i].path);
+    if (strategy == WEFT_STRATEGY_LWW) continue;
     WEFT_TRY(conflict_add(job, own_name, &list[i]));
+    job->entries[job->count - 1].manual = strategy == WEFT_STRATEGY_MANUAL;
   }
   return WEFT_OK;
 }
@@ -221,6 +226,7 @@ static weft_err contested_read(conflicts_job *job, const weft_entry *entry, cont
   weft_err err = weft__doc_record_read(job->r, job->txn, out->number, &job->arena, &record);
   if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
   out->name = record.name;
+  out->listed = record.conflicts > 0;
   return WEFT_OK;
 }
 
@@ -235,7 +241,8 @@ static weft_err contested_list(conflicts_job *job, contested **out, size_t *coun
   WEFT_TRY(weft_cursor_open(job->txn, WEFT_TABLE_CONTEST, &cursor));
   weft_err err = weft_cursor_first(cursor, &entry);
   while (err == WEFT_OK && n < most) {
-    err = contested_read(job, &entry, &list[n++]);
+    err = contested_read(job, &entry, &list[n]);
+    n += list[n].listed;
     if (err == WEFT_OK) err = weft_cursor_next(cursor, &entry);
   }
   weft_cursor_close(cursor);

@@ -348,6 +348,7 @@ static weft_err info_of(const weft_replica *r, const weft_doc_record *record, we
   out->modified_by = r->logs[record->modified.log]->device;
   out->versions = record->versions;
   out->conflicts = record->conflicts;
+  out->manual = record->manual;
   return WEFT_OK;
 }
 

@@ -12,6 +12,7 @@
 #include "crdt/assert.h"
 #include "crdt/hlc.h"
 #include "store/replica_internal.h"
+#include "store/strategy.h"
 
 enum { FORMAT_VERSION = 1, BEGUN_LEN = 16 + 1 + 8, BEGUN_MAX = 64 };
 
@@ -209,6 +210,7 @@ static void image_clear(weft_replica *r) {
     weft__arena_reset(&r->cache[i].arena);
   }
   weft__arena_reset(&r->tables);
+  weft__rules_clear(r);
   r->logs = NULL;
   r->by_id = NULL;
   r->indexes = NULL;
@@ -279,7 +281,7 @@ static weft_err image_load(weft_replica *r, weft_txn *txn) {
     r->logs[i]->touched = false;
   }
   r->touched = NULL;
-  return WEFT_OK;
+  return weft__rules_load(r, txn);
 }
 
 weft_err weft__reload(weft_replica *r) {
@@ -480,6 +482,7 @@ static void replica_init(weft_replica *r, const weft_replica_options *o) {
   r->state_env.ctx = r;
   r->state_env.log_id = log_id_of;
   weft__arena_init(&r->tables, &r->mem);
+  weft__arena_init(&r->rules_arena, &r->mem);
   weft__vector_init(&r->held, &r->mem);
   weft__vector_init(&r->shown, &r->mem);
   weft__vector_init(&r->showable, &r->mem);
@@ -536,6 +539,7 @@ void weft_replica_free(weft_replica *r) {
   weft__vector_free(&r->showable);
   for (size_t i = 0; i < WEFT_RUN_CACHE_COUNT; i++) weft__arena_free(&r->cache[i].arena);
   weft__arena_free(&r->tables);
+  weft__arena_free(&r->rules_arena);
   weft_store_free(r->store);
   weft_identity_wipe(&r->identity, r->crypto);
   weft_alloc mem = r->mem;
@@ -566,7 +570,7 @@ weft_err weft_replica_counts(weft_replica *r, weft_counts *out) {
   out->changes_held = r->now.held;
   out->changes_shown = r->now.shown;
   out->logs = r->log_count;
-  return WEFT_OK;
+  return weft__strategy_unresolved(r, &out->unresolved);
 }
 
 /* --- small tables --- */

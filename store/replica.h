@@ -141,8 +141,10 @@ typedef struct weft_commit {
 } weft_commit;
 
 /* Makes the edit one signed change.  Outside a group it is durable and shown on return.
- * WEFT_ESTALE: a log of this device wrote there after the base; WEFT_ELIMIT; WEFT_EIO, WEFT_EFULL,
- * WEFT_EREADONLY; WEFT_ENOMEM.  The edit stays open on error and may be freed or tried again. */
+ * WEFT_ESTALE: a log of this device wrote there after the base; WEFT_ECONFLICT: a conflict under
+ * the strategy manual stands at, above or below a path it writes, and it does not resolve that;
+ * WEFT_ELIMIT; WEFT_EIO, WEFT_EFULL, WEFT_EREADONLY; WEFT_ENOMEM.  The edit stays open on error and
+ * may be freed or tried again. */
 WEFT_API weft_err weft_edit_commit(weft_edit *e, weft_commit *out) WEFT_MUST_USE;
 
 /* Group commit: commits between begin and end share one synced transaction and become durable
@@ -349,6 +351,7 @@ typedef struct weft_doc_info {
   weft_id created_by, modified_by;    /* device keys */
   uint64_t versions;                  /* changes shown that touched it */
   uint64_t conflicts;                 /* as weft_replica_conflicts lists them */
+  uint64_t manual;                    /* of these, the ones under the strategy manual */
 } weft_doc_info;
 
 WEFT_API weft_err weft_replica_doc_info(weft_replica *r, weft_arena *arena, weft_bytes doc,
@@ -422,6 +425,7 @@ WEFT_API weft_err weft_replica_drop_index(weft_replica *r, weft_bytes collection
 
 typedef struct weft_counts {
   uint64_t docs, deleted, conflicts, changes_held, changes_shown, logs;
+  uint64_t unresolved; /* documents with conflicts under the strategy manual */
 } weft_counts;
 WEFT_API weft_err weft_replica_counts(weft_replica *r, weft_counts *out) WEFT_MUST_USE;
 
@@ -486,11 +490,12 @@ typedef struct weft_conflict_entry {
   weft_conflict_kind kind;
   weft_conflict_value *values; /* winner first, then by (hlc, ...) descending */
   size_t value_count;
+  bool manual; /* the strategy here is manual: plain writes are refused until somebody resolves */
 } weft_conflict_entry;
 
-/* Lists the conflicts of a document, or of all (`doc` empty), by document and path; at most
- * `limit`, 0: all.  WEFT_ENOTFOUND: no such document; WEFT_EBADNAME; WEFT_ECORRUPT, WEFT_EIO,
- * WEFT_ENOMEM.
+/* Lists the conflicts, but those under the strategy lww, of a document, or of all (`doc` empty), by
+ * document and path; at most `limit`, 0: all.  WEFT_ENOTFOUND: no such document; WEFT_EBADNAME;
+ * WEFT_ECORRUPT, WEFT_EIO, WEFT_ENOMEM.
  */
 WEFT_API weft_err weft_replica_conflicts(weft_replica *r, weft_arena *arena, weft_bytes doc,
                                          size_t limit, weft_conflict_entry **out,

@@ -34,15 +34,18 @@ weft_err weft__doc_record_decode(weft_arena *arena, uint32_t number, weft_bytes 
   return weft__arena_copy(arena, name, &out->name);
 }
 
-static weft_err conflicts_read(weft_txn *txn, uint32_t number, uint64_t *out) {
+static weft_err conflicts_read(weft_txn *txn, uint32_t number, weft_doc_record *out) {
   weft_dbkey key;
   weft_bytes value;
   weft_err err = weft_txn_get(txn, WEFT_TABLE_CONTEST, weft__dbkey_u32(&key, number), &value);
-  *out = 0;
   if (err == WEFT_ENOTFOUND) return WEFT_OK;
   if (err != WEFT_OK) return err;
   weft_rd r = weft__rd(value);
-  *out = weft__rd_u64(&r);
+  out->conflicts = weft__rd_u64(&r);
+  if (weft__rd_left(&r) > 0) {
+    out->hidden = weft__rd_u64(&r);
+    out->manual = weft__rd_u64(&r);
+  }
   return weft__rd_done(&r) ? WEFT_OK : WEFT_ECORRUPT;
 }
 
@@ -52,7 +55,7 @@ weft_err weft__doc_record_read(weft_replica *r, weft_txn *txn, uint32_t number, 
   weft_bytes value;
   WEFT_TRY(weft_txn_get(txn, WEFT_TABLE_DOC, weft__dbkey_u32(&key, number), &value));
   weft_err err = weft__doc_record_decode(arena, number, value, out);
-  if (err == WEFT_OK) err = conflicts_read(txn, number, &out->conflicts);
+  if (err == WEFT_OK) err = conflicts_read(txn, number, out);
   if (err == WEFT_ECORRUPT) return weft__replica_fail(r, err, "a document record is damaged");
   return err;
 }
@@ -87,8 +90,12 @@ weft_err weft__doc_record_put(weft_replica *r, weft_txn *txn, const weft_doc_rec
   if (err == WEFT_OK) err = weft_txn_put(txn, WEFT_TABLE_DOC, k, weft__buf_view(&b));
   weft__buf_reset(&b);
   weft__buf_u64(&b, doc->conflicts);
+  if (doc->hidden > 0 || doc->manual > 0) {
+    weft__buf_u64(&b, doc->hidden);
+    weft__buf_u64(&b, doc->manual);
+  }
   if (err == WEFT_OK) err = weft__buf_err(&b);
-  if (err == WEFT_OK && doc->conflicts > 0) {
+  if (err == WEFT_OK && doc->conflicts + doc->hidden > 0) {
     err = weft_txn_put(txn, WEFT_TABLE_CONTEST, k, weft__buf_view(&b));
   } else if (err == WEFT_OK) {
     err = weft_txn_delete(txn, WEFT_TABLE_CONTEST, k);

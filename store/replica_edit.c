@@ -14,8 +14,16 @@
 #include "crdt/limits.h"
 #include "crdt/write.h"
 #include "store/replica_internal.h"
+#include "store/strategy.h"
 
 enum { EARLIER_LOGS_MAX = 64 };
+
+/* A path whose conflict the edit settles. */
+typedef struct resolved resolved;
+struct resolved {
+  resolved *next;
+  weft_path path;
+};
 
 typedef struct edit_doc edit_doc;
 struct edit_doc {
@@ -23,6 +31,7 @@ struct edit_doc {
   weft_bytes name;
   weft_doc *base;
   weft_writer *writer;
+  resolved *resolved;
 };
 
 struct weft_edit {
@@ -215,6 +224,13 @@ static weft_err edit_doc_of(weft_edit *e, weft_bytes name, edit_doc **out) {
   return WEFT_OK;
 }
 
+weft_err weft__edit_writer(weft_edit *e, weft_bytes doc, weft_writer **out) {
+  edit_doc *d;
+  WEFT_TRY(edit_doc_of(e, doc, &d));
+  *out = d->writer;
+  return WEFT_OK;
+}
+
 /* --- writes --- */
 
 /* Where a write goes: a document of the edit, a path in it, whether it appends there. */
@@ -300,10 +316,20 @@ weft_err weft_edit_import(weft_edit *e, weft_bytes doc, const weft_value *value,
   return weft__write_set(p.doc->writer, p.path, value, false);
 }
 
+static weft_err resolve_note(weft_edit *e, edit_doc *d, weft_path path) {
+  resolved *note = weft__arena_zero(&e->arena, 1, sizeof *note);
+  if (!note) return WEFT_ENOMEM;
+  WEFT_TRY(weft__arena_copy(&e->arena, path, &note->path));
+  note->next = d->resolved;
+  d->resolved = note;
+  return WEFT_OK;
+}
+
 weft_err weft_edit_resolve(weft_edit *e, weft_bytes doc, weft_path path, const weft_value *value) {
   edit_doc *d;
   if (weft_path_check(path) != WEFT_OK) return WEFT_EBADPATH;
   WEFT_TRY(edit_doc_of(e, doc, &d));
+  WEFT_TRY(resolve_note(e, d, path));
   if (!value) return weft__write_keep(d->writer, path);
   return weft__write_set(d->writer, path, value, true);
 }
@@ -312,6 +338,7 @@ weft_err weft_edit_remove_path(weft_edit *e, weft_bytes doc, weft_path path) {
   edit_doc *d;
   if (weft_path_check(path) != WEFT_OK) return WEFT_EBADPATH;
   WEFT_TRY(edit_doc_of(e, doc, &d));
+  WEFT_TRY(resolve_note(e, d, path));
   return weft__write_unset(d->writer, path);
 }
 
@@ -366,6 +393,58 @@ static weft_err stale_check(weft_edit *e, weft_txn *txn, weft_arena *arena) {
     WEFT_TRY(err);
   }
   return newer ? weft__replica_fail(r, WEFT_ESTALE, "changed here meanwhile") : WEFT_OK;
+}
+
+static bool related(weft_path a, weft_path b) {
+  return weft_bytes_cmp(a, b) == 0 || weft_path_under(a, b) || weft_path_under(b, a);
+}
+
+static bool is_resolving(const edit_doc *d, weft_path path) {
+  for (const resolved *note = d->resolved; note; note = note->next) {
+    if (related(note->path, path)) return true;
+  }
+  return false;
+}
+
+/* Refuses plain writes at, above or below the conflicts of `doc` under the strategy manual. */
+static weft_err manual_check_doc(const weft_edit *e, const edit_doc *d, const weft_doc *doc,
+                                 const weft_op *ops, size_t op_count, weft_arena *arena) {
+  weft_conflict *list;
+  size_t count;
+  weft_err err = weft__doc_conflicts(doc, weft_bytes_of(NULL, 0), arena, &list, &count);
+  if (err != WEFT_OK) return err == WEFT_EMALFORMED ? WEFT_ECORRUPT : err;
+  for (size_t i = 0; i < count; i++) {
+    if (weft__strategy_of(e->r, d->name, list[i].path) != WEFT_STRATEGY_MANUAL) continue;
+    for (size_t k = 0; k < op_count; k++) {
+      if (!related(ops[k].path, list[i].path) || is_resolving(d, ops[k].path)) continue;
+      return weft__replica_fail(e->r, WEFT_ECONFLICT, "a conflict stands there");
+    }
+  }
+  return WEFT_OK;
+}
+
+/* The same for all documents: as they are shown now, and as they stood at an older base. */
+static weft_err manual_check(weft_edit *e, weft_txn *txn, weft_arena *arena) {
+  weft_replica *r = e->r;
+  bool old = e->has_base || e->epoch != r->now.shown;
+  for (edit_doc *d = e->docs; d; d = d->next) {
+    const weft_op *ops;
+    size_t count;
+    weft_doc_record record;
+    weft_doc *now;
+    weft__writer_ops(d->writer, &ops, &count);
+    if (count == 0 || !weft__strategy_manual(r, d->name)) continue;
+    WEFT_TRY(manual_check_doc(e, d, d->base, ops, count, arena));
+    if (!old) continue;
+    weft_err err = weft__doc_record_find(r, txn, d->name, arena, &record);
+    if (err == WEFT_ENOTFOUND) continue;
+    WEFT_TRY(err);
+    WEFT_TRY(weft__doc_load(r, txn, record.number, &now));
+    err = manual_check_doc(e, d, now, ops, count, arena);
+    weft__doc_free(now);
+    WEFT_TRY(err);
+  }
+  return WEFT_OK;
 }
 
 /* The claims of the change as dots: from the documents as they stood at the base. */
@@ -515,6 +594,7 @@ static weft_err commit_steps(weft_replica *r, weft_txn *txn, commit_call *call, 
                         .op_count = call->op_count};
   WEFT_TRY(weft__member_grant(r, &grant));
   WEFT_TRY(stale_check(e, txn, arena));
+  WEFT_TRY(manual_check(e, txn, arena));
   weft_log *log = own_log_fit(r, e->lane, &id);
   WEFT_TRY(commit_dots(e, log, arena, &dots));
   if (!log) WEFT_TRY(own_log_start(r, txn, e->lane, &id, arena, &log));

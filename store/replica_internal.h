@@ -1,7 +1,8 @@
 /* What the files of the replica share: the object, the tables in memory, and the seams between
  * reading logs, showing changes and answering questions.
  *
- * Only store/replica*.c, store/query*.c and store/verify*.c include this.
+ * Only store/replica*.c, store/query*.c, store/history*.c, store/strategy.c and store/verify*.c
+ * include this.
  *
  * Two copies of the truth.  What stands in the store is the truth; `logs`, `now` and the claim
  * numbers are its image, moved while a write transaction is built.  `published` and the three
@@ -14,6 +15,7 @@
 #define WEFT_STORE_REPLICA_INTERNAL_H
 
 #include "crdt/chunk.h"
+#include "crdt/write.h"
 #include "store/keys.h"
 #include "store/mirror.h"
 #include "store/replica.h"
@@ -173,6 +175,10 @@ struct weft_replica {
 
   weft_index *indexes; /* by number; in `tables` */
   size_t index_count;
+
+  weft_arena rules_arena;
+  const void **rules; /* weft_ready_rule (store/strategy.h), strongest first */
+  size_t rule_count;
 
   weft_totals now;
   weft_totals published;
@@ -387,7 +393,9 @@ typedef struct weft_doc_record {
   uint64_t modified_hlc;
   weft_dot modified;
   uint64_t versions;
-  uint64_t conflicts; /* as stored in `contest` */
+  uint64_t conflicts; /* that are listed; this and the next two as stored in `contest` */
+  uint64_t hidden;    /* that the strategy keeps quiet about */
+  uint64_t manual;    /* of those listed, the ones that block plain writes */
 } weft_doc_record;
 
 /* Finds a document by name.  WEFT_ENOTFOUND. */
@@ -396,7 +404,7 @@ weft_err weft__doc_record_find(weft_replica *r, weft_txn *txn, weft_bytes name, 
 /* Reads one by number.  WEFT_ENOTFOUND. */
 weft_err weft__doc_record_read(weft_replica *r, weft_txn *txn, uint32_t number, weft_arena *arena,
                                weft_doc_record *out) WEFT_MUST_USE;
-/* Takes apart what stands in the table `doc` (conflicts stay 0).  WEFT_ECORRUPT. */
+/* Takes apart what stands in the table `doc` (the counts of conflicts stay 0).  WEFT_ECORRUPT. */
 weft_err weft__doc_record_decode(weft_arena *arena, uint32_t number, weft_bytes value,
                                  weft_doc_record *out) WEFT_MUST_USE;
 weft_err weft__doc_record_put(weft_replica *r, weft_txn *txn,
@@ -461,6 +469,9 @@ void weft__mirror_free(weft_replica *r);
 
 /* --- edits (store/replica_edit.c) --- */
 
+/* Gives the writer of a document of the edit, for ops that have no public form; a view until the
+ * edit ends.  Errors as weft_edit_set. */
+weft_err weft__edit_writer(weft_edit *e, weft_bytes doc, weft_writer **out) WEFT_MUST_USE;
 /* After a rollback: edits that rest on what was undone can no longer be committed. */
 void weft__edits_rollback(weft_replica *r);
 void weft__edits_drop(weft_replica *r);

@@ -18,6 +18,7 @@
 #include "crdt/limits.h"
 #include "crdt/sort.h"
 #include "store/replica_internal.h"
+#include "store/strategy.h"
 
 /* --- the queue of a walk --- */
 
@@ -490,12 +491,12 @@ static weft_err doc_judge(batch *b, weft_state *state, weft_doc_record *record) 
   }
   WEFT_TRY(weft__state_need_all(state));
   record->suspect = !plain_below(b->r, state->doc, root);
-  record->conflicts = 0;
+  record->conflicts = record->hidden = record->manual = 0;
   if (record->suspect) {
     weft_conflict *list;
     size_t count;
     WEFT_TRY(weft__doc_conflicts(state->doc, root, &b->one, &list, &count));
-    record->conflicts = count;
+    weft__strategy_count(b->r, list, count, record);
   }
   return weft__doc_visible(state->doc, root, &record->live);
 }
@@ -614,6 +615,17 @@ static int doc_number_cmp(const void *ctx, const void *a, const void *b) {
   return x->record.number < y->record.number ? -1 : x->record.number > y->record.number;
 }
 
+/* Lets the rules that the batch showed come into force. */
+static weft_err batch_rules(batch *b) {
+  size_t count = 0;
+  weft_bytes *docs = weft__arena_zero(&b->arena, b->doc_count, sizeof *docs);
+  if (!docs) return WEFT_ENOMEM;
+  for (size_t i = 0; i < b->doc_count; i++) {
+    if (weft__strategy_doc(b->docs[i]->name)) docs[count++] = b->docs[i]->name;
+  }
+  return count > 0 ? weft__rules_changed(b->r, b->txn, docs, count) : WEFT_OK;
+}
+
 static weft_err batch_apply(batch *b) {
   uint64_t shown_before = b->r->now.shown;
   WEFT_TRY(batch_order(b));
@@ -626,7 +638,7 @@ static weft_err batch_apply(batch *b) {
     const batch_doc *next = list[i];
     WEFT_TRY(doc_apply(b, b->docs[next->place], shown_before));
   }
-  return WEFT_OK;
+  return batch_rules(b);
 }
 
 static weft_err show_batch(weft_replica *r, weft_txn *txn, show_scope scope, weft_log *one,
@@ -678,6 +690,7 @@ void weft__image_restart(weft_replica *r, bool ready) {
   r->now.digest = (weft_digest){0, 0};
   r->now.docs_live = r->now.docs_deleted = r->now.conflicts = 0;
   memset(&r->order, 0, sizeof r->order);
+  weft__rules_clear(r);
   if (!ready) return;
   r->orphans = r->queue_head[WEFT_FLOW_READY] = r->queue_tail[WEFT_FLOW_READY] = NULL;
   for (uint32_t i = 0; i < r->log_count; i++) weft__ready_queue(r, r->logs[i]);

@@ -1,6 +1,12 @@
 # Sources and public headers of store/.  One file a line, so that changes merge.
 set(WEFT_STORE_SOURCES
   store/admission.c
+  store/history_audit.c
+  store/history_blame.c
+  store/history_diff.c
+  store/history_resolve.c
+  store/history_tags.c
+  store/history_undo.c
   store/keys.c
   store/lmdb_check.c
   store/lmdb_open.c
@@ -27,12 +33,14 @@ set(WEFT_STORE_SOURCES
   store/segment.c
   store/state.c
   store/store.c
+  store/strategy.c
   store/verify.c
   store/verify_logs.c
   store/verify_state.c
 )
 set(WEFT_STORE_HEADERS
   store/admission.h
+  store/history.h
   store/lmdb_store.h
   store/memory_store.h
   store/replica.h

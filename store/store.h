@@ -47,7 +47,7 @@ extern "C" {
   X(ARRIVAL, "arrival", "u64 arrival number -> run")                                               \
   X(RECORD, "record", "32-byte record id -> membership record")                                    \
   X(ACK, "ack", "32-byte device -> acknowledgement")                                               \
-  X(CONTEST, "contest", "u32 document -> count of conflicts")                                      \
+  X(CONTEST, "contest", "u32 document -> counts of conflicts")                                     \
   X(INDEX, "index", "u32 index, sort key, document name -> u32 document")                          \
   X(INDEXDEF, "indexdef", "u32 index -> declaration")                                              \
   X(ADDRESS, "address", "address -> what is known of it")                                          \
