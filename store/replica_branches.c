@@ -210,7 +210,7 @@ weft_err weft__change_at(weft_replica *r, weft_txn *txn, const weft_id *log_id, 
 weft_err weft_replica_find(weft_replica *r, const weft_id *log, uint64_t seq, const weft_id *id,
                            weft_span *out) {
   weft_txn *txn;
-  weft_log *found;
+  weft_log *found = NULL;
   WEFT_TRY(weft__read_begin(r, &txn));
   weft_err err = weft__change_at(r, txn, log, seq, id, &found);
   weft__read_end(r, txn);
