@@ -20,6 +20,7 @@ set(WEFT_NET_SOURCES
   net/session.c
   net/uv_address.c
   net/uv_common.c
+  net/uv_dial.c
   net/uv_join.c
   net/uv_node.c
 )

@@ -4,6 +4,7 @@
 #include "crdt/assert.h"
 #include "net/uv_address.h"
 #include "net/uv_common.h"
+#include "net/uv_dial.h"
 #include "net/uv_node.h"
 
 enum { read_len = 16 << 10 };
@@ -12,14 +13,13 @@ typedef struct uv_joining {
   uv_tcp_t tcp;
   uv_timer_t timer;
   uv_timer_t limit;
-  uv_getaddrinfo_t resolve;
-  uv_connect_t connect;
+  weft_uv_dial dial;
   weft_alloc mem;
   uv_loop_t *loop;
   weft_joiner *joiner;
   weft_uv_join_done done;
   void *ctx;
-  bool resolving, ended;
+  bool ended;
   unsigned handles;
   char read_buffer[read_len];
 } uv_joining;
@@ -38,9 +38,9 @@ static void end(uv_joining *j, weft_err err, uint16_t refuse, const weft_joined 
   j->done(j->ctx, err, refuse, joined);
   uv_close((uv_handle_t *)&j->timer, closed);
   uv_close((uv_handle_t *)&j->limit, closed);
-  /* A pending getaddrinfo holds the struct: its callback closes the socket's handle then. */
-  if (j->resolving)
-    uv_cancel((uv_req_t *)&j->resolve);
+  /* A dial under way holds the socket: on_dialled closes it. */
+  if (j->dial.active)
+    weft__uv_dial_cancel(&j->dial);
   else
     uv_close((uv_handle_t *)&j->tcp, closed);
 }
@@ -111,28 +111,20 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf) {
   pump(j);
 }
 
-static void on_connect(uv_connect_t *req, int status) {
-  uv_joining *j = req->data;
-  if (j->ended) return;
-  if (status != 0 || uv_read_start((uv_stream_t *)&j->tcp, on_alloc, on_read) != 0) {
-    end(j, status != 0 ? weft__err_from_uv(status) : WEFT_EIO, 0, NULL);
+static void on_dialled(weft_uv_dial *d, weft_err result) {
+  uv_joining *j = (uv_joining *)(void *)((uint8_t *)d - offsetof(uv_joining, dial));
+  if (j->ended) {
+    uv_close((uv_handle_t *)&j->tcp, closed);
+    return;
+  }
+  if (result == WEFT_OK && uv_read_start((uv_stream_t *)&j->tcp, on_alloc, on_read) != 0)
+    result = WEFT_EIO;
+  if (result != WEFT_OK) {
+    end(j, result, 0, NULL);
     return;
   }
   uv_tcp_nodelay(&j->tcp, 1);
   pump(j);
-}
-
-static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list) {
-  uv_joining *j = req->data;
-  j->resolving = false;
-  if (j->ended) {
-    uv_close((uv_handle_t *)&j->tcp, closed);
-  } else {
-    int rc = status;
-    if (rc == 0) rc = uv_tcp_connect(&j->connect, &j->tcp, list->ai_addr, on_connect);
-    if (rc != 0) end(j, status != 0 ? WEFT_ENOTFOUND : weft__err_from_uv(rc), 0, NULL);
-  }
-  uv_freeaddrinfo(list);
 }
 
 static void start_handles(uv_joining *j, uint32_t timeout_ms) {
@@ -140,7 +132,7 @@ static void start_handles(uv_joining *j, uint32_t timeout_ms) {
   uv_timer_init(j->loop, &j->timer);
   uv_timer_init(j->loop, &j->limit);
   j->handles = 3;
-  j->tcp.data = j->timer.data = j->limit.data = j->resolve.data = j->connect.data = j;
+  j->tcp.data = j->timer.data = j->limit.data = j;
   uv_timer_start(&j->limit, on_limit, timeout_ms, 0);
 }
 
@@ -162,10 +154,7 @@ weft_err weft_uv_join(uv_loop_t *loop, const weft_joiner_options *o, weft_bytes 
     return err;
   }
   start_handles(j, timeout_ms);
-  struct addrinfo hints;
-  memset(&hints, 0, sizeof hints);
-  hints.ai_socktype = SOCK_STREAM;
-  j->resolving = uv_getaddrinfo(loop, &j->resolve, on_resolved, hp.host, hp.port, &hints) == 0;
-  if (!j->resolving) end(j, WEFT_ENOMEM, 0, NULL);
+  err = weft__uv_dial_start(&j->dial, &j->tcp, address, on_dialled);
+  if (err != WEFT_OK) end(j, err, 0, NULL);
   return WEFT_OK;
 }

@@ -17,6 +17,7 @@
 #include "net/replica_source.h"
 #include "net/uv_address.h"
 #include "net/uv_common.h"
+#include "net/uv_dial.h"
 
 enum {
   backlog = 128,
@@ -33,14 +34,13 @@ typedef struct uv_conn uv_conn;
 
 struct uv_conn {
   uv_tcp_t tcp; /* first: handle <-> conn */
-  uv_getaddrinfo_t resolve;
-  uv_connect_t connect;
+  weft_uv_dial dial;
   uv_shutdown_t shutdown;
   uv_timer_t flush;
   weft_uv_node *node;
   uint64_t id;
   uv_conn *next;
-  bool resolving, connecting, open, closing, told;
+  bool open, closing, told;
   unsigned handles; /* not closed yet */
 };
 
@@ -124,10 +124,12 @@ static void conn_handle_closed(uv_handle_t *handle) {
 static void conn_close(uv_conn *c) {
   if (c->closing) return;
   c->closing = true;
-  if (c->resolving) uv_cancel((uv_req_t *)&c->resolve);
   uv_close((uv_handle_t *)&c->flush, conn_handle_closed);
-  /* A pending getaddrinfo holds the struct: its callback closes the socket's handle then. */
-  if (!c->resolving) uv_close((uv_handle_t *)&c->tcp, conn_handle_closed);
+  /* A dial under way holds the socket: on_dialled closes it. */
+  if (c->dial.active)
+    weft__uv_dial_cancel(&c->dial);
+  else
+    uv_close((uv_handle_t *)&c->tcp, conn_handle_closed);
 }
 
 /* The stream ended by itself or by an error. */
@@ -151,7 +153,7 @@ static uv_conn *conn_new(weft_uv_node *n) {
   c->node = n;
   uv_tcp_init(n->loop, &c->tcp);
   uv_timer_init(n->loop, &c->flush);
-  c->tcp.data = c->flush.data = c->resolve.data = c->connect.data = c->shutdown.data = c;
+  c->tcp.data = c->flush.data = c->shutdown.data = c;
   c->handles = 2;
   n->handles += 2;
   c->next = n->conns;
@@ -196,13 +198,15 @@ static void dial_failed(uv_conn *c, weft_err err) {
   conn_close(c);
 }
 
-static void on_connect(uv_connect_t *req, int status) {
-  uv_conn *c = req->data;
+static void on_dialled(weft_uv_dial *d, weft_err result) {
+  uv_conn *c = (uv_conn *)(void *)((uint8_t *)d - offsetof(uv_conn, dial));
   weft_uv_node *n = c->node;
-  c->connecting = false;
-  if (c->closing || n->stopping) return;
-  if (status != 0) {
-    dial_failed(c, weft__err_from_uv(status));
+  if (c->closing) {
+    uv_close((uv_handle_t *)&c->tcp, conn_handle_closed);
+    return;
+  }
+  if (result != WEFT_OK) {
+    dial_failed(c, result);
   } else {
     weft_node_dialled(n->node, weft_uv_node_now(n), c->id, WEFT_OK);
     conn_open(c);
@@ -210,43 +214,15 @@ static void on_connect(uv_connect_t *req, int status) {
   pump(n);
 }
 
-static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list) {
-  uv_conn *c = req->data;
-  weft_uv_node *n = c->node;
-  c->resolving = false;
-  if (c->closing) {
-    uv_close((uv_handle_t *)&c->tcp, conn_handle_closed);
-  } else if (status != 0) {
-    dial_failed(c, WEFT_ENOTFOUND);
-  } else {
-    int rc = uv_tcp_connect(&c->connect, &c->tcp, list->ai_addr, on_connect);
-    c->connecting = rc == 0;
-    if (rc != 0) dial_failed(c, weft__err_from_uv(rc));
-  }
-  uv_freeaddrinfo(list);
-  if (!n->stopping) pump(n);
-}
-
 static void do_dial(weft_uv_node *n, uint64_t id, weft_bytes address) {
-  weft_host_port hp;
   uv_conn *c = conn_new(n);
-  weft_err err = c ? weft__host_port_parse(address, &hp) : WEFT_ENOMEM;
   if (!c) {
-    weft_node_dialled(n->node, weft_uv_node_now(n), id, err);
+    weft_node_dialled(n->node, weft_uv_node_now(n), id, WEFT_ENOMEM);
     return;
   }
   c->id = id;
-  struct addrinfo hints;
-  memset(&hints, 0, sizeof hints);
-  hints.ai_socktype = SOCK_STREAM;
-  if (err == WEFT_OK) {
-    c->resolving = true;
-    int rc = uv_getaddrinfo(n->loop, &c->resolve, on_resolved, hp.host, hp.port, &hints);
-    if (rc == 0) return;
-    c->resolving = false;
-    err = weft__err_from_uv(rc);
-  }
-  dial_failed(c, err);
+  weft_err err = weft__uv_dial_start(&c->dial, &c->tcp, address, on_dialled);
+  if (err != WEFT_OK) dial_failed(c, err);
 }
 
 /* --- sending -------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ check "members on both" contains "$(on b members --json)" '"name":"bob"'
 check "sync" contains "$(on b sync "$a_address" --json)" '"received":'
 check "same digest" same_digest a b
 check "same export" equal "$(on a export)" "$(on b export)"
+check "sync by name" contains "$(on b sync "localhost:${a_address#*:}" --json)" '"received":0'
 check "sync again moves nothing" contains "$(on b sync --json)" '"received":0'
 check "expired ticket" fails 4 "expired" on x1 join "$(on a invite --expires 1ms -q)" --timeout 5s
 check "unknown ticket" fails 7 "let this device in" on x2 join "$(printf %s "$ticket" | tr -d '\n')" 127.0.0.1:9 --timeout 2s
