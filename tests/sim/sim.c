@@ -13,6 +13,8 @@
 #include "net/frame.h"
 #include "net/message.h"
 #include "store/lmdb_store.h"
+#include "tests/support/stand_in_crypto.h"
+#include "tests/support/store_copy.h"
 
 enum { trace_cap = 1 << 18, events_max = 1 << 20, prelude_len = 18 };
 
@@ -57,6 +59,11 @@ typedef struct wire {
   size_t body_len[2];
 } wire;
 
+/* An allocator that counts bytes. */
+typedef struct memory {
+  size_t now, most;
+} memory;
+
 typedef struct peer {
   bool up;
   uint64_t life;
@@ -68,12 +75,19 @@ typedef struct peer {
   weft_ms timer; /* the earliest timer queued */
   bool showing;
   weft_vector promised; /* every head it ever sent */
-  uint8_t boots;
+  memory used;          /* by the node and its source */
+  weft_store *backup;
+  weft_ms clock_at, clock_wall;
+  unsigned clock_permille;
+  uint64_t bandwidth; /* of reading; 0 as the network */
 } peer;
 
 struct sim {
   sim_options o;
-  test_rng rng;
+  test_rng rng;      /* for whoever uses the simulator */
+  test_rng network;  /* delays, cuts, refusals */
+  test_rng disk;     /* how long things take */
+  test_rng restarts; /* what nodes are seeded with */
   test_space space;
   weft_crypto crypto; /* of the wire */
   weft_alloc mem;
@@ -83,13 +97,14 @@ struct sim {
   bool address[TEST_DEVICES_MAX][TEST_DEVICES_MAX];
   bool reach[TEST_DEVICES_MAX][TEST_DEVICES_MAX];
   bool met[TEST_DEVICES_MAX][TEST_DEVICES_MAX];
+  weft_ms stall[TEST_DEVICES_MAX][TEST_DEVICES_MAX];
   weft_ms now;
   event *events; /* a heap */
   size_t event_count, event_cap;
   uint64_t order;
   wire **wires;
   size_t wire_count, wire_cap;
-  uint64_t bytes, segments, hash;
+  uint64_t bytes, segments, hash, happened, cuts, refusals;
   char *trace;
   size_t trace_len;
 };
@@ -102,8 +117,8 @@ void sim_fail(const sim *s, const char *format, ...) {
   va_list args;
   size_t from = s->trace_len > 4000 ? s->trace_len - 4000 : 0;
   fprintf(stderr, "%s\n", s->trace + from);
-  fprintf(stderr, "seed=%llu at %llu ms: ", (unsigned long long)s->o.seed,
-          (unsigned long long)s->now);
+  fprintf(stderr, "seed=%llu event=%llu at %llu ms: ", (unsigned long long)s->o.seed,
+          (unsigned long long)s->happened, (unsigned long long)s->now);
   va_start(args, format);
   vfprintf(stderr, format, args);
   va_end(args);
@@ -116,14 +131,10 @@ static void hash_add(sim *s, const void *at, size_t len) {
   for (size_t i = 0; i < len; i++) s->hash = (s->hash ^ bytes[i]) * 0x100000001b3u;
 }
 
-static void trace(sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void trace(sim *s, const char *format, ...) {
+static void trace_args(sim *s, const char *format, va_list args) {
   char line[512];
-  va_list args;
   int head = snprintf(line, sizeof line, "[%5llu] ", (unsigned long long)s->now);
-  va_start(args, format);
   int len = vsnprintf(line + head, sizeof line - (size_t)head - 2, format, args) + head;
-  va_end(args);
   if (len > (int)sizeof line - 2) len = (int)sizeof line - 2;
   line[len++] = '\n';
   hash_add(s, line, (size_t)len);
@@ -135,6 +146,63 @@ static void trace(sim *s, const char *format, ...) {
   memcpy(s->trace + s->trace_len, line, (size_t)len);
   s->trace_len += (size_t)len;
   s->trace[s->trace_len] = 0;
+}
+
+static void trace(sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void trace(sim *s, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  trace_args(s, format, args);
+  va_end(args);
+}
+
+void sim_say(sim *s, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  trace_args(s, format, args);
+  va_end(args);
+}
+
+/* --- memory and clocks of nodes --- */
+
+enum { header_len = 16 }; /* keeps what follows aligned for any type */
+
+static void *count_grow(void *ctx, void *at, size_t len) {
+  memory *m = ctx;
+  uint8_t *old = at ? (uint8_t *)at - header_len : NULL;
+  size_t old_len = 0;
+  if (old) memcpy(&old_len, old, sizeof old_len);
+  uint8_t *wide = realloc(old, len + header_len);
+  if (!wide) return NULL;
+  memcpy(wide, &len, sizeof len);
+  m->now += len - old_len;
+  if (m->now > m->most) m->most = m->now;
+  return wide + header_len;
+}
+
+static void *count_alloc(void *ctx, size_t len) { return count_grow(ctx, NULL, len); }
+
+static void count_free(void *ctx, void *at) {
+  memory *m = ctx;
+  size_t len;
+  if (!at) return;
+  memcpy(&len, (uint8_t *)at - header_len, sizeof len);
+  m->now -= len;
+  free((uint8_t *)at - header_len);
+}
+
+weft_ms sim_wall(const sim *s, size_t idx) {
+  const peer *p = &s->peers[idx];
+  return p->clock_wall + (s->now - p->clock_at) * p->clock_permille / 1000;
+}
+
+void sim_clock(sim *s, size_t idx, weft_ms wall, unsigned permille) {
+  peer *p = &s->peers[idx];
+  p->clock_at = s->now;
+  p->clock_wall = wall;
+  p->clock_permille = permille;
+  s->space.platforms[idx].now = wall;
+  trace(s, "%c : clock %llu at %u", (char)('a' + idx), (unsigned long long)wall, permille);
 }
 
 static char name_of(size_t node) { return (char)('a' + node); }
@@ -232,6 +300,7 @@ static void check_chunks(sim *s, size_t from, weft_bytes body, char *out, size_t
   weft__arena_init(&arena, &s->mem);
   if (weft__msg_blobs_read(&arena, body, &m) != WEFT_OK) sim_fail(s, "a frame does not parse");
   size_t len = 0;
+  s->peers[from].faults.paused = true;
   for (size_t i = 0; i < m.count; i++) {
     weft_run_head *heads;
     size_t count;
@@ -241,6 +310,7 @@ static void check_chunks(sim *s, size_t from, weft_bytes body, char *out, size_t
     for (size_t k = 0; k < count; k++) {
       weft_head head = {heads[k].log, heads[k].first + heads[k].count - 1, {{0}}};
       peer *p = &s->peers[from];
+      if (p->faults.hits > 0) continue; /* its store does not answer */
       if (weft_replica_id_at(p->replica, &head.log, WEFT_BRANCH_ANY, head.seq, &head.id) !=
               WEFT_OK ||
           !weft__vector_covers(weft_replica_held(p->replica), &head.log, head.seq)) {
@@ -252,6 +322,7 @@ static void check_chunks(sim *s, size_t from, weft_bytes body, char *out, size_t
       if (some > 0 && (size_t)some < cap - len) len += (size_t)some;
     }
   }
+  s->peers[from].faults.paused = false;
   weft__arena_free(&arena);
 }
 
@@ -331,7 +402,7 @@ static void on_record(sim *s, wire *w, unsigned side, weft_bytes plain) {
 
 /* Takes the bytes one side sends apart; the handshake is passed over. */
 static void tap(sim *s, wire *w, unsigned side, weft_bytes bytes) {
-  if (!s->o.plain) return;
+  if (!s->o.plain && !s->o.stand_in) return;
   w->tap[side] = must(s, realloc(w->tap[side], w->tap_len[side] + bytes.len));
   memcpy(w->tap[side] + w->tap_len[side], bytes.at, bytes.len);
   w->tap_len[side] += bytes.len;
@@ -362,7 +433,7 @@ static wire *wire_new(sim *s) {
   }
   wire *w = must(s, calloc(1, sizeof *w));
   s->wires[s->wire_count++] = w;
-  w->delay = s->o.delay_min + test_rng_below(&s->rng, s->o.delay_max - s->o.delay_min + 1);
+  w->delay = s->o.delay_min + test_rng_below(&s->network, s->o.delay_max - s->o.delay_min + 1);
   return w;
 }
 
@@ -413,7 +484,10 @@ static void do_dial(sim *s, size_t node, const weft_node_action *a) {
   w->node[1] = node_of_address(a->text);
   w->life[0] = s->peers[node].life;
   w->conn[0] = a->conn;
+  weft_ms there = s->stall[node][w->node[1]], back = s->stall[w->node[1]][node];
   event e = {.at = s->now + 2 * w->delay, .kind = EVENT_DIALLED, .wire = s->wire_count - 1};
+  if (e.at < there) e.at = there;
+  if (e.at < back) e.at = back;
   event_add(s, e);
 }
 
@@ -421,7 +495,8 @@ static void on_dialled(sim *s, const event *e) {
   wire *w = s->wires[e->wire];
   if (!side_lives(s, w, 0)) return;
   size_t a = w->node[0], b = w->node[1];
-  bool refused = test_rng_below(&s->rng, 1000) < s->o.refuse_permille;
+  bool refused = test_rng_below(&s->network, 1000) < s->o.refuse_permille;
+  s->refusals += refused;
   bool there = s->peers[b].up && s->reach[a][b] && !refused;
   if (there) {
     char text[16];
@@ -454,9 +529,13 @@ static void do_send(sim *s, size_t node, const weft_node_action *a) {
   e.bytes = must(s, malloc(a->data.len));
   memcpy(e.bytes, a->data.at, a->data.len);
   weft_ms start = w->free_at[side] > s->now ? w->free_at[side] : s->now;
-  weft_ms takes = s->o.bandwidth ? a->data.len * 1000 / s->o.bandwidth : 0;
+  uint64_t bandwidth = s->o.bandwidth, reads = s->peers[w->node[!side]].bandwidth;
+  if (reads && (!bandwidth || reads < bandwidth)) bandwidth = reads;
+  weft_ms takes = bandwidth ? a->data.len * 1000 / bandwidth : 0;
   w->free_at[side] = start + takes;
   e.at = start + takes + w->delay;
+  weft_ms stalled = s->stall[node][w->node[!side]];
+  if (e.at < stalled) e.at = stalled;
   if (e.at < w->last_at[side]) e.at = w->last_at[side];
   w->last_at[side] = e.at;
   w->flying[side] += a->data.len;
@@ -468,7 +547,8 @@ static void on_bytes(sim *s, const event *e) {
   unsigned to = !e->side;
   w->flying[e->side] -= e->len;
   if (!w->open) return;
-  bool cut = test_rng_below(&s->rng, 1000) < s->o.cut_permille;
+  bool cut = test_rng_below(&s->network, 1000) < s->o.cut_permille;
+  s->cuts += cut;
   if (cut || !s->reach[w->node[0]][w->node[1]]) {
     trace(s, "%c - %c cut", name_of(w->node[0]), name_of(w->node[1]));
     wire_cut(s, w);
@@ -476,8 +556,8 @@ static void on_bytes(sim *s, const event *e) {
     if (side_lives(s, w, to)) {
       peer *p = &s->peers[w->node[to]];
       /* Bytes come in pieces that have nothing to do with what was sent. */
-      size_t first = test_rng_below(&s->rng, e->len + 1);
-      weft_ms wall = wall_start + s->now;
+      size_t first = test_rng_below(&s->network, e->len + 1);
+      weft_ms wall = sim_wall(s, w->node[to]);
       weft_node_received(p->node, s->now, wall, w->conn[to], weft_bytes_of(e->bytes, first));
       weft_node_received(p->node, s->now, wall, w->conn[to],
                          weft_bytes_of(e->bytes + first, e->len - first));
@@ -514,7 +594,7 @@ static void on_closed(sim *s, const event *e) {
 
 static void do_hold(sim *s, size_t node, const weft_node_action *a) {
   event e = {.kind = EVENT_HELD, .node = node, .life = s->peers[node].life, .hold = *a};
-  e.at = s->now + test_rng_below(&s->rng, s->o.hold_max + 1);
+  e.at = s->now + test_rng_below(&s->disk, s->o.hold_max + 1);
   event_add(s, e);
 }
 
@@ -603,7 +683,7 @@ static void on_timer(sim *s, const event *e) {
   peer *p = &s->peers[e->node];
   if (!p->up || p->life != e->life) return;
   if (p->timer == e->at) p->timer = WEFT_NEVER;
-  weft_node_tick(p->node, s->now, wall_start + s->now);
+  weft_node_tick(p->node, s->now, sim_wall(s, e->node));
   pump(s, e->node);
   if (p->up && weft_node_deadline(p->node) <= s->now) {
     sim_fail(s, "%c has nothing to do and is due at once", name_of(e->node));
@@ -615,7 +695,8 @@ static void on_timer(sim *s, const event *e) {
 static void step(sim *s) {
   event e = event_take(s);
   s->now = e.at;
-  for (size_t i = 0; i < s->o.nodes; i++) s->space.platforms[i].now = wall_start + s->now;
+  s->happened++;
+  for (size_t i = 0; i < s->o.nodes; i++) s->space.platforms[i].now = sim_wall(s, i);
   switch (e.kind) {
   case EVENT_TIMER: on_timer(s, &e); break;
   case EVENT_DIALLED: on_dialled(s, &e); break;
@@ -628,8 +709,15 @@ static void step(sim *s) {
 }
 
 void sim_run(sim *s, weft_ms until) {
-  while (s->event_count && s->events[0].at <= until) step(s);
+  while (sim_step(s, until)) {}
   s->now = until;
+  for (size_t i = 0; i < s->o.nodes; i++) s->space.platforms[i].now = sim_wall(s, i);
+}
+
+bool sim_step(sim *s, weft_ms until) {
+  if (s->event_count == 0 || s->events[0].at > until) return false;
+  step(s);
+  return true;
 }
 
 bool sim_same(sim *s) {
@@ -675,6 +763,26 @@ static weft_store *store_open(sim *s, size_t idx) {
   return store;
 }
 
+static void mirror_path(const sim *s, size_t idx, const char *tail, char out[256]) {
+  char name[32];
+  snprintf(name, sizeof name, "mirror%zu%s", idx, tail);
+  test_temp_path(&s->temp, name, out);
+}
+
+static weft_replica *replica_open(sim *s, size_t idx) {
+  peer *p = &s->peers[idx];
+  weft_replica *r;
+  char path[256];
+  weft_store *store = test_fault_store_of(p->inner, &p->faults);
+  weft_replica_options o = test_space_options(&s->space, idx, store);
+  mirror_path(s, idx, "", path);
+  if (s->o.mirror) o.mirror_dir = path;
+  weft_err err = weft_replica_open(&r, &o);
+  if (err != WEFT_OK) sim_fail(s, "%c does not open: %s", name_of(idx), weft_err_name(err));
+  test_space_add_records(&s->space, r);
+  return r;
+}
+
 void sim_start(sim *s, size_t idx) {
   peer *p = &s->peers[idx];
   if (p->up) return;
@@ -682,7 +790,7 @@ void sim_start(sim *s, size_t idx) {
   p->faults = (test_fault_store){.err = WEFT_EIO};
   size_t members = s->space.count;
   if (s->o.scattered && idx > 0) s->space.count = idx + 1;
-  p->replica = test_space_open(&s->space, idx, test_fault_store_of(p->inner, &p->faults));
+  p->replica = replica_open(s, idx);
   s->space.count = members;
   test_show_all(p->replica);
   for (size_t i = 0; i < p->promised.count; i++) {
@@ -691,12 +799,16 @@ void sim_start(sim *s, size_t idx) {
       sim_fail(s, "%c has lost what it sent", name_of(idx));
     }
   }
-  if (weft__replica_source_new(&p->source, &s->mem, p->replica) != WEFT_OK) sim_fail(s, "memory");
+  weft_alloc counted = {&p->used, count_alloc, count_grow, count_free};
+  if (weft__replica_source_new(&p->source, &counted, p->replica) != WEFT_OK) {
+    sim_fail(s, "memory");
+  }
   weft_node_options o;
   char text[16];
   address_text(idx, text);
   weft_bytes listen = weft_bytes_str(text);
   weft_node_options_init(&o);
+  o.mem = counted;
   o.crypto = &s->crypto;
   o.identity = &s->space.devices[idx];
   o.space = s->space.id;
@@ -708,8 +820,8 @@ void sim_start(sim *s, size_t idx) {
   o.listen_count = 1;
   if (s->o.anti_entropy_ms) o.anti_entropy_ms = (uint32_t)s->o.anti_entropy_ms;
   weft__replica_source_fill(p->source, &o.source);
-  test_rng_fill(&s->rng, o.seed, sizeof o.seed);
-  if (weft_node_new(&p->node, &o, s->now, wall_start + s->now) != WEFT_OK) sim_fail(s, "no node");
+  test_rng_fill(&s->restarts, o.seed, sizeof o.seed);
+  if (weft_node_new(&p->node, &o, s->now, sim_wall(s, idx)) != WEFT_OK) sim_fail(s, "no node");
   p->up = true;
   p->life++;
   p->timer = WEFT_NEVER;
@@ -731,6 +843,7 @@ static void peer_end(sim *s, size_t idx) {
   weft_node_free(p->node);
   weft__replica_source_free(p->source);
   weft_replica_free(p->replica);
+  if (p->used.now != 0) sim_fail(s, "%c leaves %zu bytes", name_of(idx), p->used.now);
   p->node = NULL;
   p->source = NULL;
   p->replica = NULL;
@@ -743,7 +856,14 @@ static void peer_end(sim *s, size_t idx) {
 void sim_crash(sim *s, size_t idx) {
   if (!s->peers[idx].up) return;
   trace(s, "%c : crashes", name_of(idx));
+  /* Ending a replica writes its mirror, which a crash would not do. */
+  char mirror[256], kept[256];
+  mirror_path(s, idx, "", mirror);
+  mirror_path(s, idx, ".kept", kept);
+  bool aside = s->o.mirror && rename(mirror, kept) == 0;
   peer_end(s, idx);
+  if (s->o.mirror) test_folder_remove(mirror);
+  if (aside && rename(kept, mirror) != 0) sim_fail(s, "a mirror is lost");
   for (size_t i = 0; i < s->wire_count; i++) {
     wire *w = s->wires[i];
     if (!w->open || (w->node[0] != idx && w->node[1] != idx)) continue;
@@ -780,20 +900,28 @@ sim *sim_new(const sim_options *o) {
   s->o = *o;
   if (s->o.delay_max < s->o.delay_min) s->o.delay_max = s->o.delay_min;
   s->rng = test_rng_of(o->seed);
+  test_rng seeds = test_rng_of(o->seed ^ 0x73696d756c617465u);
+  s->network = test_rng_of(test_rng_next(&seeds));
+  s->disk = test_rng_of(test_rng_next(&seeds));
+  s->restarts = test_rng_of(test_rng_next(&seeds));
   s->mem = weft_alloc_libc();
   s->trace = must(s, calloc(1, trace_cap));
   s->hash = 0xcbf29ce484222325u;
-  test_space_make(&s->space, o->nodes, o->seed);
   s->crypto = *weft_crypto_sodium();
-  if (o->plain) {
+  if (o->stand_in) test_stand_in_crypto(&s->crypto);
+  test_space_make_with(&s->space, o->nodes, o->seed,
+                       o->stand_in ? &s->crypto : weft_crypto_sodium());
+  if (o->plain && !o->stand_in) {
     s->crypto.seal = plain_seal;
     s->crypto.open = plain_open;
   }
   memcpy(s->epoch.id, s->space.id.b, sizeof s->epoch.id);
   memset(s->epoch.secret.b, 0x77, sizeof s->epoch.secret.b);
-  if (o->lmdb) s->temp = test_temp_make();
+  if (o->lmdb || o->mirror) s->temp = test_temp_make();
   for (size_t i = 0; i < TEST_DEVICES_MAX; i++) {
     weft__vector_init(&s->peers[i].promised, &s->mem);
+    s->peers[i].clock_wall = wall_start;
+    s->peers[i].clock_permille = 1000;
     for (size_t k = 0; k < TEST_DEVICES_MAX; k++) s->reach[i][k] = true;
   }
   return s;
@@ -803,6 +931,7 @@ void sim_free(sim *s) {
   for (size_t i = 0; i < s->o.nodes; i++) {
     if (s->peers[i].up) peer_end(s, i);
     if (s->peers[i].inner) weft_store_free(s->peers[i].inner);
+    if (s->peers[i].backup) weft_store_free(s->peers[i].backup);
     weft__vector_free(&s->peers[i].promised);
   }
   for (size_t i = 0; i < s->wire_count; i++) {
@@ -813,7 +942,7 @@ void sim_free(sim *s) {
     free(s->wires[i]);
   }
   for (size_t i = 0; i < s->event_count; i++) free(s->events[i].bytes);
-  if (s->o.lmdb) test_temp_remove(&s->temp);
+  if (s->o.lmdb || s->o.mirror) test_temp_remove(&s->temp);
   free(s->wires);
   free(s->events);
   free(s->trace);
@@ -840,6 +969,41 @@ void sim_reach(sim *s, size_t a, size_t b, bool open) {
   trace(s, "%c - %c %s", name_of(a), name_of(b), open ? "opens" : "parts");
 }
 
+void sim_stall(sim *s, size_t from, size_t to, weft_ms until) {
+  s->stall[from][to] = until;
+  trace(s, "%c > %c stalls", name_of(from), name_of(to));
+}
+
+void sim_slow(sim *s, size_t idx, uint64_t bandwidth) {
+  s->peers[idx].bandwidth = bandwidth;
+  trace(s, "%c : reads %llu", name_of(idx), (unsigned long long)bandwidth);
+}
+
+void sim_rates(sim *s, unsigned cut_permille, unsigned refuse_permille) {
+  s->o.cut_permille = cut_permille;
+  s->o.refuse_permille = refuse_permille;
+}
+
+void sim_backup(sim *s, size_t idx) {
+  peer *p = &s->peers[idx];
+  if (p->up || !p->inner || s->o.lmdb) return;
+  if (p->backup) weft_store_free(p->backup);
+  p->backup = test_memory_store();
+  test_store_copy(p->backup, p->inner);
+  trace(s, "%c : is backed up", name_of(idx));
+}
+
+bool sim_restore(sim *s, size_t idx) {
+  peer *p = &s->peers[idx];
+  if (p->up || !p->backup) return false;
+  weft_store_free(p->inner);
+  p->inner = p->backup;
+  p->backup = NULL;
+  weft__vector_clear(&p->promised);
+  trace(s, "%c : is set back", name_of(idx));
+  return true;
+}
+
 /* --- looking and writing --- */
 
 bool sim_is_up(const sim *s, size_t idx) { return s->peers[idx].up; }
@@ -851,6 +1015,10 @@ bool sim_met(const sim *s, size_t a, size_t b) { return s->met[a][b]; }
 uint64_t sim_bytes(const sim *s) { return s->bytes; }
 uint64_t sim_segments(const sim *s) { return s->segments; }
 uint64_t sim_hash(const sim *s) { return s->hash; }
+uint64_t sim_events(const sim *s) { return s->happened; }
+uint64_t sim_cuts(const sim *s) { return s->cuts; }
+uint64_t sim_refusals(const sim *s) { return s->refusals; }
+size_t sim_memory_most(const sim *s, size_t idx) { return s->peers[idx].used.most; }
 const char *sim_trace(const sim *s) { return s->trace; }
 test_rng *sim_rng(sim *s) { return &s->rng; }
 test_space *sim_space(sim *s) { return &s->space; }

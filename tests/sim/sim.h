@@ -21,6 +21,8 @@ typedef struct sim_options {
   bool lmdb;         /* stores on disk; else in memory */
   bool no_gossip;    /* anti-entropy alone */
   bool plain;        /* the wire is readable: frames are traced and checked */
+  bool stand_in;     /* cheap cryptography, with a readable wire */
+  bool mirror;       /* logs go on over restarts; else each start begins new ones */
   weft_ms delay_min; /* one way */
   weft_ms delay_max;
   uint64_t bandwidth;       /* bytes a second each way; 0 any */
@@ -42,6 +44,19 @@ void sim_address(sim *s, size_t from, size_t to);
 void sim_mesh(sim *s);
 /* Cuts the way between two nodes, or opens it. */
 void sim_reach(sim *s, size_t a, size_t b, bool open);
+/* Nothing that `from` sends arrives at `to` before `until`; then all of it does. */
+void sim_stall(sim *s, size_t from, size_t to, weft_ms until);
+/* A node reads no more than so many bytes a second; 0: as the network is. */
+void sim_slow(sim *s, size_t idx, uint64_t bandwidth);
+/* The wall clock of a node stands at `wall` now and runs at `permille` of true speed. */
+void sim_clock(sim *s, size_t idx, weft_ms wall, unsigned permille);
+weft_ms sim_wall(const sim *s, size_t idx);
+/* Connections cut and dials refused, in thousandths, from now on. */
+void sim_rates(sim *s, unsigned cut_permille, unsigned refuse_permille);
+/* Keeps a copy of the store of a node that is down, or puts the copy in the store's place; memory
+ * stores only.  False: there is no copy. */
+void sim_backup(sim *s, size_t idx);
+bool sim_restore(sim *s, size_t idx);
 void sim_start(sim *s, size_t idx);
 void sim_start_all(sim *s);
 /* Ends a node without a word; its store stays as the last commit left it. */
@@ -58,6 +73,8 @@ void sim_run(sim *s, weft_ms until);
  * Gives the time. */
 weft_ms sim_settle(sim *s, weft_ms limit);
 bool sim_same(sim *s);
+/* Runs one event that is due by `until`; false when there is none. */
+bool sim_step(sim *s, weft_ms until);
 
 /* One edit, durable at once and told to the node. */
 weft_err sim_set(sim *s, size_t idx, const char *doc, const char *pointer, const char *json);
@@ -73,6 +90,14 @@ bool sim_met(const sim *s, size_t a, size_t b);
 uint64_t sim_bytes(const sim *s);
 uint64_t sim_segments(const sim *s);
 uint64_t sim_hash(const sim *s);
+/* Events so far; connections cut and dials refused by the network. */
+uint64_t sim_events(const sim *s);
+uint64_t sim_cuts(const sim *s);
+uint64_t sim_refusals(const sim *s);
+/* The most bytes a node has held of its own at once. */
+size_t sim_memory_most(const sim *s, size_t idx);
+/* Adds a line to the trace, and so to the hash. */
+void sim_say(sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The trace so far, one line a frame (plain) or notice; the last part when it is long. */
 const char *sim_trace(const sim *s);
 void sim_trace_clear(sim *s);

@@ -30,9 +30,19 @@ static front *of_txn(weft_txn *t) { return (front *)(void *)t->store; }
 /* Counts a call; the error it is to fail with. */
 static weft_err hit(front *s) {
   test_fault_store *f = s->f;
+  if (f->paused) return WEFT_OK;
   f->calls++;
   bool fails = f->fail_at > 0 && (f->calls == f->fail_at || (f->sticky && f->calls > f->fail_at));
-  return fails ? weft__store_fail(&s->base, f->err, 0, "injected") : WEFT_OK;
+  if (!fails) return WEFT_OK;
+  f->hits++;
+  return weft__store_fail(&s->base, f->err, 0, "injected");
+}
+
+/* As above, of a call that takes room. */
+static weft_err hit_writing(front *s) {
+  WEFT_TRY(hit(s));
+  if (!s->f->full || s->f->paused) return WEFT_OK;
+  return weft__store_fail(&s->base, WEFT_EFULL, 0, "injected");
 }
 
 static void front_free(weft_store *s) { free(s); }
@@ -42,7 +52,7 @@ static weft_err front_size(weft_store *s, weft_store_size *size) {
 }
 
 static weft_err front_grow(weft_store *s) {
-  WEFT_TRY(hit((front *)(void *)s));
+  WEFT_TRY(hit_writing((front *)(void *)s));
   return weft_store_grow(((front *)(void *)s)->inner);
 }
 
@@ -64,6 +74,7 @@ static weft_err front_commit(weft_txn *t) {
   test_fault_store *f = s->f;
   weft_err err = hit(s);
   if (err == WEFT_OK && t->mode == WEFT_TXN_WRITE && ++f->commits == f->fail_commit_at) {
+    f->hits++;
     err = weft__store_fail(&s->base, f->err, 0, "injected");
   }
   if (err == WEFT_OK || f->late) {
@@ -87,7 +98,7 @@ static weft_err front_get(weft_txn *t, weft_table table, weft_bytes key, weft_by
 }
 
 static weft_err front_put(weft_txn *t, weft_table table, const weft_entry *entry, bool append) {
-  WEFT_TRY(hit(of_txn(t)));
+  WEFT_TRY(hit_writing(of_txn(t)));
   if (append) return weft_txn_append(txn_in(t), table, entry->key, entry->value);
   return weft_txn_put(txn_in(t), table, entry->key, entry->value);
 }

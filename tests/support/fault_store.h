@@ -12,6 +12,9 @@ typedef struct test_fault_store {
   uint64_t fail_commit_at; /* likewise, counting commits alone */
   weft_err err;            /* what it fails with */
   bool sticky;             /* every later call fails too */
+  bool full;               /* puts fail with WEFT_EFULL; deletes and reads go on */
+  bool paused;             /* calls are neither counted nor failed */
+  uint64_t hits;           /* calls that were made to fail, but for full ones */
   bool late;               /* a failing commit has written all the same: the lost answer */
 } test_fault_store;
 

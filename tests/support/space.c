@@ -45,8 +45,12 @@ static void admit(test_space *s, size_t idx, weft_id *last) {
 }
 
 void test_space_make(test_space *s, size_t count, uint64_t seed) {
+  test_space_make_with(s, count, seed, weft_crypto_sodium());
+}
+
+void test_space_make_with(test_space *s, size_t count, uint64_t seed, const weft_crypto *crypto) {
   memset(s, 0, sizeof *s);
-  s->crypto = weft_crypto_sodium();
+  s->crypto = crypto;
   s->count = count;
   test_rng rng = test_rng_of(seed);
   for (size_t i = 0; i < count; i++) {

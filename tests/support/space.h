@@ -26,6 +26,8 @@ typedef struct test_space {
 
 /* Makes a space of `count` writers from a seed. */
 void test_space_make(test_space *s, size_t count, uint64_t seed);
+/* The same with other cryptography, which must outlive it. */
+void test_space_make_with(test_space *s, size_t count, uint64_t seed, const weft_crypto *crypto);
 /* Fills in options for device `idx`; `store` and mirror are the caller's to set. */
 weft_replica_options test_space_options(test_space *s, size_t idx, weft_store *store);
 /* Opens a replica on `store` and gives it all records, where it lacks them. */

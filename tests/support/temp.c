@@ -49,6 +49,12 @@ static int empty_folder(const char *folder, char left[256]) {
   return found;
 }
 
+void test_folder_remove(const char *path) {
+  char none[256];
+  empty_folder(path, none);
+  rmdir(path);
+}
+
 void test_temp_remove(const test_temp *t) {
   char inner[256], none[256];
   chmod(t->folder, 0700);

@@ -17,6 +17,9 @@ test_temp test_temp_make_on_disk(void);
 /* Writes folder/name into `out`. */
 void test_temp_path(const test_temp *t, const char *name, char out[256]);
 
+/* Removes a folder and its files; nothing when it is missing. */
+void test_folder_remove(const char *path);
+
 /* Removes the folder, its files, and one level of folders in it. */
 void test_temp_remove(const test_temp *t);
 

@@ -1,0 +1,635 @@
+#include "tests/sim/ledger.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crdt/json.h"
+
+enum { slots = 1 << 12, digests_max = 1 << 14 };
+
+/* One log: the ids of its changes by seq, as they were first met. */
+typedef struct log_book {
+  weft_id id;
+  weft_id *ids;
+  bool *known;
+  uint64_t cap;
+  uint64_t acknowledged; /* the greatest seq an author was told of */
+  size_t author;
+} log_book;
+
+typedef struct entry {
+  size_t log;
+  uint64_t seq;
+  weft_id id;
+  size_t author;
+  bool lost; /* may be gone */
+  ledger_change change;
+  uint8_t *seen;  /* bits: earlier entries that the author showed */
+  size_t *claims; /* entries that it replaces, as the author saw them */
+  size_t claim_count;
+} entry;
+
+typedef struct view {
+  uint64_t *held, *shown; /* by log number */
+  uint64_t *base;         /* shown, before the commit that is under way */
+  size_t cap;
+  bool doubtful, acknowledged; /* a change that may be written; one that must be */
+  ledger_change doubt;
+} view;
+
+typedef struct digest_book {
+  uint64_t key;
+  weft_digest digest;
+} digest_book;
+
+struct ledger {
+  sim *s;
+  size_t nodes;
+  log_book *logs;
+  size_t log_count, log_cap;
+  uint32_t slot[slots]; /* log number + 1 by the beginning of its id */
+  entry *entries;
+  size_t entry_count, entry_cap;
+  view views[TEST_DEVICES_MAX];
+  digest_book *digests;
+  size_t digest_count;
+  uint64_t conflicts, checks, left, lost;
+  bool met_again, waited;
+};
+
+static void *must(ledger *l, void *at) {
+  if (!at) sim_fail(l->s, "out of memory");
+  return at;
+}
+
+static char name_of(size_t node) { return (char)('a' + node); }
+
+ledger *ledger_new(sim *s, size_t nodes) {
+  ledger *l = calloc(1, sizeof *l);
+  if (!l) abort();
+  l->s = s;
+  l->nodes = nodes;
+  l->digests = must(l, calloc(digests_max, sizeof *l->digests));
+  return l;
+}
+
+void ledger_free(ledger *l) {
+  for (size_t i = 0; i < l->log_count; i++) {
+    free(l->logs[i].ids);
+    free(l->logs[i].known);
+  }
+  for (size_t i = 0; i < l->entry_count; i++) {
+    free(l->entries[i].seen);
+    free(l->entries[i].claims);
+  }
+  for (size_t i = 0; i < l->nodes; i++) {
+    free(l->views[i].held);
+    free(l->views[i].shown);
+    free(l->views[i].base);
+  }
+  free(l->logs);
+  free(l->entries);
+  free(l->digests);
+  free(l);
+}
+
+/* Has the store under a node been made to fail?  Then it answers nothing more. */
+static bool is_broken(ledger *l, size_t node) { return sim_faults(l->s, node)->hits > 0; }
+
+/* --- logs and who holds what of them --- */
+
+static size_t log_find(ledger *l, const weft_id *id) {
+  size_t at = ((size_t)id->b[0] << 4 | id->b[1] >> 4) & (slots - 1);
+  while (l->slot[at]) {
+    size_t number = l->slot[at] - 1;
+    if (memcmp(l->logs[number].id.b, id->b, sizeof id->b) == 0) return number;
+    at = (at + 1) & (slots - 1);
+  }
+  if (l->log_count == slots / 2) sim_fail(l->s, "more logs than the ledger has room for");
+  if (l->log_count == l->log_cap) {
+    l->log_cap = l->log_cap ? l->log_cap * 2 : 32;
+    l->logs = must(l, realloc(l->logs, l->log_cap * sizeof *l->logs));
+  }
+  l->logs[l->log_count] = (log_book){.id = *id, .author = SIZE_MAX};
+  l->slot[at] = (uint32_t)++l->log_count;
+  return l->log_count - 1;
+}
+
+/* (log, seq) is `id`, for ever. */
+static void log_see(ledger *l, size_t log, uint64_t seq, const weft_id *id) {
+  log_book *b = &l->logs[log];
+  if (seq >= b->cap) {
+    uint64_t cap = b->cap ? b->cap * 2 : 16;
+    while (cap <= seq) cap *= 2;
+    b->ids = must(l, realloc(b->ids, cap * sizeof *b->ids));
+    b->known = must(l, realloc(b->known, cap * sizeof *b->known));
+    memset(b->known + b->cap, 0, (cap - b->cap) * sizeof *b->known);
+    b->cap = cap;
+  }
+  l->checks++;
+  if (b->known[seq] && memcmp(b->ids[seq].b, id->b, sizeof id->b) != 0) {
+    sim_fail(l->s, "two changes for seq %llu of one log of %c", (unsigned long long)seq,
+             b->author < l->nodes ? name_of(b->author) : '?');
+  }
+  b->known[seq] = true;
+  b->ids[seq] = *id;
+}
+
+static void view_room(ledger *l, view *v) {
+  if (v->cap >= l->log_count) return;
+  size_t cap = v->cap ? v->cap : 16;
+  while (cap < l->log_count) cap *= 2;
+  uint64_t **all[] = {&v->held, &v->shown, &v->base};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    *all[i] = must(l, realloc(*all[i], cap * sizeof **all[i]));
+    memset(*all[i] + v->cap, 0, (cap - v->cap) * sizeof **all[i]);
+  }
+  v->cap = cap;
+}
+
+static uint64_t seq_of(const uint64_t *seqs, const view *v, size_t log) {
+  return log < v->cap ? seqs[log] : 0;
+}
+
+/* Turns a vector into numbers by log.  A log of an honest device has one head. */
+static uint64_t *numbers(ledger *l, const weft_vector *v) {
+  for (size_t i = 0; i < v->count; i++) (void)log_find(l, &v->heads[i].log);
+  uint64_t *out = must(l, calloc(l->log_count + 1, sizeof *out));
+  for (size_t i = 0; i < v->count; i++) {
+    size_t log = log_find(l, &v->heads[i].log);
+    if (out[log]) sim_fail(l->s, "a log of an honest device has two branches");
+    out[log] = v->heads[i].seq;
+    log_see(l, log, v->heads[i].seq, &v->heads[i].id);
+  }
+  return out;
+}
+
+/* --- commits --- */
+
+static bool shows(const uint64_t *shown, const view *v, const entry *e) {
+  return seq_of(shown, v, e->log) >= e->seq;
+}
+
+void ledger_before(ledger *l, size_t node) {
+  view *v = &l->views[node];
+  ledger_look(l, node);
+  if (v->cap) memcpy(v->base, v->shown, v->cap * sizeof *v->base);
+}
+
+static bool has_seen(const entry *e, size_t i) { return (e->seen[i / 8] >> (i % 8)) & 1; }
+
+static const ledger_write *write_at(const entry *e, unsigned doc, unsigned field) {
+  for (size_t i = 0; i < e->change.count; i++) {
+    const ledger_write *w = &e->change.writes[i];
+    if (w->doc == doc && w->field == field) return w;
+  }
+  return NULL;
+}
+
+/* Does entry `i`, which writes to that place, survive among those that `keep` marks? */
+static bool survives(const ledger *l, size_t i, unsigned doc, unsigned field, const bool *keep) {
+  for (size_t k = i + 1; k < l->entry_count; k++) {
+    if (keep[k] && write_at(&l->entries[k], doc, field) && has_seen(&l->entries[k], i)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/* What the newest entry replaces, and whether it meets what it has not seen. */
+static void claims_of(ledger *l, entry *e, size_t count) {
+  bool *seen = must(l, calloc(count + 1, sizeof *seen));
+  bool *all = must(l, calloc(count + 1, sizeof *all));
+  e->claims = must(l, calloc(count + 1, sizeof *e->claims));
+  for (size_t i = 0; i < count; i++) {
+    seen[i] = has_seen(e, i);
+    all[i] = !l->entries[i].lost;
+  }
+  bool meets = false;
+  size_t before = l->entry_count;
+  l->entry_count = count;
+  for (size_t w = 0; w < e->change.count; w++) {
+    unsigned doc = e->change.writes[w].doc, field = e->change.writes[w].field;
+    for (size_t i = 0; i < count; i++) {
+      if (!write_at(&l->entries[i], doc, field)) continue;
+      if (seen[i] && e->claim_count < count && survives(l, i, doc, field, seen)) {
+        e->claims[e->claim_count++] = i;
+      } else if (!seen[i] && all[i] && survives(l, i, doc, field, all)) {
+        meets = true;
+      }
+    }
+  }
+  l->entry_count = before;
+  l->conflicts += meets;
+  free(seen);
+  free(all);
+}
+
+/* Is there a field of the ledger's at `path`, and which? */
+static bool field_at(weft_path path, unsigned *field) {
+  for (size_t k = 0; k + 1 < path.len; k++) {
+    if (path.at[k] != 'f') continue;
+    *field = (unsigned)(path.at[k + 1] - '0');
+    return *field < LEDGER_FIELDS;
+  }
+  return false;
+}
+
+/* Leaves out what the author asked for and the edit found to be so already. */
+static void only_written(ledger *l, size_t node, const weft_id *id, ledger_change *c) {
+  weft_alloc mem = weft_alloc_libc();
+  weft_arena arena;
+  weft_history_entry h;
+  weft_change_state state;
+  weft__arena_init(&arena, &mem);
+  sim_faults(l->s, node)->paused = true;
+  weft_err err = weft_replica_change(sim_replica(l->s, node), &arena,
+                                     weft_bytes_of(id->b, sizeof id->b), &h, &state);
+  sim_faults(l->s, node)->paused = false;
+  if (err != WEFT_OK) sim_fail(l->s, "%c cannot read its change", name_of(node));
+  size_t count = 0;
+  for (size_t i = 0; i < c->count; i++) {
+    bool written = false;
+    for (size_t k = 0; k < h.op_count && !written; k++) {
+      unsigned field;
+      char doc[16], pointer[8];
+      ledger_names(&c->writes[i], doc, pointer);
+      written = weft_bytes_cmp(h.ops[k].doc, weft_bytes_str(doc)) == 0 &&
+                field_at(h.ops[k].path, &field) && field == c->writes[i].field;
+    }
+    if (written) c->writes[count++] = c->writes[i];
+  }
+  c->count = count;
+  weft__arena_free(&arena);
+}
+
+static void entry_add(ledger *l, size_t node, const ledger_change *c, size_t log, uint64_t seq,
+                      const weft_id *id) {
+  view *v = &l->views[node];
+  if (l->entry_count == l->entry_cap) {
+    l->entry_cap = l->entry_cap ? l->entry_cap * 2 : 256;
+    l->entries = must(l, realloc(l->entries, l->entry_cap * sizeof *l->entries));
+  }
+  entry *e = &l->entries[l->entry_count];
+  *e = (entry){.log = log, .seq = seq, .id = *id, .author = node, .change = *c};
+  only_written(l, node, id, &e->change);
+  e->seen = must(l, calloc(l->entry_count / 8 + 1, 1));
+  for (size_t i = 0; i < l->entry_count; i++) {
+    if (shows(v->base, v, &l->entries[i])) e->seen[i / 8] |= (uint8_t)(1u << (i % 8));
+  }
+  claims_of(l, e, l->entry_count);
+  l->entry_count++;
+  log_see(l, log, seq, id);
+  log_book *b = &l->logs[log];
+  if (b->author != SIZE_MAX && b->author != node) sim_fail(l->s, "two devices write one log");
+  b->author = node;
+  if (b->acknowledged < seq) b->acknowledged = seq;
+}
+
+void ledger_committed(ledger *l, size_t node, const ledger_change *c, const weft_commit *done) {
+  view *v = &l->views[node];
+  if (done->written && is_broken(l, node)) {
+    ledger_doubtful(l, node, c);
+    v->acknowledged = true;
+    return;
+  }
+  if (done->written) {
+    size_t log = log_find(l, &done->log);
+    if (done->seq <= l->logs[log].acknowledged) {
+      sim_fail(l->s, "%c signs seq %llu again", name_of(node), (unsigned long long)done->seq);
+    }
+    entry_add(l, node, c, log, done->seq, &done->change);
+  }
+  ledger_look(l, node);
+  l->checks++;
+  if (done->written && !shows(v->shown, v, &l->entries[l->entry_count - 1])) {
+    sim_fail(l->s, "%c does not show what it committed", name_of(node));
+  }
+}
+
+void ledger_doubtful(ledger *l, size_t node, const ledger_change *c) {
+  l->views[node].doubtful = true;
+  l->views[node].acknowledged = false;
+  l->views[node].doubt = *c;
+}
+
+bool ledger_started(ledger *l, size_t node) {
+  view *v = &l->views[node];
+  const weft_vector *held = weft_replica_held(sim_replica(l->s, node));
+  bool written = false;
+  for (size_t i = 0; v->doubtful && !written && i < held->count; i++) {
+    const weft_head *h = &held->heads[i];
+    size_t log = log_find(l, &h->log);
+    const log_book *b = &l->logs[log];
+    bool own = b->author == node || (b->author == SIZE_MAX && h->seq > 1);
+    if (!own || h->seq <= b->acknowledged) continue;
+    entry_add(l, node, &v->doubt, log, h->seq, &h->id);
+    written = true;
+  }
+  if (v->doubtful && v->acknowledged && !written) {
+    sim_fail(l->s, "%c has lost a change that it acknowledged", name_of(node));
+  }
+  v->doubtful = false;
+  ledger_look(l, node);
+  return written;
+}
+
+void ledger_set_back(ledger *l, size_t node) {
+  view *v = &l->views[node];
+  v->doubtful = false;
+  for (size_t i = 0; i < l->entry_count; i++) {
+    entry *e = &l->entries[i];
+    if (e->author != node || e->lost) continue;
+    bool elsewhere = false;
+    for (size_t k = 0; k < l->nodes; k++) {
+      const view *other = &l->views[k];
+      if (k != node && seq_of(other->held, other, e->log) >= e->seq) elsewhere = true;
+    }
+    e->lost = !elsewhere;
+  }
+  if (v->cap) memset(v->held, 0, v->cap * sizeof *v->held);
+  if (v->cap) memset(v->shown, 0, v->cap * sizeof *v->shown);
+}
+
+/* --- looking --- */
+
+static void digest_check(ledger *l, size_t node, const uint64_t *shown) {
+  uint64_t key = 0xcbf29ce484222325u;
+  for (size_t i = 0; i < l->log_count; i++) {
+    if (!shown[i]) continue;
+    key = (key ^ i) * 0x100000001b3u;
+    key = (key ^ shown[i]) * 0x100000001b3u;
+  }
+  weft_digest now = weft_replica_digest(sim_replica(l->s, node));
+  size_t at = key & (digests_max - 1);
+  while (l->digests[at].key && l->digests[at].key != key) at = (at + 1) & (digests_max - 1);
+  digest_book *b = &l->digests[at];
+  l->checks++;
+  if (b->key) {
+    l->met_again = true;
+    if (b->digest.high != now.high || b->digest.low != now.low) {
+      sim_fail(l->s, "%c shows the same as was shown before, with another digest", name_of(node));
+    }
+  } else if (l->digest_count < digests_max / 2) {
+    *b = (digest_book){key, now};
+    l->digest_count++;
+  }
+}
+
+static void held_check(ledger *l, size_t node, const uint64_t *held) {
+  view *v = &l->views[node];
+  weft_replica *r = sim_replica(l->s, node);
+  for (size_t log = 0; log < l->log_count; log++) {
+    l->checks++;
+    if (held[log] < v->held[log]) {
+      sim_fail(l->s, "%c no longer holds seq %llu of a log", name_of(node),
+               (unsigned long long)v->held[log]);
+    }
+    for (uint64_t seq = v->held[log] + 1; seq <= held[log]; seq++) {
+      weft_id id;
+      weft_err err = weft_replica_id_at(r, &l->logs[log].id, WEFT_BRANCH_ANY, seq, &id);
+      if (err != WEFT_OK) sim_fail(l->s, "%c has a gap: %s", name_of(node), weft_err_name(err));
+      log_see(l, log, seq, &id);
+    }
+    v->held[log] = held[log];
+  }
+}
+
+static void shown_check(ledger *l, size_t node, const uint64_t *shown) {
+  view *v = &l->views[node];
+  for (size_t log = 0; log < l->log_count; log++) {
+    l->checks += 2;
+    if (shown[log] < v->shown[log]) sim_fail(l->s, "%c shows less than before", name_of(node));
+    if (shown[log] > v->held[log]) sim_fail(l->s, "%c shows what it lacks", name_of(node));
+    if (shown[log] < v->held[log]) l->waited = true;
+  }
+  for (size_t i = 0; i < l->entry_count; i++) {
+    const entry *e = &l->entries[i];
+    if (shown[e->log] < e->seq || v->shown[e->log] >= e->seq) continue;
+    for (size_t k = 0; k < e->claim_count; k++) {
+      const entry *before = &l->entries[e->claims[k]];
+      l->checks++;
+      if (shown[before->log] < before->seq) {
+        sim_fail(l->s, "%c shows a change of %c before what it replaces", name_of(node),
+                 name_of(e->author));
+      }
+    }
+  }
+  memcpy(v->shown, shown, l->log_count * sizeof *shown);
+}
+
+void ledger_look(ledger *l, size_t node) {
+  if (!sim_is_up(l->s, node) || is_broken(l, node)) return;
+  weft_replica *r = sim_replica(l->s, node);
+  uint64_t *held = numbers(l, weft_replica_held(r));
+  size_t count = l->log_count;
+  uint64_t *shown = numbers(l, weft_replica_shown(r));
+  if (l->log_count != count) sim_fail(l->s, "%c shows a log that it lacks", name_of(node));
+  view_room(l, &l->views[node]);
+  sim_faults(l->s, node)->paused = true;
+  held_check(l, node, held);
+  shown_check(l, node, shown);
+  digest_check(l, node, shown);
+  sim_faults(l->s, node)->paused = false;
+  free(held);
+  free(shown);
+}
+
+/* --- the end --- */
+
+void ledger_names(const ledger_write *w, char doc[16], char pointer[8]) {
+  snprintf(doc, 16, "notes/%c", (char)('a' + w->doc % LEDGER_DOCS));
+  snprintf(pointer, 8, "/f%u", w->field % LEDGER_FIELDS);
+}
+
+/* The changes whose writes to a place survive, in an array of the arena's; all but `lost`. */
+static size_t *survivors(ledger *l, weft_arena *arena, unsigned doc, unsigned field,
+                         const bool *keep, size_t *count) {
+  size_t *out = must(l, weft__arena_zero(arena, l->entry_count + 1, sizeof *out));
+  *count = 0;
+  for (size_t i = 0; i < l->entry_count; i++) {
+    if (!keep[i] || !write_at(&l->entries[i], doc, field)) continue;
+    if (survives(l, i, doc, field, keep)) out[(*count)++] = i;
+  }
+  return out;
+}
+
+/* What the survivors make of a place. */
+typedef struct place {
+  bool scalar, unset, differ;
+  unsigned value;
+} place;
+
+static place place_of(const ledger *l, unsigned doc, unsigned field, const size_t *at,
+                      size_t count) {
+  place p = {0};
+  for (size_t i = 0; i < count; i++) {
+    const ledger_write *w = write_at(&l->entries[at[i]], doc, field);
+    if (w->unset) {
+      p.unset = true;
+      continue;
+    }
+    if (p.scalar && p.value != w->value) p.differ = true;
+    p.scalar = true;
+    p.value = w->value;
+  }
+  return p;
+}
+
+static void value_check(ledger *l, weft_arena *arena, unsigned doc, unsigned field,
+                        const size_t *at, size_t count) {
+  ledger_write w = {.doc = doc, .field = field};
+  char name[16], pointer[8];
+  weft_value value;
+  ledger_names(&w, name, pointer);
+  weft_err err = weft_replica_get(sim_replica(l->s, 0), arena, weft_bytes_str(name),
+                                  weft_bytes_str(pointer), &value);
+  place p = place_of(l, doc, field, at, count);
+  l->checks++;
+  if (err == WEFT_ENOTFOUND) {
+    if (p.scalar && !p.unset) sim_fail(l->s, "%s%s is gone", name, pointer);
+    return;
+  }
+  if (err != WEFT_OK) sim_fail(l->s, "%s%s: %s", name, pointer, weft_err_name(err));
+  for (size_t i = 0; i < count; i++) {
+    const ledger_write *made = write_at(&l->entries[at[i]], doc, field);
+    if (!made->unset && value.kind == WEFT_INT && value.as.integer == (int64_t)made->value) return;
+  }
+  sim_fail(l->s, "%s%s shows what no change left there", name, pointer);
+}
+
+/* The conflict listed at a field, NULL when none is. */
+static const weft_conflict_entry *listed_at(const weft_conflict_entry *at, size_t count,
+                                            unsigned field) {
+  for (size_t i = 0; i < count; i++) {
+    unsigned found;
+    if (field_at(at[i].path, &found) && found == field) return &at[i];
+  }
+  return NULL;
+}
+
+static void conflict_check(ledger *l, const weft_conflict_entry *listed, const size_t *at,
+                           size_t count, place p, unsigned doc, unsigned field) {
+  bool expected = p.differ || (p.scalar && p.unset);
+  l->checks++;
+  if (expected != (listed != NULL)) {
+    sim_fail(l->s, "a conflict at notes/%c/f%u is %s", (char)('a' + doc), field,
+             expected ? "not listed" : "listed and none");
+  }
+  if (!expected) return;
+  l->left++;
+  if (listed->value_count != count) {
+    sim_fail(l->s, "a conflict has %zu sides, not %zu", listed->value_count, count);
+  }
+  for (size_t i = 0; i < count; i++) {
+    const weft_id *id = &l->entries[at[i]].id;
+    bool found = false;
+    for (size_t k = 0; k < count; k++) {
+      if (weft_id_cmp(&listed->values[k].change.change, id) == 0) found = true;
+    }
+    if (!found) {
+      sim_fail(l->s, "the conflict at notes/%c/f%u lacks change %02x%02x of %c", (char)('a' + doc),
+               field, id->b[0], id->b[1], name_of(l->entries[at[i]].author));
+    }
+  }
+}
+
+static void fields_check(ledger *l, const bool *keep) {
+  weft_arena arena;
+  weft_alloc mem = weft_alloc_libc();
+  weft__arena_init(&arena, &mem);
+  for (unsigned doc = 0; doc < LEDGER_DOCS; doc++) {
+    ledger_write w = {.doc = doc};
+    char name[16], pointer[8];
+    weft_conflict_entry *listed;
+    size_t listed_count;
+    ledger_names(&w, name, pointer);
+    weft_err err = weft_replica_conflicts(sim_replica(l->s, 0), &arena, weft_bytes_str(name), 0,
+                                          &listed, &listed_count);
+    if (err == WEFT_ENOTFOUND) {
+      listed = NULL;
+      listed_count = 0;
+    } else if (err != WEFT_OK) {
+      sim_fail(l->s, "conflicts: %s", weft_err_name(err));
+    }
+    for (unsigned field = 0; field < LEDGER_FIELDS; field++) {
+      size_t count, *at = survivors(l, &arena, doc, field, keep, &count);
+      value_check(l, &arena, doc, field, at, count);
+      conflict_check(l, listed_at(listed, listed_count, field), at, count,
+                     place_of(l, doc, field, at, count), doc, field);
+    }
+  }
+  weft__arena_free(&arena);
+}
+
+static void hash_bytes(uint64_t *hash, weft_bytes bytes) {
+  for (size_t i = 0; i < bytes.len; i++) *hash = (*hash ^ bytes.at[i]) * 0x100000001b3u;
+  *hash = (*hash ^ 0xff) * 0x100000001b3u;
+}
+
+/* A hash of all documents as a node shows them. */
+static uint64_t export_of(ledger *l, size_t node) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  weft_alloc mem = weft_alloc_libc();
+  weft_arena arena;
+  weft_buf text;
+  weft__arena_init(&arena, &mem);
+  weft__buf_init(&text, &mem, SIZE_MAX);
+  for (unsigned deleted = 0; deleted < 2; deleted++) {
+    weft_query q;
+    weft_list list;
+    weft_query_init(&q);
+    q.limit = 10000;
+    q.deleted = deleted != 0;
+    weft_err err = weft_replica_list(sim_replica(l->s, node), &arena, &q, &list);
+    if (err != WEFT_OK) sim_fail(l->s, "%c lists: %s", name_of(node), weft_err_name(err));
+    for (size_t i = 0; i < list.count; i++) {
+      weft__buf_reset(&text);
+      weft_json_write(&text, &list.items[i].value);
+      if (weft__buf_err(&text) != WEFT_OK) sim_fail(l->s, "an export fails");
+      hash_bytes(&hash, list.items[i].info.name);
+      hash_bytes(&hash, weft__buf_view(&text));
+    }
+  }
+  weft__buf_free(&text);
+  weft__arena_free(&arena);
+  return hash;
+}
+
+void ledger_end(ledger *l) {
+  bool *keep = must(l, calloc(l->entry_count + 1, sizeof *keep));
+  for (size_t node = 0; node < l->nodes; node++) ledger_look(l, node);
+  for (size_t i = 0; i < l->entry_count; i++) {
+    const entry *e = &l->entries[i];
+    keep[i] = shows(l->views[0].shown, &l->views[0], e);
+    if (!keep[i]) l->lost++;
+    for (size_t node = 0; node < l->nodes; node++) {
+      l->checks++;
+      if (!e->lost && !shows(l->views[node].shown, &l->views[node], e)) {
+        sim_fail(l->s, "%c lacks an acknowledged change of %c", name_of(node), name_of(e->author));
+      }
+    }
+  }
+  fields_check(l, keep);
+  free(keep);
+  uint64_t first = export_of(l, 0);
+  weft_counts of_first, counts;
+  if (weft_replica_counts(sim_replica(l->s, 0), &of_first) != WEFT_OK) sim_fail(l->s, "counts");
+  for (size_t node = 1; node < l->nodes; node++) {
+    l->checks += 2;
+    if (export_of(l, node) != first) sim_fail(l->s, "%c exports other bytes", name_of(node));
+    if (weft_replica_counts(sim_replica(l->s, node), &counts) != WEFT_OK ||
+        counts.conflicts != of_first.conflicts || counts.docs != of_first.docs ||
+        counts.deleted != of_first.deleted || counts.changes_shown != of_first.changes_shown) {
+      sim_fail(l->s, "%c counts otherwise", name_of(node));
+    }
+  }
+}
+
+uint64_t ledger_conflicts(const ledger *l) { return l->conflicts; }
+uint64_t ledger_checks(const ledger *l) { return l->checks; }
+uint64_t ledger_conflicts_left(const ledger *l) { return l->left; }
+uint64_t ledger_lost(const ledger *l) { return l->lost; }
+bool ledger_met_again(const ledger *l) { return l->met_again; }
+bool ledger_waited(const ledger *l) { return l->waited; }

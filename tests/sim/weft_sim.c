@@ -1,0 +1,435 @@
+/* weft-sim: runs seeds of the simulator in several processes, sums up, and makes failures small.
+ *
+ * Each process takes every n-th seed and writes one result a seed to its pipe; one that ends early
+ * names the seed it failed at.  That seed is then run again and again with less of everything, and
+ * what still fails is printed with the command that repeats it. */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/sim/swarm.h"
+
+enum {
+  jobs_max = 64,
+  text_max = 1 << 16,
+  seed_seconds = 600, /* a run that takes longer hangs */
+  repeat_every = 10,
+  shrink_runs_max = 80,
+  marks_from = 1000 /* seeds from which on every mark should have been hit */
+};
+
+static const uint32_t all_faults = (1u << SWARM_FAULT_COUNT) - 1;
+
+typedef struct arguments {
+  uint64_t first, last;
+  swarm_options each;
+  size_t jobs;
+  bool json, trace, repeat;
+} arguments;
+
+typedef struct summary {
+  uint64_t seeds, hash, settled_ms_max;
+  swarm_result sum;
+} summary;
+
+static const char usage[] =
+    "usage: weft-sim [--seeds A..B] [--nodes N] [--steps N] [--faults LIST] [--jobs N]\n"
+    "                [--repeat] [--json] [--trace]\n"
+    "  --seeds A..B   inclusive; 1..WEFT_SIM_SEEDS, or 1..40, when not given\n"
+    "  --nodes N      2 to 8; 5\n"
+    "  --steps N      operations of each seed; 200\n"
+    "  --faults LIST  kinds that seeds may choose from, joined by commas; all, none, or of:\n"
+    "                ";
+
+static int help(FILE *to) {
+  fputs(usage, to);
+  for (unsigned i = 0; i < SWARM_FAULT_COUNT; i++) {
+    fprintf(to, " %s", swarm_fault_name((swarm_fault)i));
+  }
+  fputs("\n  --jobs N       processes; 1\n"
+        "  --repeat       every tenth seed is run twice and must go the same way\n"
+        "  --json         the summary as one JSON record\n"
+        "  --trace        prints what happened in each seed\n",
+        to);
+  return to == stdout ? 0 : 2;
+}
+
+/* --- running --- */
+
+/* Runs a seed in this process; with `repeat`, twice. */
+static void run_here(const arguments *a, uint64_t seed, bool repeat, swarm_result *out) {
+  swarm_options o = a->each;
+  o.seed = seed;
+  alarm(seed_seconds);
+  swarm_run(&o, a->trace ? stdout : NULL, out);
+  if (repeat) {
+    swarm_result again;
+    swarm_run(&o, NULL, &again);
+    if (again.hash != out->hash) {
+      fprintf(stderr, "seed=%" PRIu64 " event=%" PRIu64 ": a second run went another way\n", seed,
+              again.events);
+      abort();
+    }
+  }
+}
+
+static void write_all(int fd, const void *at, size_t len) {
+  const uint8_t *bytes = at;
+  while (len > 0) {
+    ssize_t some = write(fd, bytes, len);
+    if (some < 0 && errno == EINTR) continue;
+    if (some <= 0) _exit(3);
+    bytes += some;
+    len -= (size_t)some;
+  }
+}
+
+/* Gives false at the end of the pipe. */
+static bool read_result(int fd, swarm_result *out) {
+  size_t len = 0;
+  while (len < sizeof *out) {
+    ssize_t some = read(fd, (uint8_t *)out + len, sizeof *out - len);
+    if (some < 0 && errno == EINTR) continue;
+    if (some <= 0) return false;
+    len += (size_t)some;
+  }
+  return true;
+}
+
+static void die(const char *what) {
+  perror(what);
+  exit(3);
+}
+
+/* Starts a process that runs every `step`-th seed from `from` on. */
+static pid_t start(const arguments *a, uint64_t from, uint64_t step, FILE *errors, int *out) {
+  int ends[2];
+  fflush(NULL);
+  if (pipe(ends) != 0) die("pipe");
+  pid_t pid = fork();
+  if (pid < 0) die("fork");
+  if (pid > 0) {
+    close(ends[1]);
+    *out = ends[0];
+    return pid;
+  }
+  close(ends[0]);
+  if (dup2(fileno(errors), STDERR_FILENO) < 0) _exit(3);
+  for (uint64_t seed = from; seed <= a->last; seed += step) {
+    swarm_result result;
+    run_here(a, seed, a->repeat && seed % repeat_every == 0, &result);
+    fflush(stdout);
+    write_all(ends[1], &result, sizeof result);
+    if (a->last - seed < step) break;
+  }
+  _exit(0);
+}
+
+/* Runs one seed in a process of its own; false when it fails, and `text` tells why. */
+static bool run_apart(const arguments *a, const swarm_options *each, char *text) {
+  arguments one = *a;
+  one.each = *each;
+  one.first = one.last = each->seed;
+  one.jobs = 1;
+  one.trace = false;
+  FILE *errors = tmpfile();
+  if (!errors) die("tmpfile");
+  int fd, status;
+  swarm_result result;
+  pid_t pid = start(&one, each->seed, 1, errors, &fd);
+  bool ok = read_result(fd, &result);
+  close(fd);
+  if (waitpid(pid, &status, 0) != pid) die("waitpid");
+  ok = ok && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  rewind(errors);
+  size_t len = fread(text, 1, text_max - 1, errors);
+  text[len] = 0;
+  fclose(errors);
+  if (!ok && len == 0) {
+    snprintf(text, text_max, "seed=%" PRIu64 " event=?: the process ended by %s %d\n", each->seed,
+             WIFSIGNALED(status) ? "signal" : "exit",
+             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+  }
+  return ok;
+}
+
+/* --- making a failure small --- */
+
+typedef struct shrinker {
+  const arguments *a;
+  swarm_options best;
+  char *text; /* of the best */
+  char *scratch;
+  unsigned runs;
+} shrinker;
+
+/* Keeps `o` when it fails too. */
+static bool try_it(shrinker *s, swarm_options o) {
+  if (s->runs++ >= shrink_runs_max || run_apart(s->a, &o, s->scratch)) return false;
+  s->best = o;
+  memcpy(s->text, s->scratch, text_max);
+  return true;
+}
+
+static void fewer_steps(shrinker *s) {
+  for (size_t less = s->best.steps / 2; less > 0; less /= 2) {
+    swarm_options o = s->best;
+    while (o.steps > less) {
+      o.steps -= less;
+      if (!try_it(s, o)) break;
+    }
+  }
+}
+
+static void shrink(shrinker *s) {
+  fewer_steps(s);
+  for (unsigned i = 0; i < SWARM_FAULT_COUNT; i++) {
+    swarm_options o = s->best;
+    o.faults &= ~(1u << i);
+    if (o.faults != s->best.faults) (void)try_it(s, o);
+  }
+  for (size_t nodes = 2; nodes < s->best.nodes; nodes++) {
+    swarm_options o = s->best;
+    o.nodes = nodes;
+    if (try_it(s, o)) break;
+  }
+  fewer_steps(s);
+}
+
+/* The line that names the seed, else the last one. */
+static const char *line_of(char *text) {
+  char *last = text, *found = NULL;
+  for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+    last = line;
+    if (strncmp(line, "seed=", 5) == 0) found = line;
+  }
+  return found ? found : last;
+}
+
+static void print_command(const swarm_options *o) {
+  printf("weft-sim --seeds %" PRIu64 "..%" PRIu64 " --nodes %zu --steps %zu --faults ", o->seed,
+         o->seed, o->nodes, o->steps);
+  const char *comma = "";
+  for (unsigned i = 0; i < SWARM_FAULT_COUNT; i++) {
+    if (!(o->faults >> i & 1)) continue;
+    printf("%s%s", comma, swarm_fault_name((swarm_fault)i));
+    comma = ",";
+  }
+  puts(o->faults ? "" : "none");
+}
+
+static int failed(const arguments *a, uint64_t seed) {
+  shrinker s = {.a = a, .best = a->each};
+  s.best.seed = seed;
+  s.text = malloc(text_max);
+  s.scratch = malloc(text_max);
+  if (!s.text || !s.scratch) die("memory");
+  if (run_apart(a, &s.best, s.text)) {
+    printf("seed=%" PRIu64 " event=?: failed once, and not when it was run again\n", seed);
+    return 1;
+  }
+  shrink(&s);
+  fprintf(stderr, "%s\n", s.text);
+  const char *line = line_of(s.text);
+  bool named = strncmp(line, "seed=", 5) == 0;
+  printf("smallest: ");
+  print_command(&s.best);
+  if (named)
+    printf("%s\n", line);
+  else
+    printf("seed=%" PRIu64 " event=?: %s\n", seed, line);
+  free(s.text);
+  free(s.scratch);
+  return 1;
+}
+
+/* --- summing up --- */
+
+static uint64_t mix(uint64_t a, uint64_t b) {
+  uint64_t z = a * 0x9e3779b97f4a7c15u ^ b;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+  return z ^ z >> 31;
+}
+
+/* The order in which seeds end does not matter. */
+static void add(summary *s, const swarm_result *r) {
+  s->seeds++;
+  s->hash += mix(r->seed, r->hash);
+  s->sum.events += r->events;
+  s->sum.operations += r->operations;
+  s->sum.changes += r->changes;
+  s->sum.conflicts += r->conflicts;
+  s->sum.checks += r->checks;
+  s->sum.marks |= r->marks;
+  if (r->settled_ms > s->settled_ms_max) s->settled_ms_max = r->settled_ms;
+  for (unsigned i = 0; i < SWARM_FAULT_COUNT; i++) s->sum.injected[i] += r->injected[i];
+}
+
+static void print_json(const summary *s) {
+  printf("{\"seeds\":%" PRIu64 ",\"events\":%" PRIu64 ",\"hash\":\"%016" PRIx64 "\"", s->seeds,
+         s->sum.events, s->hash);
+  printf(",\"operations\":%" PRIu64 ",\"changes\":%" PRIu64 ",\"conflicts\":%" PRIu64
+         ",\"checks\":%" PRIu64 ",\"settled_ms_max\":%" PRIu64 ",\"faults\":{",
+         s->sum.operations, s->sum.changes, s->sum.conflicts, s->sum.checks, s->settled_ms_max);
+  for (unsigned i = 0; i < SWARM_FAULT_COUNT; i++) {
+    printf("%s\"%s\":%" PRIu64, i ? "," : "", swarm_fault_name((swarm_fault)i), s->sum.injected[i]);
+  }
+  printf("},\"never\":[");
+  const char *comma = "";
+  for (unsigned i = 0; i < SWARM_MARK_COUNT; i++) {
+    if (s->sum.marks >> i & 1) continue;
+    printf("%s\"%s\"", comma, swarm_mark_text((swarm_mark)i));
+    comma = ",";
+  }
+  puts("]}");
+}
+
+static void print_text(const summary *s) {
+  printf("faults:");
+  for (unsigned i = 0; i < SWARM_FAULT_COUNT; i++) {
+    printf(" %" PRIu64 " %s", s->sum.injected[i], swarm_fault_name((swarm_fault)i));
+  }
+  printf("\n%" PRIu64 " operations, %" PRIu64 " changes, %" PRIu64 " conflicts, %" PRIu64
+         " checks; the slowest seed converged in %" PRIu64 " ms\n",
+         s->sum.operations, s->sum.changes, s->sum.conflicts, s->sum.checks, s->settled_ms_max);
+  for (unsigned i = 0; s->seeds >= marks_from && i < SWARM_MARK_COUNT; i++) {
+    if (!(s->sum.marks >> i & 1)) printf("never: %s\n", swarm_mark_text((swarm_mark)i));
+  }
+  printf("%" PRIu64 " seeds, %" PRIu64 " events, hash %016" PRIx64 "\n", s->seeds, s->sum.events,
+         s->hash);
+}
+
+/* --- all seeds --- */
+
+typedef struct job {
+  pid_t pid;
+  int fd; /* -1 when it has ended */
+  uint64_t next;
+} job;
+
+/* Takes what has arrived from one process; false when it failed at job->next. */
+static bool take(job *j, const arguments *a, summary *s) {
+  swarm_result result;
+  if (read_result(j->fd, &result)) {
+    add(s, &result);
+    j->next = a->last - result.seed < a->jobs ? UINT64_MAX : result.seed + a->jobs;
+    return true;
+  }
+  close(j->fd);
+  j->fd = -1;
+  int status;
+  if (waitpid(j->pid, &status, 0) != j->pid) die("waitpid");
+  return j->next == UINT64_MAX;
+}
+
+static int run_all(const arguments *a) {
+  job jobs[jobs_max];
+  summary s = {0};
+  uint64_t bad = UINT64_MAX;
+  size_t open = a->jobs;
+  FILE *errors = tmpfile();
+  if (!errors) die("tmpfile");
+  for (size_t i = 0; i < a->jobs; i++) {
+    jobs[i].next = a->first + i;
+    jobs[i].pid = start(a, jobs[i].next, a->jobs, errors, &jobs[i].fd);
+  }
+  while (open > 0) {
+    struct pollfd fds[jobs_max];
+    for (size_t i = 0; i < a->jobs; i++) fds[i] = (struct pollfd){jobs[i].fd, POLLIN, 0};
+    if (poll(fds, a->jobs, -1) < 0 && errno != EINTR) die("poll");
+    for (size_t i = 0; i < a->jobs; i++) {
+      if (jobs[i].fd < 0 || fds[i].revents == 0) continue;
+      if (!take(&jobs[i], a, &s) && jobs[i].next < bad) bad = jobs[i].next;
+      if (jobs[i].fd < 0) open--;
+    }
+  }
+  fclose(errors);
+  if (bad != UINT64_MAX) return failed(a, bad);
+  if (a->json)
+    print_json(&s);
+  else
+    print_text(&s);
+  return 0;
+}
+
+/* --- arguments --- */
+
+static bool number(const char *text, uint64_t *out) {
+  char *end;
+  errno = 0;
+  if (*text < '0' || *text > '9') return false;
+  *out = strtoull(text, &end, 10);
+  return errno == 0 && *end == 0;
+}
+
+static bool seeds(const char *text, arguments *a) {
+  char first[32];
+  const char *dots = strstr(text, "..");
+  size_t len = dots ? (size_t)(dots - text) : 0;
+  if (len == 0 || len >= sizeof first) return false;
+  memcpy(first, text, len);
+  first[len] = 0;
+  return number(first, &a->first) && number(dots + 2, &a->last) && a->first <= a->last &&
+         a->last < UINT64_MAX - jobs_max;
+}
+
+static bool faults(const char *text, uint32_t *out) {
+  *out = strcmp(text, "all") == 0 ? all_faults : 0;
+  if (*out || strcmp(text, "none") == 0) return true;
+  while (*text) {
+    size_t len = strcspn(text, ",");
+    unsigned i = 0;
+    while (i < SWARM_FAULT_COUNT && (strlen(swarm_fault_name((swarm_fault)i)) != len ||
+                                     strncmp(swarm_fault_name((swarm_fault)i), text, len) != 0)) {
+      i++;
+    }
+    if (i == SWARM_FAULT_COUNT) return false;
+    *out |= 1u << i;
+    text += len + (text[len] == ',');
+  }
+  return true;
+}
+
+static bool option(arguments *a, const char *name, const char *value) {
+  uint64_t n = 0;
+  if (strcmp(name, "--seeds") == 0) return seeds(value, a);
+  if (strcmp(name, "--faults") == 0) return faults(value, &a->each.faults);
+  if (!number(value, &n)) return false;
+  if (strcmp(name, "--nodes") == 0) {
+    a->each.nodes = (size_t)n;
+    return n >= 2 && n <= 8;
+  }
+  if (strcmp(name, "--steps") == 0) {
+    a->each.steps = (size_t)n;
+    return n <= 100000;
+  }
+  a->jobs = (size_t)n;
+  return strcmp(name, "--jobs") == 0 && n >= 1 && n <= jobs_max;
+}
+
+int main(int argc, char **argv) {
+  arguments a = {.first = 1, .last = 40, .jobs = 1};
+  const char *count = getenv("WEFT_SIM_SEEDS");
+  a.each = (swarm_options){.nodes = 5, .steps = 200, .faults = all_faults};
+  if (count && (!number(count, &a.last) || a.last == 0)) a.last = 40;
+  for (int i = 1; i < argc; i++) {
+    if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return help(stdout);
+    if (strcmp(argv[i], "--json") == 0)
+      a.json = true;
+    else if (strcmp(argv[i], "--trace") == 0)
+      a.trace = true;
+    else if (strcmp(argv[i], "--repeat") == 0)
+      a.repeat = true;
+    else if (i + 1 < argc && option(&a, argv[i], argv[i + 1]))
+      i++;
+    else
+      return help(stderr);
+  }
+  if (a.last - a.first < a.jobs) a.jobs = (size_t)(a.last - a.first) + 1;
+  return run_all(&a);
+}

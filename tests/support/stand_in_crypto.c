@@ -1,0 +1,84 @@
+#include "tests/support/stand_in_crypto.h"
+
+#include <string.h>
+
+static const weft_crypto *real(void) { return weft_crypto_sodium(); }
+
+static void hash_two(uint8_t *out, size_t len, const char *what, weft_bytes a, weft_bytes b) {
+  weft_bytes parts[2] = {a, b};
+  real()->hash(out, len, weft_bytes_str(what), NULL, NULL, parts, 2);
+}
+
+static void stand_in_sign_keypair(weft_id *pub, const weft_key *seed) {
+  hash_two(pub->b, sizeof pub->b, "sign key", weft_bytes_of(seed->b, sizeof seed->b),
+           weft_bytes_of(NULL, 0));
+}
+
+static void stand_in_sign(weft_sig *sig, const weft_key *seed, const weft_id *pub,
+                          weft_bytes message) {
+  (void)seed;
+  hash_two(sig->b, sizeof sig->b, "signature", weft_bytes_of(pub->b, sizeof pub->b), message);
+}
+
+static bool stand_in_verify(const weft_sig *sig, const weft_id *pub, weft_bytes message) {
+  weft_sig right;
+  stand_in_sign(&right, NULL, pub, message);
+  return memcmp(right.b, sig->b, sizeof right.b) == 0;
+}
+
+static void stand_in_dh_public(weft_key *pub, const weft_key *secret) {
+  hash_two(pub->b, sizeof pub->b, "curve key", weft_bytes_of(secret->b, sizeof secret->b),
+           weft_bytes_of(NULL, 0));
+}
+
+static bool stand_in_dh(weft_key *shared, const weft_key *secret, const weft_key *pub) {
+  static const weft_key zeros = {{0}};
+  weft_key own;
+  stand_in_dh_public(&own, secret);
+  bool first = memcmp(own.b, pub->b, sizeof own.b) < 0;
+  const weft_key *low = first ? &own : pub, *high = first ? pub : &own;
+  hash_two(shared->b, sizeof shared->b, "shared", weft_bytes_of(low->b, sizeof low->b),
+           weft_bytes_of(high->b, sizeof high->b));
+  return memcmp(pub->b, zeros.b, sizeof zeros.b) != 0;
+}
+
+static void tag_of(uint8_t tag[WEFT_TAG_LEN], const weft_key *key, const uint8_t nonce[12],
+                   weft_bytes ad, weft_bytes text) {
+  uint8_t of_text[16], of_rest[16], small[16] = {0};
+  for (size_t i = 0; i < 12; i++) small[i] = nonce[i];
+  for (size_t i = 0; i < 16; i++) small[i] ^= key->b[16 + i];
+  real()->siphash128(of_text, key->b, text);
+  real()->siphash128(of_rest, small, ad);
+  for (size_t i = 0; i < WEFT_TAG_LEN; i++) tag[i] = of_text[i] ^ of_rest[i];
+}
+
+static void stand_in_seal(uint8_t *out, const weft_key *key, const uint8_t nonce[12], weft_bytes ad,
+                          weft_bytes in) {
+  uint8_t tag[WEFT_TAG_LEN];
+  tag_of(tag, key, nonce, ad, in);
+  if (in.len) memmove(out, in.at, in.len);
+  memcpy(out + in.len, tag, sizeof tag);
+}
+
+static bool stand_in_open(uint8_t *out, const weft_key *key, const uint8_t nonce[12], weft_bytes ad,
+                          weft_bytes in) {
+  uint8_t tag[WEFT_TAG_LEN];
+  if (in.len < WEFT_TAG_LEN) return false;
+  weft_bytes text = weft_bytes_of(in.at, in.len - WEFT_TAG_LEN);
+  tag_of(tag, key, nonce, ad, text);
+  if (memcmp(tag, in.at + text.len, sizeof tag) != 0) return false;
+  if (text.len) memmove(out, text.at, text.len);
+  return true;
+}
+
+void test_stand_in_crypto(weft_crypto *out) {
+  *out = *real();
+  out->name = "stand-in";
+  out->sign_keypair = stand_in_sign_keypair;
+  out->sign = stand_in_sign;
+  out->verify = stand_in_verify;
+  out->dh_public = stand_in_dh_public;
+  out->dh = stand_in_dh;
+  out->seal = stand_in_seal;
+  out->open = stand_in_open;
+}
