@@ -14,7 +14,6 @@
 #include "net/message.h"
 #include "store/lmdb_store.h"
 #include "tests/support/stand_in_crypto.h"
-#include "tests/support/store_copy.h"
 
 enum { trace_cap = 1 << 18, events_max = 1 << 20, prelude_len = 18 };
 
@@ -988,8 +987,7 @@ void sim_backup(sim *s, size_t idx) {
   peer *p = &s->peers[idx];
   if (p->up || !p->inner || s->o.lmdb) return;
   if (p->backup) weft_store_free(p->backup);
-  p->backup = test_memory_store();
-  test_store_copy(p->backup, p->inner);
+  p->backup = test_store_copy(p->inner);
   trace(s, "%c : is backed up", name_of(idx));
 }
 
