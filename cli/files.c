@@ -15,7 +15,8 @@ static weft_err err_of_errno(void) {
   case ENOENT:
   case ENOTDIR: return WEFT_ENOSTORE;
   case ENOSPC:
-  case EDQUOT: return WEFT_EFULL;
+  case EDQUOT:
+  case EFBIG: return WEFT_EFULL;
   case EROFS:
   case EACCES:
   case EPERM: return WEFT_EREADONLY;

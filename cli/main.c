@@ -50,6 +50,7 @@ static int front_run(front *f, const cli_globals *globals) {
 
 int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN); /* a limit of file size is a full disk, told as an error */
   umask(077);
   weft_alloc mem = weft_alloc_libc();
   weft_arena arena;

@@ -119,6 +119,14 @@ static int lock_pid(int fd) {
   return pid > 0 && pid <= INT32_MAX ? (int)pid : 0;
 }
 
+/* Always as long as it ever gets, and never truncated: once the file has its block, a full disk
+ * does not keep anybody from opening the store and reading. */
+static bool lock_write(int fd, long pid) {
+  char text[16];
+  int len = snprintf(text, sizeof text, "%010ld\n", pid);
+  return pwrite(fd, text, (size_t)len, 0) == len;
+}
+
 static weft_err fail_locked(lmdb_opening *p, int pid) {
   char text[sizeof p->diag.text];
   snprintf(text, sizeof text, "the store is in use by process %d", pid);
@@ -141,18 +149,13 @@ static weft_err lock_take(lmdb_opening *p) {
     p->s->lock_fd = -1;
     return err;
   }
-  char text[16];
-  int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-  if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)len, 0) != len) {
-    return fail_errno(p, "write the lock file");
-  }
-  return WEFT_OK;
+  return lock_write(fd, (long)getpid()) ? WEFT_OK : fail_errno(p, "write the lock file");
 }
 
 void weft__lmdb_unlock(weft_lmdb_store *s) {
   if (s->file_fd >= 0) close(s->file_fd);
   if (s->lock_fd >= 0) {
-    int wiped = ftruncate(s->lock_fd, 0);
+    bool wiped = lock_write(s->lock_fd, 0);
     (void)wiped; /* the pid is for people; the lock itself goes with the descriptor */
     close(s->lock_fd);
   }

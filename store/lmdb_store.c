@@ -44,7 +44,8 @@ weft_err weft__err_from_mdb(int rc) {
   case MDB_MAP_FULL:
   case MDB_TXN_FULL:
   case ENOSPC:
-  case EDQUOT: return WEFT_EFULL;
+  case EDQUOT:
+  case EFBIG: return WEFT_EFULL;
   case MDB_READERS_FULL:
   case MDB_MAP_RESIZED: return WEFT_EAGAIN;
   case ENOMEM: return WEFT_ENOMEM;

@@ -61,7 +61,8 @@ static weft_err tell_errno(weft_diag *d, const char *what) {
   int sys = errno;
   switch (sys) {
   case ENOSPC:
-  case EDQUOT: return tell(d, WEFT_EFULL, sys, what);
+  case EDQUOT:
+  case EFBIG: return tell(d, WEFT_EFULL, sys, what);
   case EROFS:
   case EACCES:
   case EPERM: return tell(d, WEFT_EREADONLY, sys, what);

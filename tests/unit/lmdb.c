@@ -262,8 +262,9 @@ static void test_two_writers(void **state) {
   s = open_ok(p);
   assert_true(has_one(s, 1, "parent"));
   assert_true(has_one(s, 2, "child"));
+  off_t held = file_len(p->lock);
   weft_store_free(s);
-  assert_int_equal(file_len(p->lock), 0);
+  assert_int_equal(file_len(p->lock), held); /* a full disk would not give it back */
 }
 
 static bool child_reads(const place *p) {
