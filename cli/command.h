@@ -106,6 +106,7 @@ struct cli_call {
   cli_space *space;     /* opened, for CLI_STORE */
   cli_runtime *runtime; /* the loop and the node, where the command wants the network */
   cli_sink sink;
+  bool locked;     /* the space did not open since another process has it */
   char error[512]; /* one line, set by cli_fail */
   void *state;     /* of a pending call */
   void (*ended)(cli_call *call, int code);

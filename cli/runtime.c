@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/control.h"
@@ -15,6 +16,10 @@
 #include "cli/parse.h"
 
 enum { input_max = WEFT_JSON_LEN_MAX };
+
+/* Another command that has the store is mostly done at once: it is waited for, 3 s in all (guess).
+ */
+enum { lock_turns = 150, lock_pause_ns = 20 * 1000 * 1000 };
 
 int cli_input(cli_call *c) {
   const cli_command *command = c->args.command;
@@ -78,8 +83,17 @@ static int run_on_store(cli_call *c) {
     return cli_fail(c, CLI_NO_DAEMON, "%s needs the daemon: start weft serve on %s",
                     c->args.command->name, cli_home_dir(c->home));
   code = cli_home_load(c, c->home);
-  if (code == CLI_OK) code = cli_space_open(c, c->home, c->front->space, &c->space);
-  return code == CLI_OK ? run_here(c) : code;
+  if (code != CLI_OK) return code;
+  for (unsigned turn = 0;; turn++) {
+    code = cli_space_open(c, c->home, c->front->space, &c->space);
+    if (code == CLI_OK) return run_here(c);
+    if (!c->locked || turn == lock_turns) return code;
+    c->locked = false;
+    c->error[0] = 0;
+    nanosleep(&(struct timespec){0, lock_pause_ns}, NULL);
+    code = run_there(c); /* who has it may be a daemon that begins to listen */
+    if (code != CLI_NO_DAEMON || c->error[0]) return code;
+  }
 }
 
 int cli_run(cli_call *c) {

@@ -38,6 +38,7 @@ static bool folder_of(const cli_home *h, const weft_id *space, char *out) {
 }
 
 static int store_failed(cli_call *c, weft_err err, const weft_diag *diag, const char *path) {
+  c->locked = err == WEFT_ELOCKED;
   if (err == WEFT_ELOCKED)
     return cli_fail(c, CLI_FAILED, "%s is in use by process %d: stop it, or wait until it is done",
                     path, (int)diag->sys);

@@ -157,6 +157,26 @@ check "connect needs the daemon" fails 5 "daemon" on a connect 127.0.0.1:1
 check "sync knows no address" fails 1 "no address" on a sync
 check "no space" fails 3 "no space" on a list --space nope
 
+# --- several commands at a time -------------------------------------------------------------------
+for i in $(seq 6); do { on a set many/d$i n:=$i -q && on a get many/d$i n || echo failed; } & done >many.out
+wait
+check "commands wait for each other" equal "$(sort -n many.out | tr '\n' ' ')" "1 2 3 4 5 6 "
+check "what they wrote is sound" contains "$(on a verify --json)" '"ok":true'
+
+# --- a full disk ------------------------------------------------------------------------------------
+seq 20000 | sed 's/.*/{"id":"d&","text":"some longer text"}/' >full.jsonl
+(
+  failed=0
+  ulimit -f "$(($(stat -c %s a/spaces/*/data.mdb) / 1024 + 100))"
+  check "full: import" fails 1 "storage is full" on a import full.jsonl --collection full
+  check "full: reads go on" equal "$(on a get c/two level --json)" '"now"'
+  check "full: and lists" contains "$(on a list c --json)" '"c/two"'
+  echo "$failed" >full.failed
+)
+failed=$((failed + $(cat full.failed)))
+check "full: then there is room again" contains "$(on a import full.jsonl --collection full --json)" '"documents":20000'
+check "full: sound" contains "$(on a verify --json)" '"ok":true'
+
 # --- damaged and foreign files --------------------------------------------------------------------
 cp -r a b
 chmod 644 b/identity
