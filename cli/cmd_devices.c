@@ -155,6 +155,8 @@ int cmd_invite(cli_call *c) {
   int code = invite_allowed(c);
   if (code == CLI_OK) code = role_option(c, &t.role);
   if (code == CLI_OK) code = cli_duration_option(c, "expires", 86400000, &good_ms);
+  if (code == CLI_OK && good_ms == 0)
+    code = cli_fail(c, CLI_USAGE, "--expires 0: such a ticket would be good for nothing");
   if (code == CLI_OK && !cli_option_number(c, "uses", 1, 10000, 1, &uses)) code = CLI_USAGE;
   if (code != CLI_OK) return code;
   t.expires = cli_wall_ms() + good_ms;

@@ -282,23 +282,34 @@ static weft_err import_one(importer *im, const weft_edit_options *o, const impor
   return WEFT_OK;
 }
 
+/* What earlier groups wrote stays, and is told. */
+static int import_failed(importer *im, int code, size_t from) {
+  char why[sizeof im->c->error];
+  memcpy(why, im->c->error, sizeof why);
+  if (from == 0) return cli_fail(im->c, code, "%.400s; nothing was written", why);
+  return cli_fail(im->c, CLI_PARTIAL,
+                  "%.300s; the first %zu documents are imported, the other %zu are not", why, from,
+                  im->count - from);
+}
+
 static int import_write(importer *im, const weft_edit_options *o, bool merge) {
   weft_replica *r = im->c->space->replica;
   for (size_t from = 0; from < im->count; from += group_documents) {
     size_t to = im->count - from < group_documents ? im->count : from + group_documents;
     weft_err err = weft_group_begin(r);
-    if (err != WEFT_OK) return cli_fail_err(im->c, err, "import");
+    if (err != WEFT_OK) return import_failed(im, cli_fail_err(im->c, err, "import"), from);
     for (size_t i = from; i < to; i++) {
       err = import_one(im, o, &im->docs[i], merge);
       if (err != WEFT_OK) {
         weft_group_abort(r);
-        return cli_fail_err(im->c, err, "%.*s (%s %zu)", TEXT(im->docs[i].name),
-                            im->lines ? "line" : "item", im->docs[i].line);
+        int code = cli_fail_err(im->c, err, "%.*s (%s %zu)", TEXT(im->docs[i].name),
+                                im->lines ? "line" : "item", im->docs[i].line);
+        return import_failed(im, code, from);
       }
       if (i % 100 == 0) cli_progress(im->c, "import", i, im->count);
     }
     err = weft_group_end(r);
-    if (err != WEFT_OK) return cli_fail_err(im->c, err, "import");
+    if (err != WEFT_OK) return import_failed(im, cli_fail_err(im->c, err, "import"), from);
   }
   return CLI_OK;
 }

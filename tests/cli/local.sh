@@ -51,6 +51,7 @@ check "value not UTF-8" fails 1 "UTF-8" on a set t/x x=$'\xff'
 head -c 300000 /dev/zero | tr '\0' x >big
 printf '{"id":"big","x":"%s"}' "$(cat big)" >big.json
 check "value over the limit" fails 1 "" on a import big.json
+check "value over the limit: and tells" contains "$(on a import big.json 2>&1)" "nothing was written"
 check "priority" fails 2 "critical, high" on a set t/x x=1 --priority urgent
 check "message in log" contains "$(on a log templates/leg-day --json)" '"message":"first"'
 
@@ -152,6 +153,7 @@ check "status" contains "$(on a status --json)" '"state":"alone"'
 check "status --check" [ "$(on a status --check >/dev/null; echo $?)" = 0 ]
 check "id" contains "$(on a id --json)" '"fingerprint":'
 check "id --qr" [ "$(on a id --qr | wc -l)" -gt 12 ]
+check "a ticket that is good for nothing" fails 2 "--expires 0" on a invite --expires 0
 check "members" contains "$(on a members --json)" '"role":"admin"'
 check "connect needs the daemon" fails 5 "daemon" on a connect 127.0.0.1:1
 check "sync knows no address" fails 1 "no address" on a sync
@@ -174,6 +176,11 @@ seq 20000 | sed 's/.*/{"id":"d&","text":"some longer text"}/' >full.jsonl
   echo "$failed" >full.failed
 )
 failed=$((failed + $(cat full.failed)))
+on full init -q
+(ulimit -f 2600; on full import full.jsonl --json >partly 2>&1; echo "exit $?" >>partly)
+check "full: part of an import is told" contains "$(cat partly)" "the other"
+check "full: with its own code" contains "$(cat partly)" "exit 8"
+check "full: as many as it says" contains "$(cat partly)" "the first $(on full export | wc -l) documents are imported"
 check "full: then there is room again" contains "$(on a import full.jsonl --collection full --json)" '"documents":20000'
 check "full: sound" contains "$(on a verify --json)" '"ok":true'
 
