@@ -110,6 +110,7 @@ static const cli_option wait_options[] = {
 };
 static const cli_option status_options[] = {
     {"check", 0, NULL, "exit 6 when something needs attention"},
+    {"watch", 0, NULL, "again every second, until interrupted"},
     {NULL, 0, NULL, NULL},
 };
 static const cli_option help_options[] = {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "cli/parse.h"
 #include "cli/print.h"
@@ -39,12 +40,31 @@ static void as_help(front *f) {
   a->command = cli_command_find("help");
 }
 
+/* The command again and again, a second apart, until it fails or nobody reads any more. */
+static int front_watch(front *f) {
+  weft_arena *whole = f->call.arena, turn;
+  int code = CLI_OK;
+  weft__arena_init(&turn, &whole->mem);
+  f->call.arena = &turn;
+  while (f->printer.write_error == 0) {
+    f->call.error[0] = 0;
+    code = cli_run(&f->call);
+    if (code != CLI_OK && code != CLI_ATTENTION) break;
+    weft__arena_reset(&turn);
+    nanosleep(&(struct timespec){1, 0}, NULL);
+  }
+  f->call.arena = whole;
+  weft__arena_free(&turn);
+  return code;
+}
+
 static int front_run(front *f, const cli_globals *globals) {
   cli_front how = {globals->dir, globals->space, globals->json, globals->quiet, globals->verbose};
   f->call.front = &how;
   f->call.sink = (cli_sink){f, front_record, front_progress};
   if (globals->help || !f->call.args.command) as_help(f);
   int code = cli_input(&f->call);
+  if (code == CLI_OK && cli_flag(&f->call, "watch")) return front_watch(f);
   return code == CLI_OK ? cli_run(&f->call) : code;
 }
 

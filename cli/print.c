@@ -104,7 +104,7 @@ void cli_printer_record(cli_printer *p, const cli_call *call, const weft_value *
     call->args.command->print(p, call, record);
   }
   p->any = true;
-  if (call->args.command->style == CLI_LINES) flush_out(p);
+  if (call->args.command->style == CLI_LINES || cli_flag(call, "watch")) flush_out(p);
 }
 
 void cli_printer_progress(cli_printer *p, weft_bytes what, uint64_t done, uint64_t total) {

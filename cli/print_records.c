@@ -282,6 +282,7 @@ void print_peers(cli_printer *p, const cli_call *call, const weft_value *record)
 
 void print_status(cli_printer *p, const cli_call *call, const weft_value *record) {
   static const char *const keys[] = {"state", "space", "docs", "conflicts", "pending", "digest"};
+  if (p->any) put(p, "\n");
   for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
     const weft_value *v = cli_member(record, keys[i]);
     if (v->kind == WEFT_NULL) continue;
