@@ -34,6 +34,7 @@ static const char *advice(weft_err err) {
   case WEFT_EFULL: return "; free some space, then try again";
   case WEFT_ECORRUPT: return "; run weft verify, then weft repair";
   case WEFT_EVERSION: return "; upgrade weft";
+  case WEFT_ECONFLICT: return ": weft conflicts lists it, weft resolve settles it";
   case WEFT_ESTALE: return "; read it again, then write";
   case WEFT_EFROZEN: return "; upgrade weft";
   case WEFT_ELOCKED: return "; stop the other weft, or let it answer through its control socket";

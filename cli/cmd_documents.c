@@ -6,6 +6,7 @@
 #include "cli/record.h"
 #include "cli/run.h"
 #include "cli/space.h"
+#include "cli/version.h"
 #include "crdt/json.h"
 
 #define TEXT(b) (int)(b).len, (const char *)(b).at
@@ -84,28 +85,6 @@ int cmd_unset(cli_call *c) {
   return code;
 }
 
-/* The vector that --at names: a change, else a time. */
-static int vector_at(cli_call *c, weft_bytes at, weft_vector *v) {
-  weft_replica *r = c->space->replica;
-  weft_bytes prefix;
-  weft_history_entry entry;
-  weft_change_state state;
-  uint64_t ms;
-  weft_err err = WEFT_ENOTFOUND;
-  if (cli_time_parse(at, &ms)) {
-    err = weft_replica_vector_at_time(r, ms, v);
-  } else if (cli_unhex(c->arena, at, &prefix)) {
-    err = weft_replica_change(r, c->arena, prefix, &entry, &state);
-    if (err == WEFT_OK) err = weft_replica_vector_at_change(r, &entry.change, v);
-  }
-  if (err == WEFT_OK) return CLI_OK;
-  if (err == WEFT_ENOTFOUND)
-    return cli_fail(c, CLI_NOT_FOUND,
-                    "--at %.*s: no such change, and no time such as 2026-01-31T12:00:00Z",
-                    TEXT(at));
-  return cli_fail_err(c, err, "--at %.*s", TEXT(at));
-}
-
 static weft_err get(cli_call *c, weft_bytes doc, weft_bytes pointer, const weft_vector *base,
                     weft_value *v) {
   if (base) return weft_replica_get_at(c->space->replica, c->arena, doc, pointer, base, v);
@@ -133,15 +112,14 @@ int cmd_get(cli_call *c) {
   int code = cli_doc_arg(c, 0, &doc);
   if (code == CLI_OK && c->args.arg_count > 1) code = cli_pointer_of(c, c->args.args[1], &pointer);
   if (code != CLI_OK) return code;
-  weft_vector base;
-  weft__vector_init(&base, &c->arena->mem);
+  cli_version version;
   bool old = cli_option_get(c, "at", &at);
-  if (old) code = vector_at(c, at, &base);
+  if (old) code = cli_version_read(c, doc, at, &version);
   if (code == CLI_OK) {
     weft_value v;
-    weft_err err = get(c, doc, pointer, old ? &base : NULL, &v);
+    weft_err err = get(c, doc, pointer, old ? &version.at : NULL, &v);
     if (err == WEFT_OK && cli_flag(c, "with-base"))
-      emit_with_base(c, &v, old ? &base : weft_replica_shown(c->space->replica));
+      emit_with_base(c, &v, old ? &version.at : weft_replica_shown(c->space->replica));
     else if (err == WEFT_OK)
       cli_emit(c, &v);
     else if (err == WEFT_ENOTFOUND)
@@ -151,7 +129,7 @@ int cmd_get(cli_call *c) {
     else
       code = cli_fail_err(c, err, "%.*s %.*s", TEXT(doc), TEXT(pointer));
   }
-  weft__vector_free(&base);
+  if (old) weft__vector_free(&version.at);
   return code;
 }
 

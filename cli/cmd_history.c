@@ -6,43 +6,11 @@
 #include "cli/record.h"
 #include "cli/run.h"
 #include "cli/space.h"
+#include "cli/version.h"
 #include "crdt/json.h"
+#include "store/history.h"
 
 #define TEXT(b) (int)(b).len, (const char *)(b).at
-
-/* --- typed paths as text: /key for a key, /[hex] for an element
- * ------------------------------------ */
-
-static void path_text(weft_path path, weft_buf *out) {
-  size_t at = 0;
-  weft_step step;
-  while (weft_path_next(path, &at, &step)) {
-    if (!step.element) {
-      weft_pointer_push(out, step.name);
-      continue;
-    }
-    char hex[2 * WEFT_ELEMENT_LEN_MAX + 1];
-    cli_hex(hex, step.name.at, step.name.len);
-    weft__buf_put(out, weft_bytes_str("/["));
-    weft__buf_put(out, weft_bytes_str(hex));
-    weft__buf_u8(out, ']');
-  }
-}
-
-static weft_value path_value(cli_call *c, weft_path path) {
-  weft_value v = {.kind = WEFT_NULL};
-  weft_buf b;
-  weft__buf_init(&b, &c->arena->mem, SIZE_MAX);
-  path_text(path, &b);
-  weft_bytes copy;
-  if (weft__buf_err(&b) == WEFT_OK &&
-      weft__arena_copy(c->arena, weft__buf_view(&b), &copy) == WEFT_OK) {
-    v.kind = WEFT_STRING;
-    v.as.bytes = copy;
-  }
-  weft__buf_free(&b);
-  return v;
-}
 
 /* --- log -----------------------------------------------------------------------------------------
  */
@@ -64,26 +32,16 @@ static weft_value op_record(cli_call *c, const weft_op *op) {
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_bytes(&o, "doc", op->doc);
   cli_obj_text(&o, "op", op_name(op->kind));
-  cli_obj_put(&o, "path", path_value(c, op->path));
+  cli_obj_put(&o, "path", cli_path_value(c->arena, op->path));
   weft_value v;
   if (op->kind == WEFT_OP_SCALAR && weft__scalar_decode(op->value, &v) == WEFT_OK)
     cli_obj_put(&o, "value", v);
   return cli_obj_end(&o);
 }
 
-/* Members that log entries and conflict values share: who, when, which change. */
-static void put_change(cli_call *c, cli_obj *o, const weft_history_entry *e) {
-  char scratch[17];
-  weft_bytes name = cli_device_name(c->space, &e->device, scratch), copy;
-  cli_obj_hex(o, "change", e->change.b, sizeof e->change.b);
-  cli_obj_hex(o, "device", e->device.b, sizeof e->device.b);
-  if (weft__arena_copy(c->arena, name, &copy) == WEFT_OK) cli_obj_bytes(o, "name", copy);
-  cli_obj_time(o, "time", e->hlc);
-}
-
 static weft_value log_record(cli_call *c, const weft_history_entry *e) {
   cli_obj o = cli_obj_begin(c->arena);
-  put_change(c, &o, e);
+  cli_put_change(c, &o, e);
   cli_obj_hex(&o, "log", e->log.b, sizeof e->log.b);
   cli_obj_int(&o, "seq", (int64_t)e->seq);
   if (e->message.len)
@@ -140,26 +98,9 @@ int cmd_log(cli_call *c) {
   return CLI_OK;
 }
 
-/* A change by the first digits of its id. */
-static int find_change(cli_call *c, weft_bytes text, weft_history_entry *entry) {
-  weft_bytes prefix;
-  weft_change_state state;
-  if (!cli_unhex(c->arena, text, &prefix))
-    return cli_fail(c, CLI_NOT_FOUND, "no change %.*s: an id is an even number of hex digits",
-                    TEXT(text));
-  weft_err err = weft_replica_change(c->space->replica, c->arena, prefix, entry, &state);
-  if (err == WEFT_OK) return CLI_OK;
-  if (err == WEFT_ENOTFOUND)
-    return cli_fail(c, CLI_NOT_FOUND, "no change %.*s: see weft log", TEXT(text));
-  if (err == WEFT_EMALFORMED)
-    return cli_fail(c, CLI_USAGE, "change %.*s: give at least 8 digits, and enough to fit one only",
-                    TEXT(text));
-  return cli_fail_err(c, err, "change %.*s", TEXT(text));
-}
-
 int cmd_show(cli_call *c) {
   weft_history_entry entry;
-  int code = find_change(c, c->args.args[0], &entry);
+  int code = cli_find_change(c, c->args.args[0], &entry);
   if (code != CLI_OK) return code;
   weft_value record = log_record(c, &entry);
   cli_emit(c, &record);
@@ -187,7 +128,7 @@ static bool same_content(const weft_conflict_value *a, const weft_conflict_value
 static weft_value value_record(cli_call *c, const weft_conflict_entry *e, size_t first) {
   const weft_conflict_value *v = &e->values[first];
   cli_obj o = cli_obj_begin(c->arena);
-  put_change(c, &o, &v->change);
+  cli_put_change(c, &o, &v->change);
   cli_obj_bool(&o, "winner", v->winner);
   if (v->shape == WEFT_SHAPE_NONE)
     cli_obj_bool(&o, "deleted", true);
@@ -198,7 +139,7 @@ static weft_value value_record(cli_call *c, const weft_conflict_entry *e, size_t
   for (size_t i = first + 1; also && i < e->value_count; i++) {
     if (!same_content(v, &e->values[i])) continue;
     cli_obj other = cli_obj_begin(c->arena);
-    put_change(c, &other, &e->values[i].change);
+    cli_put_change(c, &other, &e->values[i].change);
     also[count++] = cli_obj_end(&other);
   }
   if (count) cli_obj_put(&o, "also", cli_array(also, count));
@@ -230,7 +171,7 @@ int cmd_conflicts(cli_call *c) {
     cli_obj o = cli_obj_begin(c->arena);
     cli_obj_bytes(&o, "doc", e->doc);
     cli_obj_text(&o, "kind", kind_name(e->kind));
-    cli_obj_put(&o, "typed_path", path_value(c, e->path));
+    cli_obj_put(&o, "typed_path", cli_path_value(c->arena, e->path));
     if (e->pointer.at)
       cli_obj_bytes(&o, "path", e->pointer);
     else
@@ -240,6 +181,7 @@ int cmd_conflicts(cli_call *c) {
     for (size_t k = 0; values && k < e->value_count; k++)
       if (!seen_before(e, k)) values[distinct++] = value_record(c, e, k);
     cli_obj_put(&o, "values", cli_array(values, distinct));
+    cli_obj_text(&o, "strategy", e->manual ? "manual" : "field");
     weft_value record = cli_obj_end(&o);
     cli_emit(c, &record);
   }
@@ -258,7 +200,7 @@ static int find_conflict(cli_call *c, weft_bytes doc, weft_bytes pointer,
   if (err == WEFT_ENOTFOUND) return cli_fail(c, CLI_NOT_FOUND, "no document %.*s", TEXT(doc));
   if (err != WEFT_OK) return cli_fail_err(c, err, "resolve");
   for (size_t i = 0; i < count; i++) {
-    weft_value typed = path_value(c, entries[i].path);
+    weft_value typed = cli_path_value(c->arena, entries[i].path);
     bool fits = entries[i].pointer.at && weft_bytes_cmp(entries[i].pointer, pointer) == 0;
     if (!fits) fits = typed.kind == WEFT_STRING && weft_bytes_cmp(typed.as.bytes, pointer) == 0;
     if (!fits) continue;
@@ -272,7 +214,7 @@ static int find_conflict(cli_call *c, weft_bytes doc, weft_bytes pointer,
 static int kept_value(cli_call *c, const weft_conflict_entry *conflict, weft_bytes keep,
                       const weft_conflict_value **out) {
   weft_history_entry entry;
-  int code = find_change(c, keep, &entry);
+  int code = cli_find_change(c, keep, &entry);
   if (code != CLI_OK) return code;
   for (size_t i = 0; i < conflict->value_count; i++) {
     if (weft_id_cmp(&conflict->values[i].change.change, &entry.change) != 0) continue;
@@ -283,55 +225,261 @@ static int kept_value(cli_call *c, const weft_conflict_entry *conflict, weft_byt
                   TEXT(keep));
 }
 
-static weft_err write_resolution(weft_edit *e, weft_bytes doc, const weft_conflict_entry *conflict,
-                                 const weft_conflict_value *kept, const weft_value *value) {
-  if (!kept) return weft_edit_resolve(e, doc, conflict->path, value);
-  if (kept->shape == WEFT_SHAPE_NONE) return weft_edit_remove_path(e, doc, conflict->path);
-  if (kept->shape == WEFT_SHAPE_SCALAR)
-    return weft_edit_resolve(e, doc, conflict->path, &kept->value);
-  return weft_edit_resolve(e, doc, conflict->path, kept->winner ? NULL : &kept->value);
+/* The ids of the changes that were listed, as an extension of the resolving change. */
+static void put_resolves(weft_buf *b, const weft_conflict_entry **conflicts, size_t count) {
+  size_t values = 0;
+  for (size_t i = 0; i < count; i++) values += conflicts[i]->value_count;
+  weft__buf_varint(b, WEFT_EXT_RESOLVES);
+  weft__buf_varint(b, values * sizeof(weft_id));
+  for (size_t i = 0; i < count; i++) {
+    for (size_t k = 0; k < conflicts[i]->value_count; k++)
+      weft__buf_put_raw(b, conflicts[i]->values[k].change.change.b, sizeof(weft_id));
+  }
 }
 
-/* The ids of the changes that were listed, as an extension of the resolving change. */
-static void put_resolves(weft_buf *b, const weft_conflict_entry *conflict) {
-  weft__buf_varint(b, WEFT_EXT_RESOLVES);
-  weft__buf_varint(b, conflict->value_count * sizeof(weft_id));
-  for (size_t i = 0; i < conflict->value_count; i++)
-    weft__buf_put_raw(b, conflict->values[i].change.change.b, sizeof(weft_id));
+/* What a resolution rests on. */
+typedef struct choice {
+  bool by_keep, by_value, by_rule;
+  weft_bytes keep;
+  weft_value value;
+  weft_rule rule;
+} choice;
+
+static int read_rule(cli_call *c, weft_bytes text, weft_rule *out) {
+  static const char *const names[] = {"newest", "oldest", "mine", "max", "min"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    if (weft_bytes_cmp(text, weft_bytes_str(names[i])) != 0) continue;
+    *out = (weft_rule)i;
+    return CLI_OK;
+  }
+  return cli_fail(c, CLI_USAGE, "--rule %.*s: newest, oldest, mine, max or min is wanted",
+                  TEXT(text));
+}
+
+static int read_choice(cli_call *c, choice *out) {
+  weft_bytes json, rule;
+  memset(out, 0, sizeof *out);
+  out->by_keep = cli_option_get(c, "keep", &out->keep);
+  out->by_value = cli_option_get(c, "value", &json);
+  out->by_rule = cli_option_get(c, "rule", &rule);
+  if (out->by_keep + out->by_value + out->by_rule != 1)
+    return cli_fail(c, CLI_USAGE,
+                    "resolve: one of --keep CHANGE, --value JSON, --rule R is wanted");
+  if (out->by_rule) return read_rule(c, rule, &out->rule);
+  weft_json_error why;
+  if (out->by_value && weft_json_parse(c->arena, json, &out->value, &why) != WEFT_OK)
+    return cli_fail(c, CLI_USAGE, "--value is not JSON: %s", why.text);
+  return CLI_OK;
+}
+
+/* The base that --base names, else none. */
+static int read_base(cli_call *c, weft_edit_options *options, weft_vector *base) {
+  weft_bytes text, bytes;
+  weft__vector_init(base, &c->arena->mem);
+  if (!cli_option_get(c, "base", &text)) return CLI_OK;
+  if (!cli_unhex(c->arena, text, &bytes) || weft__vector_decode(base, bytes) != WEFT_OK)
+    return cli_fail(c, CLI_USAGE, "--base: not what resolve --dry-run printed");
+  options->base = base;
+  return CLI_OK;
+}
+
+static int chosen(cli_call *c, const weft_conflict_entry *conflict, const choice *how,
+                  const weft_conflict_value **kept) {
+  *kept = NULL;
+  if (how->by_keep) return kept_value(c, conflict, how->keep, kept);
+  if (how->by_rule) *kept = weft_conflict_pick(c->space->replica, conflict, how->rule);
+  if (how->by_rule && !*kept)
+    return cli_fail(c, CLI_FAILED, "the rule does not decide here: see weft conflicts %.*s",
+                    TEXT(conflict->doc));
+  return CLI_OK;
+}
+
+/* Settles `count` conflicts of one document in one change. */
+static weft_err settle(cli_call *c, weft_edit_options options,
+                       const weft_conflict_entry **conflicts, const weft_conflict_value **kept,
+                       size_t count, const weft_value *value, weft_commit *commit) {
+  weft_buf ext;
+  weft_edit *e = NULL;
+  weft__buf_init(&ext, &c->arena->mem, WEFT_CHANGE_LEN_MAX);
+  put_resolves(&ext, conflicts, count);
+  options.extensions = weft__buf_view(&ext);
+  weft_err err = weft__buf_err(&ext);
+  if (err == WEFT_OK) err = weft_edit_begin(&e, c->space->replica, &options);
+  for (size_t i = 0; i < count && err == WEFT_OK; i++) {
+    err = kept[i] ? weft_edit_keep(e, conflicts[i], kept[i])
+                  : weft_edit_resolve(e, conflicts[i]->doc, conflicts[i]->path, value);
+  }
+  if (err == WEFT_OK) err = weft_edit_commit(e, commit);
+  weft_edit_free(e);
+  weft__buf_free(&ext);
+  return err;
+}
+
+/* --- resolve --all ---------------------------------------------------------------------------- */
+
+typedef struct sweep {
+  cli_call *c;
+  choice how;
+  weft_edit_options options;
+  weft_value *rows;
+  size_t row_count, row_cap;
+  size_t settled, undecided;
+} sweep;
+
+static weft_err sweep_row(sweep *s, const weft_conflict_entry *e, const weft_conflict_value *kept) {
+  void *at = s->rows;
+  WEFT_TRY(weft__arena_grow(s->c->arena, &at, s->row_count, &s->row_cap, s->row_count + 1,
+                            sizeof *s->rows));
+  s->rows = at;
+  cli_obj o = cli_obj_begin(s->c->arena);
+  cli_obj_bytes(&o, "doc", e->doc);
+  cli_obj_put(&o, "typed_path", cli_path_value(s->c->arena, e->path));
+  if (e->pointer.at)
+    cli_obj_bytes(&o, "path", e->pointer);
+  else
+    cli_obj_text(&o, "path", NULL);
+  if (kept) {
+    cli_put_change(s->c, &o, &kept->change);
+    if (kept->shape == WEFT_SHAPE_NONE)
+      cli_obj_bool(&o, "deleted", true);
+    else
+      cli_obj_put(&o, "value", kept->value);
+  } else {
+    cli_obj_text(&o, "change", NULL);
+  }
+  s->rows[s->row_count++] = cli_obj_end(&o);
+  return WEFT_OK;
+}
+
+/* Settles what of one document's conflicts stands below no other of them that is being settled; the
+ * others are looked at again when these are settled.  `*more`: there are such. */
+static weft_err sweep_doc(sweep *s, const weft_conflict_entry *list, size_t count, bool dry,
+                          bool *more) {
+  const weft_conflict_entry **taken = weft__arena_zero(s->c->arena, count, sizeof *taken);
+  const weft_conflict_value **kept = weft__arena_zero(s->c->arena, count, sizeof *kept);
+  size_t n = 0;
+  *more = false;
+  if (!taken || !kept) return WEFT_ENOMEM;
+  for (size_t i = 0; i < count; i++) {
+    bool below = n > 0 && weft_path_under(taken[n - 1]->path, list[i].path);
+    if (below && !dry) {
+      *more = true;
+      continue;
+    }
+    const weft_conflict_value *v = weft_conflict_pick(s->c->space->replica, &list[i], s->how.rule);
+    if (v) taken[n] = &list[i], kept[n++] = v;
+    if (v || dry) WEFT_TRY(sweep_row(s, &list[i], v));
+  }
+  s->settled += n;
+  *more = *more && n > 0;
+  if (!*more) s->undecided += count - n;
+  weft_commit commit;
+  return n > 0 && !dry ? settle(s->c, s->options, taken, kept, n, NULL, &commit) : WEFT_OK;
+}
+
+static weft_err sweep_all(sweep *s, weft_bytes doc, bool dry) {
+  weft_conflict_entry *all;
+  size_t count;
+  weft_replica *r = s->c->space->replica;
+  WEFT_TRY(weft_replica_conflicts(r, s->c->arena, doc, 0, &all, &count));
+  for (size_t from = 0, to; from < count; from = to) {
+    for (to = from + 1; to < count; to++) {
+      if (weft_bytes_cmp(all[to].doc, all[from].doc) != 0) break;
+    }
+    weft_conflict_entry *list = all + from;
+    size_t n = to - from;
+    bool more = true;
+    while (more) {
+      WEFT_TRY(sweep_doc(s, list, n, dry, &more));
+      if (!more) break;
+      WEFT_TRY(weft_replica_conflicts(r, s->c->arena, list->doc, 0, &list, &n));
+      if (n == 0) break;
+    }
+  }
+  return WEFT_OK;
+}
+
+static void put_base(cli_call *c, cli_obj *o) {
+  weft_buf b;
+  weft__buf_init(&b, &c->arena->mem, SIZE_MAX);
+  weft__vector_encode(&b, weft_replica_shown(c->space->replica));
+  char *hex = weft__arena_take(c->arena, 2 * b.len + 1);
+  if (hex) {
+    cli_hex(hex, b.at, b.len);
+    cli_obj_bytes(o, "base", weft_bytes_str(hex));
+  }
+  weft__buf_free(&b);
+}
+
+static int resolve_all(cli_call *c) {
+  sweep s = {.c = c};
+  weft_bytes doc = weft_bytes_of("", 0);
+  bool dry = cli_flag(c, "dry-run");
+  int code = read_choice(c, &s.how);
+  if (code == CLI_OK && !s.how.by_rule)
+    code = cli_fail(c, CLI_USAGE, "resolve --all: --rule R is wanted");
+  if (code == CLI_OK && c->args.arg_count > 1)
+    code = cli_fail(c, CLI_USAGE, "resolve --all: one document at most");
+  if (code == CLI_OK && c->args.arg_count > 0) code = cli_doc_arg(c, 0, &doc);
+  if (code == CLI_OK) code = cli_edit_options(c, &s.options);
+  if (code != CLI_OK) return code;
+  weft_err err = sweep_all(&s, doc, dry);
+  if (err == WEFT_ENOTFOUND) return cli_fail(c, CLI_NOT_FOUND, "no document %.*s", TEXT(doc));
+  if (err != WEFT_OK) return cli_fail_err(c, err, "resolve --all");
+  cli_obj o = cli_obj_begin(c->arena);
+  cli_obj_int(&o, "resolved", dry ? 0 : (int64_t)s.settled);
+  cli_obj_int(&o, "undecided", (int64_t)s.undecided);
+  cli_obj_put(&o, "items", cli_array(s.rows, s.row_count));
+  cli_obj_bool(&o, "dry_run", dry);
+  weft_value record = cli_obj_end(&o);
+  cli_emit(c, &record);
+  if (s.undecided == 0) return CLI_OK;
+  return cli_fail(c, CLI_PARTIAL, "%zu conflicts stay: the rule does not decide them", s.undecided);
+}
+
+/* --- resolve one ------------------------------------------------------------------------------ */
+
+static int resolve_preview(cli_call *c, const weft_conflict_entry *conflict,
+                           const weft_conflict_value *kept, const choice *how) {
+  cli_obj o = cli_obj_begin(c->arena);
+  cli_obj_bytes(&o, "doc", conflict->doc);
+  cli_obj_put(&o, "typed_path", cli_path_value(c->arena, conflict->path));
+  if (kept) cli_put_change(c, &o, &kept->change);
+  if (kept && kept->shape == WEFT_SHAPE_NONE)
+    cli_obj_bool(&o, "deleted", true);
+  else
+    cli_obj_put(&o, "value", kept ? kept->value : how->value);
+  put_base(c, &o);
+  cli_obj_bool(&o, "dry_run", true);
+  weft_value record = cli_obj_end(&o);
+  cli_emit(c, &record);
+  return CLI_OK;
 }
 
 int cmd_resolve(cli_call *c) {
-  weft_bytes doc, pointer = c->args.args[1], keep, json;
-  int code = cli_doc_arg(c, 0, &doc);
-  if (code != CLI_OK) return code;
-  bool by_keep = cli_option_get(c, "keep", &keep), by_value = cli_option_get(c, "value", &json);
-  if (by_keep == by_value)
-    return cli_fail(c, CLI_USAGE, "resolve: either --keep CHANGE or --value JSON is wanted");
-  weft_value value;
-  if (by_value) {
-    weft_json_error why;
-    if (weft_json_parse(c->arena, json, &value, &why) != WEFT_OK)
-      return cli_fail(c, CLI_USAGE, "--value is not JSON: %s", why.text);
-  }
-  weft_conflict_entry conflict = {.value_count = 0};
-  const weft_conflict_value *kept = NULL;
-  if (code == CLI_OK) code = find_conflict(c, doc, pointer, &conflict);
-  if (code == CLI_OK && by_keep) code = kept_value(c, &conflict, keep, &kept);
+  weft_bytes doc, pointer;
+  choice how;
   weft_edit_options options;
+  weft_vector base;
+  const weft_conflict_value *kept = NULL;
+  weft_conflict_entry conflict = {.value_count = 0};
+  const weft_conflict_entry *one = &conflict;
+  if (cli_flag(c, "all")) return resolve_all(c);
+  if (c->args.arg_count < 2)
+    return cli_fail(c, CLI_USAGE, "resolve: a document and a pointer are wanted, or --all");
+  pointer = c->args.args[1];
+  int code = cli_doc_arg(c, 0, &doc);
+  if (code == CLI_OK) code = read_choice(c, &how);
   if (code == CLI_OK) code = cli_edit_options(c, &options);
+  if (code == CLI_OK) code = read_base(c, &options, &base);
+  if (code == CLI_OK) code = find_conflict(c, doc, pointer, &conflict);
+  if (code == CLI_OK) code = chosen(c, &conflict, &how, &kept);
   if (code != CLI_OK) return code;
-  weft_buf ext;
-  weft__buf_init(&ext, &c->arena->mem, WEFT_CHANGE_LEN_MAX);
-  put_resolves(&ext, &conflict);
-  options.extensions = weft__buf_view(&ext);
-  weft_edit *e = NULL;
+  if (cli_flag(c, "dry-run")) return resolve_preview(c, &conflict, kept, &how);
   weft_commit commit;
-  weft_err err = weft__buf_err(&ext);
-  if (err == WEFT_OK) err = weft_edit_begin(&e, c->space->replica, &options);
-  if (err == WEFT_OK) err = write_resolution(e, doc, &conflict, kept, &value);
-  if (err == WEFT_OK) err = weft_edit_commit(e, &commit);
-  weft_edit_free(e);
-  weft__buf_free(&ext);
+  weft_err err = settle(c, options, &one, &kept, 1, &how.value, &commit);
+  if (err == WEFT_EBASE)
+    return cli_fail(c, CLI_FAILED, "--base names changes that are not shown here");
   if (err != WEFT_OK) return cli_fail_err(c, err, "%.*s %.*s", TEXT(doc), TEXT(pointer));
   return cli_emit_commit(c, &commit);
 }

@@ -186,6 +186,7 @@ int cmd_status(cli_call *c) {
   cli_obj_hex(&o, "device", cli_home_identity(c->home)->device.b, sizeof(weft_id));
   cli_obj_int(&o, "pending", (int64_t)pending);
   cli_obj_int(&o, "conflicts", (int64_t)counts.conflicts);
+  cli_obj_int(&o, "unresolved", (int64_t)counts.unresolved);
   cli_obj_int(&o, "docs", (int64_t)counts.docs);
   cli_obj_int(&o, "deleted", (int64_t)counts.deleted);
   cli_obj_int(&o, "changes_held", (int64_t)counts.changes_held);

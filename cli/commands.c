@@ -19,7 +19,7 @@ static const cli_option init_options[] = {
     {NULL, 0, NULL, NULL},
 };
 static const cli_option get_options[] = {
-    {"at", 0, "CHANGE|TIME", "as it stood after a change, or at a time (RFC 3339)"},
+    {"at", 0, "CHANGE|TAG|TIME", "as it stood after a change, at a tag or at a time (RFC 3339)"},
     {"with-base", 0, NULL, "with the vector it was read at, for assign --base"},
     {NULL, 0, NULL, NULL},
 };
@@ -66,7 +66,37 @@ static const cli_option log_options[] = {
 static const cli_option resolve_options[] = {
     {"keep", 0, "CHANGE", "keep the value that this change wrote"},
     {"value", 0, "JSON", "write this value"},
+    {"rule", 0, "R", "newest, oldest, mine, max or min decides"},
+    {"all", 0, NULL, "all conflicts, of one document where one is given; needs --rule"},
+    {"dry-run", 0, NULL, "show what would be kept, and write nothing"},
+    {"base", 0, "TEXT", "what --dry-run printed: resolve just what it saw"},
     {"message", 'm', "TEXT", "a note kept with the change"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option diff_options[] = {
+    {"at", 0, "CHANGE|TAG|TIME", "the first version"},
+    {"patch", 0, NULL, "as a JSON Patch (RFC 6902)"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option blame_options[] = {
+    {"all", 0, NULL, "objects and arrays too, not only what they hold"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option tag_options[] = {
+    {"delete", 0, NULL, "drop the tag"},
+    {"message", 'm', "TEXT", "a note kept with the change"},
+    {"priority", 0, "P", "critical, high, normal or low"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option restore_options[] = {
+    {"at", 0, "TIME", "the version, in place of CHANGE|TAG"},
+    {"message", 'm', "TEXT", "a note kept with the change"},
+    {"priority", 0, "P", "critical, high, normal or low"},
+    {NULL, 0, NULL, NULL},
+};
+static const cli_option audit_options[] = {
+    {"since", 0, "TIME", "only changes at or after a time (RFC 3339)"},
+    {"raw", 0, NULL, "with the signed bytes, to be verified without weft"},
     {NULL, 0, NULL, NULL},
 };
 static const cli_option conflicts_options[] = {
@@ -182,11 +212,44 @@ static const cli_command commands[] = {
      false, log_options, cmd_log, print_log},
     {"show", "CHANGE", "one change with all it wrote", "", HISTORY, CLI_STORE, CLI_ONE, 1, 1, -1,
      false, NO_OPTIONS, cmd_show, print_log},
+    {"diff", "DOC [A [B]]", "what differs between two versions of a document",
+     "A version is a change, a tag, a time (RFC 3339) or now.  Without B: against now; without A: "
+     "what the last change made.",
+     HISTORY, CLI_STORE, CLI_ONE, 1, 3, -1, false, diff_options, cmd_diff, print_diff},
+    {"blame", "DOC", "who wrote what stands in a document, and when", "", HISTORY, CLI_STORE,
+     CLI_LINES, 1, 1, -1, false, blame_options, cmd_blame, print_blame},
+    {"tag", "DOC [NAME [CHANGE]]", "name a version of a document, or list the names",
+     "Without CHANGE: the version shown now.  Tags replicate like documents.", HISTORY, CLI_STORE,
+     CLI_ONE, 1, 3, -1, false, tag_options, cmd_tag, print_tags},
+    {"restore", "DOC CHANGE|TAG|TIME [POINTER]", "the old content, as a new change",
+     "A deleted document comes back.", HISTORY, CLI_STORE, CLI_ONE, 1, 3, -1, false,
+     restore_options, cmd_restore, print_change},
+    {"revert", "CHANGE", "the inverse of a change, as a new change, where it still stands",
+     "Tells of every place what was done.  Exit 8: some were left alone, because somebody wrote "
+     "there since.",
+     HISTORY, CLI_STORE, CLI_ONE, 1, 1, -1, false, change_options, cmd_revert, print_revert},
+    {"redo", "CHANGE", "write a change that cannot be shown again, as one's own", "", HISTORY,
+     CLI_STORE, CLI_ONE, 1, 1, -1, false, change_options, cmd_redo, print_change},
     {"conflicts", "[DOC]", "concurrent values that nobody has resolved", "", HISTORY, CLI_STORE,
      CLI_LINES, 0, 1, -1, false, conflicts_options, cmd_conflicts, print_conflict},
-    {"resolve", "DOC POINTER --keep CHANGE | --value JSON", "settle a conflict, as a new change",
-     "POINTER is what `weft conflicts` prints; where that is null, its \"path\".", HISTORY,
-     CLI_STORE, CLI_ONE, 2, 2, -1, false, resolve_options, cmd_resolve, print_change},
+    {"resolve", "DOC POINTER --keep CHANGE | --value JSON | --rule R, or --all --rule R",
+     "settle conflicts, as new changes",
+     "POINTER is what `weft conflicts` prints; where that is null, its \"typed_path\".  A "
+     "resolution "
+     "covers what was listed; what arrives later is a new conflict.",
+     HISTORY, CLI_STORE, CLI_ONE, 0, 2, -1, false, resolve_options, cmd_resolve, print_resolve},
+    {"strategy", "[COLLECTION [PATTERN] lww|field|manual|none]",
+     "what of the conflicts of a collection is reported",
+     "lww: nothing.  field, the default: conflicts are listed.  manual: and plain writes at, above "
+     "or below them are refused until somebody resolves.  PATTERN is a JSON Pointer, * any step; "
+     "the longest that matches counts.  none drops a rule.  Without arguments: the rules, "
+     "strongest "
+     "first.",
+     HISTORY, CLI_STORE, CLI_ONE, 0, 3, -1, false, change_options, cmd_strategy, print_rules},
+    {"audit", "", "every membership record and every change, with what proves them",
+     "Chains and signatures are checked as they are read.  docs/examples/verify_log.py verifies "
+     "what --raw prints, without weft.",
+     HISTORY, CLI_STORE, CLI_LINES, 0, 0, -1, false, audit_options, cmd_audit, print_json_line},
     {"digest", "", "digest of the shown state, and the vector it reflects", "", HISTORY, CLI_STORE,
      CLI_ONE, 0, 0, -1, false, NO_OPTIONS, cmd_digest, print_data},
     {"verify", "", "prove logs and signatures, and that the state is what they say", "", HISTORY,

@@ -194,18 +194,22 @@ int cli_duration_option(cli_call *c, const char *name, uint64_t fallback_ms, uin
                   name, TEXT(text));
 }
 
+void cli_put_commit(cli_obj *o, const weft_commit *commit) {
+  if (commit->written) {
+    cli_obj_hex(o, "change", commit->change.b, sizeof commit->change.b);
+    cli_obj_hex(o, "log", commit->log.b, sizeof commit->log.b);
+    cli_obj_int(o, "seq", (int64_t)commit->seq);
+  } else {
+    cli_obj_text(o, "change", NULL);
+    cli_obj_text(o, "log", NULL);
+    cli_obj_text(o, "seq", NULL);
+  }
+  cli_obj_int(o, "ops", (int64_t)commit->op_count);
+}
+
 int cli_emit_commit(cli_call *c, const weft_commit *commit) {
   cli_obj o = cli_obj_begin(c->arena);
-  if (commit->written) {
-    cli_obj_hex(&o, "change", commit->change.b, sizeof commit->change.b);
-    cli_obj_hex(&o, "log", commit->log.b, sizeof commit->log.b);
-    cli_obj_int(&o, "seq", (int64_t)commit->seq);
-  } else {
-    cli_obj_text(&o, "change", NULL);
-    cli_obj_text(&o, "log", NULL);
-    cli_obj_text(&o, "seq", NULL);
-  }
-  cli_obj_int(&o, "ops", (int64_t)commit->op_count);
+  cli_put_commit(&o, commit);
   weft_value record = cli_obj_end(&o);
   cli_emit(c, &record);
   return CLI_OK;

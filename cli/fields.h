@@ -3,6 +3,7 @@
 #define WEFT_CLI_FIELDS_H
 
 #include "cli/command.h"
+#include "cli/record.h"
 #include "store/replica.h"
 
 /* Checks the i-th argument as a document name; CLI_OK or the exit code with the error set. */
@@ -32,8 +33,9 @@ bool cli_duration_parse(weft_bytes text, uint64_t *ms);
 /* The time that an option gives, else `fallback_ms`. */
 int cli_duration_option(cli_call *c, const char *name, uint64_t fallback_ms, uint64_t *ms);
 
-/* Emits {"change","log","ops","seq"} of a commit, or {"change":null,...} when nothing was written.
- */
+/* Puts "change", "log", "ops", "seq" of a commit; all but ops null when nothing was written. */
+void cli_put_commit(cli_obj *o, const weft_commit *commit);
+/* Emits a record of just these. */
 int cli_emit_commit(cli_call *c, const weft_commit *commit);
 
 #endif

@@ -187,6 +187,136 @@ void print_conflict(cli_printer *p, const cli_call *call, const weft_value *reco
     print_conflict_value(p, &values->as.array.at[i]);
 }
 
+static void put_short(cli_printer *p, weft_bytes id) {
+  cli_print_bytes(p, weft_bytes_of(id.at, id.len < 12 ? id.len : 12));
+}
+
+void print_diff(cli_printer *p, const cli_call *call, const weft_value *record) {
+  if (record->kind == WEFT_ARRAY) {
+    print_value(p, call, record);
+    return;
+  }
+  const weft_value *changes = cli_member(record, "changes");
+  for (size_t i = 0; changes->kind == WEFT_ARRAY && i < changes->as.array.count; i++) {
+    const weft_value *row = &changes->as.array.at[i];
+    const weft_value *before = weft_value_member(row, weft_bytes_str("before"));
+    const weft_value *after = weft_value_member(row, weft_bytes_str("after"));
+    weft_bytes path = cli_member_text(row, "path"), from = cli_member_text(row, "from");
+    put(p, from.len ? "> " : !before ? "+ " : !after ? "- " : "~ ");
+    if (from.len) {
+      cli_print_bytes(p, from);
+      put(p, " -> ");
+    }
+    cli_print_bytes(p, path.len ? path : weft_bytes_str("(document)"));
+    put(p, "  ");
+    if (before && !from.len) cli_print_json(p, before);
+    if (before && after && !from.len) put(p, " -> ");
+    if (after) cli_print_json(p, after);
+    put(p, "\n");
+  }
+}
+
+void print_blame(cli_printer *p, const cli_call *call, const weft_value *record) {
+  (void)call;
+  put_short(p, cli_member_text(record, "change"));
+  put(p, "  ");
+  put_member(p, record, "time");
+  put(p, "  ");
+  put_member(p, record, "name");
+  put(p, "  ");
+  put_member(p, record, "path");
+  put(p, "\n");
+}
+
+void print_tags(cli_printer *p, const cli_call *call, const weft_value *record) {
+  const weft_value *tags = weft_value_member(record, weft_bytes_str("tags"));
+  if (!tags) {
+    print_change(p, call, record);
+    return;
+  }
+  for (size_t i = 0; tags->kind == WEFT_ARRAY && i < tags->as.array.count; i++) {
+    const weft_value *ids = cli_member(&tags->as.array.at[i], "changes");
+    put_member(p, &tags->as.array.at[i], "name");
+    for (size_t k = 0; ids->kind == WEFT_ARRAY && k < ids->as.array.count; k++) {
+      put(p, "  ");
+      put_short(p, ids->as.array.at[k].as.bytes);
+    }
+    put(p, "\n");
+  }
+}
+
+void print_revert(cli_printer *p, const cli_call *call, const weft_value *record) {
+  print_change(p, call, record);
+  const weft_value *places = cli_member(record, "places");
+  for (size_t i = 0; !p->quiet && places->kind == WEFT_ARRAY && i < places->as.array.count; i++) {
+    const weft_value *row = &places->as.array.at[i];
+    weft_bytes by = cli_member_text(row, "by");
+    bool visible = cli_member(row, "path")->kind == WEFT_STRING;
+    put(p, "  ");
+    put_member(p, row, "outcome");
+    put(p, "  ");
+    put_member(p, row, "doc");
+    put(p, " ");
+    put_member(p, row, visible ? "path" : "typed_path");
+    if (by.len) {
+      put(p, "  by ");
+      put_short(p, by);
+    }
+    put(p, "\n");
+  }
+}
+
+void print_rules(cli_printer *p, const cli_call *call, const weft_value *record) {
+  const weft_value *items = weft_value_member(record, weft_bytes_str("items"));
+  if (!items) {
+    print_change(p, call, record);
+    return;
+  }
+  for (size_t i = 0; items->kind == WEFT_ARRAY && i < items->as.array.count; i++) {
+    put_member(p, &items->as.array.at[i], "collection");
+    put(p, " ");
+    put_member(p, &items->as.array.at[i], "pattern");
+    put(p, "  ");
+    put_member(p, &items->as.array.at[i], "strategy");
+    put(p, "\n");
+  }
+}
+
+static void print_kept(cli_printer *p, const weft_value *row) {
+  const weft_value *value = weft_value_member(row, weft_bytes_str("value"));
+  bool visible = cli_member(row, "path")->kind == WEFT_STRING;
+  put_member(p, row, "doc");
+  put(p, " ");
+  put_member(p, row, visible ? "path" : "typed_path");
+  put(p, "  ");
+  if (value) {
+    cli_print_json(p, value);
+  } else {
+    put(p, cli_member_bool(row, "deleted") ? "(deleted)" : "(not decided)");
+  }
+  put(p, "\n");
+}
+
+void print_resolve(cli_printer *p, const cli_call *call, const weft_value *record) {
+  const weft_value *items = weft_value_member(record, weft_bytes_str("items"));
+  bool dry = cli_member_bool(record, "dry_run");
+  if (!items && !dry) {
+    print_change(p, call, record);
+    return;
+  }
+  if (p->quiet) return;
+  if (!items) {
+    print_kept(p, record);
+    put(p, "to write just that: --base ");
+    put_member(p, record, "base");
+    put(p, "\n");
+    return;
+  }
+  for (size_t i = 0; items->kind == WEFT_ARRAY && i < items->as.array.count; i++)
+    print_kept(p, &items->as.array.at[i]);
+  if (!dry) fprintf(p->out, "%lld resolved\n", (long long)cli_member_int(record, "resolved"));
+}
+
 static void print_plain(cli_printer *p, const weft_value *v) {
   if (v->kind == WEFT_STRING)
     cli_print_bytes(p, v->as.bytes);

@@ -23,6 +23,17 @@ int cmd_log(cli_call *c);
 int cmd_show(cli_call *c);
 int cmd_conflicts(cli_call *c);
 int cmd_resolve(cli_call *c);
+/* cli/cmd_undo.c */
+int cmd_diff(cli_call *c);
+int cmd_blame(cli_call *c);
+int cmd_tag(cli_call *c);
+int cmd_restore(cli_call *c);
+int cmd_revert(cli_call *c);
+int cmd_redo(cli_call *c);
+/* cli/cmd_strategy.c */
+int cmd_strategy(cli_call *c);
+/* cli/cmd_audit.c */
+int cmd_audit(cli_call *c);
 /* cli/cmd_trust.c */
 int cmd_digest(cli_call *c);
 int cmd_verify(cli_call *c);
@@ -57,6 +68,12 @@ void print_list(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_import(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_json_line(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_log(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_diff(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_blame(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_tags(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_revert(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_rules(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_resolve(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_conflict(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_data(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_fields(cli_printer *p, const cli_call *call, const weft_value *record);

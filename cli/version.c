@@ -1,0 +1,107 @@
+#include "cli/version.h"
+
+#include <string.h>
+
+#include "store/history.h"
+
+#define TEXT(b) (int)(b).len, (const char *)(b).at
+
+static void path_text(weft_path path, weft_buf *out) {
+  size_t at = 0;
+  weft_step step;
+  while (weft_path_next(path, &at, &step)) {
+    if (!step.element) {
+      weft_pointer_push(out, step.name);
+      continue;
+    }
+    char hex[2 * WEFT_ELEMENT_LEN_MAX + 1];
+    cli_hex(hex, step.name.at, step.name.len);
+    weft__buf_put(out, weft_bytes_str("/["));
+    weft__buf_put(out, weft_bytes_str(hex));
+    weft__buf_u8(out, ']');
+  }
+}
+
+weft_value cli_path_value(weft_arena *arena, weft_path path) {
+  weft_value v = {.kind = WEFT_NULL};
+  weft_buf b;
+  weft__buf_init(&b, &arena->mem, SIZE_MAX);
+  path_text(path, &b);
+  weft_bytes copy;
+  if (weft__buf_err(&b) == WEFT_OK &&
+      weft__arena_copy(arena, weft__buf_view(&b), &copy) == WEFT_OK) {
+    v.kind = WEFT_STRING;
+    v.as.bytes = copy;
+  }
+  weft__buf_free(&b);
+  return v;
+}
+
+void cli_put_change(const cli_call *c, cli_obj *o, const weft_history_entry *e) {
+  char scratch[17];
+  weft_bytes name = cli_device_name(c->space, &e->device, scratch), copy;
+  cli_obj_hex(o, "change", e->change.b, sizeof e->change.b);
+  cli_obj_hex(o, "device", e->device.b, sizeof e->device.b);
+  if (weft__arena_copy(o->arena, name, &copy) == WEFT_OK) cli_obj_bytes(o, "name", copy);
+  cli_obj_time(o, "time", e->hlc);
+}
+
+int cli_find_change(cli_call *c, weft_bytes text, weft_history_entry *entry) {
+  weft_bytes prefix;
+  weft_change_state state;
+  if (!cli_unhex(c->arena, text, &prefix))
+    return cli_fail(c, CLI_NOT_FOUND, "no change %.*s: an id is an even number of hex digits",
+                    TEXT(text));
+  weft_err err = weft_replica_change(c->space->replica, c->arena, prefix, entry, &state);
+  if (err == WEFT_OK) return CLI_OK;
+  if (err == WEFT_ENOTFOUND)
+    return cli_fail(c, CLI_NOT_FOUND, "no change %.*s: see weft log", TEXT(text));
+  if (err == WEFT_EMALFORMED)
+    return cli_fail(c, CLI_USAGE, "change %.*s: give at least 8 digits, and enough to fit one only",
+                    TEXT(text));
+  return cli_fail_err(c, err, "change %.*s", TEXT(text));
+}
+
+static int version_of_change(cli_call *c, weft_bytes text, cli_version *out) {
+  weft_history_entry entry;
+  int code = cli_find_change(c, text, &entry);
+  if (code != CLI_OK) return code;
+  weft_err err = weft_replica_vector_after(c->space->replica, &entry.change, &out->at);
+  if (err == WEFT_EBASE)
+    return cli_fail(c, CLI_NOT_FOUND, "change %.*s is held and not shown yet: see weft status",
+                    TEXT(text));
+  if (err != WEFT_OK) return cli_fail_err(c, err, "change %.*s", TEXT(text));
+  out->is_one = true;
+  out->change = entry.change;
+  return CLI_OK;
+}
+
+int cli_version_read(cli_call *c, weft_bytes doc, weft_bytes text, cli_version *out) {
+  weft_replica *r = c->space->replica;
+  uint64_t ms;
+  weft_bytes bytes;
+  memset(out, 0, sizeof *out);
+  weft__vector_init(&out->at, &c->arena->mem);
+  if (weft_bytes_cmp(text, weft_bytes_str("now")) == 0) {
+    out->now = true;
+    weft_err err = weft__vector_copy(&out->at, weft_replica_shown(r));
+    return err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "now");
+  }
+  if (cli_time_parse(text, &ms)) {
+    weft_err err = weft_replica_vector_at_time(r, ms, &out->at);
+    if (err != WEFT_OK) return cli_fail_err(c, err, "%.*s", TEXT(text));
+    if (out->at.count > 0) return CLI_OK;
+    return cli_fail(c, CLI_NOT_FOUND, "%.*s: nothing was written before that", TEXT(text));
+  }
+  weft_err err = weft_replica_vector_at_tag(r, doc, text, &out->at);
+  if (err == WEFT_OK) return CLI_OK;
+  if (err == WEFT_EBASE)
+    return cli_fail(c, CLI_NOT_FOUND, "tag %.*s names changes that are not here yet: weft sync",
+                    TEXT(text));
+  if (err != WEFT_ENOTFOUND && err != WEFT_ELIMIT) return cli_fail_err(c, err, "%.*s", TEXT(text));
+  if (cli_unhex(c->arena, text, &bytes)) return version_of_change(c, text, out);
+  return cli_fail(c, CLI_NOT_FOUND,
+                  "%.*s: no such change or tag, and no time such as 2026-01-31T12:00:00Z: see weft "
+                  "log and weft tag",
+                  TEXT(text));
+}

@@ -1,0 +1,30 @@
+/* Changes and versions as people name them, and how they are told. */
+#ifndef WEFT_CLI_VERSION_H
+#define WEFT_CLI_VERSION_H
+
+#include "cli/record.h"
+#include "cli/space.h"
+
+/* Finds a change by the first digits of its id; CLI_OK or the exit code with the error set. */
+int cli_find_change(cli_call *c, weft_bytes text, weft_history_entry *entry);
+
+/* What a person means by a version of a document. */
+typedef struct cli_version {
+  weft_vector at;
+  bool now;    /* what is shown now; `at` is that too */
+  bool is_one; /* a change: */
+  weft_id change;
+} cli_version;
+
+/* Reads `now`, a tag of `doc`, a time (RFC 3339) or a change into `out`, whose vector lies in the
+ * call's arena.  CLI_OK or the exit code with the error set; a time before anything was written is
+ * CLI_NOT_FOUND. */
+int cli_version_read(cli_call *c, weft_bytes doc, weft_bytes text, cli_version *out);
+
+/* Puts who, when and which change. */
+void cli_put_change(const cli_call *c, cli_obj *o, const weft_history_entry *e);
+
+/* A typed path as text: /key for a key, /[hex] for an element; null when memory is out. */
+weft_value cli_path_value(weft_arena *arena, weft_path path);
+
+#endif
