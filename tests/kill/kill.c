@@ -194,6 +194,11 @@ static void pause_us(uint64_t us) {
   nanosleep(&t, NULL);
 }
 
+/* An opening is short; most kills are for what comes after it, however slow the build. */
+static void wait_open(const kill_run *k) {
+  for (unsigned ms = 0; k->m->stage == OPENING && ms < 2000; ms++) pause_us(1000);
+}
+
 static uint64_t number_of(const char *name, uint64_t otherwise) {
   const char *text = getenv(name);
   return text ? strtoull(text, NULL, 10) : otherwise;
@@ -229,7 +234,9 @@ int main(void) {
     k.s.platforms[1].rng = test_rng_of(seed * 1000033 + i);
     k.s.platforms[0].now += 60000;
     k.s.platforms[1].now += 60000;
+    k.m->stage = OPENING;
     pid_t pid = start(&k, writer);
+    if (i % 8 != 0) wait_open(&k);
     pause_us(1000 + test_rng_below(&k.rng, 30000));
     kill(pid, SIGKILL);
     int status;
@@ -253,6 +260,6 @@ int main(void) {
   for (int i = 0; i < STAGES; i++) {
     printf(" %llu %s%s", (unsigned long long)at[i], stage_names[i], i + 1 < STAGES ? "," : "\n");
   }
-  /* Most of them must have hit while something was being written. */
-  return at[COMMIT] + at[GROUP] + at[HOLD] + at[SHOW] > kills / 3 ? 0 : 1;
+  /* At least half of them must have hit while something was being written. */
+  return 2 * (at[COMMIT] + at[GROUP] + at[HOLD] + at[SHOW]) >= kills ? 0 : 1;
 }
