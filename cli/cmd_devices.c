@@ -119,6 +119,8 @@ static void put_addresses(cli_call *c, weft_ticket *t) {
 }
 
 static int invite_allowed(cli_call *c) {
+  if (weft__roster_frozen(weft_replica_roster(c->space->replica)))
+    return cli_fail_err(c, WEFT_EFROZEN, "invite");
   const weft_roster_member *me = weft__roster_member_of(weft_replica_roster(c->space->replica),
                                                         &cli_home_identity(c->home)->device);
   if (me && me->role == WEFT_ROLE_ADMIN) return CLI_OK;

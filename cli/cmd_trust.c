@@ -101,6 +101,14 @@ static bool check_permissions(findings *f) {
                     : "others can read this device's directory: chmod 700 it");
 }
 
+static bool check_version(findings *f) {
+  bool ok = !weft__roster_frozen(weft_replica_roster(f->call->space->replica));
+  return finding(f, "version", ok,
+                 ok ? "this weft knows all membership records"
+                    : "needs upgrade: a membership record is of a later weft, and until then "
+                      "nothing is shown, written or admitted here");
+}
+
 static bool check_waiting(findings *f) {
   cli_call *c = f->call;
   weft_stuck *stuck;
@@ -161,6 +169,7 @@ int cmd_doctor(cli_call *c) {
   findings f = {.call = c};
   bool ok = check_permissions(&f);
   ok &= check_clock(&f);
+  ok &= check_version(&f);
   ok &= check_waiting(&f);
   ok &= check_proof(&f);
   check_conflicts(&f); /* worth knowing, and no illness */

@@ -31,7 +31,8 @@ enum {
  * one ADMIT record durably.  A device this invite has admitted already gets WEFT_OK again without a
  * new record.  The later of `wall` and the replica's clock counts for the expiry. WEFT_EDENIED:
  * refused, `refuse` tells why; WEFT_EBADSIG: the redeem proves nothing: stay silent; WEFT_EBADNAME:
- * `name` cannot name a device; WEFT_EIO, WEFT_EFULL, WEFT_ENOMEM: nothing was written. */
+ * `name` cannot name a device; WEFT_EFROZEN: the space wants a newer weft; WEFT_EIO, WEFT_EFULL,
+ * WEFT_ENOMEM: nothing was written. */
 WEFT_API weft_err weft_replica_admit(weft_replica *r, const weft_crypto *crypto,
                                      const weft_identity *issuer, const weft_invite_terms *terms,
                                      const weft_redeem *redeem, weft_bytes name, weft_ms wall,
