@@ -28,7 +28,7 @@
   X(EPOCH, "epoch", 0)           /* clocks begin at the ends of time */                            \
   X(DISK, "disk", 150)           /* the k-th call on a store fails, some after they worked */      \
   X(FULL, "full", 100)           /* a store takes nothing for a while */                           \
-  X(RESTORE, "restore", 60)      /* a store is set back to an older copy */
+  X(RESTORE, "restore", 250)     /* a store is set back to an older copy */
 
 typedef enum swarm_fault {
 #define SWARM_ENUM(id, name, often) SWARM_##id,
