@@ -160,6 +160,7 @@ weft_link *weft__node_link_new(weft_node *n, weft_bytes remote, bool initiator) 
   memset(link, 0, sizeof *link);
   link->node = n;
   weft__buf_init(&link->tx, &n->mem, WEFT_LINK_TX_MAX);
+  weft__buf_init(&link->early, &n->mem, WEFT_SESSION_CONTROL_MAX);
   weft__vector_init(&link->theirs, &n->mem);
   weft__arena_init(&link->serve_arena, &n->mem);
   if (weft__node_copy(n, remote, &link->remote) != WEFT_OK) {

@@ -49,6 +49,7 @@ void weft__link_free(weft_link *link) {
   weft_node *n = link->node;
   weft_session_free(link->session);
   weft__buf_free(&link->tx);
+  weft__buf_free(&link->early);
   weft__vector_free(&link->theirs);
   weft__arena_free(&link->serve_arena);
   weft__node_drop(n, &link->remote);
@@ -737,7 +738,6 @@ static weft_err hello_frame(weft_link *link, weft_bytes body) {
   weft_msg_hello m;
   WEFT_TRY(weft__msg_hello_read(body, &m));
   if (link->state == WEFT_LINK_PROVING) {
-    weft__buf_init(&link->early, &link->node->mem, WEFT_SESSION_CONTROL_MAX);
     weft__buf_put(&link->early, body);
     link->early_len = body.len;
     return weft__buf_err(&link->early);

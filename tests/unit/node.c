@@ -478,6 +478,27 @@ static weft_buf record_make(rig *r, const weft_identity *author, uint8_t kind, u
   return out;
 }
 
+/* A HELLO that waits for its sender to become known goes with the link. */
+static void an_early_hello_is_not_kept(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  test_fault_alloc f = {0};
+  weft_node_options o = rig_options(&r, 1, 1);
+  o.mem = test_fault_alloc_of(&f);
+  rig_make_with(&r, &o);
+  weft_identity stranger;
+  weft_key seed = {{9}};
+  weft_identity_derive(&stranger, r.space.crypto, &seed);
+  puppet_make(&p, &r, &stranger);
+  assert_true(p.established);
+  puppet_greet(&p);
+  assert_false(p.closed);
+  puppet_free(&p);
+  rig_free(&r);
+  assert_int_equal(f.live, 0);
+}
+
 static void records_of_strangers_are_not_kept(void **state) {
   (void)state;
   rig r;
@@ -1026,6 +1047,7 @@ int main(void) {
       cmocka_unit_test(a_recorded_handshake_draws_nothing),
       cmocka_unit_test(an_unknown_device_must_prove_itself),
       cmocka_unit_test(records_prove_a_device),
+      cmocka_unit_test(an_early_hello_is_not_kept),
       cmocka_unit_test(records_of_strangers_are_not_kept),
       cmocka_unit_test(an_unknown_critical_record_freezes),
       cmocka_unit_test(frames_that_do_not_parse),
