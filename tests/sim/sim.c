@@ -969,8 +969,9 @@ void sim_reach(sim *s, size_t a, size_t b, bool open) {
 }
 
 void sim_stall(sim *s, size_t from, size_t to, weft_ms until) {
+  if (s->stall[from][to] == until) return;
   s->stall[from][to] = until;
-  trace(s, "%c > %c stalls", name_of(from), name_of(to));
+  trace(s, "%c > %c %s", name_of(from), name_of(to), until > s->now ? "stalls" : "flows");
 }
 
 void sim_slow(sim *s, size_t idx, uint64_t bandwidth) {
