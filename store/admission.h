@@ -19,7 +19,7 @@ typedef struct weft_invite_terms {
   weft_ms expires_ms; /* since 1970 */
 } weft_invite_terms;
 
-/* Codes of a REFUSE (docs/wire.md, "Errors"). */
+/* Codes of a REFUSE (docs/wire.md, "Joining"). */
 enum {
   WEFT_REFUSE_UNKNOWN = 48,
   WEFT_REFUSE_USED = 49,
