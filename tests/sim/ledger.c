@@ -416,7 +416,7 @@ static void shown_check(ledger *l, size_t node, const uint64_t *shown) {
       }
     }
   }
-  memcpy(v->shown, shown, l->log_count * sizeof *shown);
+  if (l->log_count) memcpy(v->shown, shown, l->log_count * sizeof *shown);
 }
 
 void ledger_look(ledger *l, size_t node) {
