@@ -171,11 +171,14 @@ void weft__msg_want_put(weft_buf *out, const weft_msg_want *m) {
   msgpack_packer p = begin(out, 1);
   msgpack_pack_array(&p, m->count);
   for (size_t i = 0; i < m->count; i++) {
-    msgpack_pack_array(&p, 4);
+    static const weft_id unknown;
+    bool head = weft_id_cmp(&m->at[i].head, &unknown) != 0;
+    msgpack_pack_array(&p, head ? 5 : 4);
     put_bin(&p, m->at[i].log.b, sizeof m->at[i].log.b);
     put_uint(&p, m->at[i].from);
     put_uint(&p, m->at[i].to);
     put_bin(&p, m->at[i].prev.b, sizeof m->at[i].prev.b);
+    if (head) put_bin(&p, m->at[i].head.b, sizeof m->at[i].head.b);
   }
 }
 
@@ -532,6 +535,7 @@ weft_err weft__msg_want_read(weft_arena *arena, weft_bytes in, weft_msg_want *m)
     at[i].from = get_uint(&item, INT64_MAX);
     at[i].to = get_uint(&item, INT64_MAX);
     get_bin(&item, at[i].prev.b, sizeof at[i].prev.b);
+    get_bin(&item, at[i].head.b, sizeof at[i].head.b);
     if (at[i].from == 0 || at[i].from > at[i].to) fail(&b, WEFT_EMALFORMED);
   }
   m->at = at;

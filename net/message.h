@@ -149,6 +149,7 @@ typedef struct weft_msg_range {
   weft_id log;
   uint64_t from, to; /* inclusive */
   weft_id prev;      /* the id at from - 1 that the asker holds; zeros when from is 1 */
+  weft_id head; /* the id at `to`, which tells the branch; zeros when the asker does not know */
 } weft_msg_range;
 
 /* WANT */

@@ -399,7 +399,7 @@ weft_err weft_node_set_invites(weft_node *n, const weft_node_invite *invites, si
 static void ring_add(weft_node *n, const weft_source_span *span) {
   weft_recent *r = &n->ring[n->ring_end % WEFT_RING_MAX];
   bool own = !weft__vector_covers(&n->remote, &span->log, span->to);
-  *r = (weft_recent){span->log, span->from, span->to, own, 0, n->now};
+  *r = (weft_recent){span->log, span->branch, span->from, span->to, own, 0, n->now};
   n->ring_end++;
 }
 

@@ -53,13 +53,28 @@ static weft_err piece_read(weft_node *n, weft_bytes chunk, weft_piece *p) {
     p->log = heads[0].log;
     p->first = heads[0].first;
     p->last = heads[0].first + heads[0].count - 1;
+    p->prev = heads[0].prev;
     for (size_t i = 0; i < count; i++) p->changes += heads[i].count;
   }
   weft__arena_free(&arena);
   return err;
 }
 
-void weft__hold_add(weft_link *link, weft_bytes chunk, uint32_t credit) {
+/* Whether all of a piece is held already, as far as can be told without its ids. */
+static bool is_old(const weft_link *link, const weft_piece *p) {
+  const weft_node *n = link->node;
+  weft_id before;
+  if (p->changes != p->last - p->first + 1) return false; /* it has several runs */
+  if (p->last > weft__hold_reach(n, &p->log)) return false;
+  if (weft__log_forked(n, &p->log) || weft__fork_has(link, &p->log)) return false;
+  if (p->first == 1) return true;
+  if (n->source.id_at(n->source.ctx, &p->log, WEFT_SOURCE_ANY, p->first - 1, &before) != WEFT_OK) {
+    return false;
+  }
+  return weft_id_cmp(&before, &p->prev) == 0;
+}
+
+static void hold_add(weft_link *link, weft_bytes chunk, uint32_t credit, bool fork) {
   weft_node *n = link->node;
   weft_piece p = {.conn = link->conn, .credit = credit};
   weft_err err = piece_read(n, chunk, &p);
@@ -73,8 +88,7 @@ void weft__hold_add(weft_link *link, weft_bytes chunk, uint32_t credit) {
     weft__credit_grant(link, credit);
     return;
   }
-  uint64_t reach = weft__hold_reach(n, &p.log);
-  if (p.changes == p.last - p.first + 1 && p.last <= reach) {
+  if (!fork && is_old(link, &p)) {
     /* Another link was faster.  Their holding it is worth knowing. */
     weft_id id;
     if (n->source.id_at(n->source.ctx, &p.log, WEFT_SOURCE_ANY, p.last, &id) == WEFT_OK) {
@@ -94,6 +108,14 @@ void weft__hold_add(weft_link *link, weft_bytes chunk, uint32_t credit) {
   link->received += p.changes;
   n->hold_last = n->now;
   n->settle = true;
+}
+
+void weft__hold_add(weft_link *link, weft_bytes chunk, uint32_t credit) {
+  hold_add(link, chunk, credit, false);
+}
+
+void weft__hold_add_fork(weft_link *link, weft_bytes chunk, uint32_t credit) {
+  hold_add(link, chunk, credit, true);
 }
 
 static uint64_t reach_over(const weft_pieces *list, const weft_id *log, uint64_t reach) {
@@ -211,7 +233,7 @@ static weft_link *sender_of(weft_node *n, const weft_id *log) {
 
 static void run_taken(weft_node *n, const weft_node_verdict *v) {
   weft_id id;
-  if (n->source.id_at(n->source.ctx, &v->log, WEFT_SOURCE_ANY, v->last, &id) != WEFT_OK) return;
+  if (n->source.id_at(n->source.ctx, &v->log, v->branch, v->last, &id) != WEFT_OK) return;
   weft_head head = {v->log, v->last, id};
   (void)!weft__vector_raise(&n->remote, NULL, &head); /* it is then pushed like an own one */
   for (size_t i = 0; i < n->holding.count; i++) {
@@ -220,7 +242,7 @@ static void run_taken(weft_node *n, const weft_node_verdict *v) {
     if (!link || weft_id_cmp(&p->log, &v->log) != 0) continue;
     weft_id reached;
     if (p->last > v->last ||
-        n->source.id_at(n->source.ctx, &p->log, WEFT_SOURCE_ANY, p->last, &reached) != WEFT_OK) {
+        n->source.id_at(n->source.ctx, &p->log, v->branch, p->last, &reached) != WEFT_OK) {
       continue;
     }
     weft__sync_raise(link, &p->log, p->last, &reached);
@@ -228,34 +250,10 @@ static void run_taken(weft_node *n, const weft_node_verdict *v) {
   for (size_t i = 0; i < n->link_count; i++) weft__sync_held(n->links[i], &v->log, v->last);
 }
 
-/* The id a piece claims to end with: what it names is worth asking for once the gap is closed. */
-static weft_err piece_end(weft_node *n, const weft_piece *p, weft_id *id) {
-  weft_arena arena;
-  weft_run *runs;
-  size_t count;
-  weft__arena_init(&arena, &n->mem);
-  weft_err err = weft__chunk_decode(&arena, p->chunk, &runs, &count);
-  if (err == WEFT_OK) {
-    *id = runs[0].prev;
-    for (size_t i = 0; i < runs[0].count; i++) {
-      weft__change_id(n->crypto, &n->o.space, id, runs[0].changes[i], id);
-    }
-  }
-  weft__arena_free(&arena);
-  return err;
-}
-
-static void run_gap(weft_node *n, const weft_node_verdict *v) {
-  for (size_t i = 0; i < n->holding.count; i++) {
-    const weft_piece *p = &n->holding.at[i];
-    weft_link *link = weft__node_link(n, p->conn);
-    weft_id id;
-    bool same = link && p->last == v->last && weft_id_cmp(&p->log, &v->log) == 0;
-    if (!same || piece_end(n, p, &id) != WEFT_OK) continue;
-    weft__sync_raise(link, &v->log, v->last, &id);
-    link->plan = true;
-    return;
-  }
+/* What a run behind a gap ends with is worth asking for. */
+static void run_gap(weft_link *link, const weft_node_verdict *v) {
+  weft__sync_raise(link, &v->log, v->last, &v->id);
+  link->plan = true;
 }
 
 static void run_judged(weft_node *n, const weft_node_verdict *v) {
@@ -263,10 +261,14 @@ static void run_judged(weft_node *n, const weft_node_verdict *v) {
   switch (v->verdict) {
   case WEFT_RUN_TAKEN:
   case WEFT_RUN_KNOWN: run_taken(n, v); break;
-  case WEFT_RUN_GAP: run_gap(n, v); break;
+  case WEFT_RUN_GAP:
+    if (link) run_gap(link, v);
+    break;
+  case WEFT_RUN_BRANCH:
+    if (link) weft__sync_branch(link, &(weft_head){v->log, v->last, v->id}, v->first);
+    break;
   case WEFT_RUN_UNKNOWN:
   case WEFT_RUN_FULL:
-  case WEFT_RUN_BRANCH:
     if (link) weft__sync_forget(link, &v->log);
     break;
   }

@@ -48,6 +48,8 @@ enum {
   WEFT_LEAVES_MAX = 64,         /* logs up to which whole vectors are exchanged */
   WEFT_TURN_NODES_MAX = 256,    /* trie nodes compared in one turn of a descent */
   WEFT_PREFIXES_MAX = 8192,     /* of a descent, waiting */
+  WEFT_OTHERS_MAX = 1024,       /* heads of other branches remembered of one peer */
+  WEFT_FORKS_MAX = 16,          /* forked logs told to one peer unasked; the rest it asks for */
   WEFT_RING_MAX = 1024,         /* recent arrivals remembered for pushing */
   WEFT_PUSH_LEN_MAX = 64 << 10, /* what is longer is announced instead */
   WEFT_SPANS_MAX = 1024,        /* of one question to the source */
@@ -87,7 +89,23 @@ typedef enum weft_link_state {
 typedef struct weft_ask {
   weft_id log;
   uint64_t from, to;
+  weft_id head; /* the id at `to`; zeros when it is not known */
 } weft_ask;
+
+/* A head of a branch that a peer holds and we do not, and where to ask next. */
+typedef struct weft_other {
+  weft_head head;
+  uint64_t from;
+  uint64_t step; /* to go back when that is too late */
+} weft_other;
+
+/* A range that is being sent. */
+typedef struct weft_serve {
+  weft_id log;
+  uint32_t branch; /* whose chain it lies on */
+  uint64_t from, to;
+  bool forked; /* of a log with several branches: sent before what is in order */
+} weft_serve;
 
 /* A device we have been linked to: what survives a link. */
 typedef struct weft_known {
@@ -116,6 +134,7 @@ typedef struct weft_dial {
 /* A run that arrived here, for pushing: own ones at once, others after a hold-off. */
 typedef struct weft_recent {
   weft_id log;
+  uint32_t branch;
   uint64_t from, to;
   bool own;
   uint64_t conn; /* it came from; 0 own */
@@ -223,9 +242,13 @@ struct weft_link {
   size_t ask_count;
   weft_ms ask_at; /* when the last answer came, or the last question went */
   bool plan;      /* look what to ask for */
+  weft_other *others;
+  size_t other_count, other_cap;
+  weft_id forks[WEFT_FORKS_MAX]; /* logs of which they may lack a branch */
+  size_t fork_count;
 
   /* serving */
-  weft_msg_range serves[WEFT_MESSAGE_WANTS_MAX];
+  weft_serve serves[WEFT_MESSAGE_WANTS_MAX];
   size_t serve_count;
   weft_arena serve_arena;
   weft_source_span *spans;
@@ -252,6 +275,7 @@ typedef struct weft_piece {
   uint32_t credit;  /* bytes to grant once it is held */
   weft_bytes chunk; /* owned */
   weft_id log;      /* of its first run */
+  weft_id prev;
   uint64_t first, last;
   uint64_t changes;
 } weft_piece;
@@ -417,6 +441,8 @@ weft_bytes weft__host_of(weft_bytes remote);
 
 /* Takes one chunk of a peer; grants its credit at once when it is dropped. */
 void weft__hold_add(weft_link *link, weft_bytes chunk, uint32_t credit);
+/* The same of one that is of another branch than ours, for all we know. */
+void weft__hold_add_fork(weft_link *link, weft_bytes chunk, uint32_t credit);
 /* The newest seq of `log` that is held or on its way in from now on without a gap. */
 uint64_t weft__hold_reach(const weft_node *n, const weft_id *log);
 /* True while something of a connection waits to be held or is being held. */
@@ -507,11 +533,33 @@ void weft__sync_timeout(weft_link *link);
 /* The range was judged: shortens or drops asks. */
 void weft__sync_held(weft_link *link, const weft_id *log, uint64_t last);
 /* What was asked of `log` cannot be had from this peer now. */
+/* A run of a branch came whose start is not here. */
+void weft__sync_branch(weft_link *link, const weft_head *last, uint64_t from);
 void weft__sync_forget(weft_link *link, const weft_id *log);
 /* True when the peer has told all that it holds. */
 bool weft__sync_is_done(const weft_link *link);
 /* Raises what we believe they hold. */
 void weft__sync_raise(weft_link *link, const weft_id *log, uint64_t seq, const weft_id *id);
+
+/* --- peer_fork.c --- */
+
+/* True when a log has several heads here. */
+bool weft__log_forked(const weft_node *n, const weft_id *log);
+/* Looks at told heads for branches that one side lacks. */
+void weft__fork_heard(weft_link *link, const weft_msg_heads *m);
+/* Notes a head that they hold and we do not; `from`: where to ask first. */
+void weft__fork_add(weft_link *link, const weft_head *head, uint64_t from);
+/* True when a branch of the log is to be asked for. */
+bool weft__fork_has(const weft_link *link, const weft_id *log);
+void weft__fork_drop(weft_link *link, const weft_id *log);
+/* Walks over what is to be asked for, from place 0 on; forgets what is held by now. */
+bool weft__fork_next(weft_link *link, size_t *place, weft_other *out);
+/* They hold another branch before what was asked for: goes back.  False: no further back. */
+bool weft__fork_back(weft_link *link, const weft_ask *ask);
+/* Sends the forks that were noted, as far as credit allows. */
+void weft__fork_run(weft_link *link);
+weft_err weft__fork_receive(weft_link *link, const weft_msg_blobs *m,
+                            size_t body_len) WEFT_MUST_USE;
 
 /* --- peer_serve.c --- */
 

@@ -55,6 +55,7 @@ void weft__link_free(weft_link *link) {
   weft__node_drop(n, &link->remote);
   n->mem.free(n->mem.ctx, link->prefixes);
   n->mem.free(n->mem.ctx, link->blocked);
+  n->mem.free(n->mem.ctx, link->others);
   n->mem.free(n->mem.ctx, link->carried);
   n->mem.free(n->mem.ctx, link);
 }
@@ -679,7 +680,9 @@ static weft_err bulk_frame(weft_link *link, weft_arena *arena, uint8_t type, wef
     weft__ack_receive(link, &acks);
     weft__credit_grant(link, body.len);
     return WEFT_OK;
-  default: /* FORK, which is reserved */ weft__credit_grant(link, body.len); return WEFT_OK;
+  default: /* FORK */
+    WEFT_TRY(weft__msg_blobs_read(arena, body, &blobs));
+    return weft__fork_receive(link, &blobs, body.len);
   }
 }
 

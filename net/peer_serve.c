@@ -59,24 +59,52 @@ bool weft__serve_room(const weft_link *link) {
 
 /* --- WANT --- */
 
-static void nohave(weft_link *link, const weft_msg_range *r, weft_nohave why) {
-  weft_msg_nohave m = {r->log, r->from, r->to, (uint8_t)why};
+static void nohave(weft_link *link, const weft_id *log, uint64_t from, uint64_t to,
+                   weft_nohave why) {
+  weft_msg_nohave m = {*log, from, to, (uint8_t)why};
   weft_buf body = weft__link_body(link);
   weft__msg_nohave_put(&body, &m);
   weft__link_send(link, WEFT_FRAME_NOHAVE, &body);
 }
 
-/* Whether the asker's branch of a log is ours. */
-static bool same_branch(weft_node *n, const weft_msg_range *r) {
+/* Whether the asker's id before a range is on the chain of one of our branches. */
+static bool same_branch(weft_node *n, const weft_msg_range *r, uint32_t branch) {
   static const weft_id any;
   weft_id id;
   if (r->from == 1 || weft_id_cmp(&r->prev, &any) == 0) return true;
-  if (n->source.id_at(n->source.ctx, &r->log, WEFT_SOURCE_ANY, r->from - 1, &id) != WEFT_OK)
-    return false;
+  if (n->source.id_at(n->source.ctx, &r->log, branch, r->from - 1, &id) != WEFT_OK) return false;
   return weft_id_cmp(&id, &r->prev) == 0;
 }
 
-static weft_msg_range *serve_of(weft_link *link, const weft_id *log) {
+/* Finds the branch that is meant: the one with the head that is named, else the first that goes on
+ * from where the asker stands.  Gives why it is none, or 0. */
+static weft_nohave range_branch(weft_node *n, const weft_msg_range *r, weft_serve *out) {
+  static const weft_id unknown;
+  const weft_vector *held = n->source.held(n->source.ctx);
+  weft_source_span span;
+  size_t first;
+  size_t count = weft__vector_find(held, &r->log, &first);
+  *out = (weft_serve){r->log, WEFT_SOURCE_ANY, r->from, r->to, count > 1};
+  if (weft_id_cmp(&r->head, &unknown) != 0 &&
+      n->source.find(n->source.ctx, &r->log, r->to, &r->head, &span) == WEFT_OK) {
+    out->branch = span.branch;
+    return same_branch(n, r, span.branch) ? 0 : WEFT_NOHAVE_BRANCH;
+  }
+  weft_nohave why = WEFT_NOHAVE_NEVER;
+  for (size_t i = 0; i < count; i++) {
+    const weft_head *h = &held->heads[first + i];
+    if (h->seq < r->from) continue;
+    why = WEFT_NOHAVE_BRANCH;
+    if (n->source.find(n->source.ctx, &r->log, h->seq, &h->id, &span) != WEFT_OK) continue;
+    out->branch = span.branch;
+    if (out->to > h->seq) out->to = h->seq;
+    if (same_branch(n, r, span.branch)) return 0;
+    out->to = r->to;
+  }
+  return why;
+}
+
+static weft_serve *serve_of(weft_link *link, const weft_id *log) {
   for (size_t i = 0; i < link->serve_count; i++) {
     if (weft_id_cmp(&link->serves[i].log, log) == 0) return &link->serves[i];
   }
@@ -85,29 +113,23 @@ static weft_msg_range *serve_of(weft_link *link, const weft_id *log) {
 
 void weft__serve_want(weft_link *link, const weft_msg_want *m) {
   weft_node *n = link->node;
-  const weft_vector *held = n->source.held(n->source.ctx);
   for (size_t i = 0; i < m->count && link->state == WEFT_LINK_OPEN; i++) {
-    weft_msg_range r = m->at[i];
-    uint64_t seq = weft__vector_seq(held, &r.log);
-    if (r.from > seq) {
-      nohave(link, &r, WEFT_NOHAVE_NEVER);
+    weft_serve serve;
+    weft_nohave why = range_branch(n, &m->at[i], &serve);
+    if (why) {
+      nohave(link, &m->at[i].log, m->at[i].from, m->at[i].to, why);
       continue;
     }
-    if (!same_branch(n, &r)) {
-      nohave(link, &r, WEFT_NOHAVE_BRANCH);
-      continue;
-    }
-    if (r.to > seq) r.to = seq;
-    weft_msg_range *again = serve_of(link, &r.log);
+    weft_serve *again = serve_of(link, &serve.log);
     if (again) {
-      *again = r;
+      *again = serve;
       continue;
     }
     if (link->serve_count == WEFT_MESSAGE_WANTS_MAX) {
       weft__link_fail(link, WEFT_EPROTO, WEFT_CODE_LIMIT, WEFT_FRAME_WANT);
       return;
     }
-    link->serves[link->serve_count++] = r;
+    link->serves[link->serve_count++] = serve;
   }
   link->span_count = link->span_next = 0; /* the order is asked for anew */
 }
@@ -122,7 +144,8 @@ static weft_err spans_fill(weft_link *link) {
   link->span_count = link->span_next = 0;
   weft_err err = weft__vector_copy(&base, n->source.held(n->source.ctx));
   for (size_t i = 0; err == WEFT_OK && i < link->serve_count; i++) {
-    const weft_msg_range *r = &link->serves[i];
+    const weft_serve *r = &link->serves[i];
+    if (r->forked) continue;
     weft_head before = {r->log, r->from - 1, {{0}}};
     if (r->from > 1)
       err = n->source.id_at(n->source.ctx, &r->log, WEFT_SOURCE_ANY, r->from - 1, &before.id);
@@ -136,20 +159,39 @@ static weft_err spans_fill(weft_link *link) {
   return err;
 }
 
-static void serve_drop(weft_link *link, weft_msg_range *r) {
-  *r = link->serves[--link->serve_count];
+static void serve_drop(weft_link *link, weft_serve *r) { *r = link->serves[--link->serve_count]; }
+
+/* The part of a range on a forked log that comes next: it ends where the branch it is of goes on
+ * in another way. */
+static weft_err forked_piece(weft_node *n, const weft_serve *r, weft_source_span *out) {
+  weft_id id;
+  uint64_t to = r->to;
+  for (;;) {
+    WEFT_TRY(n->source.id_at(n->source.ctx, &r->log, r->branch, to, &id));
+    WEFT_TRY(n->source.find(n->source.ctx, &r->log, to, &id, out));
+    if (out->from <= r->from) break;
+    to = out->from - 1;
+  }
+  out->from = r->from;
+  out->to = to;
+  return WEFT_OK;
 }
 
 /* The next piece of a wanted range, in the order to send; NULL when nothing is left to send. */
-static weft_msg_range *next_piece(weft_link *link, uint64_t *to) {
+static weft_serve *next_piece(weft_link *link, weft_source_span *piece) {
+  for (size_t i = 0; i < link->serve_count; i++) {
+    if (!link->serves[i].forked) continue;
+    if (forked_piece(link->node, &link->serves[i], piece) == WEFT_OK) return &link->serves[i];
+    link->serves[i].forked = false;
+  }
   for (unsigned round = 0; round < 2; round++) {
     for (; link->span_next < link->span_count; link->span_next++) {
       const weft_source_span *span = &link->spans[link->span_next];
-      weft_msg_range *r = serve_of(link, &span->log);
+      weft_serve *r = serve_of(link, &span->log);
       if (!r || span->to < r->from || span->from > r->to) continue;
       /* A chunk costs a signature: of logs that alternate a little more than the next span goes. */
-      *to = span->to > r->from + WEFT_SERVE_AHEAD ? span->to : r->from + WEFT_SERVE_AHEAD;
-      if (*to > r->to) *to = r->to;
+      uint64_t to = span->to > r->from + WEFT_SERVE_AHEAD ? span->to : r->from + WEFT_SERVE_AHEAD;
+      *piece = (weft_source_span){r->log, r->branch, r->from, to < r->to ? to : r->to};
       return r;
     }
     if (link->serve_count == 0 || round > 0) break;
@@ -157,8 +199,9 @@ static weft_msg_range *next_piece(weft_link *link, uint64_t *to) {
   }
   /* So much lies between that the order is not worth finding: log by log then. */
   if (link->serve_count == 0) return NULL;
-  *to = link->serves[0].to;
-  return &link->serves[0];
+  weft_serve *r = &link->serves[0];
+  *piece = (weft_source_span){r->log, r->branch, r->from, r->to};
+  return r;
 }
 
 typedef struct chunk_list {
@@ -169,22 +212,23 @@ typedef struct chunk_list {
 } chunk_list;
 
 /* Reads one chunk of a log into the list; `last` gets its last seq. */
-static weft_err chunk_read(weft_link *link, chunk_list *list, const weft_id *log, uint64_t from,
-                           uint64_t to, uint64_t *last) {
+static weft_err chunk_read(weft_link *link, chunk_list *list, const weft_source_span *piece,
+                           uint64_t *last) {
   weft_node *n = link->node;
   weft_buf chunk;
   weft__buf_init(&chunk, &n->mem, WEFT_SESSION_BODY_MAX - 1024);
-  weft_err err = n->source.read_chunk(n->source.ctx, log, WEFT_SOURCE_ANY, from, to, &chunk, last);
+  weft_err err = n->source.read_chunk(n->source.ctx, &piece->log, piece->branch, piece->from,
+                                      piece->to, &chunk, last);
   if (err == WEFT_OK) err = weft__buf_err(&chunk);
   if (err == WEFT_OK) {
     err = weft__arena_copy(&list->arena, weft__buf_view(&chunk), &list->at[list->count]);
   }
   if (err == WEFT_OK) {
     list->len += list->at[list->count++].len;
-    link->sent += *last - from + 1;
+    link->sent += *last - piece->from + 1;
     weft_id id;
-    if (n->source.id_at(n->source.ctx, log, WEFT_SOURCE_ANY, *last, &id) == WEFT_OK) {
-      weft__sync_raise(link, log, *last, &id);
+    if (n->source.id_at(n->source.ctx, &piece->log, piece->branch, *last, &id) == WEFT_OK) {
+      weft__sync_raise(link, &piece->log, *last, &id);
     }
   }
   weft__buf_free(&chunk);
@@ -216,16 +260,19 @@ static void chunk_list_free(weft_node *n, chunk_list *list) {
 
 static void serve_wanted(weft_link *link, chunk_list *list) {
   while (link->serve_count && weft__credit_allows(link, list->len + WEFT_CHANGES_LEN)) {
-    uint64_t to, last;
-    weft_msg_range *r = next_piece(link, &to);
+    uint64_t last;
+    weft_source_span piece;
+    weft_serve *r = next_piece(link, &piece);
     if (!r) break;
-    weft_err err = chunk_read(link, list, &r->log, r->from, to, &last);
+    weft_err err = chunk_read(link, list, &piece, &last);
     if (link->state != WEFT_LINK_OPEN) return;
     if (err != WEFT_OK) {
-      nohave(link, r, WEFT_NOHAVE_NEVER);
+      nohave(link, &r->log, r->from, r->to, WEFT_NOHAVE_NEVER);
       serve_drop(link, r);
       continue;
     }
+    /* A chunk may run on where the range leaves the branch. */
+    if (r->forked && last > piece.to) last = piece.to;
     r->from = last + 1;
     if (r->from > r->to) serve_drop(link, r);
     if (list->len >= WEFT_CHANGES_LEN || list->count == WEFT_MESSAGE_CHUNKS_MAX) break;
@@ -249,7 +296,8 @@ static uint64_t next_push(const weft_link *link, uint64_t from, bool own) {
   const weft_node *n = link->node;
   for (uint64_t place = from; place < n->ring_end; place++) {
     const weft_recent *r = ring_at(n, place);
-    if (r->own != own || weft__vector_covers(&link->theirs, &r->log, r->to)) continue;
+    bool covered = weft__vector_covers(&link->theirs, &r->log, r->to);
+    if (r->own != own || (covered && !weft__log_forked(n, &r->log))) continue;
     return place;
   }
   return n->ring_end;
@@ -273,7 +321,8 @@ static bool push_one(weft_link *link, chunk_list *list, const weft_recent *r) {
   if (!weft__credit_allows(link, list->len + WEFT_PUSH_LEN_MAX)) return false;
   uint64_t seq = weft__vector_seq(&link->theirs, &r->log);
   uint64_t held = weft__vector_seq(n->source.held(n->source.ctx), &r->log);
-  bool gap = seq > 0 && seq + 1 < r->from;
+  bool forked = weft__log_forked(n, &r->log);
+  bool gap = !forked && seq > 0 && seq + 1 < r->from;
   bool wanted = serve_of(link, &r->log) != NULL;
   if (wanted) return true; /* they are being sent it */
   if (gap || r->to - r->from >= WEFT_CHUNK_CHANGES_MAX) {
@@ -282,8 +331,9 @@ static bool push_one(weft_link *link, chunk_list *list, const weft_recent *r) {
   }
   uint64_t last;
   size_t before = list->len;
-  uint64_t from = seq >= r->from ? seq + 1 : r->from;
-  if (chunk_read(link, list, &r->log, from, held, &last) != WEFT_OK) return true;
+  uint64_t from = seq >= r->from && !forked ? seq + 1 : r->from;
+  weft_source_span piece = {r->log, r->branch, from, forked ? r->to : held};
+  if (chunk_read(link, list, &piece, &last) != WEFT_OK) return true;
   if (last < r->to || list->len - before > WEFT_PUSH_LEN_MAX) ihave(link, &r->log);
   return true;
 }
@@ -334,9 +384,10 @@ weft_ms weft__serve_deadline(const weft_link *link) {
 void weft__serve_run(weft_link *link) {
   weft_node *n = link->node;
   bool live = n->o.gossip && (link->own_at < n->ring_end || link->relay_at < n->ring_end);
-  if (!link->acks_stale && link->serve_count == 0 && !live) return;
+  if (!link->acks_stale && link->serve_count == 0 && link->fork_count == 0 && !live) return;
   if (!weft__serve_room(link)) return;
-  if (link->acks_stale) weft__ack_send(link);
+  weft__fork_run(link);
+  if (link->state == WEFT_LINK_OPEN && link->acks_stale) weft__ack_send(link);
   chunk_list *list = chunk_list_new(n);
   if (!list) {
     weft__link_fail(link, WEFT_ENOMEM, WEFT_CODE_INTERNAL, 0);

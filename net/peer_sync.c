@@ -67,12 +67,14 @@ static void take_heads(weft_link *link, const weft_msg_heads *m) {
     if (!weft__vector_covers(&link->theirs, &h->log, h->seq)) unblock(link, &h->log);
     weft__sync_raise(link, &h->log, h->seq, &h->id);
   }
+  if (link->state == WEFT_LINK_OPEN) weft__fork_heard(link, m);
   link->plan = true;
   link->node->settle = true;
 }
 
 static bool lacks_any(const weft_link *link) {
   const weft_vector *held = held_of(link);
+  if (link->other_count > 0) return true;
   for (size_t i = 0; i < link->theirs.count; i++) {
     const weft_head *h = &link->theirs.heads[i];
     if (weft__vector_seq(held, &h->log) < h->seq) return true;
@@ -276,11 +278,16 @@ void weft__sync_delta(weft_link *link, const weft_msg_heads *m) {
 void weft__sync_ihave(weft_link *link, const weft_msg_heads *m) { take_heads(link, m); }
 
 void weft__sync_nohave(weft_link *link, const weft_msg_nohave *m) {
+  bool back = false;
   for (size_t i = 0; i < link->ask_count; i++) {
     if (weft_id_cmp(&link->asks[i].log, &m->log) != 0) continue;
+    weft_ask ask = link->asks[i];
     link->asks[i] = link->asks[--link->ask_count];
+    back = m->why == WEFT_NOHAVE_BRANCH && weft__fork_back(link, &ask);
     break;
   }
+  if (back) return;
+  weft__fork_drop(link, &m->log);
   block(link, &m->log);
   for (size_t i = 0; i < link->node->link_count; i++) link->node->links[i]->plan = true;
 }
@@ -433,15 +440,12 @@ static void want_send(weft_link *link, const weft_msg_range *ranges, size_t coun
 }
 
 /* Notes that `from`..`to` is asked; fills the range that says so. */
-static void ask_add(weft_link *link, const weft_id *log, uint64_t from, uint64_t to,
-                    weft_msg_range *range) {
+static void ask_add(weft_link *link, uint64_t from, const weft_head *to, weft_msg_range *range) {
   weft_node *n = link->node;
+  const weft_id *log = &to->log;
   WEFT_ASSERT(link->ask_count < WEFT_MESSAGE_WANTS_MAX);
-  link->asks[link->ask_count++] = (weft_ask){*log, from, to};
-  memset(range, 0, sizeof *range);
-  range->log = *log;
-  range->from = from;
-  range->to = to;
+  link->asks[link->ask_count++] = (weft_ask){*log, from, to->seq, to->id};
+  *range = (weft_msg_range){.log = *log, .from = from, .to = to->seq, .head = to->id};
   /* What is on its way in has no id yet; zeros say that any branch will do. */
   if (from > 1 &&
       n->source.id_at(n->source.ctx, log, WEFT_SOURCE_ANY, from - 1, &range->prev) != WEFT_OK) {
@@ -459,6 +463,12 @@ void weft__sync_plan(weft_link *link) {
     return;
   }
   const weft_vector *held = held_of(link);
+  weft_other other;
+  for (size_t at = 0; weft__fork_next(link, &at, &other);) {
+    if (link->ask_count == WEFT_MESSAGE_WANTS_MAX) break;
+    if (is_blocked(link, &other.head.log) || asked_anywhere(n, &other.head.log)) continue;
+    ask_add(link, other.from, &other.head, &ranges[count++]);
+  }
   for (size_t i = 0; i < link->theirs.count; i++) {
     const weft_head *h = &link->theirs.heads[i];
     if (link->ask_count == WEFT_MESSAGE_WANTS_MAX) break;
@@ -466,7 +476,7 @@ void weft__sync_plan(weft_link *link) {
     if (is_blocked(link, &h->log) || asked_anywhere(n, &h->log)) continue;
     uint64_t reach = weft__hold_reach(n, &h->log);
     if (reach >= h->seq) continue;
-    ask_add(link, &h->log, reach + 1, h->seq, &ranges[count++]);
+    ask_add(link, reach + 1, h, &ranges[count++]);
   }
   want_send(link, ranges, count);
   cursor_move(link);
@@ -483,6 +493,16 @@ void weft__sync_held(weft_link *link, const weft_id *log, uint64_t last) {
     }
   }
   link->plan = true;
+}
+
+void weft__sync_branch(weft_link *link, const weft_head *last, uint64_t from) {
+  if (link->state != WEFT_LINK_OPEN || is_blocked(link, &last->log)) return;
+  for (size_t i = 0; i < link->ask_count; i++) {
+    if (weft_id_cmp(&link->asks[i].log, &last->log) != 0) continue;
+    link->asks[i] = link->asks[--link->ask_count];
+    break;
+  }
+  weft__fork_add(link, last, from > 1 ? from - 1 : 1);
 }
 
 void weft__sync_forget(weft_link *link, const weft_id *log) {
@@ -516,6 +536,7 @@ void weft__sync_resync(weft_link *link) {
   n->settle = true;
   /* A claim that nobody could meet is forgotten; what is true will be told again. */
   weft__vector_clear(&link->theirs);
+  link->other_count = 0;
   bool few = held_of(link)->count <= WEFT_LEAVES_MAX && link->their_count <= WEFT_LEAVES_MAX;
   if (few) {
     send_leaves(link, true);

@@ -215,6 +215,7 @@ void weft__replica_hold(weft_replica_source *s, weft_arena *arena, const weft_by
     v->last = r->last;
     v->want = r->want;
     v->branch = r->branch;
+    v->id = r->id;
     switch (r->verdict) {
     case WEFT_HOLD_TAKEN: v->verdict = WEFT_RUN_TAKEN; break;
     case WEFT_HOLD_KNOWN: v->verdict = WEFT_RUN_KNOWN; break;

@@ -14,6 +14,7 @@ set(WEFT_NET_SOURCES
   net/noise.c
   net/outbox.c
   net/peer.c
+  net/peer_fork.c
   net/peer_serve.c
   net/peer_sync.c
   net/replica_source.c

@@ -210,7 +210,11 @@ static weft_err check_run(weft_replica *r, weft_txn *txn, hold_call *call, const
   c->ids = weft__arena_take(call->arena, h->run.count * sizeof *c->ids);
   if (!c->ids) return WEFT_ENOMEM;
   if (first) c->device = first->device;
-  if (out->first > reach + 1) return check_apart(r, call, h, c, first);
+  if (out->first > reach + 1) {
+    run_ids(r, h, c->ids);
+    out->id = c->ids[h->run.count - 1];
+    return check_apart(r, call, h, c, first);
+  }
   if (!first) return check_new(r, call, h, c, out);
   bool follows =
       !first->sibling && out->first == reach + 1 && weft_id_cmp(&h->run.prev, &first->head) == 0;
@@ -223,6 +227,7 @@ static weft_err check_run(weft_replica *r, weft_txn *txn, hold_call *call, const
   if (!c->log) {
     out->verdict = WEFT_HOLD_BRANCH;
     out->want = out->first;
+    out->id = c->ids[h->run.count - 1];
     return check_apart(r, call, h, c, first);
   }
   out->verdict = WEFT_HOLD_KNOWN;
