@@ -152,6 +152,24 @@ static bool seen_before(const weft_conflict_entry *e, size_t i) {
   return false;
 }
 
+/* A log that its device signed twice: nothing to resolve, and something to look into. */
+static weft_err emit_forks(cli_call *c) {
+  weft_fork *forks;
+  size_t count;
+  WEFT_TRY(weft_replica_forks(c->space->replica, c->arena, &forks, &count));
+  for (size_t i = 0; i < count; i++) {
+    cli_obj o = cli_obj_begin(c->arena);
+    cli_obj_text(&o, "doc", NULL);
+    cli_obj_text(&o, "kind", "fork");
+    cli_obj_text(&o, "path", NULL);
+    cli_put_fork(&o, &forks[i]);
+    cli_obj_put(&o, "values", cli_array(NULL, 0));
+    weft_value record = cli_obj_end(&o);
+    cli_emit(c, &record);
+  }
+  return WEFT_OK;
+}
+
 int cmd_conflicts(cli_call *c) {
   weft_bytes doc = weft_bytes_of("", 0);
   if (c->args.arg_count) {
@@ -185,7 +203,8 @@ int cmd_conflicts(cli_call *c) {
     weft_value record = cli_obj_end(&o);
     cli_emit(c, &record);
   }
-  return CLI_OK;
+  if (c->args.arg_count == 0) err = emit_forks(c);
+  return err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "conflicts");
 }
 
 /* --- resolve -------------------------------------------------------------------------------------

@@ -152,6 +152,29 @@ static weft_value stuck_rows(cli_call *c, const weft_stuck *stuck, size_t count)
   return cli_array(rows, rows ? count : 0);
 }
 
+static weft_value fork_rows(cli_call *c, const weft_fork *forks, size_t count) {
+  weft_value *rows = weft__arena_zero(c->arena, count + 1, sizeof *rows);
+  for (size_t i = 0; rows && i < count; i++) {
+    cli_obj o = cli_obj_begin(c->arena);
+    cli_put_fork(&o, &forks[i]);
+    rows[i] = cli_obj_end(&o);
+  }
+  return cli_array(rows, rows ? count : 0);
+}
+
+/* When and why this device began to write anew. */
+static weft_value begun_rows(cli_call *c, const weft_begun *begun, size_t count) {
+  weft_value *rows = weft__arena_zero(c->arena, count + 1, sizeof *rows);
+  for (size_t i = 0; rows && i < count; i++) {
+    cli_obj o = cli_obj_begin(c->arena);
+    cli_obj_hex(&o, "incarnation", begun[i].incarnation, sizeof begun[i].incarnation);
+    cli_obj_time(&o, "time", begun[i].hlc);
+    cli_obj_text(&o, "why", weft_begun_why_str(begun[i].why));
+    rows[i] = cli_obj_end(&o);
+  }
+  return cli_array(rows, rows ? count : 0);
+}
+
 static void put_progress(cli_obj *o, const known *k) {
   uint64_t need = 0, received = 0;
   for (size_t i = 0; i < k->peer_count; i++) {
@@ -169,12 +192,16 @@ int cmd_status(cli_call *c) {
   known k;
   weft_counts counts;
   weft_stuck *stuck;
-  size_t stuck_count;
+  size_t stuck_count, fork_count, begun_count;
+  weft_fork *forks;
+  weft_begun *begun;
   int code = any_node(c);
   if (code != CLI_OK) return code;
   weft_err err = gather(c, &k);
   if (err == WEFT_OK) err = weft_replica_counts(c->space->replica, &counts);
   if (err == WEFT_OK) err = weft_replica_stuck(c->space->replica, c->arena, &stuck, &stuck_count);
+  if (err == WEFT_OK) err = weft_replica_forks(c->space->replica, c->arena, &forks, &fork_count);
+  if (err == WEFT_OK) err = weft_replica_begun(c->space->replica, c->arena, &begun, &begun_count);
   if (err != WEFT_OK) return cli_fail_err(c, err, "status");
   uint64_t pending = 0;
   for (size_t i = 0; i < k.ack_count; i++)
@@ -192,6 +219,8 @@ int cmd_status(cli_call *c) {
   cli_obj_int(&o, "changes_held", (int64_t)counts.changes_held);
   cli_obj_int(&o, "changes_shown", (int64_t)counts.changes_shown);
   cli_obj_put(&o, "stuck", stuck_rows(c, stuck, stuck_count));
+  cli_obj_put(&o, "forks", fork_rows(c, forks, fork_count));
+  cli_obj_put(&o, "incarnations", begun_rows(c, begun, begun_count));
   cli_obj_digest(&o, "digest", weft_replica_digest(c->space->replica).high,
                  weft_replica_digest(c->space->replica).low);
   put_progress(&o, &k);

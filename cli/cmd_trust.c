@@ -165,6 +165,41 @@ static bool check_proof(findings *f) {
                                         : weft_err_str(err));
 }
 
+static void check_forks(findings *f) {
+  weft_fork *forks;
+  size_t count = 0;
+  weft_err err = weft_replica_forks(f->call->space->replica, f->call->arena, &forks, &count);
+  char text[240] = "no device has signed two changes for one place of a log";
+  if (err == WEFT_OK && count) {
+    char log[17], device[17];
+    cli_hex(log, forks[0].log.b, 8);
+    cli_hex(device, forks[0].device.b, 8);
+    snprintf(text, sizeof text,
+             "%zu fork(s), first: log %s of device %s at seq %llu: a copy or an old backup of it "
+             "wrote too, or its key is known to somebody; everything is kept and shown",
+             count, log, device, (unsigned long long)forks[0].seq);
+  }
+  finding(f, "forks", err == WEFT_OK && count == 0, err == WEFT_OK ? text : weft_err_str(err));
+}
+
+/* Why this device last began to write anew. */
+static void check_incarnation(findings *f) {
+  weft_begun *begun;
+  size_t count = 0;
+  weft_err err = weft_replica_begun(f->call->space->replica, f->call->arena, &begun, &count);
+  char text[160] = "this device has not written here yet";
+  bool plain = true;
+  if (err == WEFT_OK && count) {
+    const weft_begun *last = &begun[count - 1];
+    char time[32];
+    cli_time_text(time, last->hlc >> 16);
+    plain = last->why == WEFT_BEGUN_FIRST;
+    snprintf(text, sizeof text, "this device writes anew since %s: %s", time,
+             weft_begun_why_str(last->why));
+  }
+  finding(f, "incarnation", err == WEFT_OK && plain, err == WEFT_OK ? text : weft_err_str(err));
+}
+
 int cmd_doctor(cli_call *c) {
   findings f = {.call = c};
   bool ok = check_permissions(&f);
@@ -172,7 +207,10 @@ int cmd_doctor(cli_call *c) {
   ok &= check_version(&f);
   ok &= check_waiting(&f);
   ok &= check_proof(&f);
-  check_conflicts(&f); /* worth knowing, and no illness */
+  /* Worth knowing, and no illness: */
+  check_conflicts(&f);
+  check_forks(&f);
+  check_incarnation(&f);
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_bool(&o, "ok", ok);
   cli_obj_put(&o, "checks", cli_array(f.rows, f.count));

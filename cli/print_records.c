@@ -168,8 +168,23 @@ static void print_conflict_value(cli_printer *p, const weft_value *value) {
   put(p, "\n");
 }
 
+static void print_fork(cli_printer *p, const weft_value *record) {
+  weft_bytes log = cli_member_text(record, "log");
+  put(p, "log ");
+  cli_print_bytes(p, weft_bytes_of(log.at, log.len < 16 ? log.len : 16));
+  put(p, "  fork: signed more than once at seq ");
+  cli_print_json(p, cli_member(record, "seq"));
+  put(p, " by ");
+  put_member(p, record, "device");
+  put(p, "\n");
+}
+
 void print_conflict(cli_printer *p, const cli_call *call, const weft_value *record) {
   (void)call;
+  if (weft_bytes_cmp(cli_member_text(record, "kind"), weft_bytes_str("fork")) == 0) {
+    print_fork(p, record);
+    return;
+  }
   put_member(p, record, "doc");
   put(p, " ");
   const weft_value *pointer = cli_member(record, "path");

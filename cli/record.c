@@ -228,3 +228,17 @@ bool cli_time_parse(weft_bytes text, uint64_t *ms) {
   *ms = (uint64_t)total * 1000 + milli;
   return true;
 }
+
+void cli_put_fork(cli_obj *o, const weft_fork *fork) {
+  weft_value *ids = weft__arena_zero(o->arena, fork->id_count + 1, sizeof *ids);
+  for (size_t i = 0; ids && i < fork->id_count; i++) {
+    cli_obj one = cli_obj_begin(o->arena);
+    cli_obj_hex(&one, "id", fork->ids[i].b, sizeof fork->ids[i].b);
+    weft_value made = cli_obj_end(&one);
+    ids[i] = made.kind == WEFT_OBJECT ? made.as.object.at[0].value : made;
+  }
+  cli_obj_hex(o, "log", fork->log.b, sizeof fork->log.b);
+  cli_obj_hex(o, "device", fork->device.b, sizeof fork->device.b);
+  cli_obj_int(o, "seq", (int64_t)fork->seq);
+  cli_obj_put(o, "ids", cli_array(ids, ids ? fork->id_count : 0));
+}

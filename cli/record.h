@@ -3,6 +3,7 @@
 #define WEFT_CLI_RECORD_H
 
 #include "crdt/value.h"
+#include "store/replica.h"
 
 /* An object under construction.  After a failed allocation it stays failed, and cli_obj_end gives a
  * null value. */
@@ -25,6 +26,8 @@ void cli_obj_hex(cli_obj *o, const char *key, const uint8_t *at, size_t len);
 void cli_obj_digest(cli_obj *o, const char *key, uint64_t high, uint64_t low);
 /* A hybrid clock's milliseconds as RFC 3339 UTC with milliseconds. */
 void cli_obj_time(cli_obj *o, const char *key, uint64_t hlc);
+/* The members "log", "device", "seq" and "ids" of a fork. */
+void cli_put_fork(cli_obj *o, const weft_fork *fork);
 /* Sorts the members; the value lies in the arena. */
 weft_value cli_obj_end(cli_obj *o);
 

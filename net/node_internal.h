@@ -555,7 +555,9 @@ void weft__fork_drop(weft_link *link, const weft_id *log);
 /* Walks over what is to be asked for, from place 0 on; forgets what is held by now. */
 bool weft__fork_next(weft_link *link, size_t *place, weft_other *out);
 /* They hold another branch before what was asked for: goes back.  False: no further back. */
-bool weft__fork_back(weft_link *link, const weft_ask *ask);
+bool weft__fork_back(weft_link *link, const weft_head *head, uint64_t from);
+/* The id at `seq` on the longest branch held here.  False: nothing reaches there. */
+bool weft__fork_prev(const weft_link *link, const weft_id *log, uint64_t seq, weft_id *id);
 /* Sends the forks that were noted, as far as credit allows. */
 void weft__fork_run(weft_link *link);
 weft_err weft__fork_receive(weft_link *link, const weft_msg_blobs *m,

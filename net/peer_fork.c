@@ -88,7 +88,7 @@ static void heard_log(weft_link *link, const weft_head *told, size_t count) {
     if (is_held(link, h)) {
       known += is_head(held, h);
     } else if (!newest) {
-      weft__fork_add(link, h, h->seq < reach ? h->seq : reach + 1);
+      weft__fork_add(link, h, h->seq <= reach ? h->seq : reach + 1);
     }
   }
   if (mine > 1 && known < mine) fork_queue(link, &told->log);
@@ -116,18 +116,30 @@ bool weft__fork_next(weft_link *link, size_t *place, weft_other *out) {
   return false;
 }
 
-bool weft__fork_back(weft_link *link, const weft_ask *ask) {
+bool weft__fork_back(weft_link *link, const weft_head *head, uint64_t from) {
   static const weft_id unknown;
-  weft_head head = {ask->log, ask->to, ask->head};
-  if (weft_id_cmp(&ask->head, &unknown) == 0 || ask->from == 1) return false;
-  weft__fork_add(link, &head, ask->from);
+  if (weft_id_cmp(&head->id, &unknown) == 0 || from == 1) return false;
+  weft__fork_add(link, head, from);
   for (size_t i = 0; i < link->other_count; i++) {
     weft_other *o = &link->others[i];
-    if (weft__head_cmp(&o->head, &head) != 0) continue;
-    o->from = o->from > o->step ? o->from - o->step : 1;
-    o->step *= 2;
+    if (weft__head_cmp(&o->head, head) != 0) continue;
+    o->from = from > o->step ? from - o->step : 1;
+    if (o->step < from) o->step *= 2;
     link->plan = true;
     return true;
+  }
+  return false;
+}
+
+bool weft__fork_prev(const weft_link *link, const weft_id *log, uint64_t seq, weft_id *id) {
+  const weft_source *s = &link->node->source;
+  size_t first;
+  size_t count = weft__vector_find(held_of(link), log, &first);
+  for (size_t i = 0; i < count; i++) {
+    const weft_head *h = &held_of(link)->heads[first + count - 1 - i];
+    weft_source_span span;
+    if (h->seq < seq || s->find(s->ctx, log, h->seq, &h->id, &span) != WEFT_OK) continue;
+    if (s->id_at(s->ctx, log, span.branch, seq, id) == WEFT_OK) return true;
   }
   return false;
 }

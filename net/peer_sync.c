@@ -283,7 +283,8 @@ void weft__sync_nohave(weft_link *link, const weft_msg_nohave *m) {
     if (weft_id_cmp(&link->asks[i].log, &m->log) != 0) continue;
     weft_ask ask = link->asks[i];
     link->asks[i] = link->asks[--link->ask_count];
-    back = m->why == WEFT_NOHAVE_BRANCH && weft__fork_back(link, &ask);
+    back = m->why == WEFT_NOHAVE_BRANCH &&
+           weft__fork_back(link, &(weft_head){ask.log, ask.to, ask.head}, ask.from);
     break;
   }
   if (back) return;
@@ -441,16 +442,12 @@ static void want_send(weft_link *link, const weft_msg_range *ranges, size_t coun
 
 /* Notes that `from`..`to` is asked; fills the range that says so. */
 static void ask_add(weft_link *link, uint64_t from, const weft_head *to, weft_msg_range *range) {
-  weft_node *n = link->node;
   const weft_id *log = &to->log;
   WEFT_ASSERT(link->ask_count < WEFT_MESSAGE_WANTS_MAX);
   link->asks[link->ask_count++] = (weft_ask){*log, from, to->seq, to->id};
   *range = (weft_msg_range){.log = *log, .from = from, .to = to->seq, .head = to->id};
   /* What is on its way in has no id yet; zeros say that any branch will do. */
-  if (from > 1 &&
-      n->source.id_at(n->source.ctx, log, WEFT_SOURCE_ANY, from - 1, &range->prev) != WEFT_OK) {
-    memset(&range->prev, 0, sizeof range->prev);
-  }
+  if (from > 1) (void)weft__fork_prev(link, log, from - 1, &range->prev);
 }
 
 void weft__sync_plan(weft_link *link) {
@@ -502,7 +499,7 @@ void weft__sync_branch(weft_link *link, const weft_head *last, uint64_t from) {
     link->asks[i] = link->asks[--link->ask_count];
     break;
   }
-  weft__fork_add(link, last, from > 1 ? from - 1 : 1);
+  if (!weft__fork_back(link, last, from)) block(link, &last->log);
 }
 
 void weft__sync_forget(weft_link *link, const weft_id *log) {

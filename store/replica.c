@@ -86,13 +86,13 @@ static weft_err totals_load(weft_replica *r, weft_txn *txn) {
   return weft__rd_done(&v) ? WEFT_OK : WEFT_ECORRUPT;
 }
 
-static weft_err space_put(weft_replica *r, weft_txn *txn) {
+static weft_err space_put(weft_replica *r, weft_txn *txn, uint64_t instance) {
   weft_buf b;
   weft__buf_init(&b, &r->mem, SIZE_MAX);
   weft__buf_u32(&b, FORMAT_VERSION);
   weft__buf_put_raw(&b, r->space.b, sizeof r->space.b);
   weft__buf_put_raw(&b, r->identity.device.b, sizeof r->identity.device.b);
-  weft__buf_u64(&b, r->instance);
+  weft__buf_u64(&b, instance);
   weft_err err = meta_write(r, txn, "space", &b);
   weft__buf_free(&b);
   return err;
@@ -134,11 +134,27 @@ static weft_err begun_rows(const weft_replica *r, weft_txn *txn, weft_bytes *row
   return rows->len % BEGUN_LEN == 0 && rows->len <= BEGUN_LEN * BEGUN_MAX ? WEFT_OK : WEFT_ECORRUPT;
 }
 
-/* Adds the incarnation that begins now. */
+bool weft__incarnation_used(const weft_replica *r, const uint8_t *incarnation) {
+  bool used = false;
+  for (uint32_t i = 0; i < r->log_count && !used; i++) {
+    const weft_log *log = r->logs[i];
+    used = weft_id_cmp(&log->device, &r->identity.device) == 0 &&
+           memcmp(log->incarnation, incarnation, sizeof log->incarnation) == 0;
+  }
+  return used;
+}
+
+/* Adds the incarnation that begins now.  It takes the place of one that nothing was written under,
+ * and has its reason where it only lacks a mirror because that one had none yet. */
 static weft_err begun_put(weft_replica *r, weft_txn *txn) {
   weft_bytes rows;
   weft_buf b;
   WEFT_TRY(begun_rows(r, txn, &rows));
+  const uint8_t *last = rows.len > 0 ? rows.at + rows.len - BEGUN_LEN : NULL;
+  if (last && !weft__incarnation_used(r, last)) {
+    rows.len -= BEGUN_LEN;
+    if (r->begun_why == WEFT_BEGUN_MISSING) r->begun_why = (weft_begun_why)last[16];
+  }
   if (rows.len == BEGUN_LEN * BEGUN_MAX) {
     rows = weft_bytes_of(rows.at + BEGUN_LEN, rows.len - BEGUN_LEN);
   }
@@ -174,6 +190,20 @@ weft_err weft_replica_begun(weft_replica *r, weft_arena *arena, weft_begun **out
   return WEFT_OK;
 }
 
+/* A store that was set back or copied leads a life of its own: what others remember of the arrivals
+ * of the one it was tells nothing about it. Who learns that from a peer changes it at the next
+ * opening, since links know the present one. */
+static weft_err instance_put(weft_replica *r, weft_txn *txn) {
+  uint64_t instance = r->instance;
+  if (r->begun_why == WEFT_BEGUN_PEER) {
+    r->platform.entropy(r->platform.ctx, &instance, sizeof instance);
+  } else if (!r->instance_new) {
+    return WEFT_OK;
+  }
+  r->instance_new = false;
+  return space_put(r, txn, instance);
+}
+
 static weft_err own_put(weft_replica *r, weft_txn *txn) {
   if (!r->incarnation_new) return WEFT_OK;
   weft_buf b;
@@ -184,7 +214,7 @@ static weft_err own_put(weft_replica *r, weft_txn *txn) {
   weft__buf_put_raw(&b, r->incarnation, sizeof r->incarnation);
   weft_err err = meta_write(r, txn, "own", &b);
   weft__buf_free(&b);
-  return err;
+  return err == WEFT_OK ? instance_put(r, txn) : err;
 }
 
 /* Whether the incarnation in use is the one in the store; `first` also takes it over. */
@@ -494,7 +524,7 @@ static void replica_init(weft_replica *r, const weft_replica_options *o) {
 static weft_err space_write(weft_replica *r, weft_txn *txn, void *arg) {
   (void)arg;
   r->platform.entropy(r->platform.ctx, &r->instance, sizeof r->instance);
-  return space_put(r, txn);
+  return space_put(r, txn, r->instance);
 }
 
 /* Makes a new store one of this space. */

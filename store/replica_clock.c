@@ -132,6 +132,12 @@ weft_err weft__incarnation_open(weft_replica *r, const weft_replica_options *o) 
         weft__mirror_check(r->crypto, r->mirror_dir, &now, mirror_holds, r, &verdict, NULL);
     if (err == WEFT_ENOMEM || err == WEFT_ECORRUPT) return err;
   }
+  bool other = !r->incarnation_new && r->mirror_dir && verdict != WEFT_MIRROR_SAME &&
+               weft__incarnation_used(r, r->incarnation);
+  if (other) {
+    r->platform.entropy(r->platform.ctx, &r->instance, sizeof r->instance);
+    r->instance_new = true;
+  }
   if (r->incarnation_new) {
     weft__incarnation_renew(r, WEFT_BEGUN_FIRST);
   } else if (verdict != WEFT_MIRROR_SAME) {

@@ -192,6 +192,7 @@ struct weft_replica {
 
   uint64_t hlc; /* the clock */
   uint64_t instance;
+  bool instance_new; /* not yet in the store */
   uint8_t incarnation[16];
   bool incarnation_new; /* not yet in the store */
   weft_begun_why begun_why;
@@ -463,6 +464,8 @@ void weft__clock_merge(weft_replica *r, uint64_t hlc);
 weft_err weft__incarnation_open(weft_replica *r, const weft_replica_options *o) WEFT_MUST_USE;
 /* Starts a new incarnation at the next write. */
 void weft__incarnation_renew(weft_replica *r, weft_begun_why why);
+/* Whether a log of this device was written under the incarnation. */
+bool weft__incarnation_used(const weft_replica *r, const uint8_t *incarnation);
 /* Rewrites the mirror if a second has passed, or `now`. */
 void weft__mirror_note(weft_replica *r, bool now);
 void weft__mirror_free(weft_replica *r);

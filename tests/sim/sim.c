@@ -288,6 +288,7 @@ static const char *frame_name(uint8_t type) {
   case WEFT_FRAME_ACK: return "ack";
   case WEFT_FRAME_GOSSIP: return "gossip";
   case WEFT_FRAME_IHAVE: return "ihave";
+  case WEFT_FRAME_FORK: return "fork";
   default: return "?";
   }
 }
@@ -301,22 +302,25 @@ static void check_chunks(sim *s, size_t from, weft_bytes body, char *out, size_t
   size_t len = 0;
   s->peers[from].faults.paused = true;
   for (size_t i = 0; i < m.count; i++) {
-    weft_run_head *heads;
+    weft_run *runs;
     size_t count;
-    if (weft__chunk_heads(&arena, m.at[i], &heads, &count) != WEFT_OK) {
+    if (weft__chunk_decode(&arena, m.at[i], &runs, &count) != WEFT_OK) {
       sim_fail(s, "a chunk does not parse");
     }
     for (size_t k = 0; k < count; k++) {
-      weft_head head = {heads[k].log, heads[k].first + heads[k].count - 1, {{0}}};
+      weft_head head = {runs[k].log, runs[k].first + runs[k].count - 1, runs[k].prev};
+      weft_span span;
       peer *p = &s->peers[from];
       if (p->faults.hits > 0) continue; /* its store does not answer */
-      if (weft_replica_id_at(p->replica, &head.log, WEFT_BRANCH_ANY, head.seq, &head.id) !=
-              WEFT_OK ||
+      for (size_t c = 0; c < runs[k].count; c++) {
+        weft__change_id(s->space.crypto, &s->space.id, &head.id, runs[k].changes[c], &head.id);
+      }
+      if (weft_replica_find(p->replica, &head.log, head.seq, &head.id, &span) != WEFT_OK ||
           !weft__vector_covers(weft_replica_held(p->replica), &head.log, head.seq)) {
         sim_fail(s, "%c sent what is not durable", name_of(from));
       }
       if (weft__vector_raise(&p->promised, NULL, &head) != WEFT_OK) sim_fail(s, "memory");
-      int some = snprintf(out + len, cap - len, " %llu-%llu", (unsigned long long)heads[k].first,
+      int some = snprintf(out + len, cap - len, " %llu-%llu", (unsigned long long)runs[k].first,
                           (unsigned long long)head.seq);
       if (some > 0 && (size_t)some < cap - len) len += (size_t)some;
     }
@@ -353,6 +357,7 @@ static void describe(sim *s, size_t from, uint8_t type, weft_bytes body, char *o
   weft__arena_init(&arena, &s->mem);
   out[0] = 0;
   switch (type) {
+  case WEFT_FRAME_FORK:
   case WEFT_FRAME_CHANGES:
   case WEFT_FRAME_GOSSIP: check_chunks(s, from, body, out, cap); break;
   case WEFT_FRAME_ACK: check_acks(s, from, body, out, cap); break;
@@ -726,8 +731,8 @@ bool sim_same(sim *s) {
     if (!p->up) continue;
     if (!first) first = p;
     const weft_vector *held = weft_replica_held(p->replica);
-    if (weft__vector_compare(held, weft_replica_held(first->replica), NULL) != WEFT_ORDER_EQUAL ||
-        weft__vector_compare(held, weft_replica_shown(p->replica), NULL) != WEFT_ORDER_EQUAL) {
+    if (!test_same_heads(held, weft_replica_held(first->replica)) ||
+        !test_same_heads(held, weft_replica_shown(p->replica))) {
       return false;
     }
     weft_digest x = weft_replica_digest(p->replica), y = weft_replica_digest(first->replica);

@@ -50,6 +50,9 @@ weft_err test_set(weft_replica *r, const char *doc, const char *pointer, const c
 /* What stands at `pointer`, as JSON text in `out`; "(none)" when there is nothing. */
 const char *test_get(weft_replica *r, const char *doc, const char *pointer, char *out, size_t cap);
 
+/* Whether two vectors have the same heads: with logs that forked, weft__vector_compare without an
+ * ancestry does not tell. */
+bool test_same_heads(const weft_vector *a, const weft_vector *b);
 /* Fails unless both replicas show the same: vectors and digest, and counts. */
 void test_assert_same(weft_replica *a, weft_replica *b);
 
