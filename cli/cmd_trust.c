@@ -169,15 +169,13 @@ static void check_forks(findings *f) {
   weft_fork *forks;
   size_t count = 0;
   weft_err err = weft_replica_forks(f->call->space->replica, f->call->arena, &forks, &count);
-  char text[240] = "no device has signed two changes for one place of a log";
+  char text[120] = "no device has signed two changes for one place of a log";
   if (err == WEFT_OK && count) {
-    char log[17], device[17];
-    cli_hex(log, forks[0].log.b, 8);
-    cli_hex(device, forks[0].device.b, 8);
+    char log[9];
+    cli_hex(log, forks[0].log.b, 4);
     snprintf(text, sizeof text,
-             "%zu fork(s), first: log %s of device %s at seq %llu: a copy or an old backup of it "
-             "wrote too, or its key is known to somebody; everything is kept and shown",
-             count, log, device, (unsigned long long)forks[0].seq);
+             "%zu fork(s): log %s at seq %llu; a copy, a backup or a thief wrote", count, log,
+             (unsigned long long)forks[0].seq);
   }
   finding(f, "forks", err == WEFT_OK && count == 0, err == WEFT_OK ? text : weft_err_str(err));
 }
@@ -194,8 +192,7 @@ static void check_incarnation(findings *f) {
     char time[32];
     cli_time_text(time, last->hlc >> 16);
     plain = last->why == WEFT_BEGUN_FIRST;
-    snprintf(text, sizeof text, "this device writes anew since %s: %s", time,
-             weft_begun_why_str(last->why));
+    snprintf(text, sizeof text, "new since %.10s: %s", time, weft_begun_why_str(last->why));
   }
   finding(f, "incarnation", err == WEFT_OK && plain, err == WEFT_OK ? text : weft_err_str(err));
 }

@@ -285,11 +285,11 @@ WEFT_API weft_err weft_replica_forks(weft_replica *r, weft_arena *arena, weft_fo
 #define WEFT_BEGUN_WHYS(X)                                                                         \
   X(FIRST, "its first change here")                                                                \
   X(MISSING, "there was no mirror of the store")                                                   \
-  X(BEHIND, "the store was set back: it lacked changes that it once held")                         \
+  X(BEHIND, "the store was set back")                                                              \
   X(MOVED, "the store was moved or copied")                                                        \
-  X(DAMAGED, "the mirror of the store was damaged")                                                \
-  X(CLOCK, "the clock of its log was far ahead")                                                   \
-  X(PEER, "a peer showed changes of this device that were not here")
+  X(DAMAGED, "its mirror was damaged")                                                             \
+  X(CLOCK, "its clock was far ahead")                                                              \
+  X(PEER, "a peer showed other changes of it")
 
 /* Why a device began to write under a new incarnation. */
 typedef enum weft_begun_why {
