@@ -113,6 +113,7 @@ int cmd_get(cli_call *c) {
   if (code == CLI_OK && c->args.arg_count > 1) code = cli_pointer_of(c, c->args.args[1], &pointer);
   if (code != CLI_OK) return code;
   cli_version version;
+  cli_version_none(c, &version);
   bool old = cli_option_get(c, "at", &at);
   if (old) code = cli_version_read(c, doc, at, &version);
   if (code == CLI_OK) {
@@ -129,7 +130,7 @@ int cmd_get(cli_call *c) {
     else
       code = cli_fail_err(c, err, "%.*s %.*s", TEXT(doc), TEXT(pointer));
   }
-  if (old) weft__vector_free(&version.at);
+  weft__vector_free(&version.at);
   return code;
 }
 

@@ -294,7 +294,6 @@ static int read_choice(cli_call *c, choice *out) {
 /* The base that --base names, else none. */
 static int read_base(cli_call *c, weft_edit_options *options, weft_vector *base) {
   weft_bytes text, bytes;
-  weft__vector_init(base, &c->arena->mem);
   if (!cli_option_get(c, "base", &text)) return CLI_OK;
   if (!cli_unhex(c->arena, text, &bytes) || weft__vector_decode(base, bytes) != WEFT_OK)
     return cli_fail(c, CLI_USAGE, "--base: not what resolve --dry-run printed");
@@ -475,22 +474,17 @@ static int resolve_preview(cli_call *c, const weft_conflict_entry *conflict,
   return CLI_OK;
 }
 
-int cmd_resolve(cli_call *c) {
-  weft_bytes doc, pointer;
+static int resolve_one(cli_call *c, weft_vector *base) {
+  weft_bytes doc, pointer = c->args.args[1];
   choice how;
   weft_edit_options options;
-  weft_vector base;
   const weft_conflict_value *kept = NULL;
   weft_conflict_entry conflict = {.value_count = 0};
   const weft_conflict_entry *one = &conflict;
-  if (cli_flag(c, "all")) return resolve_all(c);
-  if (c->args.arg_count < 2)
-    return cli_fail(c, CLI_USAGE, "resolve: a document and a pointer are wanted, or --all");
-  pointer = c->args.args[1];
   int code = cli_doc_arg(c, 0, &doc);
   if (code == CLI_OK) code = read_choice(c, &how);
   if (code == CLI_OK) code = cli_edit_options(c, &options);
-  if (code == CLI_OK) code = read_base(c, &options, &base);
+  if (code == CLI_OK) code = read_base(c, &options, base);
   if (code == CLI_OK) code = find_conflict(c, doc, pointer, &conflict);
   if (code == CLI_OK) code = chosen(c, &conflict, &how, &kept);
   if (code != CLI_OK) return code;
@@ -501,4 +495,15 @@ int cmd_resolve(cli_call *c) {
     return cli_fail(c, CLI_FAILED, "--base names changes that are not shown here");
   if (err != WEFT_OK) return cli_fail_err(c, err, "%.*s %.*s", TEXT(doc), TEXT(pointer));
   return cli_emit_commit(c, &commit);
+}
+
+int cmd_resolve(cli_call *c) {
+  weft_vector base;
+  if (cli_flag(c, "all")) return resolve_all(c);
+  if (c->args.arg_count < 2)
+    return cli_fail(c, CLI_USAGE, "resolve: a document and a pointer are wanted, or --all");
+  weft__vector_init(&base, &c->arena->mem);
+  int code = resolve_one(c, &base);
+  weft__vector_free(&base);
+  return code;
 }

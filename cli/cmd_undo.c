@@ -43,8 +43,6 @@ static int diff_versions(cli_call *c, weft_bytes doc, cli_version *a, cli_versio
     return cli_fail(c, CLI_USAGE, "diff: with --at, one more version at most");
   for (size_t i = 1; i < c->args.arg_count && given < 2; i++) text[given++] = c->args.args[i];
   if (given == 0) {
-    memset(a, 0, sizeof *a);
-    weft__vector_init(&a->at, &c->arena->mem);
     weft_err err = weft_replica_vector_before_last(c->space->replica, doc, &a->at, NULL);
     if (err == WEFT_ENOTFOUND) return no_document(c, doc);
     if (err != WEFT_OK) return cli_fail_err(c, err, "diff %.*s", TEXT(doc));
@@ -55,15 +53,10 @@ static int diff_versions(cli_call *c, weft_bytes doc, cli_version *a, cli_versio
   return cli_version_read(c, doc, given > 1 ? text[1] : weft_bytes_str("now"), b);
 }
 
-int cmd_diff(cli_call *c) {
-  weft_bytes doc;
-  cli_version a, b;
+static int emit_diff(cli_call *c, weft_bytes doc, const cli_version *a, const cli_version *b) {
   weft_doc_diff diff;
-  int code = cli_doc_arg(c, 0, &doc);
-  if (code == CLI_OK) code = diff_versions(c, doc, &a, &b);
-  if (code != CLI_OK) return code;
-  weft_err err = weft_replica_diff(c->space->replica, c->arena, doc, a.now ? NULL : &a.at,
-                                   b.now ? NULL : &b.at, &diff);
+  weft_err err = weft_replica_diff(c->space->replica, c->arena, doc, a->now ? NULL : &a->at,
+                                   b->now ? NULL : &b->at, &diff);
   if (err == WEFT_ENOTFOUND) return no_document(c, doc);
   if (err != WEFT_OK) return cli_fail_err(c, err, "diff %.*s", TEXT(doc));
   if (cli_flag(c, "patch")) {
@@ -80,6 +73,19 @@ int cmd_diff(cli_call *c) {
   weft_value record = cli_obj_end(&o);
   cli_emit(c, &record);
   return CLI_OK;
+}
+
+int cmd_diff(cli_call *c) {
+  weft_bytes doc;
+  cli_version a, b;
+  cli_version_none(c, &a);
+  cli_version_none(c, &b);
+  int code = cli_doc_arg(c, 0, &doc);
+  if (code == CLI_OK) code = diff_versions(c, doc, &a, &b);
+  if (code == CLI_OK) code = emit_diff(c, doc, &a, &b);
+  weft__vector_free(&a.at);
+  weft__vector_free(&b.at);
+  return code;
 }
 
 /* --- blame ---------------------------------------------------------------------------------------
@@ -198,13 +204,17 @@ int cmd_restore(cli_call *c) {
   cli_version version;
   weft_edit_options options;
   weft_commit commit;
+  cli_version_none(c, &version);
   int code = cli_doc_arg(c, 0, &doc);
   if (code == CLI_OK) code = cli_edit_options(c, &options);
   if (code == CLI_OK) code = restore_args(c, &text, &pointer);
   if (code == CLI_OK) code = cli_version_read(c, doc, text, &version);
+  weft_err err = WEFT_OK;
+  if (code == CLI_OK)
+    err = weft_replica_restore(c->space->replica, doc, pointer, &version.at,
+                               version.is_one ? &version.change : NULL, &options, &commit);
+  weft__vector_free(&version.at);
   if (code != CLI_OK) return code;
-  weft_err err = weft_replica_restore(c->space->replica, doc, pointer, &version.at,
-                                      version.is_one ? &version.change : NULL, &options, &commit);
   if (err == WEFT_OK) return cli_emit_commit(c, &commit);
   if (err == WEFT_ENOTFOUND && pointer.len == 0)
     return cli_fail(c, CLI_NOT_FOUND, "%.*s was not there at %.*s", TEXT(doc), TEXT(text));

@@ -76,12 +76,15 @@ static int version_of_change(cli_call *c, weft_bytes text, cli_version *out) {
   return CLI_OK;
 }
 
+void cli_version_none(const cli_call *c, cli_version *out) {
+  memset(out, 0, sizeof *out);
+  weft__vector_init(&out->at, &c->arena->mem);
+}
+
 int cli_version_read(cli_call *c, weft_bytes doc, weft_bytes text, cli_version *out) {
   weft_replica *r = c->space->replica;
   uint64_t ms;
   weft_bytes bytes;
-  memset(out, 0, sizeof *out);
-  weft__vector_init(&out->at, &c->arena->mem);
   if (weft_bytes_cmp(text, weft_bytes_str("now")) == 0) {
     out->now = true;
     weft_err err = weft__vector_copy(&out->at, weft_replica_shown(r));

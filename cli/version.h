@@ -16,9 +16,10 @@ typedef struct cli_version {
   weft_id change;
 } cli_version;
 
-/* Reads `now`, a tag of `doc`, a time (RFC 3339) or a change into `out`, whose vector lies in the
- * call's arena.  CLI_OK or the exit code with the error set; a time before anything was written is
- * CLI_NOT_FOUND. */
+/* Prepares one that names nothing.  The caller frees `at` in the end, whatever happens. */
+void cli_version_none(const cli_call *c, cli_version *out);
+/* Reads `now`, a tag of `doc`, a time (RFC 3339) or a change into `out`.  CLI_OK or the exit code
+ * with the error set; a time before anything was written is CLI_NOT_FOUND. */
 int cli_version_read(cli_call *c, weft_bytes doc, weft_bytes text, cli_version *out);
 
 /* Puts who, when and which change. */
