@@ -178,6 +178,7 @@ static weft_err resolve(run *r, size_t node, weft_edit *e, ledger_change *c, wef
       weft_replica_conflicts(sim_replica(r->s, node), arena, weft_bytes_str(doc), 1, &at, &count);
   if (err == WEFT_ENOTFOUND || (err == WEFT_OK && count == 0)) return write_fields(r, e, c);
   if (err != WEFT_OK) return err;
+  if (at->path.len == 0) return weft_edit_resolve(e, weft_bytes_str(doc), at->path, NULL);
   for (size_t k = 0; k + 1 < at->path.len; k++) {
     if (at->path.at[k] == 'f') w.field = (unsigned)(at->path.at[k + 1] - '0');
   }
