@@ -57,11 +57,24 @@ typedef struct world {
   size_t written;
   size_t doubled; /* places signed twice */
   bool liars;
+  bool weak;
+  weft_crypto crypto;
+  size_t refused; /* own claims that would have meant another change */
 } world;
+
+/* Ids whose tags are all alike, so that every claim fits every branch. */
+static weft_id weak_space;
+
+static void weak_hash(uint8_t *out, size_t len, weft_bytes key, const uint8_t *salt,
+                      const uint8_t *personal, const weft_bytes *parts, size_t count) {
+  weft_crypto_sodium()->hash(out, len, key, salt, personal, parts, count);
+  bool change = personal && memcmp(personal, weak_space.b + 16, 16) == 0;
+  if (change) memset(out, 7, WEFT_CLAIM_TAG_LEN);
+}
 
 /* What the whole run must have reached. */
 typedef struct reached {
-  size_t forks, doubled, renewed, three, branches;
+  size_t forks, doubled, renewed, three, refused;
 } reached;
 
 static void must(const world *w, weft_err err, const char *what) {
@@ -179,8 +192,11 @@ static void commit_step(world *w, copy *c) {
   must(w, weft_edit_begin(&e, c->r, &o), "begin");
   size_t count = 1 + test_rng_below(&w->rng, 2);
   for (size_t k = 0; k < count; k++) edit_once(w, e);
-  must(w, weft_edit_commit(e, &done), "commit");
+  weft_err err = weft_edit_commit(e, &done);
   weft_edit_free(e);
+  w->refused += err == WEFT_ESTALE;
+  if (err == WEFT_ESTALE && w->weak) return;
+  must(w, err, "commit");
   if (done.written) ledger_add(w, c, &done);
 }
 
@@ -249,6 +265,11 @@ static void world_start(world *w, uint64_t seed) {
   w->liars = seed % 3 == 0;
   w->count = DEVICES;
   test_space_make(&w->s, DEVICES, seed);
+  w->weak = seed % 4 == 0;
+  weak_space = w->s.id;
+  w->crypto = *w->s.crypto;
+  w->crypto.hash = weak_hash;
+  if (w->weak) w->s.crypto = &w->crypto;
   weft__arena_init(&w->arena, &mem);
   for (size_t i = 0; i < w->count; i++) {
     w->copies[i] = (copy){.device = i, .inner = test_memory_store()};
@@ -279,8 +300,8 @@ static void settle(world *w) {
 static void assert_same(world *w, weft_replica *a, weft_replica *b) {
   static const char *const docs[] = {"t/one", "t/two"};
   assert_true(test_same_heads(weft_replica_held(a), weft_replica_held(b)));
-  assert_true(test_same_heads(weft_replica_held(a), weft_replica_shown(a)));
-  assert_true(test_same_heads(weft_replica_held(a), weft_replica_showable(a)));
+  assert_true(w->weak || test_same_heads(weft_replica_held(a), weft_replica_shown(a)));
+  assert_true(test_same_heads(weft_replica_shown(a), weft_replica_showable(a)));
   test_assert_same(a, b);
   for (size_t k = 0; k < 2; k++) {
     char x[8192], y[8192];
@@ -314,7 +335,8 @@ static void assert_whole(world *w, copy *c) {
   size_t count;
   weft_verify_report report;
   must(w, weft_replica_stuck(c->r, &w->arena, &stuck, &count), "stuck");
-  assert_int_equal(count, 0);
+  /* Claims that mean others than they should may wait for each other: for everybody alike. */
+  if (!w->weak) assert_int_equal(count, 0);
   test_recount(c->r, w->seed);
   weft_err err = weft_replica_verify(c->r, NULL, NULL, &report);
   if (err != WEFT_OK) print_error("seed=%llu: %s\n", (unsigned long long)w->seed, report.first);
@@ -333,6 +355,7 @@ static void count_forks(world *w, reached *all) {
   all->forks += count;
   for (size_t i = 0; i < count; i++) all->three += forks[i].id_count > 2;
   all->doubled += w->doubled;
+  all->refused += w->refused;
   for (size_t i = 0; i < w->count; i++) {
     weft_begun *begun;
     must(w, weft_replica_begun(w->copies[i].r, &w->arena, &begun, &count), "begun");
@@ -374,8 +397,9 @@ static void test_worlds(void **state) {
     return;
   }
   for (uint64_t seed = 1; seed <= seeds; seed++) run(seed, &all);
-  print_message("%zu forks, %zu of three and more, %zu places signed twice, %zu renewed\n",
-                all.forks, all.three, all.doubled, all.renewed);
+  print_message(
+      "%zu forks, %zu of three and more, %zu places signed twice, %zu renewed, %zu refused\n",
+      all.forks, all.three, all.doubled, all.renewed, all.refused);
   assert_true(all.forks > seeds / 2);
   assert_true(all.three > 0);
   assert_true(all.doubled > seeds);
