@@ -466,6 +466,33 @@ static void test_fork_is_held(void **state) {
   test_recount(f->a, 0);
 }
 
+/* Past 16 branches of a log one more is taken only when another device claims it. */
+static void test_branch_too_many(void **state) {
+  fixture *f = *state;
+  author start = author_make(f, 2, 1);
+  author other = author_make(f, 3, 1);
+  author last = start;
+  for (unsigned i = 0; i <= WEFT_BRANCHES_MAX; i++) {
+    author x = start;
+    author_add(&x, set_change(&x, 101, "t/a", (uint8_t)i, NULL, 0));
+    weft_run run = author_run(&x, 1, 2);
+    bool place = i < WEFT_BRANCHES_MAX;
+    assert_int_equal(verdict(f, f->a, &run), place ? WEFT_HOLD_TAKEN : WEFT_HOLD_FULL);
+    last = x;
+  }
+  weft_claim claim = claim_on(&last, 0, 2);
+  author_add(&other, set_change(&other, 102, "t/b", 1, &claim, 1));
+  weft_run run = author_run(&other, 1, 2);
+  assert_int_equal(verdict(f, f->a, &run), WEFT_HOLD_TAKEN);
+  assert_doc(f->a, "t/b", "(none)");
+  run = author_run(&last, 1, 2);
+  assert_int_equal(verdict(f, f->a, &run), WEFT_HOLD_TAKEN);
+  test_show_all(f->a);
+  assert_doc(f->a, "t/b", "{\"x\":1}");
+  assert_int_equal(weft_replica_held(f->a)->count, WEFT_BRANCHES_MAX + 2);
+  test_recount(f->a, 0);
+}
+
 /* A peer shows changes of ours that we lack: we hold them, and go on under a new incarnation. */
 static void test_own_changes_come_back(void **state) {
   fixture *f = *state;
@@ -510,6 +537,7 @@ int main(void) {
       CASE(test_waits_for_claims),
       CASE(test_wrong_tag_waits),
       CASE(test_fork_is_held),
+      CASE(test_branch_too_many),
       CASE(test_own_changes_come_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
