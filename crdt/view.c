@@ -497,22 +497,26 @@ static size_t element_index(const weft_tree *t, const weft_node *node) {
   return before;
 }
 
-weft_err weft__doc_pointer(const weft_doc *doc, weft_path path, weft_arena *scratch,
-                           weft_buf *out) {
-  weft_tree t;
+weft_err weft__tree_pointer(const weft_tree *t, weft_path path, weft_buf *out) {
   size_t line[WEFT_VIEW_DEPTH];
-  WEFT_TRY(weft__tree_build(&t, doc, weft_bytes_of(NULL, 0), scratch));
-  if (!tree_follow(&t, path, line)) return WEFT_ENOTFOUND;
+  if (!tree_follow(t, path, line)) return WEFT_ENOTFOUND;
   WEFT_TRY(weft__buf_err(out));
   size_t before = out->len, depth = weft_path_depth(path);
   for (size_t i = 1; i <= depth; i++) {
-    const weft_node *node = &t.nodes[line[i]];
+    const weft_node *node = &t->nodes[line[i]];
     if (node->element) {
-      push_index(out, element_index(&t, node));
+      push_index(out, element_index(t, node));
     } else {
       weft_pointer_push(out, weft__node_step(node).name);
     }
   }
   if (weft__buf_err(out) != WEFT_OK) out->len = before;
   return weft__buf_err(out);
+}
+
+weft_err weft__doc_pointer(const weft_doc *doc, weft_path path, weft_arena *scratch,
+                           weft_buf *out) {
+  weft_tree t;
+  WEFT_TRY(weft__tree_build(&t, doc, weft_bytes_of(NULL, 0), scratch));
+  return weft__tree_pointer(&t, path, out);
 }

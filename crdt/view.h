@@ -66,6 +66,9 @@ size_t weft__tree_child(const weft_tree *tree, size_t idx, weft_step step);
 size_t weft__tree_children(const weft_tree *tree, size_t idx, weft_shape want,
                            const weft_node **list, const weft_node **scratch);
 
+/* As weft__doc_pointer, for many paths of one document: `tree` is built from its root. */
+weft_err weft__tree_pointer(const weft_tree *tree, weft_path path, weft_buf *out) WEFT_MUST_USE;
+
 #ifdef __cplusplus
 }
 #endif

@@ -49,10 +49,6 @@ typedef struct weft_newest {
 weft_err weft__newest_of(weft_replica *r, weft_txn *txn, uint32_t doc, const weft_base *base,
                          weft_newest *out) WEFT_MUST_USE;
 
-/* Reads the change of a dot, without its ops, into `out`.  WEFT_ECORRUPT: it is not held. */
-weft_err weft__history_at(weft_replica *r, weft_txn *txn, weft_dot dot, weft_arena *out,
-                          weft_history_entry *entry) WEFT_MUST_USE;
-
 /* --- edits (store/history_undo.c) --- */
 
 /* Begins an edit on what is shown now, with message and lane of `given` (may be NULL) and, with

@@ -130,6 +130,7 @@ typedef struct revert_job {
   weft_edit *edit;
   weft_writer *writer; /* of the document being looked at */
   weft_doc *before, *after, *now;
+  weft_tree tree;     /* of `now` */
   weft_path *settled; /* places of the document that are decided with all below, ascending */
   size_t settled_count;
   weft_revert_item *items;
@@ -206,7 +207,7 @@ static weft_err item_add(revert_job *job, const weft_op *op, weft_revert_outcome
   WEFT_TRY(weft__arena_copy(job->out, op->doc, &item->doc));
   WEFT_TRY(weft__arena_copy(job->out, op->path, &item->path));
   weft__buf_init(&b, &job->r->mem, SIZE_MAX);
-  weft_err err = weft__doc_pointer(job->now, op->path, &job->arena, &b);
+  weft_err err = weft__tree_pointer(&job->tree, op->path, &b);
   if (err == WEFT_OK) err = weft__arena_copy(job->out, weft__buf_view(&b), &item->pointer);
   weft__buf_free(&b);
   if (err != WEFT_OK && err != WEFT_ENOTFOUND) return err;
@@ -393,6 +394,7 @@ static weft_err doc_revert(revert_job *job, const weft_op *ops, size_t count) {
   weft_err err = doc_load_past(job, txn, ops[0].doc);
   weft__read_end(job->r, txn);
   WEFT_TRY(err);
+  WEFT_TRY(weft__tree_build(&job->tree, job->now, none, &job->arena));
   WEFT_TRY(weft__edit_writer(job->edit, ops[0].doc, &job->writer));
   job->settled = weft__arena_zero(&job->arena, count, sizeof *job->settled);
   job->settled_count = 0;

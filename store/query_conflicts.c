@@ -12,13 +12,25 @@
 #include "store/query_internal.h"
 #include "store/strategy.h"
 
+enum { RECENT = 8 };
+
+/* A change read before. */
+typedef struct recent {
+  weft_dot dot;
+  weft_history_entry change;
+} recent;
+
 typedef struct conflicts_job {
   weft_replica *r;
   weft_txn *txn;
   weft_arena *out_arena;
   weft_arena arena; /* of the job */
   weft_reader reader;
+  weft_tree tree; /* of its document */
   size_t limit;
+  recent recent[RECENT];
+  size_t recent_count;
+  size_t recent_next;
   weft_conflict_entry *entries;
   size_t count;
   size_t cap;
@@ -75,21 +87,19 @@ static weft_err side_value(const conflicts_job *job, weft_path path, weft_shape 
   return WEFT_OK;
 }
 
+/* Reads a change; the conflicts of a document mostly come from few of them. */
 static weft_err change_of(conflicts_job *job, weft_dot dot, weft_history_entry *out) {
-  weft_change change;
-  weft_id id;
-  weft_arena scratch;
-  if (dot.log >= job->r->log_count) return WEFT_ECORRUPT;
-  weft_log *log = weft__log_of(job->r, dot.log);
-  weft__arena_init(&scratch, &job->r->mem);
-  weft_err err = weft__log_change(job->r, job->txn, log, dot.seq, &scratch, &change, &id);
-  if (err == WEFT_OK) {
-    weft__history_of(log, dot.seq, &id, &change, out);
-    err = weft__arena_copy(job->out_arena, out->message, &out->message);
+  for (size_t i = 0; i < job->recent_count; i++) {
+    const recent *known = &job->recent[i];
+    if (known->dot.log != dot.log || known->dot.seq != dot.seq) continue;
+    *out = known->change;
+    return WEFT_OK;
   }
-  if (err == WEFT_OK) err = weft__arena_copy(job->out_arena, out->extensions, &out->extensions);
-  weft__arena_free(&scratch);
-  return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
+  WEFT_TRY(weft__history_at(job->r, job->txn, dot, job->out_arena, out));
+  job->recent[job->recent_next] = (recent){dot, *out};
+  job->recent_next = (job->recent_next + 1) % RECENT;
+  if (job->recent_count < RECENT) job->recent_count++;
+  return WEFT_OK;
 }
 
 static weft_err value_make(conflicts_job *job, weft_path path, const side *s,
@@ -158,7 +168,7 @@ static weft_err pointer_make(conflicts_job *job, const weft_conflict *c, weft_by
   weft_buf b;
   if (!c->visible) return WEFT_OK;
   weft__buf_init(&b, &job->r->mem, SIZE_MAX);
-  weft_err err = weft__doc_pointer(job->reader.doc, c->path, &job->reader.arena, &b);
+  weft_err err = weft__tree_pointer(&job->tree, c->path, &b);
   if (err == WEFT_OK) err = weft__arena_copy(job->out_arena, weft__buf_view(&b), out);
   weft__buf_free(&b);
   return err;
@@ -202,6 +212,8 @@ static weft_err doc_conflicts(conflicts_job *job, uint32_t number, weft_bytes na
   weft_err err = weft__doc_conflicts(job->reader.doc, weft_bytes_of(NULL, 0), &job->reader.arena,
                                      &list, &count);
   if (err != WEFT_OK) return err == WEFT_EMALFORMED ? WEFT_ECORRUPT : err;
+  WEFT_TRY(
+      weft__tree_build(&job->tree, job->reader.doc, weft_bytes_of(NULL, 0), &job->reader.arena));
   for (size_t i = 0; i < count && job->count < job->limit; i++) {
     weft_strategy strategy = weft__strategy_of(job->r, own_name, list[i].path);
     if (strategy == WEFT_STRATEGY_LWW) continue;

@@ -146,6 +146,24 @@ void weft__history_of(const weft_log *log, uint64_t seq, const weft_id *id,
   out->extensions = change->extensions;
 }
 
+weft_err weft__history_at(weft_replica *r, weft_txn *txn, weft_dot dot, weft_arena *out,
+                          weft_history_entry *entry) {
+  weft_change change;
+  weft_id id;
+  weft_arena scratch;
+  if (dot.log >= r->log_count) return WEFT_ECORRUPT;
+  weft_log *log = weft__log_of(r, dot.log);
+  weft__arena_init(&scratch, &r->mem);
+  weft_err err = weft__log_change(r, txn, log, dot.seq, &scratch, &change, &id);
+  if (err == WEFT_OK) {
+    weft__history_of(log, dot.seq, &id, &change, entry);
+    err = weft__arena_copy(out, entry->message, &entry->message);
+  }
+  if (err == WEFT_OK) err = weft__arena_copy(out, entry->extensions, &entry->extensions);
+  weft__arena_free(&scratch);
+  return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
+}
+
 static weft_err op_copy(weft_arena *arena, const weft_op *from, weft_op *to) {
   *to = *from;
   WEFT_TRY(weft__arena_copy(arena, from->doc, &to->doc));

@@ -124,6 +124,9 @@ weft_bytes weft__index_key(weft_dbkey *out, const weft_index *index, weft_bytes 
 /* Tells of a change: who, when and why; views into `change`.  No ops. */
 void weft__history_of(const weft_log *log, uint64_t seq, const weft_id *id,
                       const weft_change *change, weft_history_entry *out);
+/* Reads the change of a dot, without its ops, into `out`.  WEFT_ECORRUPT: it is not held. */
+weft_err weft__history_at(weft_replica *r, weft_txn *txn, weft_dot dot, weft_arena *out,
+                          weft_history_entry *entry) WEFT_MUST_USE;
 /* Finds a held change by (a prefix of) its id.  WEFT_ENOTFOUND, WEFT_EMALFORMED: ambiguous or too
  * short; WEFT_ECORRUPT, WEFT_ENOMEM, WEFT_EIO. */
 weft_err weft__change_find(weft_replica *r, weft_txn *txn, weft_bytes id_prefix, weft_log **log,
