@@ -25,6 +25,7 @@ enum {
   read_len = 64 << 10,
   flush_ms = 1000, /* a goodbye gets this long to leave */
   accept_pause_ms = 1000,
+  settle_ms = 1000,  /* as often as the mirror is written at most */
   transfer_ms = 100, /* progress is told this often at most */
   show_step = 4096,  /* changes shown in one loop turn */
   listening_max = 32
@@ -63,6 +64,7 @@ struct weft_uv_node {
   weft_uv_node_events events;
   uv_timer_t timer;
   uv_timer_t accept_again;
+  uv_timer_t settle; /* after own commits: the mirror */
   uv_idle_t show;
   bool showing, stopping, stopped, pumping;
   unsigned handles;
@@ -520,9 +522,10 @@ void weft_uv_node_options_init_sized(weft_uv_node_options *o, size_t struct_size
 static void own_handles(weft_uv_node *n) {
   uv_timer_init(n->loop, &n->timer);
   uv_timer_init(n->loop, &n->accept_again);
+  uv_timer_init(n->loop, &n->settle);
   uv_idle_init(n->loop, &n->show);
-  n->timer.data = n->accept_again.data = n->show.data = n;
-  n->handles = 3;
+  n->timer.data = n->accept_again.data = n->settle.data = n->show.data = n;
+  n->handles = 4;
 }
 
 static weft_err core_new(weft_uv_node *n, const weft_uv_node_options *o) {
@@ -592,6 +595,7 @@ void weft_uv_node_stop(weft_uv_node *n) {
   n->stopping = true;
   uv_close((uv_handle_t *)&n->timer, own_closed);
   uv_close((uv_handle_t *)&n->accept_again, own_closed);
+  uv_close((uv_handle_t *)&n->settle, own_closed);
   uv_close((uv_handle_t *)&n->show, own_closed);
   for (size_t i = 0; i < n->listener_count; i++) {
     n->listeners[i].open = false;
@@ -611,8 +615,14 @@ void weft_uv_node_free(weft_uv_node *n) {
   n->mem.free(n->mem.ctx, n);
 }
 
+static void on_settle(uv_timer_t *timer) {
+  weft_uv_node *n = timer->data;
+  weft_replica_settle(n->replica);
+}
+
 void weft_uv_node_changed(weft_uv_node *n) {
   if (n->stopping) return;
+  if (!uv_is_active((uv_handle_t *)&n->settle)) uv_timer_start(&n->settle, on_settle, settle_ms, 0);
   uv_update_time(n->loop);
   weft_node_changed(n->node, weft_uv_node_now(n));
   show_soon(n);

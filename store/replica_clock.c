@@ -166,6 +166,8 @@ void weft__mirror_note(weft_replica *r, bool now) {
   }
 }
 
+void weft_replica_settle(weft_replica *r) { weft__mirror_note(r, true); }
+
 void weft__mirror_free(weft_replica *r) {
   r->mem.free(r->mem.ctx, r->mirror_dir);
   r->mirror_dir = NULL;
