@@ -39,6 +39,29 @@ static weft_value op_record(cli_call *c, const weft_op *op) {
   return cli_obj_end(&o);
 }
 
+/* What a change says about others: ids in hex, of "resolves" a list. */
+static void put_relations(cli_obj *o, weft_bytes extensions) {
+  weft_rd r = weft__rd(extensions);
+  while (weft__rd_left(&r) > 0 && !r.failed) {
+    uint64_t type = weft__rd_varint(&r);
+    weft_bytes ids = weft__rd_block(&r);
+    const char *name = type == WEFT_EXT_RESTORED_FROM ? "restored_from"
+                       : type == WEFT_EXT_REVERTS     ? "reverts"
+                       : type == WEFT_EXT_REDOES      ? "redoes"
+                                                      : NULL;
+    if (name && ids.len == sizeof(weft_id)) cli_obj_hex(o, name, ids.at, ids.len);
+    if (type != WEFT_EXT_RESOLVES || r.failed) continue;
+    size_t count = ids.len / sizeof(weft_id);
+    weft_value *list = weft__arena_zero(o->arena, count + 1, sizeof *list);
+    for (size_t i = 0; list && i < count; i++) {
+      char hex[2 * sizeof(weft_id) + 1];
+      cli_hex(hex, ids.at + i * sizeof(weft_id), sizeof(weft_id));
+      list[i] = cli_text(o->arena, hex);
+    }
+    cli_obj_put(o, "resolves", cli_array(list, list ? count : 0));
+  }
+}
+
 static weft_value log_record(cli_call *c, const weft_history_entry *e) {
   cli_obj o = cli_obj_begin(c->arena);
   cli_put_change(c, &o, e);
@@ -48,6 +71,7 @@ static weft_value log_record(cli_call *c, const weft_history_entry *e) {
     cli_obj_bytes(&o, "message", e->message);
   else
     cli_obj_text(&o, "message", NULL);
+  put_relations(&o, e->extensions);
   weft_value *ops = weft__arena_zero(c->arena, e->op_count + 1, sizeof *ops);
   for (size_t i = 0; ops && i < e->op_count; i++) ops[i] = op_record(c, &e->ops[i]);
   cli_obj_put(&o, "ops", cli_array(ops, ops ? e->op_count : 0));

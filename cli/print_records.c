@@ -142,6 +142,14 @@ void print_log(cli_printer *p, const cli_call *call, const weft_value *record) {
     put(p, "  ");
     cli_print_bytes(p, message);
   }
+  static const char *const relations[] = {"restored_from", "reverts", "redoes"};
+  for (size_t i = 0; i < sizeof relations / sizeof relations[0]; i++) {
+    weft_bytes id = cli_member_text(record, relations[i]);
+    if (id.len == 0) continue;
+    fprintf(p->out, "  (%s ", i == 0 ? "restored from" : relations[i]);
+    cli_print_bytes(p, weft_bytes_of(id.at, id.len < 12 ? id.len : 12));
+    put(p, ")");
+  }
   put(p, "\n");
   bool whole = strcmp(call->args.command->name, "show") == 0 || p->verbose > 0;
   size_t most = whole ? count : count < 3 ? count : 3;

@@ -63,6 +63,7 @@ check "tags travel" equal "$(on b get t/one /x --at v2 --json)" 2
 # --- restore --------------------------------------------------------------------------------------
 out=$(on a restore t/one begun -m "as it began" --json)
 check "restore answers" contains "$out" '"change":"'
+check "it says from where" contains "$(on a log t/one --limit 1 --json)" "\"restored_from\":\"$first\""
 check "restore" equal "$(on a get t/one --json)" '{"l":[1,2,3],"o":{"k":"v"},"x":1}'
 check "restore of what is so" contains "$(on a restore t/one begun --json)" '"change":null'
 check "restore a part" equal "$(on a restore t/one v2 /x -q; on a get t/one --json)" '{"l":[1,2,3],"o":{"k":"v"},"x":2}'
@@ -89,6 +90,8 @@ on a set t/two a:=2 b:=2 n:='{"x":1}' -q
 change=$(last a t/two)
 out=$(on a revert "$change" --json)
 check "revert" equal "$(on a get t/two --json)" '{"a":1,"b":1}'
+check "it says what" contains "$(on a log t/two --limit 1 --json)" "\"reverts\":\"$change\""
+check "people are told" contains "$(on a log t/two --limit 1)" "(reverts ${change:0:12})"
 check "revert tells" contains "$out" '"outcome":"reverted"'
 on a revert "$(last a t/two)" -q
 check "revert of the revert" equal "$(on a get t/two --json)" '{"a":2,"b":2,"n":{"x":1}}'
@@ -129,6 +132,7 @@ check "bad base" fails 2 "--base" on a resolve t/three /x --rule max --base 00ff
 on b set t/three x:=8 -q # b resolves it in its own way meanwhile
 on b set t/three y:=1 -q
 on a resolve t/three /x --rule max --base "$base" -q
+check "it says which" contains "$(on a log t/three --limit 1 --json)" '"resolves":["'
 check "resolved" equal "$(on a get t/three /x --json)" 5
 check "no longer a conflict" fails 3 "no conflict at" on a resolve t/three /x --rule max
 meet

@@ -868,6 +868,25 @@ static void test_audit(void **state) {
   assert_int_equal(starts, 2);
 }
 
+/* The clocks may say the same; then the logs decide, everywhere alike. */
+static void test_rules_tie(void **state) {
+  world *w = *state;
+  weft_id low = {{1}}, high = {{2}};
+  weft_conflict_value values[3] = {
+      {.shape = WEFT_SHAPE_SCALAR}, {.shape = WEFT_SHAPE_SCALAR}, {.shape = WEFT_SHAPE_SCALAR}};
+  weft_conflict_entry entry = {.values = values, .value_count = 3};
+  for (size_t i = 0; i < 3; i++) {
+    values[i].value = (weft_value){.kind = WEFT_INT, .as.integer = 7};
+    values[i].change.hlc = 5;
+    values[i].change.log = i == 1 ? high : low;
+    values[i].change.seq = i + 1;
+  }
+  assert_ptr_equal(weft_conflict_pick(w->r[0], &entry, WEFT_RULE_NEWEST), &values[1]);
+  assert_ptr_equal(weft_conflict_pick(w->r[0], &entry, WEFT_RULE_OLDEST), &values[0]);
+  assert_ptr_equal(weft_conflict_pick(w->r[0], &entry, WEFT_RULE_MAX), &values[1]);
+  assert_null(weft_conflict_pick(w->r[0], &entry, WEFT_RULE_MINE));
+}
+
 /* --- asked for what is not there --- */
 
 static void test_not_there(void **state) {
@@ -1012,6 +1031,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_preview, setup, teardown),
       cmocka_unit_test_setup_teardown(test_rules, setup, teardown),
       cmocka_unit_test_setup_teardown(test_rules_undecided, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_rules_tie, setup, teardown),
       cmocka_unit_test_setup_teardown(test_audit, setup, teardown),
       cmocka_unit_test_setup_teardown(test_not_there, setup, teardown),
       cmocka_unit_test(test_memory),
