@@ -399,22 +399,23 @@ static weft_err sweep_doc(sweep *s, const weft_conflict_entry *list, size_t coun
                           bool *more) {
   const weft_conflict_entry **taken = weft__arena_zero(s->c->arena, count, sizeof *taken);
   const weft_conflict_value **kept = weft__arena_zero(s->c->arena, count, sizeof *kept);
-  size_t n = 0;
+  size_t n = 0, undecided = 0;
   *more = false;
   if (!taken || !kept) return WEFT_ENOMEM;
   for (size_t i = 0; i < count; i++) {
     bool below = n > 0 && weft_path_under(taken[n - 1]->path, list[i].path);
-    if (below && !dry) {
+    if (below) {
       *more = true;
       continue;
     }
     const weft_conflict_value *v = weft_conflict_pick(s->c->space->replica, &list[i], s->how.rule);
     if (v) taken[n] = &list[i], kept[n++] = v;
+    undecided += !v;
     if (v || dry) WEFT_TRY(sweep_row(s, &list[i], v));
   }
   s->settled += n;
-  *more = *more && n > 0;
-  if (!*more) s->undecided += count - n;
+  *more = *more && !dry;
+  if (!*more) s->undecided += undecided;
   weft_commit commit;
   return n > 0 && !dry ? settle(s->c, s->options, taken, kept, n, NULL, &commit) : WEFT_OK;
 }
@@ -431,7 +432,8 @@ static weft_err sweep_all(sweep *s, weft_bytes doc, bool dry) {
     weft_conflict_entry *list = all + from;
     size_t n = to - from;
     bool more = true;
-    while (more) {
+    /* Each round settles the topmost ones, so there are no more rounds than levels. */
+    for (unsigned round = 0; more && round <= WEFT_PATH_STEPS_MAX; round++) {
       WEFT_TRY(sweep_doc(s, list, n, dry, &more));
       if (!more) break;
       WEFT_TRY(weft_replica_conflicts(r, s->c->arena, list->doc, 0, &list, &n));

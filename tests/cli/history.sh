@@ -146,6 +146,23 @@ conflict 11 12
 check "oldest" equal "$(on b resolve t/three /x --rule oldest -q; on b get t/three /x --json)" 11
 meet
 
+# A conflict within a conflict: the upper one decides, and what it leaves is looked at again.
+serve a --listen "$address"
+pair a c "$address"
+on a set t/four o:='{"k":1}' -q
+on b sync "$address" -q
+on c sync "$address" -q
+on a set t/four /o/k:=2 -q
+on b set t/four /o/k:=3 -q
+on c set t/four o:=7 -q
+on b sync "$address" -q
+on c sync "$address" -q
+check "two conflicts" equal "$(on a conflicts t/four --json | wc -l)" 2
+check "dry: the upper one" equal "$(on a resolve --all t/four --rule oldest --dry-run)" 't/four /o  {"k":3}'
+on a resolve --all t/four --rule oldest -q
+check "none within" equal "$(on a conflicts t/four --json)$(on a get t/four --json)" '{"o":{"k":3}}'
+stop "$daemon"
+
 # --- strategies -----------------------------------------------------------------------------------
 check "no rules" equal "$(on a strategy --json)" '{"items":[]}'
 conflict 10 20
@@ -181,7 +198,7 @@ check "audit: raw and since" fails 2 "without --since" on a audit --raw --since 
 if [ -n "$python" ]; then
   verify="$python $here/../../docs/examples/verify_log.py"
   on a audit --raw --json >log.jsonl
-  check "the log verifies without weft" contains "$($verify log.jsonl)" "verified: 2 records, 2 logs"
+  check "the log verifies without weft" contains "$($verify log.jsonl)" "verified: 3 records, 3 logs"
   sed '5s/"raw":"\(......................\)./"raw":"\1f/' log.jsonl >bent.jsonl
   cmp -s log.jsonl bent.jsonl && sed '5s/"raw":"\(......................\)./"raw":"\10/' log.jsonl >bent.jsonl
   check "a bent byte is found" contains "$($verify bent.jsonl)" "NOT VERIFIED"
