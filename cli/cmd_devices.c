@@ -29,8 +29,8 @@ static int emit_device(cli_call *c) {
   return CLI_OK;
 }
 
-/* A device whose first space was not made or joined, because something failed: the same device,
- * under the name asked for now. */
+/* A device whose first space was not made or joined, because something failed: the same device
+ * goes on, renamed when --name asks for another name. */
 static int resume(cli_call *c, weft_bytes name) {
   int code = cli_home_load(c, c->home);
   if (code != CLI_OK || name.len == 0 || weft_bytes_cmp(name, cli_home_name(c->home)) == 0)

@@ -39,7 +39,6 @@ typedef struct cli_node_plan {
   size_t connect_count;
   bool remembered;
   bool gossip;
-  bool dial_once;
 } cli_node_plan;
 
 /* Opens the runtime of a call that has none.  CLI_OK, or the exit code with the error set. */

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "crdt/json.h"
+#include "store/lmdb_store.h"
 #include "store/memory_store.h"
 
 static weft_ms wall_ms(void *ctx) {
@@ -100,6 +101,18 @@ weft_store *test_memory_store(void) {
   weft_store *store;
   weft_memory_options_init(&o);
   assert_int_equal(weft_memory_store_new(&o, &store), WEFT_OK);
+  return store;
+}
+
+weft_store *test_lmdb_store(const test_temp *temp) {
+  char path[256];
+  weft_lmdb_options o;
+  weft_store *store;
+  test_temp_path(temp, "data.mdb", path);
+  weft_lmdb_options_init(&o);
+  o.path = path;
+  o.map_size = 1u << 30;
+  assert_int_equal(weft_lmdb_store_open(&o, &store, NULL), WEFT_OK);
   return store;
 }
 

@@ -5,6 +5,7 @@
 
 #include "store/replica.h"
 #include "tests/support/rng.h"
+#include "tests/support/temp.h"
 
 enum { TEST_DEVICES_MAX = 8, TEST_RECORD_LEN = 1024 };
 
@@ -36,6 +37,9 @@ weft_replica *test_space_open(test_space *s, size_t idx, weft_store *store);
 weft_replica *test_space_memory(test_space *s, size_t idx);
 void test_space_add_records(test_space *s, weft_replica *r);
 weft_store *test_memory_store(void);
+
+/* Opens, or makes, an LMDB store of at most 1 GiB in a temporary folder. */
+weft_store *test_lmdb_store(const test_temp *temp);
 /* A memory store with everything that another store holds now. */
 weft_store *test_store_copy(weft_store *from);
 

@@ -10,7 +10,6 @@
 #include "crdt/chunk.h"
 #include "crdt/json.h"
 #include "crdt/limits.h"
-#include "store/lmdb_store.h"
 #include "tests/support/fault_alloc.h"
 #include "tests/support/fault_store.h"
 #include "tests/support/space.h"
@@ -28,25 +27,13 @@ typedef struct fixture {
   char mirror[256];
 } fixture;
 
-static weft_store *lmdb_store(const test_temp *temp) {
-  char path[256];
-  weft_lmdb_options o;
-  weft_store *store;
-  test_temp_path(temp, "data.mdb", path);
-  weft_lmdb_options_init(&o);
-  o.path = path;
-  o.map_size = 1u << 30;
-  assert_int_equal(weft_lmdb_store_open(&o, &store, NULL), WEFT_OK);
-  return store;
-}
-
 static int setup(void **state, bool lmdb) {
   fixture *f = calloc(1, sizeof *f);
   f->lmdb = lmdb;
   f->temp = test_temp_make();
   test_temp_path(&f->temp, "mirror", f->mirror);
   test_space_make(&f->s, 3, 1);
-  f->inner = lmdb ? lmdb_store(&f->temp) : test_memory_store();
+  f->inner = lmdb ? test_lmdb_store(&f->temp) : test_memory_store();
   *state = f;
   return 0;
 }

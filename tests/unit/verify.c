@@ -9,7 +9,6 @@
 #include <cmocka.h>
 
 #include "crdt/limits.h"
-#include "store/lmdb_store.h"
 #include "store/overlay_store.h"
 #include "store/replica_internal.h"
 #include "tests/support/fault_alloc.h"
@@ -29,25 +28,13 @@ typedef struct fixture {
   weft_arena arena;
 } fixture;
 
-static weft_store *lmdb_store(const test_temp *temp) {
-  char path[256];
-  weft_lmdb_options o;
-  weft_store *store;
-  test_temp_path(temp, "data.mdb", path);
-  weft_lmdb_options_init(&o);
-  o.path = path;
-  o.map_size = 1u << 30;
-  assert_int_equal(weft_lmdb_store_open(&o, &store, NULL), WEFT_OK);
-  return store;
-}
-
 static int setup(void **state, bool lmdb) {
   fixture *f = calloc(1, sizeof *f);
   f->temp = test_temp_make();
   f->mem = weft_alloc_libc();
   weft__arena_init(&f->arena, &f->mem);
   test_space_make(&f->s, 3, 1);
-  f->inner = lmdb ? lmdb_store(&f->temp) : test_memory_store();
+  f->inner = lmdb ? test_lmdb_store(&f->temp) : test_memory_store();
   *state = f;
   return 0;
 }
