@@ -107,6 +107,7 @@ static int list_query(cli_call *c, weft_query *q) {
   q->where = wheres;
   if (c->args.arg_count) q->collection = c->args.args[0];
   q->deleted = cli_flag(c, "deleted");
+  q->reserved = cli_flag(c, "all");
   cli_option_get(c, "cursor", &q->cursor);
   uint64_t limit;
   if (!cli_option_number(c, "limit", 1, 10000, 100, &limit)) return CLI_USAGE;
@@ -371,6 +372,7 @@ static int export_pages(cli_call *c, weft_bytes collection) {
     weft_query q;
     weft_query_init(&q);
     q.collection = collection;
+    q.reserved = cli_flag(c, "all");
     q.limit = page;
     q.cursor = weft__buf_view(&cursor);
     weft_list list;
@@ -392,7 +394,9 @@ static int export_pages(cli_call *c, weft_bytes collection) {
 int cmd_export(cli_call *c) {
   weft_bytes collection = weft_bytes_of("", 0);
   bool whole = cli_option_get(c, "collection", &collection);
-  if (whole && c->args.arg_count)
+  if ((whole || cli_flag(c, "all")) && c->args.arg_count)
     return cli_fail(c, CLI_USAGE, "export: either documents or --collection is wanted");
+  if (whole && cli_flag(c, "all"))
+    return cli_fail(c, CLI_USAGE, "export: either --collection or --all is wanted");
   return c->args.arg_count ? export_named(c) : export_pages(c, collection);
 }

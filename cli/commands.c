@@ -38,6 +38,7 @@ static const cli_option list_options[] = {
     {"cursor", 0, "C", "go on where the last page ended"},
     {"fields", 0, "A,B", "show these fields"},
     {"deleted", 0, NULL, "the deleted ones"},
+    {"all", 0, NULL, "also tags and strategies, which are documents of the collection weft"},
     {NULL, 0, NULL, NULL},
 };
 static const cli_option import_options[] = {
@@ -49,6 +50,7 @@ static const cli_option import_options[] = {
 };
 static const cli_option export_options[] = {
     {"collection", 0, "C", "all documents of a collection"},
+    {"all", 0, NULL, "also tags and strategies, which are documents of the collection weft"},
     {NULL, 0, NULL, NULL},
 };
 static const cli_option assign_options[] = {
@@ -172,15 +174,19 @@ static const cli_command commands[] = {
      cmd_delete, print_count},
     {"undelete", "DOC...", "bring deleted documents back", "", DOCS, CLI_STORE, CLI_ONE, 1, -1, -1,
      false, change_options, cmd_undelete, print_count},
-    {"list", "[COLLECTION]", "list documents, filtered, sorted, by pages", "", DOCS, CLI_STORE,
-     CLI_ONE, 0, 1, -1, false, list_options, cmd_list, print_list},
+    {"list", "[COLLECTION]", "list documents, filtered, sorted, by pages",
+     "Without COLLECTION: every document but those of the collection weft, where tags and "
+     "strategies are kept.",
+     DOCS, CLI_STORE, CLI_ONE, 0, 1, -1, false, list_options, cmd_list, print_list},
     {"import", "FILE|-", "import a JSON array, or JSON lines",
      "A document is an object with a name under --id, or a line {\"doc\": NAME, \"value\": {...}} "
      "as export "
      "writes it.  Afterwards each document equals the file; unchanged fields are not written.",
      DOCS, CLI_STORE, CLI_ONE, 1, 1, 0, true, import_options, cmd_import, print_import},
-    {"export", "[DOC...]", "print documents as JSON lines", "", DOCS, CLI_STORE, CLI_LINES, 0, -1,
-     -1, false, export_options, cmd_export, print_json_line},
+    {"export", "[DOC...]", "print documents as JSON lines",
+     "Without names: every document but those of the collection weft, where tags and strategies "
+     "are kept; --all or --collection weft gives these.",
+     DOCS, CLI_STORE, CLI_LINES, 0, -1, -1, false, export_options, cmd_export, print_json_line},
     {"edit", "DOC", "edit the JSON in $EDITOR; only the difference is written", "", DOCS, CLI_FRONT,
      CLI_ONE, 1, 1, -1, false, change_options, cmd_edit, print_change},
     {"assign", "DOC FILE|-", "make a document equal to a JSON object",

@@ -58,6 +58,7 @@ static weft_err question_hash(list_job *job) {
   weft__buf_init(&b, &job->r->mem, SIZE_MAX);
   weft__buf_u8(&b, q->descending);
   weft__buf_u8(&b, q->deleted);
+  weft__buf_u8(&b, q->reserved);
   weft__buf_block(&b, q->collection);
   weft__buf_block(&b, q->sort);
   for (size_t i = 0; i < q->where_count; i++) {
@@ -233,6 +234,9 @@ static weft_err conditions_hold(list_job *job, const weft_doc_record *record, bo
   return WEFT_OK;
 }
 
+/* Whether the reserved collection is asked for, by name or with all others. */
+static bool wants_reserved(const weft_query *q) { return q->reserved || q->collection.len > 0; }
+
 /* Looks at one document.  `entry` is its key in the index that gives the order, else empty. */
 static weft_err consider(list_job *job, weft_bytes number_bytes, weft_bytes entry) {
   weft_rd rd = weft__rd(number_bytes);
@@ -244,6 +248,7 @@ static weft_err consider(list_job *job, weft_bytes number_bytes, weft_bytes entr
   weft_err err = weft__doc_record_read(job->r, job->txn, h.number, &job->reader.arena, &record);
   if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
   if (record.live == job->q->deleted) return WEFT_OK;
+  if (!wants_reserved(job->q) && weft__doc_reserved(record.name)) return WEFT_OK;
   bool key_known = entry.len > 0 && entry.len > 4 + record.name.len;
   bool load = record.live && (job->q->where_count > 0 || !key_known) && job->wants_doc;
   if (load) WEFT_TRY(weft__reader_load(&job->reader, h.number));
@@ -299,16 +304,27 @@ static void range_resume(const list_job *job, weft_bytes mark, weft_key_range *r
 
 static weft_err walk_names(list_job *job) {
   weft_dbkey from, to;
-  weft_key_range range = {{NULL, 0}, {NULL, 0}};
+  weft_key_range ranges[2] = {{{NULL, 0}, {NULL, 0}}, {{NULL, 0}, {NULL, 0}}};
+  size_t count = 1;
   if (job->q->collection.len > 0) {
     weft__dbkey_reset(&from);
     weft__dbkey_add(&from, job->q->collection);
     weft__dbkey_add(&from, weft_bytes_str("/"));
-    range.from = weft__dbkey_view(&from);
-    range.to = weft__dbkey_after(&to, range.from);
+    ranges[0].from = weft__dbkey_view(&from);
+    ranges[0].to = weft__dbkey_after(&to, ranges[0].from);
+  } else if (!job->q->reserved) { /* what lies before and behind the reserved names */
+    ranges[0].to = weft_bytes_str(WEFT_RESERVED_PREFIX);
+    ranges[1].from = weft__dbkey_after(&to, ranges[0].to);
+    count = 2;
   }
-  range_resume(job, job->mark.name, &range);
-  return walk(job, WEFT_TABLE_DOCID, range);
+  bool back = job->q->descending && job->ordered;
+  for (size_t i = 0; i < count; i++) {
+    weft_key_range range = ranges[back ? count - 1 - i : i];
+    range_resume(job, job->mark.name, &range);
+    WEFT_TRY(walk(job, WEFT_TABLE_DOCID, range));
+    if (job->ordered && job->count == job->limit + 1) return WEFT_OK;
+  }
+  return WEFT_OK;
 }
 
 static weft_err walk_zone(list_job *job, const weft_zone *zone) {

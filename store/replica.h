@@ -387,7 +387,7 @@ typedef struct weft_where {
 
 typedef struct weft_query {
   size_t struct_size;
-  weft_bytes collection;   /* empty: all */
+  weft_bytes collection;   /* empty: all but `weft`, where tags and strategies are kept */
   const weft_where *where; /* joined by and */
   size_t where_count;
   weft_bytes sort; /* pointer or @..., empty: by name; equal values by name.  Strings that agree in
@@ -396,6 +396,7 @@ typedef struct weft_query {
   size_t limit;    /* 1..10,000; 0: 100 */
   weft_bytes cursor; /* from the last page; empty: the first */
   bool deleted;      /* list the deleted instead of the living */
+  bool reserved;     /* with an empty collection: those of the reserved collections too */
 } weft_query;
 #define weft_query_init(q) weft_query_init_sized((q), sizeof *(q))
 WEFT_API void weft_query_init_sized(weft_query *q, size_t struct_size);
@@ -429,6 +430,7 @@ WEFT_API weft_err weft_replica_declare_index(weft_replica *r, weft_bytes collect
 WEFT_API weft_err weft_replica_drop_index(weft_replica *r, weft_bytes collection,
                                           weft_bytes pointer) WEFT_MUST_USE;
 
+/* `docs` and `deleted` count what a list without a collection lists. */
 typedef struct weft_counts {
   uint64_t docs, deleted, conflicts, changes_held, changes_shown, logs;
   uint64_t unresolved; /* documents with conflicts under the strategy manual */

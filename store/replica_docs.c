@@ -60,6 +60,10 @@ weft_err weft__doc_record_read(weft_replica *r, weft_txn *txn, uint32_t number, 
   return err;
 }
 
+bool weft__doc_reserved(weft_bytes name) {
+  return weft__key_has_prefix(name, weft_bytes_str(WEFT_RESERVED_PREFIX));
+}
+
 weft_err weft__doc_record_find(weft_replica *r, weft_txn *txn, weft_bytes name, weft_arena *arena,
                                weft_doc_record *out) {
   weft_bytes value;

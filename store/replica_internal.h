@@ -399,6 +399,11 @@ typedef struct weft_doc_record {
   uint64_t manual;    /* of those listed, the ones that block plain writes */
 } weft_doc_record;
 
+/* The collection where the library keeps documents of its own, tags and strategies. */
+#define WEFT_RESERVED_PREFIX "weft/"
+/* Whether a document belongs to it. */
+bool weft__doc_reserved(weft_bytes name);
+
 /* Finds a document by name.  WEFT_ENOTFOUND. */
 weft_err weft__doc_record_find(weft_replica *r, weft_txn *txn, weft_bytes name, weft_arena *arena,
                                weft_doc_record *out) WEFT_MUST_USE;

@@ -561,6 +561,8 @@ static weft_err doc_show_writes(batch *b, batch_doc *doc, weft_state *state,
 
 /* Moves the counts of documents and conflicts from what the record said to what it says. */
 static void totals_move(weft_replica *r, const batch_doc *doc, const weft_doc_record *was) {
+  r->now.conflicts += doc->record.conflicts - was->conflicts;
+  if (weft__doc_reserved(doc->name)) return;
   if (!doc->fresh) {
     if (was->live) {
       r->now.docs_live--;
@@ -573,7 +575,6 @@ static void totals_move(weft_replica *r, const batch_doc *doc, const weft_doc_re
   } else {
     r->now.docs_deleted++;
   }
-  r->now.conflicts += doc->record.conflicts - was->conflicts;
 }
 
 static weft_err docid_put(batch *b, const batch_doc *doc) {

@@ -16,7 +16,6 @@
 #include "store/history_internal.h"
 
 static const char rules_prefix[] = "weft/strategies/";
-static const char reserved[] = "weft/";
 static const char *const names[] = {"field", "lww", "manual"};
 
 enum { PREFIX_LEN = sizeof rules_prefix - 1, STRATEGIES = sizeof names / sizeof *names };
@@ -167,7 +166,7 @@ static bool pattern_matches(const weft_ready_rule *rule, weft_path path) {
 }
 
 weft_strategy weft__strategy_of(const weft_replica *r, weft_bytes doc, weft_path path) {
-  if (weft__key_has_prefix(doc, weft_bytes_str(reserved))) return WEFT_STRATEGY_FIELD;
+  if (weft__doc_reserved(doc)) return WEFT_STRATEGY_FIELD;
   for (size_t i = 0; i < r->rule_count; i++) {
     const weft_ready_rule *rule = r->rules[i];
     if (!in_collection(doc, rule->rule.collection)) continue;
@@ -177,7 +176,7 @@ weft_strategy weft__strategy_of(const weft_replica *r, weft_bytes doc, weft_path
 }
 
 bool weft__strategy_manual(const weft_replica *r, weft_bytes doc) {
-  if (weft__key_has_prefix(doc, weft_bytes_str(reserved))) return false;
+  if (weft__doc_reserved(doc)) return false;
   for (size_t i = 0; i < r->rule_count; i++) {
     const weft_ready_rule *rule = r->rules[i];
     bool manual = rule->rule.strategy == WEFT_STRATEGY_MANUAL;
@@ -334,9 +333,8 @@ static weft_err rule_place(weft_arena *arena, weft_bytes collection, weft_bytes 
                            weft_bytes *doc, weft_bytes *pointer) {
   weft_bytes *tokens;
   size_t count;
-  weft_bytes own = weft_bytes_of(reserved, sizeof reserved - 2);
-  bool ours = weft_bytes_cmp(collection, own) == 0 ||
-              weft__key_has_prefix(collection, weft_bytes_str(reserved));
+  bool ours =
+      weft_bytes_cmp(collection, weft_bytes_str("weft")) == 0 || weft__doc_reserved(collection);
   if (ours || collection.len + PREFIX_LEN > WEFT_NAME_LEN_MAX) return WEFT_EBADNAME;
   uint8_t *name = weft__arena_take(arena, collection.len + PREFIX_LEN);
   if (!name) return WEFT_ENOMEM;

@@ -48,6 +48,17 @@ on a tag t/one begun "$first" -q
 on a tag t/one v2 -q
 check "tags" contains "$(on a tag t/one --json)" "{\"changes\":[\"$first\"],\"name\":\"begun\"}"
 check "get --at a tag" equal "$(on a get t/one --at begun --json)" '{"l":[1,2,3],"o":{"k":"v"},"x":1}'
+names() { on a "$@" --json | grep -o '"doc":"[^"]*"' | tr '\n' ' '; }
+check "tags are no documents of a list" equal "$(names list)" '"doc":"t/one" '
+check "nor of a condition" equal "$(on a list --where 'begun~a' --json)" '{"items":[],"next":null}'
+check "nor of an export" equal "$(names export)" '"doc":"t/one" '
+check "nor counted" contains "$(on a status --json)" '"docs":1'
+check "unless asked for" equal "$(names list --all)" '"doc":"t/one" "doc":"weft/tags/t/one" '
+check "by the collection's name" equal "$(names list weft)" '"doc":"weft/tags/t/one" '
+check "in an export of all" equal "$(names export --all)" '"doc":"t/one" "doc":"weft/tags/t/one" '
+check "in one of the collection" equal "$(names export --collection weft)" '"doc":"weft/tags/t/one" '
+check "export of all of one" fails 2 "either --collection or --all" on a export --all --collection t
+check "export says what it leaves out" contains "$(on a help export)" "where tags and strategies"
 on a set t/one x:=5 -q
 check "get --at the other" equal "$(on a get t/one /x --at v2 --json)" 2
 check "diff of tags" contains "$(on a diff t/one begun v2 --json)" '"relation":"before"'

@@ -188,6 +188,7 @@ static size_t plain_list(const model *m, const weft_query *q, const model_doc **
     size_t len = q->collection.len;
     bool fits = d->there && d->live != q->deleted;
     if (len > 0) fits = fits && memcmp(d->name, q->collection.at, len) == 0 && d->name[len] == '/';
+    if (len == 0 && !q->reserved) fits = fits && strncmp(d->name, "weft/", 5) != 0;
     for (size_t k = 0; k < q->where_count && fits; k++) {
       weft_value store;
       char field[TEXT_LEN];
@@ -267,7 +268,11 @@ static void change_doc(fixture *f, model *m, size_t idx, test_rng *rng) {
   weft_edit *e;
   weft_commit done;
   f->s.platforms[0].now += 1 + test_rng_below(rng, 3);
-  snprintf(d->name, sizeof d->name, "%s/%02zu", idx % 3 ? "t" : idx % 2 ? "t2" : "t/deep", idx);
+  static const char *const apart[] = {"t2", "t/deep", "weft/tags/t", "weft"};
+  static const char *const last[] = {"weft0", "weg"}; /* right behind the reserved names */
+  const char *collection = idx % 3 ? "t" : apart[idx / 3 % 4];
+  if (idx >= DOCS - 2) collection = last[idx - (DOCS - 2)];
+  snprintf(d->name, sizeof d->name, "%s/%02zu", collection, idx);
   assert_int_equal(weft_edit_begin(&e, f->r, NULL), WEFT_OK);
   bool gone = d->live && test_rng_chance(rng, 20);
   weft_value value = any_doc(f, rng);
@@ -351,11 +356,13 @@ static bool serves(const weft_query *q, const bool has[6]) {
 }
 
 static void ask(fixture *f, const model *m, test_rng *rng, const bool has[6]) {
-  static const char *const collections[] = {"", "t", "t", "t2", "t/deep", "none"};
+  static const char *const collections[] = {"",       "",     "t",    "t",        "t2",
+                                            "t/deep", "none", "weft", "weft/tags"};
   weft_query q;
   weft_where where[3];
   weft_query_init(&q);
-  q.collection = text(collections[test_rng_below(rng, 6)]);
+  q.collection = text(collections[test_rng_below(rng, 9)]);
+  q.reserved = test_rng_chance(rng, 30);
   q.where = where;
   q.where_count = test_rng_below(rng, 4);
   for (size_t i = 0; i < q.where_count; i++) where[i] = any_where(f, rng);
@@ -396,6 +403,55 @@ static void test_lists(void **state) {
   }
   weft__arena_free(&ask_f.arena);
   free(m);
+}
+
+static size_t listed(fixture *f, bool reserved, bool deleted) {
+  weft_query q;
+  weft_list list;
+  weft_query_init(&q);
+  q.reserved = reserved;
+  q.deleted = deleted;
+  assert_int_equal(weft_replica_list(f->r, &f->arena, &q, &list), WEFT_OK);
+  return list.count;
+}
+
+/* What the library keeps in documents of its own is neither counted nor listed unasked, an index
+ * over everything included. */
+static void test_reserved(void **state) {
+  fixture *f = *state;
+  weft_counts counts;
+  static const char *const names[] = {"t/a", "weft/tags/t/a", "weft/strategies/t", "x/a"};
+  for (size_t i = 0; i < 4; i++) {
+    assert_int_equal(test_set(f->r, names[i], "/n", "1"), WEFT_OK);
+  }
+  for (unsigned round = 0; round < 3; round++) {
+    if (round == 1) declare(f, "", "/n");
+    if (round == 2) {
+      weft_edit *e;
+      weft_commit done;
+      assert_int_equal(weft_edit_begin(&e, f->r, NULL), WEFT_OK);
+      assert_int_equal(weft_edit_delete(e, text(names[0])), WEFT_OK);
+      assert_int_equal(weft_edit_delete(e, text(names[1])), WEFT_OK);
+      assert_int_equal(weft_edit_commit(e, &done), WEFT_OK);
+      weft_edit_free(e);
+    }
+    assert_int_equal(weft_replica_counts(f->r, &counts), WEFT_OK);
+    assert_int_equal(counts.docs, round == 2 ? 1 : 2);
+    assert_int_equal(counts.deleted, round == 2 ? 1 : 0);
+    for (unsigned deleted = 0; deleted < 2; deleted++) {
+      uint64_t want = deleted ? counts.deleted : counts.docs;
+      assert_int_equal(listed(f, false, deleted), want);
+      assert_int_equal(listed(f, true, deleted), round < 2 ? (deleted ? 0 : 4) : 2);
+    }
+  }
+  assert_int_equal(test_set(f->r, names[0], "/n", "1"), WEFT_OK);
+  weft_query q;
+  weft_list list;
+  weft_query_init(&q);
+  q.sort = text("/n");
+  assert_int_equal(weft_replica_list(f->r, &f->arena, &q, &list), WEFT_OK);
+  assert_true(list.indexed);
+  assert_int_equal(list.count, 2);
 }
 
 /* While pages are read, others write: what stays is neither skipped nor doubled. */
@@ -1230,6 +1286,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(test_history, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_history, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_pages_while_writing, setup_memory, teardown),
+    cmocka_unit_test_setup_teardown(test_reserved, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_long_texts, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_by_device, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_bytes, setup_lmdb, teardown),
