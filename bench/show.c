@@ -121,6 +121,8 @@ static weft_err measure(show_run *s) {
   WEFT_TRY(feed_make(&s->feed, &s->fleet, &kind->feed));
   WEFT_TRY(fleet_open(&s->fleet, FLEET_RECEIVER, "w2", &s->r));
   WEFT_TRY(measure_weft(s, &held, &shown));
+  bench_name disk = {"W2", kind->shown, "disk_bytes_per_field", "bytes", BENCH_COST};
+  double len = (double)bench_file_len(s->r.path);
   double changes = (double)s->feed.update_changes;
   if (kind->held) {
     WEFT_TRY(probe_hold(s, &probe_held));
@@ -131,6 +133,7 @@ static weft_err measure(show_run *s) {
     WEFT_TRY(probe_show(s, &probe_shown));
     bench_sample(s->b, rate_of(kind->shown), changes / shown);
     bench_limit(s->b, rate_of(kind->shown), changes / probe_shown);
+    bench_sample(s->b, disk, len / ((double)kind->feed.templates * W1_FIELDS));
   }
   return WEFT_OK;
 }

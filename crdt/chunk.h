@@ -44,6 +44,19 @@ weft_err weft__chunk_encode(weft_buf *out, const weft_alloc *mem, const weft_run
 weft_err weft__chunk_decode(weft_arena *arena, weft_bytes in, weft_run **runs,
                             size_t *run_count) WEFT_MUST_USE;
 
+/* What coding a chunk works with: compression contexts and scratch memory, kept from one chunk to
+ * the next.  Nothing about a chunk depends on what was coded before.  One thread at a time. */
+typedef struct weft_chunk_codec weft_chunk_codec;
+/* Makes one; at most some 10 MiB stay in it between chunks.  WEFT_ENOMEM. */
+weft_err weft__chunk_codec_new(weft_chunk_codec **out, const weft_alloc *mem) WEFT_MUST_USE;
+/* Frees it; NULL does nothing. */
+void weft__chunk_codec_free(weft_chunk_codec *c);
+/* The two calls above with a codec that is kept. */
+weft_err weft__chunk_encode_with(weft_chunk_codec *c, weft_buf *out, const weft_run *runs,
+                                 size_t run_count, weft_chunk_effort effort) WEFT_MUST_USE;
+weft_err weft__chunk_decode_with(weft_chunk_codec *c, weft_arena *arena, weft_bytes in,
+                                 weft_run **runs, size_t *run_count) WEFT_MUST_USE;
+
 /* The head of a run as it stands in a chunk. */
 typedef struct weft_run_head {
   weft_id log;

@@ -10,8 +10,9 @@
  * form of chunk, WEFT_ELIMIT for sizes beyond the limits, WEFT_EMALFORMED for everything else.
  *
  * zstd's contexts take memory from malloc: setting its allocator is not in its stable interface.
- * That memory is bounded by the compression level and freed before each function returns, and a
- * context that cannot be made is WEFT_ENOMEM. */
+ * That memory is bounded by the compression level and freed with the codec, and a context that
+ * cannot be made is WEFT_ENOMEM.  Making contexts and taking scratch memory anew cost as much as a
+ * short chunk itself, so whoever codes many keeps a codec. */
 #include <string.h>
 
 #include <zstd.h>
@@ -29,6 +30,73 @@ enum {
   zstd_len_min = 24,       /* a frame costs about 12 bytes: shorter columns cannot win */
   words_text_len_min = 512 /* in less text hardly a word comes twice */
 };
+
+/* Kept room that one long change has left behind is given back. */
+enum { column_kept_len_max = 64 << 10, scratch_kept_len_max = 2 << 20 };
+
+struct weft_chunk_codec {
+  weft_alloc mem;
+  ZSTD_CCtx *pack;   /* NULL: not needed yet */
+  ZSTD_DCtx *unpack; /* likewise */
+  weft_arena scratch;
+  weft_buf packed;
+  weft__columns_out columns;
+};
+
+static void codec_init(weft_chunk_codec *c, const weft_alloc *mem) {
+  memset(c, 0, sizeof *c);
+  c->mem = *mem;
+  weft__arena_init(&c->scratch, mem);
+  weft__buf_init(&c->packed, mem, SIZE_MAX);
+  for (unsigned i = 0; i < COLUMNS; i++) weft__buf_init(&c->columns.at[i].bytes, mem, SIZE_MAX);
+}
+
+static void codec_clear(weft_chunk_codec *c) {
+  ZSTD_freeCCtx(c->pack);
+  ZSTD_freeDCtx(c->unpack);
+  weft__arena_free(&c->scratch);
+  weft__buf_free(&c->packed);
+  for (unsigned i = 0; i < COLUMNS; i++) weft__buf_free(&c->columns.at[i].bytes);
+}
+
+weft_err weft__chunk_codec_new(weft_chunk_codec **out, const weft_alloc *mem) {
+  *out = mem->alloc(mem->ctx, sizeof **out);
+  if (!*out) return WEFT_ENOMEM;
+  codec_init(*out, mem);
+  return WEFT_OK;
+}
+
+void weft__chunk_codec_free(weft_chunk_codec *c) {
+  if (!c) return;
+  weft_alloc mem = c->mem;
+  codec_clear(c);
+  mem.free(mem.ctx, c);
+}
+
+static void kept_reset(weft_buf *b) {
+  if (b->cap > column_kept_len_max) weft__buf_free(b);
+  weft__buf_reset(b);
+}
+
+static void scratch_reset(weft_chunk_codec *c) {
+  if (c->scratch.held > scratch_kept_len_max) weft__arena_free(&c->scratch);
+  weft__arena_reset(&c->scratch);
+}
+
+/* Empties what the last chunk left in the columns, for one of `len` canonical bytes. */
+static void columns_reset(weft_chunk_codec *c, size_t len) {
+  weft__columns_out *columns = &c->columns;
+  for (unsigned i = 0; i < COLUMNS; i++) {
+    weft__column_out *column = &columns->at[i];
+    kept_reset(&column->bytes);
+    column->bytes.max = weft__columns_len_max(len);
+    column->value = 0;
+    column->any = column->varies = false;
+  }
+  columns->len = columns->names = columns->paths = 0;
+  kept_reset(&c->packed);
+  c->packed.max = ZSTD_compressBound(weft__columns_len_max(len));
+}
 
 static size_t total_count(const weft_run *runs, size_t run_count, size_t *len) {
   size_t count = 0;
@@ -134,12 +202,11 @@ static uint64_t columns_present(const weft__columns_out *columns) {
   return present;
 }
 
-static weft_err columns_write(weft_buf *out, weft__columns_out *columns, weft_arena *scratch,
-                              int level) {
-  weft_buf packed;
-  weft__buf_init(&packed, &scratch->mem, ZSTD_compressBound(weft__columns_len_max(columns->len)));
-  ZSTD_CCtx *zstd = ZSTD_createCCtx(); /* defensive: NULL when malloc fails */
-  weft_err err = zstd ? text_code(columns, scratch, zstd, &packed, level) : WEFT_ENOMEM;
+static weft_err columns_write(weft_buf *out, weft_chunk_codec *c, int level) {
+  weft__columns_out *columns = &c->columns;
+  if (!c->pack) c->pack = ZSTD_createCCtx();
+  if (!c->pack) return WEFT_ENOMEM; /* defensive: malloc failed */
+  weft_err err = text_code(columns, &c->scratch, c->pack, &c->packed, level);
   uint64_t present = columns_present(columns);
   weft__buf_varint(out, columns->len);
   weft__buf_varint(out, columns->names);
@@ -148,15 +215,13 @@ static weft_err columns_write(weft_buf *out, weft__columns_out *columns, weft_ar
   for (unsigned i = 0; i < COLUMNS && err == WEFT_OK; i++) {
     if (!(present >> i & 1)) continue;
     bool bytes = weft__column_is_bytes((weft__column)i);
-    err = column_write(out, zstd, &packed, &columns->at[i], bytes, level);
+    err = column_write(out, c->pack, &c->packed, &columns->at[i], bytes, level);
   }
-  weft__buf_free(&packed);
-  ZSTD_freeCCtx(zstd);
   return err;
 }
 
-weft_err weft__chunk_encode(weft_buf *out, const weft_alloc *mem, const weft_run *runs,
-                            size_t run_count, weft_chunk_effort effort) {
+weft_err weft__chunk_encode_with(weft_chunk_codec *c, weft_buf *out, const weft_run *runs,
+                                 size_t run_count, weft_chunk_effort effort) {
   if (run_count == 0) return WEFT_EMISUSE;
   if (run_count > WEFT_CHUNK_RUNS_MAX) return WEFT_ELIMIT;
   for (size_t r = 0; r < run_count; r++) {
@@ -166,21 +231,24 @@ weft_err weft__chunk_encode(weft_buf *out, const weft_alloc *mem, const weft_run
   size_t len = 0, from = out->len;
   size_t count = total_count(runs, run_count, &len);
   WEFT_TRY(sizes_check(count, len));
-  weft__columns_out columns = {.len = 0};
-  weft_arena scratch;
-  weft__arena_init(&scratch, mem);
-  for (unsigned i = 0; i < COLUMNS; i++) {
-    weft__buf_init(&columns.at[i].bytes, mem, weft__columns_len_max(len));
-  }
+  columns_reset(c, len);
   weft__buf_u8(out, chunk_form);
   weft__buf_varint(out, run_count);
   for (size_t r = 0; r < run_count; r++) head_write(out, &runs[r]);
-  weft_err err = weft__chunk_split(&columns, &scratch, runs, run_count);
-  if (err == WEFT_OK) err = columns_write(out, &columns, &scratch, (int)effort);
+  weft_err err = weft__chunk_split(&c->columns, &c->scratch, runs, run_count);
+  if (err == WEFT_OK) err = columns_write(out, c, (int)effort);
   if (err == WEFT_OK) err = weft__buf_err(out);
   if (err != WEFT_OK) out->len = from;
-  for (unsigned i = 0; i < COLUMNS; i++) weft__buf_free(&columns.at[i].bytes);
-  weft__arena_free(&scratch);
+  scratch_reset(c);
+  return err;
+}
+
+weft_err weft__chunk_encode(weft_buf *out, const weft_alloc *mem, const weft_run *runs,
+                            size_t run_count, weft_chunk_effort effort) {
+  weft_chunk_codec c;
+  codec_init(&c, mem);
+  weft_err err = weft__chunk_encode_with(&c, out, runs, run_count, effort);
+  codec_clear(&c);
   return err;
 }
 
@@ -295,26 +363,33 @@ static weft_err runs_make(weft_arena *arena, const weft_run_head *heads, size_t 
   return WEFT_OK;
 }
 
-weft_err weft__chunk_decode(weft_arena *arena, weft_bytes in, weft_run **runs, size_t *run_count) {
+weft_err weft__chunk_decode_with(weft_chunk_codec *c, weft_arena *arena, weft_bytes in,
+                                 weft_run **runs, size_t *run_count) {
   *runs = NULL;
   *run_count = 0;
   weft_run_head *heads = NULL;
   size_t count = 0, total = 0;
   weft_rd r = weft__rd(in);
   WEFT_TRY(heads_read(arena, &r, &heads, &count, &total));
-  weft_bytes *changes = NULL;
+  if (!c->unpack) c->unpack = ZSTD_createDCtx();
+  if (!c->unpack) return WEFT_ENOMEM; /* defensive: malloc failed */
   weft__columns_in columns = {.len = 0};
-  weft_arena scratch;
-  weft__arena_init(&scratch, &arena->mem);
-  ZSTD_DCtx *zstd = ZSTD_createDCtx(); /* defensive: NULL when malloc fails */
-  weft_err err = zstd ? columns_read(&scratch, zstd, &r, total, &columns) : WEFT_ENOMEM;
+  weft_bytes *changes = NULL;
+  weft_err err = columns_read(&c->scratch, c->unpack, &r, total, &columns);
   if (err == WEFT_OK) {
     changes = weft__arena_take(arena, total * sizeof *changes);
-    err = changes ? weft__chunk_join(&columns, arena, &scratch, changes, total) : WEFT_ENOMEM;
+    err = changes ? weft__chunk_join(&columns, arena, &c->scratch, changes, total) : WEFT_ENOMEM;
   }
-  ZSTD_freeDCtx(zstd);
-  weft__arena_free(&scratch);
+  scratch_reset(c);
   if (err == WEFT_OK) err = runs_make(arena, heads, count, changes, runs);
   if (err == WEFT_OK) *run_count = count;
+  return err;
+}
+
+weft_err weft__chunk_decode(weft_arena *arena, weft_bytes in, weft_run **runs, size_t *run_count) {
+  weft_chunk_codec c;
+  codec_init(&c, &arena->mem);
+  weft_err err = weft__chunk_decode_with(&c, arena, in, runs, run_count);
+  codec_clear(&c);
   return err;
 }

@@ -518,7 +518,9 @@ static weft_err id_search_log(weft_replica *r, weft_txn *txn, weft_log *log, id_
   while (seq >= log->fork && !*done) {
     const weft_run_cache *c;
     WEFT_TRY(weft__log_chunk(r, txn, log, seq, &c));
-    for (; seq >= c->first && !*done; seq--) *done = id_meet(s, log, seq, &c->ids[seq - c->first]);
+    const weft_id *ids = weft__log_chunk_ids(r, c);
+    if (!ids) return WEFT_ENOMEM;
+    for (; seq >= c->first && !*done; seq--) *done = id_meet(s, log, seq, &ids[seq - c->first]);
   }
   return WEFT_OK;
 }

@@ -545,7 +545,8 @@ weft_err weft_replica_open(weft_replica **out, const weft_replica_options *o) {
   weft_replica *r = o->mem.alloc(o->mem.ctx, sizeof *r);
   if (!r) return WEFT_ENOMEM;
   replica_init(r, o);
-  weft_err err = store_prepare(r);
+  weft_err err = weft__chunk_codec_new(&r->codec, &r->mem);
+  if (err == WEFT_OK) err = store_prepare(r);
   if (err == WEFT_OK) err = weft__reload(r);
   if (err == WEFT_OK) err = weft__incarnation_open(r, o);
   if (err != WEFT_OK) {
@@ -568,6 +569,7 @@ void weft_replica_free(weft_replica *r) {
   weft__vector_free(&r->shown);
   weft__vector_free(&r->showable);
   for (size_t i = 0; i < WEFT_RUN_CACHE_COUNT; i++) weft__arena_free(&r->cache[i].arena);
+  weft__chunk_codec_free(r->codec);
   weft__arena_free(&r->tables);
   weft__arena_free(&r->rules_arena);
   weft_store_free(r->store);

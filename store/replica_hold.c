@@ -37,7 +37,7 @@ static weft_err decode_all(weft_replica *r, const weft_bytes *chunks, size_t cou
   for (size_t i = 0; i < count; i++) {
     weft_run *runs;
     size_t n;
-    weft_err err = weft__chunk_decode(call->arena, chunks[i], &runs, &n);
+    weft_err err = weft__chunk_decode_with(r->codec, call->arena, chunks[i], &runs, &n);
     if (err != WEFT_OK) {
       call->report->bad = chunks[i];
       return weft__replica_fail(r, err, "a chunk does not decode");
@@ -245,18 +245,23 @@ static weft_err check_run(weft_replica *r, weft_txn *txn, hold_call *call, const
 
 /* Judges the new changes of a run and moves what is remembered of the log. */
 static weft_err judge_run(weft_replica *r, weft_txn *txn, hold_call *call, weft_log *log,
-                          const weft_bytes *raws, size_t count, uint8_t *states) {
+                          const weft_log_run *run, uint8_t *states) {
+  weft_fresh_run *fresh = weft__arena_zero(call->arena, 1, sizeof *fresh);
+  weft_change *changes = weft__arena_take(call->arena, run->count * sizeof *changes);
+  if (!fresh || !changes) return WEFT_ENOMEM;
   WEFT_TRY(weft__log_numbers(r, txn, log));
-  for (size_t i = 0; i < count; i++) {
-    weft_change change;
-    WEFT_TRY(weft__change_parse(call->arena, raws[i], &change));
-    weft__change_judge(&log->ctx, &change);
-    WEFT_TRY(weft__log_context_advance(&log->ctx, &r->tables, &change));
-    states[i] = (uint8_t)change.state;
-    if (change.state != WEFT_CHANGE_VALID) continue;
-    weft__clock_merge(r, change.hlc);
-    WEFT_TRY(weft__log_numbers_put(r, txn, log, &change));
+  for (size_t i = 0; i < run->count; i++) {
+    weft_change *change = &changes[i];
+    WEFT_TRY(weft__change_parse(call->arena, run->raws[i], change));
+    weft__change_judge(&log->ctx, change);
+    WEFT_TRY(weft__log_context_advance(&log->ctx, &r->tables, change));
+    states[i] = (uint8_t)change->state;
+    if (change->state != WEFT_CHANGE_VALID) continue;
+    weft__clock_merge(r, change->hlc);
+    WEFT_TRY(weft__log_numbers_put(r, txn, log, change));
   }
+  *fresh = (weft_fresh_run){log->held + 1, run->count, changes, run->ids, NULL};
+  weft__log_fresh_add(log, fresh);
   return WEFT_OK;
 }
 
@@ -275,8 +280,8 @@ static weft_err take_run(weft_replica *r, weft_txn *txn, hold_call *call, const 
   uint8_t *states = weft__arena_zero(call->arena, count, 1);
   if (!states) return WEFT_ENOMEM;
   weft__log_touch(r, log);
-  WEFT_TRY(judge_run(r, txn, call, log, raws, count, states));
   weft_log_run run = {raws, c->ids + c->skip, states, count, &h->run.sig, {NULL, 0}};
+  WEFT_TRY(judge_run(r, txn, call, log, &run, states));
   if (h->alone && c->skip == 0) run.chunk = h->chunk;
   WEFT_TRY(weft__log_append(r, txn, log, &run));
   call->report->changes += count;
@@ -303,8 +308,7 @@ static weft_err hold_one(weft_replica *r, weft_txn *txn, hold_call *call, size_t
   return WEFT_OK;
 }
 
-static weft_err hold_write(weft_replica *r, weft_txn *txn, void *arg) {
-  hold_call *call = arg;
+static weft_err hold_all(weft_replica *r, weft_txn *txn, hold_call *call) {
   weft_show_report shown = {0};
   bool backlog = r->now.held > r->now.shown;
   call->report->changes = 0;
@@ -316,6 +320,15 @@ static weft_err hold_write(weft_replica *r, weft_txn *txn, void *arg) {
   bool live = !backlog && call->report->changes > 0 &&
               call->report->changes <= WEFT_LIVE_CHANGES_MAX && !weft__roster_frozen(r->roster);
   return live ? weft__show_touched(r, txn, &shown) : WEFT_OK;
+}
+
+/* What was noted of the changes lies in the arena of the call. */
+static weft_err hold_write(weft_replica *r, weft_txn *txn, void *arg) {
+  weft_err err = hold_all(r, txn, arg);
+  for (weft_log *log = r->touched; log; log = log->next_touched) {
+    log->fresh = log->fresh_last = NULL;
+  }
+  return err;
 }
 
 weft_err weft_replica_hold(weft_replica *r, weft_arena *arena, const weft_bytes *chunks,

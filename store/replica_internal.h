@@ -35,6 +35,7 @@ extern "C" {
 #define WEFT_SHOW_LEN_MAX     (32u << 20) /* canonical bytes a batch keeps in memory */
 #define WEFT_LIVE_CHANGES_MAX 64u         /* a run shown in the transaction that holds it */
 #define WEFT_TAIL_COUNT_MAX   512u        /* a longer tail is sealed into chunks */
+#define WEFT_CHUNK_COUNT_MIN  64u         /* a received chunk of as many is stored as it came */
 #define WEFT_RUN_CACHE_COUNT  8u          /* chunks kept taken apart */
 
 typedef struct weft_log weft_log;
@@ -62,6 +63,16 @@ typedef struct weft_anchor {
   uint32_t number;
   uint8_t tag[WEFT_CLAIM_TAG_LEN];
 } weft_anchor;
+
+/* Changes that the write in progress holds, as they were parsed and judged, so that finding out
+ * what can be shown reads nothing again.  Good until that write ends. */
+typedef struct weft_fresh_run {
+  uint64_t first;
+  size_t count;
+  const weft_change *changes;
+  const weft_id *ids;
+  struct weft_fresh_run *next; /* goes on where this one ends */
+} weft_fresh_run;
 
 /* One branch of one log.  Its chain is its own changes, fork..held, behind those of the branches it
  * left; a change has one owner, so that one dot names it. */
@@ -91,6 +102,8 @@ struct weft_log {
   size_t anchor_count;
   size_t anchor_cap;
   uint64_t anchored;
+  weft_fresh_run *fresh; /* NULL outside of a write that holds */
+  weft_fresh_run *fresh_last;
   bool stored;  /* has a record */
   bool touched; /* differs from the store */
   weft_log *next_touched;
@@ -132,11 +145,11 @@ typedef struct weft_run_cache {
   uint64_t first;
   size_t count; /* 0: free */
   const weft_bytes *changes;
-  const weft_id *ids;
+  const weft_id *ids;    /* NULL until somebody asks: weft__log_chunk_ids */
   const uint8_t *states; /* weft_change_state */
   weft_id prev;
   weft_sig sig;     /* of the last one */
-  weft_bytes chunk; /* as it is stored, verified */
+  weft_bytes chunk; /* as it is stored; verified before it was */
   uint64_t used;
 } weft_run_cache;
 
@@ -202,6 +215,7 @@ struct weft_replica {
   weft_err group_err; /* why the group is lost */
   weft_edit *edits;   /* open ones */
 
+  weft_chunk_codec *codec;
   weft_run_cache cache[WEFT_RUN_CACHE_COUNT];
   uint64_t cache_clock;
   char *mirror_dir;
@@ -242,6 +256,17 @@ weft_err weft__logs_load(weft_replica *r, weft_txn *txn) WEFT_MUST_USE;
  * anything that reads a log. */
 weft_err weft__log_chunk(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
                          const weft_run_cache **out) WEFT_MUST_USE;
+/* The ids of its changes, computed from the chain at the first call; a view likewise.  NULL: out of
+ * memory. */
+const weft_id *weft__log_chunk_ids(weft_replica *r, const weft_run_cache *chunk);
+/* Checks the signature of a chunk once more, whatever was checked when it was held.  WEFT_ENOMEM;
+ * WEFT_ECORRUPT: it is not valid. */
+weft_err weft__log_chunk_verify(weft_replica *r, const weft_log *log,
+                                const weft_run_cache *chunk) WEFT_MUST_USE;
+/* Notes what the write in progress holds of a log behind what was noted before. */
+void weft__log_fresh_add(weft_log *log, weft_fresh_run *run);
+/* Finds the one that has `seq`, NULL when there is none. */
+const weft_fresh_run *weft__log_fresh(const weft_log *log, uint64_t seq);
 /* Finds the first branch of a log by id, NULL when nothing of it is held; `sibling` leads on to the
  * others.  View until the image is reloaded. */
 weft_log *weft__log_find(const weft_replica *r, const weft_id *id);

@@ -3,8 +3,8 @@
  * Invariants: changes fork..sealed of a branch lie in `log`, sealed+1..held in `tail`, what is
  * before them with the branches it left; outside of a group
  * the newest change is signed; what was verified once is not verified again when it is read.
- * Happy path: changes are appended to the tail and, when it is long, packed into chunks; a long run
- * that was received is stored as the chunk it came in.
+ * Happy path: changes are appended to the tail and, when it is long, packed into chunks; a run that
+ * was received is stored as the chunk it came in unless it is short.
  * Failure modes: bytes that cannot be what was stored are WEFT_ECORRUPT. */
 #include <string.h>
 
@@ -429,26 +429,47 @@ static weft_err cache_fill(weft_replica *r, weft_run_cache *c, const weft_log *l
   weft_bytes chunk;
   weft_run *runs;
   size_t run_count;
-  WEFT_TRY(chunk_record_decode(&c->arena, entry->value, &states, &count, &chunk));
+  /* Chain and signature were good when the chunk was stored, and the keyed check tells damage since
+   * then, before anything is shown or sent on. */
+  WEFT_TRY(weft__row_open(r, entry->value, &chunk));
+  WEFT_TRY(chunk_record_decode(&c->arena, chunk, &states, &count, &chunk));
   WEFT_TRY(weft__arena_copy(&c->arena, chunk, &chunk));
-  WEFT_TRY(disk_fault(weft__chunk_decode(&c->arena, chunk, &runs, &run_count)));
+  WEFT_TRY(disk_fault(weft__chunk_decode_with(r->codec, &c->arena, chunk, &runs, &run_count)));
   if (run_count != 1 || runs[0].count != count) return WEFT_ECORRUPT;
   if (weft_id_cmp(&runs[0].log, &log->id) != 0) return WEFT_ECORRUPT;
-  weft_id *ids = weft__arena_take(&c->arena, count * sizeof *ids);
-  if (!ids) return WEFT_ENOMEM;
-  /* The signature was good when the chunk was stored: it tells damage, before anything is shown or
-   * sent on. */
-  WEFT_TRY(disk_fault(weft__run_verify(r->crypto, &r->space, &log->device, &runs[0], ids)));
   c->log = log->number;
   c->first = runs[0].first;
   c->changes = runs[0].changes;
-  c->ids = ids;
+  c->ids = NULL;
   c->states = states;
   c->prev = runs[0].prev;
   c->sig = runs[0].sig;
   c->chunk = chunk;
   c->count = count;
   return WEFT_OK;
+}
+
+const weft_id *weft__log_chunk_ids(weft_replica *r, const weft_run_cache *chunk) {
+  weft_run_cache *c = &r->cache[chunk - r->cache];
+  if (c->ids) return c->ids;
+  weft_id *ids = weft__arena_take(&c->arena, c->count * sizeof *ids);
+  if (!ids) return NULL;
+  const weft_id *prev = &c->prev;
+  for (size_t i = 0; i < c->count; i++) {
+    weft__change_id(r->crypto, &r->space, prev, c->changes[i], &ids[i]);
+    prev = &ids[i];
+  }
+  c->ids = ids;
+  return ids;
+}
+
+weft_err weft__log_chunk_verify(weft_replica *r, const weft_log *log, const weft_run_cache *chunk) {
+  const weft_id *ids = weft__log_chunk_ids(r, chunk);
+  if (!ids) return WEFT_ENOMEM;
+  bool ok =
+      weft__change_sig_ok(r->crypto, &log->device, &r->space, &log->id,
+                          chunk->first + chunk->count - 1, &ids[chunk->count - 1], &chunk->sig);
+  return ok ? WEFT_OK : weft__replica_fail(r, WEFT_ECORRUPT, "a chunk of a log is damaged");
 }
 
 /* Gives the chunk of `log` that holds `seq`, taken apart; a view until the next call. */
@@ -510,7 +531,9 @@ weft_err weft__log_read(weft_replica *r, weft_txn *txn, const weft_log *log, uin
   const weft_run_cache *c;
   WEFT_TRY(weft__log_chunk(r, txn, log, seq, &c));
   size_t idx = (size_t)(seq - c->first);
-  out->id = c->ids[idx];
+  const weft_id *ids = weft__log_chunk_ids(r, c);
+  if (!ids) return WEFT_ENOMEM;
+  out->id = ids[idx];
   out->state = (weft_change_state)c->states[idx];
   out->is_signed = idx + 1 == c->count;
   if (out->is_signed) out->sig = c->sig;
@@ -520,6 +543,12 @@ weft_err weft__log_read(weft_replica *r, weft_txn *txn, const weft_log *log, uin
 weft_err weft__log_change(weft_replica *r, weft_txn *txn, weft_log *log, uint64_t seq,
                           weft_arena *arena, weft_change *change, weft_id *id) {
   weft_log_item item;
+  const weft_fresh_run *fresh = weft__log_fresh(log, seq);
+  if (fresh) {
+    *change = fresh->changes[seq - fresh->first];
+    *id = fresh->ids[seq - fresh->first];
+    return WEFT_OK;
+  }
   WEFT_TRY(weft__log_read(r, txn, log, seq, arena, &item));
   WEFT_TRY(weft__change_parse(arena, item.raw, change));
   *id = item.id;
@@ -548,6 +577,11 @@ weft_err weft__log_id_at(weft_replica *r, weft_txn *txn, const weft_log *log, ui
     *out = seq == log->held ? log->head : log->before;
     return WEFT_OK;
   }
+  const weft_fresh_run *fresh = weft__log_fresh(log, seq);
+  if (fresh) {
+    *out = fresh->ids[seq - fresh->first];
+    return WEFT_OK;
+  }
   if (seq > log->sealed) {
     tail_record t;
     WEFT_TRY(tail_get(r, txn, log, seq, &t));
@@ -556,8 +590,31 @@ weft_err weft__log_id_at(weft_replica *r, weft_txn *txn, const weft_log *log, ui
   }
   const weft_run_cache *c;
   WEFT_TRY(weft__log_chunk(r, txn, log, seq, &c));
-  *out = c->ids[seq - c->first];
+  const weft_id *ids = weft__log_chunk_ids(r, c);
+  if (!ids) return WEFT_ENOMEM;
+  *out = ids[seq - c->first];
   return WEFT_OK;
+}
+
+/* --- what a write holds --- */
+
+void weft__log_fresh_add(weft_log *log, weft_fresh_run *run) {
+  run->next = NULL;
+  if (log->fresh_last) {
+    WEFT_ASSERT(log->fresh_last->first + log->fresh_last->count == run->first);
+    log->fresh_last->next = run;
+  } else {
+    log->fresh = run;
+  }
+  log->fresh_last = run;
+}
+
+const weft_fresh_run *weft__log_fresh(const weft_log *log, uint64_t seq) {
+  const weft_fresh_run *run = log->fresh;
+  if (!run || seq < run->first) return NULL;
+  if (seq >= log->fresh_last->first) run = log->fresh_last;
+  while (run && seq - run->first >= run->count) run = run->next;
+  return run;
 }
 
 /* --- appending --- */
@@ -580,8 +637,9 @@ static weft_err chunk_put(weft_replica *r, weft_txn *txn, const weft_log *log, c
   if (chunk.len > 0) {
     weft__buf_put(&b, chunk);
   } else {
-    err = weft__chunk_encode(&b, &r->mem, run, 1, WEFT_CHUNK_SEALED);
+    err = weft__chunk_encode_with(r->codec, &b, run, 1, WEFT_CHUNK_SEALED);
   }
+  weft__row_seal(r, &b);
   if (err == WEFT_OK) err = weft__buf_err(&b);
   weft_dbkey key;
   if (err == WEFT_OK) {
@@ -640,6 +698,9 @@ weft_err weft__log_append(weft_replica *r, weft_txn *txn, weft_log *log, const w
   WEFT_ASSERT(run->count > 0);
   size_t len = raws_len(run->raws, run->count);
   bool big = run->sig && (run->count >= WEFT_TAIL_COUNT_MAX || len >= WEFT_SIGN_LEN_MAX);
+  /* Behind a tail a short run joins it: sealed together they take less. */
+  bool alone = run->chunk.len > 0 && log->sealed == log->held;
+  big = big || (alone && run->count >= WEFT_CHUNK_COUNT_MIN);
   weft__log_touch(r, log);
   WEFT_TRY(big ? append_chunk(r, txn, log, run) : append_tail(r, txn, log, run));
   WEFT_TRY(arrival_put(r, txn, log, run->count));

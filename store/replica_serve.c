@@ -214,30 +214,10 @@ weft_err weft_replica_arrivals(weft_replica *r, weft_arena *arena, uint64_t arri
 
 /* --- chunks --- */
 
-/* A stored chunk as it is, or what of it lies from `from` on. */
-static weft_err chunk_of_sealed(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t from,
-                                weft_buf *out, uint64_t *last) {
-  const weft_run_cache *c;
-  WEFT_TRY(weft__log_chunk(r, txn, log, from, &c));
-  size_t skip = (size_t)(from - c->first);
-  *last = c->first + c->count - 1;
-  if (skip == 0) {
-    weft__buf_put(out, c->chunk);
-    return weft__buf_err(out);
-  }
-  weft_run run = {.log = log->id,
-                  .first = from,
-                  .prev = c->ids[skip - 1],
-                  .changes = c->changes + skip,
-                  .count = c->count - skip,
-                  .sig = c->sig};
-  return weft__chunk_encode(out, &r->mem, &run, 1, WEFT_CHUNK_LIVE);
-}
-
-/* Collects changes of the tail from `from` on: to the last signature not after `to` that fits a
- * chunk, or to the first one. */
-static weft_err tail_run(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t from,
-                         uint64_t to, weft_arena *arena, weft_run *run) {
+/* Collects changes from `from` on: to the last signature not after `to` that fits a chunk, or to
+ * the first one. */
+static weft_err run_collect(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t from,
+                            uint64_t to, weft_arena *arena, weft_run *run) {
   size_t most = (size_t)(log->held - from + 1);
   if (most > WEFT_CHUNK_CHANGES_MAX) most = WEFT_CHUNK_CHANGES_MAX;
   weft_bytes *raws = weft__arena_zero(arena, most, sizeof *raws);
@@ -258,17 +238,50 @@ static weft_err tail_run(weft_replica *r, weft_txn *txn, const weft_log *log, ui
   return run->count > 0 ? WEFT_OK : WEFT_ECORRUPT;
 }
 
-static weft_err chunk_of_tail(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t from,
-                              uint64_t to, weft_buf *out, uint64_t *last) {
+static weft_err chunk_packed(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t from,
+                             uint64_t to, weft_buf *out, uint64_t *last) {
   weft_arena arena;
   weft_run run = {.log = log->id, .first = from};
   weft__arena_init(&arena, &r->mem);
   weft_err err = weft__log_id_at(r, txn, log, from - 1, &run.prev);
-  if (err == WEFT_OK) err = tail_run(r, txn, log, from, to, &arena, &run);
-  if (err == WEFT_OK) err = weft__chunk_encode(out, &r->mem, &run, 1, WEFT_CHUNK_LIVE);
+  if (err == WEFT_OK) err = run_collect(r, txn, log, from, to, &arena, &run);
+  if (err == WEFT_OK) err = weft__chunk_encode_with(r->codec, out, &run, 1, WEFT_CHUNK_LIVE);
   if (err == WEFT_OK) *last = from + run.count - 1;
   weft__arena_free(&arena);
   return err;
+}
+
+/* True for a chunk that is stored as it was received though it is shorter than what is sealed. */
+static bool chunk_is_short(const weft_run_cache *c) {
+  size_t len = 0;
+  for (size_t i = 0; i < c->count; i++) len += c->changes[i].len;
+  return c->count < WEFT_TAIL_COUNT_MAX && len < WEFT_SIGN_LEN_MAX;
+}
+
+/* A stored chunk as it is, or what of it lies from `from` on.  Short ones are packed together with
+ * what follows them, because heads, names and frames of their own double what they take. */
+static weft_err chunk_of_sealed(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t from,
+                                uint64_t to, weft_buf *out, uint64_t *last) {
+  const weft_run_cache *c;
+  WEFT_TRY(weft__log_chunk(r, txn, log, from, &c));
+  size_t skip = (size_t)(from - c->first);
+  *last = c->first + c->count - 1;
+  if (*last < to && *last < log->held && chunk_is_short(c)) {
+    return chunk_packed(r, txn, log, from, to, out, last);
+  }
+  if (skip == 0) {
+    weft__buf_put(out, c->chunk);
+    return weft__buf_err(out);
+  }
+  const weft_id *ids = weft__log_chunk_ids(r, c);
+  if (!ids) return WEFT_ENOMEM;
+  weft_run run = {.log = log->id,
+                  .first = from,
+                  .prev = ids[skip - 1],
+                  .changes = c->changes + skip,
+                  .count = c->count - skip,
+                  .sig = c->sig};
+  return weft__chunk_encode_with(r->codec, out, &run, 1, WEFT_CHUNK_LIVE);
 }
 
 /* The branch that a caller means, NULL when it is none of the log. */
@@ -289,8 +302,8 @@ weft_err weft_replica_read_chunk(weft_replica *r, const weft_id *log_id, uint32_
   weft_err err = WEFT_ENOTFOUND;
   if (log && from >= 1 && from <= log->held) {
     log = weft__log_owner(r, log, from);
-    err = from <= log->sealed ? chunk_of_sealed(r, txn, log, from, out, last)
-                              : chunk_of_tail(r, txn, log, from, to, out, last);
+    err = from <= log->sealed ? chunk_of_sealed(r, txn, log, from, to, out, last)
+                              : chunk_packed(r, txn, log, from, to, out, last);
   }
   weft__read_end(r, txn);
   return err;

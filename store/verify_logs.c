@@ -74,8 +74,9 @@ static weft_err take_change(log_walk *w, weft_bytes raw, const weft_id *id, unsi
 
 static weft_err walk_chunks(log_walk *w, log_counts *counts) {
   while (w->seq < w->log->sealed && !w->bad) {
-    const weft_run_cache *c; /* its signature was checked while it was taken apart */
+    const weft_run_cache *c;
     WEFT_TRY(weft__log_chunk(w->v->again, w->txn, w->log, w->seq + 1, &c));
+    WEFT_TRY(weft__log_chunk_verify(w->v->again, w->log, c));
     bool follows = c->first == w->seq + 1 && weft_id_cmp(&c->prev, &w->id) == 0;
     if (!follows || c->count > w->log->sealed - w->seq) {
       /* defensive: only a chunk of another branch is whole, signed and out of place */

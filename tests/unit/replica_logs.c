@@ -88,6 +88,37 @@ static uint64_t sealed_of(weft_replica *r, const weft_id *log) {
 
 /* --- long logs --- */
 
+/* Runs of a hundred are stored as they come, shorter ones not; who asks for all gets few chunks. */
+static void test_short_chunks(void **state) {
+  fixture *f = *state;
+  weft_replica *b = test_space_memory(&f->s, 1);
+  weft_replica *c = test_space_memory(&f->s, 2);
+  uint64_t at = 1, last = 0;
+  size_t len = 0;
+  weft_id log;
+  for (size_t i = 0; i < 6; i++) {
+    write_group(f->a, i < 4 ? 100 : 10);
+    log = first_log(f->a);
+    weft_bytes chunk = read_chunk(f, f->a, &log, at, UINT64_MAX, &last);
+    assert_int_equal(hold(f, b, chunk).changes, last - at + 1);
+    if (i < 4) len += chunk.len;
+    assert_int_equal(sealed_of(b, &log), i < 4 ? last : 401);
+    at = last + 1;
+  }
+  test_show_all(b);
+  test_recount(b, 0);
+  weft_bytes all = read_chunk(f, b, &log, 1, 401, &last);
+  assert_int_equal(last, 401);
+  assert_true(all.len < len);
+  assert_int_equal(hold(f, c, all).changes, 401);
+  assert_int_equal(hold(f, c, read_chunk(f, b, &log, 150, UINT64_MAX, &last)).changes, 20);
+  test_show_all(c);
+  test_assert_same(f->a, c);
+  test_recount(c, 0);
+  weft_replica_free(b);
+  weft_replica_free(c);
+}
+
 static void test_tail_is_sealed(void **state) {
   fixture *f = *state;
   static const size_t groups[] = {3, 505, 2, 700, 9000, 10};
@@ -456,10 +487,15 @@ static void test_flips_in_every_table(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      CASE(test_tail_is_sealed),       CASE(test_chunks_as_they_came),
-      CASE(test_large_changes),        CASE(test_old_base),
-      CASE(test_late_document),        CASE(test_resolve),
-      CASE(test_many_documents),       CASE(test_frozen),
+      CASE(test_tail_is_sealed),
+      CASE(test_short_chunks),
+      CASE(test_chunks_as_they_came),
+      CASE(test_large_changes),
+      CASE(test_old_base),
+      CASE(test_late_document),
+      CASE(test_resolve),
+      CASE(test_many_documents),
+      CASE(test_frozen),
       CASE(test_flips_in_every_table),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
