@@ -15,6 +15,7 @@ static const workload workloads[] = {
     {"W2", bench_show, "100,000 changes of others: held, then shown"},
     {"W4", bench_sync, "cold sync of 1,000,000 fields between two replicas"},
     {"W5", bench_live, "from an edit to its being shown by another process"},
+    {"history", bench_history, "versions, pages, differences and conflicts of long histories"},
     {"limits", bench_limits, "the bare libraries: LMDB, encrypted loopback, hashes, signatures"},
 };
 enum { WORKLOADS = sizeof workloads / sizeof workloads[0] };

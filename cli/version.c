@@ -46,13 +46,7 @@ void cli_put_change(const cli_call *c, cli_obj *o, const weft_history_entry *e) 
   cli_obj_time(o, "time", e->hlc);
 }
 
-int cli_find_change(cli_call *c, weft_bytes text, weft_history_entry *entry) {
-  weft_bytes prefix;
-  weft_change_state state;
-  if (!cli_unhex(c->arena, text, &prefix))
-    return cli_fail(c, CLI_NOT_FOUND, "no change %.*s: an id is an even number of hex digits",
-                    TEXT(text));
-  weft_err err = weft_replica_change(c->space->replica, c->arena, prefix, entry, &state);
+static int change_failed(cli_call *c, weft_err err, weft_bytes text) {
   if (err == WEFT_OK) return CLI_OK;
   if (err == WEFT_ENOTFOUND)
     return cli_fail(c, CLI_NOT_FOUND, "no change %.*s: see weft log", TEXT(text));
@@ -62,18 +56,34 @@ int cli_find_change(cli_call *c, weft_bytes text, weft_history_entry *entry) {
   return cli_fail_err(c, err, "change %.*s", TEXT(text));
 }
 
-static int version_of_change(cli_call *c, weft_bytes text, cli_version *out) {
-  weft_history_entry entry;
-  int code = cli_find_change(c, text, &entry);
-  if (code != CLI_OK) return code;
-  weft_err err = weft_replica_vector_after(c->space->replica, &entry.change, &out->at);
+int cli_find_change(cli_call *c, weft_bytes text, weft_history_entry *entry) {
+  weft_bytes prefix;
+  weft_change_state state;
+  if (!cli_unhex(c->arena, text, &prefix))
+    return cli_fail(c, CLI_NOT_FOUND, "no change %.*s: an id is an even number of hex digits",
+                    TEXT(text));
+  weft_err err = weft_replica_change(c->space->replica, c->arena, prefix, entry, &state);
+  return change_failed(c, err, text);
+}
+
+/* A change of the document, or of another one that was written beside it. */
+static int version_of_change(cli_call *c, weft_bytes doc, weft_bytes text, weft_bytes prefix,
+                             cli_version *out) {
+  weft_err err = weft_replica_version_after(c->space->replica, doc, prefix, &out->at, &out->change);
+  out->is_one = err == WEFT_OK;
   if (err == WEFT_EBASE)
     return cli_fail(c, CLI_NOT_FOUND, "change %.*s is held and not shown yet: see weft status",
                     TEXT(text));
-  if (err != WEFT_OK) return cli_fail_err(c, err, "change %.*s", TEXT(text));
-  out->is_one = true;
-  out->change = entry.change;
-  return CLI_OK;
+  return change_failed(c, err, text);
+}
+
+static int version_of_time(cli_call *c, weft_bytes doc, weft_bytes text, uint64_t ms,
+                           cli_version *out) {
+  weft_err err = weft_replica_version_at(c->space->replica, doc, ms, &out->at);
+  if (err != WEFT_OK) return cli_fail_err(c, err, "%.*s", TEXT(text));
+  if (out->at.count > 0) return CLI_OK;
+  return cli_fail(c, CLI_NOT_FOUND, "%.*s: nothing was written to %.*s before that", TEXT(text),
+                  TEXT(doc));
 }
 
 void cli_version_none(const cli_call *c, cli_version *out) {
@@ -90,19 +100,19 @@ int cli_version_read(cli_call *c, weft_bytes doc, weft_bytes text, cli_version *
     weft_err err = weft__vector_copy(&out->at, weft_replica_shown(r));
     return err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "now");
   }
-  if (cli_time_parse(text, &ms)) {
-    weft_err err = weft_replica_vector_at_time(r, ms, &out->at);
-    if (err != WEFT_OK) return cli_fail_err(c, err, "%.*s", TEXT(text));
-    if (out->at.count > 0) return CLI_OK;
-    return cli_fail(c, CLI_NOT_FOUND, "%.*s: nothing was written before that", TEXT(text));
-  }
+  weft_doc_info info;
+  weft_err there = weft_replica_doc_info(r, c->arena, doc, &info);
+  if (there == WEFT_ENOTFOUND)
+    return cli_fail(c, CLI_NOT_FOUND, "no document %.*s: see weft list", TEXT(doc));
+  if (there != WEFT_OK) return cli_fail_err(c, there, "%.*s", TEXT(doc));
+  if (cli_time_parse(text, &ms)) return version_of_time(c, doc, text, ms, out);
   weft_err err = weft_replica_vector_at_tag(r, doc, text, &out->at);
   if (err == WEFT_OK) return CLI_OK;
   if (err == WEFT_EBASE)
     return cli_fail(c, CLI_NOT_FOUND, "tag %.*s names changes that are not here yet: weft sync",
                     TEXT(text));
   if (err != WEFT_ENOTFOUND && err != WEFT_ELIMIT) return cli_fail_err(c, err, "%.*s", TEXT(text));
-  if (cli_unhex(c->arena, text, &bytes)) return version_of_change(c, text, out);
+  if (cli_unhex(c->arena, text, &bytes)) return version_of_change(c, doc, text, bytes, out);
   return cli_fail(c, CLI_NOT_FOUND,
                   "%.*s: no such change or tag, and no time such as 2026-01-31T12:00:00Z: see weft "
                   "log and weft tag",

@@ -16,14 +16,24 @@ extern "C" {
 
 /* --- versions --- */
 
-/* The version that a change left behind, for people: what it is known to have seen (its claims and
- * own past, transitively), itself, and whatever else was written before it by the authors' clocks.
- * The last part is what makes the document whole: claims name only what stood at and below the
- * paths that were written.  It may hold a little that the author had not received yet.  Replaces
- * what `out`, an initialised vector, holds; on error it is empty.  Errors as
- * weft_replica_vector_at_change. */
-WEFT_API weft_err weft_replica_vector_after(weft_replica *r, const weft_id *change,
-                                            weft_vector *out) WEFT_MUST_USE;
+/* The version of a document that a change left behind, for people: itself, what it is known to have
+ * seen of the document, and whatever else was written to it before by the authors' clocks.  The
+ * last part is what makes the document whole: claims name only what stood at and below the paths
+ * that were written.  It may hold a little that the author had not received yet.
+ *
+ * The change is told by the first bytes of its id, 4 at least, and looked for in the history of the
+ * document first, then in the whole space; `change` (may be NULL) gets the id.  Replaces what
+ * `out`, an initialised vector, holds: the logs that wrote to the document, and no others; on error
+ * it is empty.  Costs the history of the document, wherever the change is one of it.
+ * WEFT_ENOTFOUND: no such document, or the change is not held; WEFT_EMALFORMED: several fit, or the
+ * prefix is too short or too long; WEFT_EBASE: it is not shown here; WEFT_EBADNAME; WEFT_ECORRUPT,
+ * WEFT_EIO, WEFT_ENOMEM. */
+WEFT_API weft_err weft_replica_version_after(weft_replica *r, weft_bytes doc, weft_bytes id_prefix,
+                                             weft_vector *out, weft_id *change) WEFT_MUST_USE;
+/* The version of a document at a time: what was written to it up to and in that millisecond by the
+ * authors' clocks; nothing was: `out` is empty.  Else as weft_replica_version_after. */
+WEFT_API weft_err weft_replica_version_at(weft_replica *r, weft_bytes doc, weft_ms wall,
+                                          weft_vector *out) WEFT_MUST_USE;
 
 /* --- differences --- */
 

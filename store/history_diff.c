@@ -455,39 +455,6 @@ weft_err weft__seen_by(weft_replica *r, weft_txn *txn, const weft_log *log, uint
   return WEFT_OK;
 }
 
-static weft_err vector_after(weft_replica *r, weft_txn *txn, const weft_id *change,
-                             weft_arena *arena, weft_vector *v) {
-  weft_log *log;
-  uint64_t seq;
-  weft_base base;
-  weft_change read;
-  weft_id id;
-  WEFT_TRY(weft__change_find(r, txn, weft_bytes_of(change->b, sizeof *change), &log, &seq));
-  WEFT_TRY(weft__log_change(r, txn, log, seq, arena, &read, &id));
-  WEFT_TRY(weft__base_of_vector(r, txn, v, arena, &base));
-  if (read.state == WEFT_CHANGE_VALID) {
-    WEFT_TRY(weft__seen_by(r, txn, log, seq, read.hlc, &base));
-  }
-  return weft__vector_of_seqs(r, txn, base.seqs, v);
-}
-
-weft_err weft_replica_vector_after(weft_replica *r, const weft_id *change, weft_vector *out) {
-  weft_txn *txn;
-  weft_arena arena;
-  WEFT_TRY(weft_replica_vector_at_change(r, change, out));
-  weft_err err = weft__read_begin(r, &txn);
-  if (err != WEFT_OK) {
-    weft__vector_clear(out);
-    return err;
-  }
-  weft__arena_init(&arena, &r->mem);
-  err = vector_after(r, txn, change, &arena, out);
-  weft__arena_free(&arena);
-  weft__read_end(r, txn);
-  if (err != WEFT_OK) weft__vector_clear(out);
-  return err;
-}
-
 /* --- the newest change --- */
 
 static void newer(void *ctx, const weft_hist_entry *hist) {

@@ -35,6 +35,11 @@ weft_err weft__version_base(weft_replica *r, weft_txn *txn, const weft_vector *v
 weft_err weft__seen_by(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
                        uint64_t hlc, weft_base *base) WEFT_MUST_USE;
 
+/* The version of a document that changes make up: they, what came before them in their logs, and
+ * what these claim.  WEFT_EBASE: one is not shown here. */
+weft_err weft__version_of_changes(weft_replica *r, weft_bytes doc, const weft_id *changes,
+                                  size_t count, weft_vector *out) WEFT_MUST_USE;
+
 /* Calls `fn` for each entry of a document's history, in the order of showing. */
 typedef void (*weft_hist_fn)(void *ctx, const weft_hist_entry *hist);
 weft_err weft__hist_walk(weft_txn *txn, uint32_t doc, weft_hist_fn fn, void *ctx) WEFT_MUST_USE;

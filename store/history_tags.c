@@ -113,41 +113,6 @@ static weft_err tag_find(weft_replica *r, weft_arena *arena, weft_bytes doc, wef
   return WEFT_ENOTFOUND;
 }
 
-/* Adds to `all` what a vector contains. */
-static weft_err base_join(weft_replica *r, weft_arena *arena, const weft_vector *v,
-                          weft_base *all) {
-  weft_txn *txn;
-  weft_base base;
-  WEFT_TRY(weft__read_begin(r, &txn));
-  weft_err err = weft__base_of_vector(r, txn, v, arena, &base);
-  weft__read_end(r, txn);
-  if (err != WEFT_OK) return err;
-  if (all->count == 0) *all = base;
-  for (uint32_t i = 0; i < base.count; i++) {
-    if (base.seqs[i] > all->seqs[i]) all->seqs[i] = base.seqs[i];
-  }
-  return WEFT_OK;
-}
-
-static weft_err tag_vector(weft_replica *r, const weft_tag *tag, weft_arena *arena,
-                           weft_vector *out) {
-  weft_vector one;
-  weft_base all = {NULL, 0};
-  weft_txn *txn;
-  weft_err err = WEFT_OK;
-  weft__vector_init(&one, &r->mem);
-  for (size_t i = 0; i < tag->count && err == WEFT_OK; i++) {
-    err = weft_replica_vector_at_change(r, &tag->changes[i], &one);
-    if (err == WEFT_OK) err = base_join(r, arena, &one, &all);
-  }
-  weft__vector_free(&one);
-  if (err == WEFT_OK) err = weft__read_begin(r, &txn);
-  if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_EBASE : err;
-  err = weft__vector_of_seqs(r, txn, all.seqs, out);
-  weft__read_end(r, txn);
-  return err;
-}
-
 weft_err weft_replica_vector_at_tag(weft_replica *r, weft_bytes doc, weft_bytes name,
                                     weft_vector *out) {
   const weft_tag *tag;
@@ -155,7 +120,10 @@ weft_err weft_replica_vector_at_tag(weft_replica *r, weft_bytes doc, weft_bytes 
   weft__arena_init(&arena, &r->mem);
   weft__vector_clear(out);
   weft_err err = tag_find(r, &arena, doc, name, &tag);
-  if (err == WEFT_OK) err = tag_vector(r, tag, &arena, out);
+  if (err == WEFT_OK) {
+    err = weft__version_of_changes(r, doc, tag->changes, tag->count, out);
+    if (err == WEFT_ENOTFOUND) err = WEFT_EBASE; /* the tag came first */
+  }
   weft__arena_free(&arena);
   if (err != WEFT_OK) weft__vector_clear(out);
   return err;
@@ -202,7 +170,10 @@ static weft_err tag_value(weft_replica *r, weft_bytes doc, const weft_id *change
   weft_vector v;
   weft_err err = WEFT_OK;
   weft__vector_init(&v, &r->mem);
-  if (change) err = weft_replica_vector_after(r, change, &v);
+  if (change) {
+    weft_bytes id = weft_bytes_of(change->b, sizeof change->b);
+    err = weft_replica_version_after(r, doc, id, &v, NULL);
+  }
   if (err == WEFT_OK) err = weft__read_begin(r, &txn);
   if (err == WEFT_OK) err = put_version(r, txn, doc, change ? &v : NULL, arena, ids);
   if (txn) weft__read_end(r, txn);

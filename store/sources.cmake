@@ -7,6 +7,7 @@ set(WEFT_STORE_SOURCES
   store/history_resolve.c
   store/history_tags.c
   store/history_undo.c
+  store/history_versions.c
   store/keys.c
   store/lmdb_check.c
   store/lmdb_open.c

@@ -85,9 +85,9 @@ on a set t/one x:=7 -q
 check "restore by time" contains "$(on a restore t/one --at 2099-01-01 --json)" '"change":null'
 check "restore --at and a pointer" contains "$(on a restore t/one --at "$now" /x --json)" '"ops":'
 check "no version" fails 2 "which version" on a restore t/one
-check "before the beginning" fails 3 "nothing was written before" on a restore t/one 1999-12-31
-check "get before the beginning" fails 3 "nothing was written before" on a get t/one --at 1999-12-31
-check "diff before the beginning" fails 3 "nothing was written before" on a diff t/one 1999-12-31
+check "before the beginning" fails 3 "nothing was written to t/one before that" on a restore t/one 1999-12-31
+check "get before the beginning" fails 3 "nothing was written to t/one before that" on a get t/one --at 1999-12-31
+check "diff before the beginning" fails 3 "nothing was written to t/one before that" on a diff t/one 1999-12-31
 check "nothing stood there" fails 3 "had nothing" on a restore t/one begun /none
 check "unknown version" fails 3 "no such change or tag" on a restore t/one nonsense
 check "unknown change" fails 3 "no change 0011223344" on a restore t/one 0011223344

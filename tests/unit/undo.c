@@ -459,6 +459,53 @@ static void law_revert_any(run *w) {
   }
 }
 
+static bool has(const weft_vector *v, const weft_history_entry *e) {
+  for (size_t i = 0; i < v->count; i++) {
+    if (weft_id_cmp(&v->heads[i].log, &e->log) == 0 && e->seq <= v->heads[i].seq) return true;
+  }
+  return false;
+}
+
+/* The version after a change holds what was written to the document before it by the clocks, which
+ * here are honest, and nothing else; at the change's own time, what has its clock or a lower one.
+ */
+static void law_versions(run *w) {
+  for (size_t d = 0; d < 2; d++) {
+    weft_history_query q;
+    weft_history_entry *list;
+    size_t count;
+    weft_bytes next;
+    weft_vector past, v;
+    weft_id id;
+    weft__vector_init(&past, &w->mem);
+    weft__vector_init(&v, &w->mem);
+    weft_history_query_init(&q);
+    q.doc = text(docs[d]);
+    q.limit = 10000;
+    if (weft_replica_history(w->r[0], &w->arena, &q, &list, &count, &next) != WEFT_OK) continue;
+    for (size_t i = 0; i < count; i++) {
+      size_t len = test_rng_chance(&w->rng, 50) ? sizeof(weft_id) : 8;
+      weft_bytes prefix = weft_bytes_of(list[i].change.b, len);
+      must(w, weft_replica_version_after(w->r[0], q.doc, prefix, &v, &id), "version after");
+      must(w, weft_replica_vector_at_change(w->r[0], &list[i].change, &past), "vector at change");
+      assert_memory_equal(&id, &list[i].change, sizeof id);
+      for (size_t k = 0; k < count; k++) {
+        bool want = k == i || has(&past, &list[k]) || list[k].hlc < list[i].hlc;
+        assert_int_equal(has(&v, &list[k]), want);
+      }
+      must(w, weft_replica_version_at(w->r[0], q.doc, list[i].hlc >> 16, &v), "version at");
+      for (size_t k = 0; k < count; k++) {
+        assert_int_equal(has(&v, &list[k]), list[k].hlc >> 16 <= list[i].hlc >> 16);
+      }
+      w->items++;
+    }
+    must(w, weft_replica_version_at(w->r[0], q.doc, 1, &v), "version before");
+    assert_int_equal(v.count, 0);
+    weft__vector_free(&past);
+    weft__vector_free(&v);
+  }
+}
+
 static void test_laws(void **state) {
   (void)state;
   const char *many = getenv("WEFT_UNDO_SEEDS");
@@ -470,6 +517,7 @@ static void test_laws(void **state) {
     history_make(&w);
     law_patch(&w);
     law_blame(&w);
+    law_versions(&w);
     law_revert_lone(&w);
     settle(&w);
     law_restore(&w);
@@ -770,6 +818,37 @@ static void test_tags(void **state) {
   assert_int_equal(w->v.count, 0);
 }
 
+static void test_versions_not_there(void **state) {
+  world *w = *state;
+  weft_bytes doc = text("t/one"), other = text("t/two");
+  weft_id none = {{9}};
+  set(w, 0, "/a", "1");
+  weft_id change = last_change(w, 0);
+  weft_bytes id = weft_bytes_of(change.b, sizeof change.b);
+  weft_replica *r = w->r[0];
+  assert_int_equal(weft_replica_version_after(r, text("no"), id, &w->v, NULL), WEFT_EBADNAME);
+  assert_int_equal(weft_replica_version_at(r, text("no"), 5, &w->v), WEFT_EBADNAME);
+  assert_int_equal(weft_replica_version_after(r, other, id, &w->v, NULL), WEFT_ENOTFOUND);
+  assert_int_equal(weft_replica_version_at(r, other, 5, &w->v), WEFT_ENOTFOUND);
+  id.len = 3;
+  assert_int_equal(weft_replica_version_after(r, doc, id, &w->v, NULL), WEFT_EMALFORMED);
+  id.len = sizeof change.b + 1;
+  assert_int_equal(weft_replica_version_after(r, doc, id, &w->v, NULL), WEFT_EMALFORMED);
+  id = weft_bytes_of(none.b, sizeof none.b);
+  assert_int_equal(weft_replica_version_after(r, doc, id, &w->v, NULL), WEFT_ENOTFOUND);
+  assert_int_equal(w->v.count, 0);
+  /* A change of another document tells what stood here then. */
+  assert_int_equal(test_set(r, "t/two", "/a", "1"), WEFT_OK);
+  assert_int_equal(weft_replica_vector_before_last(r, other, &w->v, &change), WEFT_OK);
+  set(w, 0, "/a", "2");
+  weft_value v;
+  id = weft_bytes_of(change.b, sizeof change.b);
+  assert_int_equal(weft_replica_version_after(r, doc, id, &w->v, &none), WEFT_OK);
+  assert_memory_equal(&none, &change, sizeof none);
+  assert_int_equal(weft_replica_get_at(r, &w->arena, doc, text("/a"), &w->v, &v), WEFT_OK);
+  assert_int_equal(v.as.integer, 1);
+}
+
 static void test_preview(void **state) {
   world *w = *state;
   weft_edit *e;
@@ -1028,6 +1107,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_revert_refused, setup, teardown),
       cmocka_unit_test_setup_teardown(test_redo, setup, teardown),
       cmocka_unit_test_setup_teardown(test_tags, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_versions_not_there, setup, teardown),
       cmocka_unit_test_setup_teardown(test_preview, setup, teardown),
       cmocka_unit_test_setup_teardown(test_rules, setup, teardown),
       cmocka_unit_test_setup_teardown(test_rules_undecided, setup, teardown),
