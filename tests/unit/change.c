@@ -13,6 +13,7 @@
 #include "crdt/value.h"
 #include "tests/support/changes.h"
 #include "tests/support/fault_alloc.h"
+#include "tests/support/docs.h"
 #include "tests/support/hex.h"
 
 typedef struct fixture {
@@ -113,6 +114,7 @@ static void golden_single_field(void **state) {
                                           test_scalar_text(&f->arena, "x"));
   assert_int_equal(encode(f, &change), WEFT_OK);
   test_assert_hex(weft__buf_view(&f->out), golden_single);
+  test_assert_docs(weft__buf_view(&f->out), "disk.md", "change-single");
   weft_change back;
   assert_int_equal(weft__change_parse(&f->arena, weft__buf_view(&f->out), &back), WEFT_OK);
   assert_int_equal(back.state, WEFT_CHANGE_VALID);
@@ -154,6 +156,7 @@ static void golden_everything(void **state) {
                         .op_count = 3};
   assert_int_equal(encode(f, &change), WEFT_OK);
   test_assert_hex(weft__buf_view(&f->out), golden_full);
+  test_assert_docs(weft__buf_view(&f->out), "disk.md", "change-full");
 }
 
 static void golden_start_of_a_log(void **state) {
@@ -170,6 +173,7 @@ static void golden_start_of_a_log(void **state) {
   change.start.earlier_count = 1;
   assert_int_equal(encode(f, &change), WEFT_OK);
   test_assert_hex(weft__buf_view(&f->out), golden_start);
+  test_assert_docs(weft__buf_view(&f->out), "disk.md", "change-start");
   weft_change back;
   assert_int_equal(weft__change_parse(&f->arena, weft__buf_view(&f->out), &back), WEFT_OK);
   assert_int_equal(back.state, WEFT_CHANGE_VALID);

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <msgpack.h>
 
+#include "tests/support/docs.h"
 #include "tests/support/fault_alloc.h"
 #include "tests/support/messages.h"
 
@@ -61,6 +62,38 @@ static void what_is_written_is_read(void **state) {
       assert_same(&b, kind, seed);
     }
   }
+  bench_free(&b);
+}
+
+/* The acknowledgement that tests/unit/ack.c checks the signature of. */
+static void the_known_acknowledgement(void **state) {
+  (void)state;
+  bench b;
+  bench_make(&b);
+  const weft_crypto *c = weft_crypto_sodium();
+  weft_key seed;
+  weft_id space;
+  weft_identity device;
+  weft_head head = {.seq = 7};
+  weft_vector v;
+  weft_msg_ack item = {.whole = true, .delta = &head, .count = 1};
+  weft_msg_acks acks = {&item, 1}, back;
+  memset(seed.b, 1, sizeof seed.b);
+  memset(space.b, 0x44, sizeof space.b);
+  memset(head.log.b, 0x11, sizeof head.log.b);
+  memset(head.id.b, 0xa0, sizeof head.id.b);
+  weft_identity_derive(&device, c, &seed);
+  weft__vector_init(&v, &b.mem);
+  assert_int_equal(weft__vector_raise(&v, NULL, &head), WEFT_OK);
+  weft__ack_shorten(&v);
+  weft__ack_sign(&item.ack, c, &device, &space, 0x0102030405060708, &v);
+  item.delta = v.heads;
+  weft__msg_acks_put(&b.body, &acks);
+  test_assert_docs(weft__buf_view(&b.body), "wire.md", "ack");
+  assert_int_equal(weft__msg_acks_read(&b.arena, weft__buf_view(&b.body), &back), WEFT_OK);
+  assert_int_equal(back.count, 1);
+  assert_memory_equal(&back.at[0].ack, &item.ack, sizeof item.ack);
+  weft__vector_free(&v);
   bench_free(&b);
 }
 
@@ -266,6 +299,7 @@ static void memory_failing_anywhere(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_is_written_is_read),
+      cmocka_unit_test(the_known_acknowledgement),
       cmocka_unit_test(cut_anywhere_it_is_refused),
       cmocka_unit_test(fields_of_the_future_are_ignored),
       cmocka_unit_test(missing_fields_are_zero),

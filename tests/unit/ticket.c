@@ -10,6 +10,7 @@
 
 #include "crdt/address.h"
 #include "crdt/ticket.h"
+#include "tests/support/docs.h"
 #include "tests/support/hex.h"
 #include "tests/support/rng.h"
 
@@ -41,12 +42,35 @@ static void known_text(void **state) {
   weft_ticket t = ticket_of(), back;
   char text[WEFT_TICKET_LEN_MAX + 1];
   assert_int_equal(weft__ticket_encode(text, weft_crypto_sodium(), &t), WEFT_OK);
-  assert_string_equal(text, "weft1aeirceirceirceirceirceirceirceirceirceirceirceirceircirceir"
-                            "ceirceirceirceirceirceirceirceirceirceirceircgmztgmztgmztgmztgmz"
-                            "tgmztgmztgmztgmztgmztgmztgmztgmzqeaaaagnxnwviaabbcmjzgixdcnryfyy"
-                            "s4mrqhi2domjrbznwmzjyga5dumk5hi2domjr5xniowi");
+  test_assert_docs_text(weft_bytes_str(text), "wire.md", "ticket");
   assert_int_equal(parse(&back, text, NULL), WEFT_OK);
   assert_memory_equal(&back, &t, sizeof t);
+}
+
+/* The bytes under the letters, as base32 of RFC 4648 has them. */
+static size_t unpacked(const char *text, uint8_t out[WEFT_TICKET_LEN_MAX]) {
+  static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567";
+  uint32_t bits = 0, held = 0;
+  size_t len = 0;
+  for (const char *c = text; *c; c++) {
+    const char *at = strchr(letters, *c);
+    assert_non_null(at);
+    bits = bits << 5 | (uint32_t)(at - letters);
+    if ((held += 5) < 8) continue;
+    held -= 8;
+    out[len++] = (uint8_t)(bits >> held);
+  }
+  return len;
+}
+
+static void known_bytes(void **state) {
+  (void)state;
+  weft_ticket t = ticket_of();
+  char text[WEFT_TICKET_LEN_MAX + 1];
+  uint8_t bytes[WEFT_TICKET_LEN_MAX];
+  assert_int_equal(weft__ticket_encode(text, weft_crypto_sodium(), &t), WEFT_OK);
+  size_t len = unpacked(text + strlen("weft1"), bytes);
+  test_assert_docs(weft_bytes_of(bytes, len), "wire.md", "ticket-bytes");
 }
 
 static void upper_case_is_the_same(void **state) {
@@ -403,6 +427,7 @@ static void addresses_as_the_system_reads_them(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(known_text),
+      cmocka_unit_test(known_bytes),
       cmocka_unit_test(upper_case_is_the_same),
       cmocka_unit_test(generated_round_trips),
       cmocka_unit_test(every_changed_character_is_refused),
