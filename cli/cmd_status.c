@@ -175,16 +175,20 @@ static weft_value begun_rows(cli_call *c, const weft_begun *begun, size_t count)
   return cli_array(rows, rows ? count : 0);
 }
 
-static void put_progress(cli_obj *o, const known *k) {
+/* How far a transfer is: first what is received of what others told they have, then what is shown
+ * of that.  What is stuck waits for others and is no progress. */
+static void put_progress(cli_obj *o, const known *k, const weft_counts *counts, bool stuck) {
   uint64_t need = 0, received = 0;
   for (size_t i = 0; i < k->peer_count; i++) {
     need += k->peers[i].need;
     received += k->peers[i].received;
   }
-  if (need == 0) return;
+  bool showing = need == 0 && !stuck && counts->changes_shown < counts->changes_held;
+  if (need == 0 && !showing) return;
   cli_obj p = cli_obj_begin(o->arena);
-  cli_obj_int(&p, "done", (int64_t)received);
-  cli_obj_int(&p, "total", (int64_t)(received + need));
+  cli_obj_text(&p, "phase", showing ? "showing" : "receiving");
+  cli_obj_int(&p, "done", (int64_t)(showing ? counts->changes_shown : received));
+  cli_obj_int(&p, "total", (int64_t)(showing ? counts->changes_held : received + need));
   cli_obj_put(o, "progress", cli_obj_end(&p));
 }
 
@@ -223,7 +227,7 @@ int cmd_status(cli_call *c) {
   cli_obj_put(&o, "incarnations", begun_rows(c, begun, begun_count));
   cli_obj_digest(&o, "digest", weft_replica_digest(c->space->replica).high,
                  weft_replica_digest(c->space->replica).low);
-  put_progress(&o, &k);
+  put_progress(&o, &k, &counts, stuck_count > 0);
   cli_obj_put(&o, "peers", peer_rows(c, &k));
   weft_value record = cli_obj_end(&o);
   cli_emit(c, &record);

@@ -99,6 +99,7 @@ WEFT_API void weft_ticket_wipe(weft_ticket *ticket, const weft_crypto *crypto);
 /* Derives the keys of a ticket's seed.  The caller wipes them.  Any thread. */
 WEFT_API void weft_ticket_keys_derive(weft_ticket_keys *out, const weft_crypto *crypto,
                                       const weft_key *seed);
+/* Overwrites them.  Any thread. */
 WEFT_API void weft_ticket_keys_wipe(weft_ticket_keys *keys, const weft_crypto *crypto);
 
 #ifdef __cplusplus

@@ -16,8 +16,9 @@ extern "C" {
 /* 9999-12-31T23:59:59.999Z: later moments have no RFC 3339 form.  Below 2^48 - 1. */
 #define WEFT_HLC_MS_MAX 253402300799999u
 
-/* The two parts of a clock value.  Any thread. */
+/* The milliseconds since 1970 of a clock value.  Any thread. */
 static inline weft_ms weft_hlc_ms(uint64_t hlc) { return hlc >> 16; }
+/* Its counter, which tells moments of one millisecond apart.  Any thread. */
 static inline uint16_t weft_hlc_counter(uint64_t hlc) { return (uint16_t)(hlc & 0xffff); }
 
 /* Joins the parts; `ms` must be below 2^48 (asserted).  Any thread. */

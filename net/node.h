@@ -229,6 +229,7 @@ typedef struct weft_node_acked {
   uint64_t pending; /* own changes it has not acknowledged */
   uint64_t at;      /* its clock (hlc) when it said so */
 } weft_node_acked;
+/* Lists them, every member but this device; array in `arena`.  WEFT_ENOMEM. */
 WEFT_API weft_err weft_node_acked_list(const weft_node *n, weft_arena *arena, weft_node_acked **out,
                                        size_t *count) WEFT_MUST_USE;
 

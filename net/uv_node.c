@@ -605,13 +605,19 @@ void weft_uv_node_stop(weft_uv_node *n) {
     if (!uv_is_active((uv_handle_t *)&c->flush)) conn_close(c);
 }
 
+/* Frees a list of invites, which are secrets; NULL does nothing. */
+static void invites_free(weft_uv_node *n, weft_uv_invite *list, size_t count) {
+  if (list) n->crypto->wipe(list, (count + 1) * sizeof *list);
+  n->mem.free(n->mem.ctx, list);
+}
+
 void weft_uv_node_free(weft_uv_node *n) {
   if (!n) return;
   WEFT_ASSERT(n->handles == 0);
   weft_node_free(n->node);
   weft__replica_source_free(n->source);
   weft_identity_wipe(&n->identity, n->crypto);
-  n->mem.free(n->mem.ctx, n->invites);
+  invites_free(n, n->invites, n->invite_count);
   n->mem.free(n->mem.ctx, n);
 }
 
@@ -649,10 +655,10 @@ weft_err weft_uv_node_set_invites(weft_uv_node *n, const weft_uv_invite *invites
   if (keys) n->crypto->wipe(keys, (count + 1) * sizeof *keys);
   n->mem.free(n->mem.ctx, keys);
   if (err != WEFT_OK) {
-    n->mem.free(n->mem.ctx, copy);
+    invites_free(n, copy, count);
     return err;
   }
-  n->mem.free(n->mem.ctx, n->invites);
+  invites_free(n, n->invites, n->invite_count);
   n->invites = copy;
   n->invite_count = count;
   return WEFT_OK;

@@ -46,6 +46,7 @@ typedef struct weft_uv_node_options {
   weft_uv_node_events events;
 } weft_uv_node_options;
 #define weft_uv_node_options_init(o) weft_uv_node_options_init_sized((o), sizeof *(o))
+/* Fills in defaults: nothing to listen on or to dial, remembered addresses left alone. */
 WEFT_API void weft_uv_node_options_init_sized(weft_uv_node_options *o, size_t struct_size);
 
 /* Starts listening and dialling.  WEFT_EEXIST: an address to listen on is in use; WEFT_EBADVALUE:
@@ -54,14 +55,18 @@ WEFT_API void weft_uv_node_options_init_sized(weft_uv_node_options *o, size_t st
  * free it as after success. */
 WEFT_API weft_err weft_uv_node_start(weft_uv_node **out, const weft_uv_node_options *o,
                                      char *detail, size_t detail_len) WEFT_MUST_USE;
-/* Says goodbye, closes everything; events.stopped follows, after which the node is freed by
- * weft_uv_node_free.  Repeated calls do nothing. */
+/* Says goodbye, closes everything; events.stopped follows.  Repeated calls do nothing. */
 WEFT_API void weft_uv_node_stop(weft_uv_node *n);
+/* Frees a node whose events.stopped was called.  NULL-safe. */
 WEFT_API void weft_uv_node_free(weft_uv_node *n);
 
 /* The replica was written by its owner. */
 WEFT_API void weft_uv_node_changed(weft_uv_node *n);
+/* Keeps a link to an address (host:port) from now on; copied.  WEFT_EBADVALUE: it does not parse;
+ * WEFT_ELIMIT: too many are known; WEFT_ENOMEM. */
 WEFT_API weft_err weft_uv_node_connect(weft_uv_node *n, weft_bytes address) WEFT_MUST_USE;
+/* Honours these invites instead of those before; copied, wiped when replaced and at the end.
+ * WEFT_ELIMIT: too many; WEFT_ENOMEM. */
 WEFT_API weft_err weft_uv_node_set_invites(weft_uv_node *n, const weft_uv_invite *invites,
                                            size_t count) WEFT_MUST_USE;
 /* Asks every open link what it holds and shows now: weft_node_peer.roots_heard tells when it
@@ -74,10 +79,13 @@ WEFT_API weft_bytes weft_uv_node_listening(const weft_uv_node *n, size_t i);
 /* Milliseconds of the node's own clock. */
 WEFT_API weft_ms weft_uv_node_now(const weft_uv_node *n);
 
-/* Joins with a ticket: dials `address`, gives the outcome to `done` once, on the loop.  `joined` is
- * good during the call only.  WEFT_EBADVALUE: the address does not parse. */
+/* Gets the outcome of a join: `refuse` is the code of WEFT_EDENIED, `joined` is good during the
+ * call only. */
 typedef void (*weft_uv_join_done)(void *ctx, weft_err err, uint16_t refuse,
                                   const weft_joined *joined);
+/* Joins with a ticket: dials `address`, gives the outcome to `done` once, on the loop, after at
+ * most `timeout_ms`.  With an error `done` is not called.  WEFT_EBADVALUE: the address does not
+ * parse; WEFT_EMISUSE: the options are not complete; WEFT_ENOMEM. */
 WEFT_API weft_err weft_uv_join(struct uv_loop_s *loop, const weft_joiner_options *o,
                                weft_bytes address, uint32_t timeout_ms, weft_uv_join_done done,
                                void *ctx) WEFT_MUST_USE;

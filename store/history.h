@@ -210,12 +210,13 @@ typedef struct weft_strategy_rule {
 /* Lists the rules in force, strongest first.  WEFT_ENOMEM, WEFT_EIO. */
 WEFT_API weft_err weft_replica_strategies(weft_replica *r, weft_arena *arena,
                                           weft_strategy_rule **out, size_t *count) WEFT_MUST_USE;
-/* Sets, or drops, the rule of a collection and pattern, as a change.  `o` may be NULL.
+/* Sets the rule of a collection and pattern, as a change.  `o` may be NULL.
  * WEFT_EBADNAME: the collection is none, over 239 bytes, or `weft`; WEFT_EBADPATH: the pattern is
- * no pointer, or over 255 bytes; drop: WEFT_ENOTFOUND; and the errors of weft_edit_commit. */
+ * no pointer, or over 255 bytes; and the errors of weft_edit_commit. */
 WEFT_API weft_err weft_replica_set_strategy(weft_replica *r, const weft_strategy_rule *rule,
                                             const weft_edit_options *o,
                                             weft_commit *out) WEFT_MUST_USE;
+/* Drops it, as a change.  WEFT_ENOTFOUND: there is none; and the errors of setting it. */
 WEFT_API weft_err weft_replica_drop_strategy(weft_replica *r, weft_bytes collection,
                                              weft_bytes pattern, const weft_edit_options *o,
                                              weft_commit *out) WEFT_MUST_USE;

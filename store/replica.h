@@ -73,8 +73,9 @@ WEFT_API void weft_replica_settle(weft_replica *r);
  * next call. */
 WEFT_API const char *weft_replica_error(const weft_replica *r);
 
-/* The space's id, a view until free; the device's hybrid clock now, which never goes back. */
+/* The space's id; a view until free. */
 WEFT_API const weft_id *weft_replica_space(const weft_replica *r);
+/* The device's hybrid clock now, which never goes back. */
 WEFT_API uint64_t weft_replica_clock(const weft_replica *r);
 
 /* --- membership --- */
@@ -102,6 +103,7 @@ typedef struct weft_edit_options {
   weft_bytes extensions;   /* WEFT_EXT_* items as they stand in a change; copied */
 } weft_edit_options;
 #define weft_edit_options_init(o) weft_edit_options_init_sized((o), sizeof *(o))
+/* Fills in defaults: no message, lane normal, the base is now. */
 WEFT_API void weft_edit_options_init_sized(weft_edit_options *o, size_t struct_size);
 
 /* Opens a transaction over any number of documents.  Several may be open; each is computed on its
@@ -112,18 +114,25 @@ WEFT_API weft_err weft_edit_begin(weft_edit **out, weft_replica *r,
 /* Drops it.  NULL-safe; also after commit. */
 WEFT_API void weft_edit_free(weft_edit *e);
 
-/* The writes.  `doc` is a document name, `pointer` a JSON Pointer, "" the whole document.  A failed
+/* Sets what stands at `pointer`, a JSON Pointer, "" the whole document; `-` as the last token
+ * appends.  Of this and all writes below: the edit keeps no reference to its arguments.  A failed
  * write leaves the edit as it was before it, except WEFT_ENOMEM, after which only free may follow.
  * WEFT_EBADNAME, WEFT_EBADPATH, WEFT_EBADVALUE, WEFT_ELIMIT, WEFT_ENOTFOUND (unset, move, delete,
- * undelete: nothing there), WEFT_ENOMEM.  `-` as the last token of set appends. */
+ * undelete: nothing there), WEFT_ENOMEM. */
 WEFT_API weft_err weft_edit_set(weft_edit *e, weft_bytes doc, weft_bytes pointer,
                                 const weft_value *value) WEFT_MUST_USE;
+/* Removes what stands at `pointer`. */
 WEFT_API weft_err weft_edit_unset(weft_edit *e, weft_bytes doc, weft_bytes pointer) WEFT_MUST_USE;
+/* Puts an element in front of the one that stands at `idx` of the array at `pointer`; at its
+ * length: behind the last. */
 WEFT_API weft_err weft_edit_insert(weft_edit *e, weft_bytes doc, weft_bytes pointer, size_t idx,
                                    const weft_value *value) WEFT_MUST_USE;
+/* Moves the element at `from` of the array at `pointer` to where it then stands at `to`. */
 WEFT_API weft_err weft_edit_move(weft_edit *e, weft_bytes doc, weft_bytes pointer, size_t from,
                                  size_t to) WEFT_MUST_USE;
+/* Deletes the document. */
 WEFT_API weft_err weft_edit_delete(weft_edit *e, weft_bytes doc) WEFT_MUST_USE;
+/* Brings back a deleted document as it was last seen here. */
 WEFT_API weft_err weft_edit_undelete(weft_edit *e, weft_bytes doc) WEFT_MUST_USE;
 /* The document becomes `value` (an object); only the difference is written.  `merge` keeps members
  * that `value` lacks. */
@@ -153,10 +162,13 @@ typedef struct weft_commit {
 WEFT_API weft_err weft_edit_commit(weft_edit *e, weft_commit *out) WEFT_MUST_USE;
 
 /* Group commit: commits between begin and end share one synced transaction and become durable
- * together when end returns WEFT_OK; with any error none of them happened.  Not nested; hold and
- * show may not be called inside.  abort drops the group. */
+ * together when end returns WEFT_OK.  Not nested; hold and show may not be called inside.
+ * WEFT_EMISUSE: a group is open; and the errors of opening a write. */
 WEFT_API weft_err weft_group_begin(weft_replica *r) WEFT_MUST_USE;
+/* Makes the group durable.  With any error none of its commits happened, and the group is over:
+ * those of weft_edit_commit; WEFT_EMISUSE: none is open. */
 WEFT_API weft_err weft_group_end(weft_replica *r) WEFT_MUST_USE;
+/* Drops the group and what was committed in it; without one it does nothing. */
 WEFT_API void weft_group_abort(weft_replica *r);
 
 /* --- changes of others --- */
@@ -220,15 +232,17 @@ WEFT_API weft_err weft_replica_stuck(weft_replica *r, weft_arena *arena, weft_st
 
 /* --- vectors and serving others --- */
 
-/* What is durably in the logs; what the state reflects; what is showable (held with everything
- * claimed, transitively): this is what acknowledgements announce.  Views until the next call that
- * writes. */
+/* What is durably in the logs.  View until the next call that writes. */
 WEFT_API const weft_vector *weft_replica_held(const weft_replica *r);
+/* What the state reflects.  View until the next call that writes. */
 WEFT_API const weft_vector *weft_replica_shown(const weft_replica *r);
+/* What is held with everything it claims, transitively: this is what acknowledgements announce.
+ * View until the next call that writes. */
 WEFT_API const weft_vector *weft_replica_showable(const weft_replica *r);
-/* The state digest, and the count of arrivals: it grows by one with every run held or committed.
- * Changes of one log that follow each other in one transaction, such as a group, are one run. */
+/* The digest of the state: equal wherever the same changes are shown. */
 WEFT_API weft_digest weft_replica_digest(const weft_replica *r);
+/* The count of arrivals: it grows by one with every run held or committed.  Changes of one log that
+ * follow each other in one transaction, such as a group, are one run. */
 WEFT_API uint64_t weft_replica_arrival(const weft_replica *r);
 /* Random number of this store's life, changed when it was restored or recreated. */
 WEFT_API uint64_t weft_replica_instance(const weft_replica *r);
@@ -318,14 +332,17 @@ WEFT_API weft_err weft_replica_begun(weft_replica *r, weft_arena *arena, weft_be
 
 /* --- acknowledgements and addresses: small tables kept for the node --- */
 
-/* Stores or lists the newest acknowledgement of each device, as signed bytes (crdt/ack.h). */
+/* Stores the newest acknowledgement of a device, as signed bytes (crdt/ack.h), in place of the one
+ * before.  The errors of writes. */
 WEFT_API weft_err weft_replica_put_ack(weft_replica *r, const weft_id *device,
                                        weft_bytes ack) WEFT_MUST_USE;
+/* Lists them; all in `arena`.  WEFT_EIO, WEFT_ENOMEM. */
 WEFT_API weft_err weft_replica_acks(weft_replica *r, weft_arena *arena, weft_bytes **acks,
                                     size_t *count) WEFT_MUST_USE;
-/* Remembers or lists an address (host:port) that worked for a device. */
+/* Remembers an address (host:port) that worked for a device.  The errors of writes. */
 WEFT_API weft_err weft_replica_put_address(weft_replica *r, weft_bytes address,
                                            const weft_id *device) WEFT_MUST_USE;
+/* Lists them; all in `arena`.  WEFT_EIO, WEFT_ENOMEM. */
 WEFT_API weft_err weft_replica_addresses(weft_replica *r, weft_arena *arena, weft_bytes **addresses,
                                          size_t *count) WEFT_MUST_USE;
 
@@ -341,12 +358,13 @@ WEFT_API weft_err weft_replica_get_at(weft_replica *r, weft_arena *arena, weft_b
                                       weft_bytes pointer, const weft_vector *base,
                                       weft_value *out) WEFT_MUST_USE;
 /* The vector of what `change` had seen (its claims and own past, transitively, and itself), for
- * `get --at CHANGE`; and of everything written up to and in a millisecond by its authors' clocks,
- * for `get --at TIME`.  Replaces what `out`, an initialised vector, holds; on error it is empty.
- * The first reads all changes in that vector.  WEFT_ENOTFOUND: the change is not held; WEFT_EBASE:
- * it is not shown here; WEFT_ECORRUPT, WEFT_EIO, WEFT_ENOMEM. */
+ * `get --at CHANGE`.  Replaces what `out`, an initialised vector, holds; on error it is empty.
+ * Reads all changes in that vector.  WEFT_ENOTFOUND: the change is not held; WEFT_EBASE: it is not
+ * shown here; WEFT_ECORRUPT, WEFT_EIO, WEFT_ENOMEM. */
 WEFT_API weft_err weft_replica_vector_at_change(weft_replica *r, const weft_id *change,
                                                 weft_vector *out) WEFT_MUST_USE;
+/* The vector of everything written up to and in the millisecond `wall` (since 1970) by its authors'
+ * clocks, for `get --at TIME`; `out` as above.  WEFT_ECORRUPT, WEFT_EIO, WEFT_ENOMEM. */
 WEFT_API weft_err weft_replica_vector_at_time(weft_replica *r, weft_ms wall,
                                               weft_vector *out) WEFT_MUST_USE;
 
@@ -360,6 +378,8 @@ typedef struct weft_doc_info {
   uint64_t manual;                    /* of these, the ones under the strategy manual */
 } weft_doc_info;
 
+/* Tells about one document, also a deleted one; its name is in `arena`.  WEFT_EBADNAME;
+ * WEFT_ENOTFOUND: never written here; WEFT_ECORRUPT, WEFT_EIO, WEFT_ENOMEM. */
 WEFT_API weft_err weft_replica_doc_info(weft_replica *r, weft_arena *arena, weft_bytes doc,
                                         weft_doc_info *out) WEFT_MUST_USE;
 
@@ -399,6 +419,7 @@ typedef struct weft_query {
   bool reserved;     /* with an empty collection: those of the reserved collections too */
 } weft_query;
 #define weft_query_init(q) weft_query_init_sized((q), sizeof *(q))
+/* Fills in defaults: all documents, by name, 100 of them. */
 WEFT_API void weft_query_init_sized(weft_query *q, size_t struct_size);
 
 typedef struct weft_list_item {
@@ -423,10 +444,12 @@ WEFT_API weft_err weft_replica_list(weft_replica *r, weft_arena *arena, const we
                                     weft_list *out) WEFT_MUST_USE;
 /* Declares an index over one field (as in weft_where) of a collection ("" for all); builds it at
  * once, in one transaction, and keeps it from then on.  A list uses it when it asks for the same
- * collection.  WEFT_EEXIST; WEFT_EBADPATH, WEFT_EBADNAME; WEFT_ELIMIT: there are 64.  drop:
- * WEFT_ENOTFOUND.  Both: WEFT_EMISUSE within a group, and the errors of writes. */
+ * collection.  WEFT_EEXIST; WEFT_EBADPATH, WEFT_EBADNAME; WEFT_ELIMIT: there are 64;
+ * WEFT_EMISUSE: within a group; and the errors of writes. */
 WEFT_API weft_err weft_replica_declare_index(weft_replica *r, weft_bytes collection,
                                              weft_bytes pointer) WEFT_MUST_USE;
+/* Drops it again.  WEFT_ENOTFOUND: there is none; WEFT_EMISUSE: within a group; and the errors of
+ * writes. */
 WEFT_API weft_err weft_replica_drop_index(weft_replica *r, weft_bytes collection,
                                           weft_bytes pointer) WEFT_MUST_USE;
 
@@ -435,6 +458,7 @@ typedef struct weft_counts {
   uint64_t docs, deleted, conflicts, changes_held, changes_shown, logs;
   uint64_t unresolved; /* documents with conflicts under the strategy manual */
 } weft_counts;
+/* Counts what is here; costs no look at documents.  WEFT_ECORRUPT, WEFT_EIO, WEFT_ENOMEM. */
 WEFT_API weft_err weft_replica_counts(weft_replica *r, weft_counts *out) WEFT_MUST_USE;
 
 /* --- history --- */
@@ -463,6 +487,7 @@ typedef struct weft_history_query {
   weft_bytes cursor;
 } weft_history_query;
 #define weft_history_query_init(q) weft_history_query_init_sized((q), sizeof *(q))
+/* Fills in defaults: the whole space, all devices, all time, 100 changes. */
 WEFT_API void weft_history_query_init_sized(weft_history_query *q, size_t struct_size);
 
 /* Lists shown DATA changes, newest first by (hlc, log, seq); `next` as for list.  Memory depends on
