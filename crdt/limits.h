@@ -61,6 +61,13 @@
 #define WEFT_SESSION_BODY_MAX     (5u << 20)  /* of one that is: the largest chunk and its head */
 #define WEFT_SESSION_UNSENT_MAX   (8u << 20)  /* bytes queued: one such body, and more behind it */
 
+/* --- presence: who is where, never stored --- */
+#define WEFT_PRESENCE_SESSIONS_MAX    16u        /* of one device: windows and tabs of a person */
+#define WEFT_PRESENCE_SESSION_LEN_MAX 64u        /* its name */
+#define WEFT_PRESENCE_STATE_LEN_MAX   1024u      /* encoded: a cursor, a selection, no content */
+#define WEFT_PRESENCE_BODY_LEN_MAX    (8u << 10) /* of a device: fits a control frame */
+#define WEFT_PRESENCE_DEVICES_MAX     1024u      /* remembered: 8 MiB at most */
+
 /* --- the gate: what a node remembers of those who knocked --- */
 #define WEFT_GATE_SECRETS_MAX     1024u     /* spaces times epochs, and open invites */
 #define WEFT_GATE_WINDOW_MS       120000u   /* how far clocks may be apart */
@@ -80,6 +87,8 @@ WEFT_STATIC_ASSERT(WEFT_POSITION_LEN_WINDOW < WEFT_POSITION_LEN_MAX, "a window f
 WEFT_STATIC_ASSERT(WEFT_CHANGE_LEN_MAX * 2u <= WEFT_STORE_VALUE_LEN_MAX, "a chunk fits a value");
 WEFT_STATIC_ASSERT(WEFT_CHANGE_LEN_MAX < WEFT_SESSION_BODY_MAX, "a chunk fits a frame");
 WEFT_STATIC_ASSERT(WEFT_SESSION_BODY_MAX < WEFT_SESSION_UNSENT_MAX, "a frame fits the queue");
+WEFT_STATIC_ASSERT(WEFT_PRESENCE_BODY_LEN_MAX * 3u / 2u < WEFT_SESSION_CONTROL_MAX,
+                   "a statement and its head fit a frame");
 WEFT_STATIC_ASSERT(WEFT_GATE_SLOW_KEEP_MS / WEFT_GATE_SLOW_MS <= WEFT_GATE_SLOW_KEEP_MAX,
                    "one answer a minute fills no more than the table of a day");
 

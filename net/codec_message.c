@@ -205,6 +205,24 @@ void weft__msg_acks_put(weft_buf *out, const weft_msg_acks *m) {
   }
 }
 
+void weft__msg_presence_put(weft_buf *out, const weft_msg_presence *m) {
+  msgpack_packer p = begin(out, 3);
+  msgpack_pack_array(&p, m->count);
+  for (size_t i = 0; i < m->count; i++) {
+    const weft_msg_statement *s = &m->at[i];
+    msgpack_pack_array(&p, 6);
+    put_bin(&p, s->device.b, sizeof s->device.b);
+    put_uint(&p, s->counter);
+    put_uint(&p, s->age_ms);
+    put_bin(&p, s->digest, sizeof s->digest);
+    put_bin(&p, s->sig.b, sizeof s->sig.b);
+    put_bin(&p, s->body.at, s->body.len);
+  }
+  put_bool(&p, m->direct_told);
+  msgpack_pack_array(&p, m->direct_count);
+  for (size_t i = 0; i < m->direct_count; i++) put_bin(&p, m->direct[i].device, 8);
+}
+
 void weft__msg_redeem_put(weft_buf *out, const weft_msg_redeem *m) {
   msgpack_packer p = begin(out, 6);
   put_bin(&p, m->redeem.invite.b, sizeof m->redeem.invite.b);
@@ -572,6 +590,39 @@ weft_err weft__msg_acks_read(weft_arena *arena, weft_bytes in, weft_msg_acks *m)
   }
   m->at = at;
   m->count = at ? list.count : 0;
+  return body_end(&b);
+}
+
+static weft_bytes get_blob(fields *f, size_t max) {
+  const msgpack_object *o = field(f, MSGPACK_OBJECT_BIN);
+  if (!o) return weft_bytes_of(NULL, 0);
+  if (o->via.bin.size > max) fail(f->of, WEFT_EMALFORMED);
+  return weft_bytes_of(o->via.bin.ptr, o->via.bin.size);
+}
+
+weft_err weft__msg_presence_read(weft_arena *arena, weft_bytes in, weft_msg_presence *m) {
+  body b;
+  memset(m, 0, sizeof *m);
+  fields f = body_begin(&b, arena, in, 1);
+  fields list = get_list(&f, WEFT_MESSAGE_STATEMENTS_MAX);
+  weft_msg_statement *at = list_room(&list, sizeof *at, 112);
+  for (size_t i = 0; at && i < list.count; i++) {
+    fields item = get_item(&list, 6);
+    get_bin(&item, at[i].device.b, sizeof at[i].device.b);
+    at[i].counter = get_uint(&item, UINT64_MAX);
+    at[i].age_ms = (uint32_t)get_uint(&item, UINT32_MAX);
+    get_bin(&item, at[i].digest, sizeof at[i].digest);
+    get_bin(&item, at[i].sig.b, sizeof at[i].sig.b);
+    at[i].body = get_blob(&item, WEFT_PRESENCE_BODY_LEN_MAX);
+  }
+  m->at = at;
+  m->count = at ? list.count : 0;
+  m->direct_told = get_bool(&f);
+  fields direct = get_list(&f, WEFT_MESSAGE_DIRECT_MAX);
+  weft_msg_direct *peers = list_room(&direct, sizeof *peers, 8);
+  for (size_t i = 0; peers && i < direct.count; i++) get_bin(&direct, peers[i].device, 8);
+  m->direct = peers;
+  m->direct_count = peers ? direct.count : 0;
   return body_end(&b);
 }
 

@@ -16,7 +16,7 @@ bool weft__frame_is_bulk(uint8_t type) {
 }
 
 bool weft__frame_may_interrupt(uint8_t type) {
-  return type >= WEFT_FRAME_PING && type <= WEFT_FRAME_BYE;
+  return (type >= WEFT_FRAME_PING && type <= WEFT_FRAME_BYE) || type == WEFT_FRAME_PRESENCE;
 }
 
 size_t weft__record_len(size_t body_len) {

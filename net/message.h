@@ -30,7 +30,9 @@ enum {
   WEFT_MESSAGE_RECORDS_MAX = 1024,
   WEFT_MESSAGE_ACKS_MAX = 256,
   WEFT_MESSAGE_ACKED_MAX = 256,
-  WEFT_MESSAGE_TEXT_MAX = 128, /* ERROR */
+  WEFT_MESSAGE_TEXT_MAX = 128,       /* ERROR */
+  WEFT_MESSAGE_STATEMENTS_MAX = 128, /* PRESENCE: a frame holds fewer of the least ones */
+  WEFT_MESSAGE_DIRECT_MAX = 256,
 };
 
 /* The newest acknowledgement that the sender of a HELLO has of one device. */
@@ -185,6 +187,30 @@ typedef struct weft_msg_acks {
   size_t count;
 } weft_msg_acks;
 
+/* What a device says of its sessions: net/presence.h. */
+typedef struct weft_msg_statement {
+  weft_id device;
+  uint64_t counter;
+  uint32_t age_ms; /* since the device said it, as far as the sender knows */
+  uint8_t digest[16];
+  weft_sig sig;
+  weft_bytes body; /* empty: gone, or not to be told */
+} weft_msg_statement;
+
+typedef struct weft_msg_direct { /* first bytes of the key of a device that the sender is linked to
+                                  */
+  uint8_t device[8];
+} weft_msg_direct;
+
+/* PRESENCE */
+typedef struct weft_msg_presence {
+  const weft_msg_statement *at;
+  size_t count;
+  bool direct_told; /* `direct` replaces what was told before */
+  const weft_msg_direct *direct;
+  size_t direct_count;
+} weft_msg_presence;
+
 typedef struct weft_msg_redeem {
   weft_redeem redeem;
   weft_bytes name;
@@ -210,6 +236,7 @@ void weft__msg_heads_put(weft_buf *out, const weft_msg_heads *m);
 void weft__msg_want_put(weft_buf *out, const weft_msg_want *m);
 void weft__msg_nohave_put(weft_buf *out, const weft_msg_nohave *m);
 void weft__msg_acks_put(weft_buf *out, const weft_msg_acks *m);
+void weft__msg_presence_put(weft_buf *out, const weft_msg_presence *m);
 void weft__msg_redeem_put(weft_buf *out, const weft_msg_redeem *m);
 void weft__msg_admit_put(weft_buf *out, const weft_msg_admit *m);
 void weft__msg_refuse_put(weft_buf *out, uint16_t code);
@@ -229,6 +256,8 @@ weft_err weft__msg_heads_read(weft_arena *arena, weft_bytes in, weft_msg_heads *
 weft_err weft__msg_want_read(weft_arena *arena, weft_bytes in, weft_msg_want *m) WEFT_MUST_USE;
 weft_err weft__msg_nohave_read(weft_bytes in, weft_msg_nohave *m) WEFT_MUST_USE;
 weft_err weft__msg_acks_read(weft_arena *arena, weft_bytes in, weft_msg_acks *m) WEFT_MUST_USE;
+weft_err weft__msg_presence_read(weft_arena *arena, weft_bytes in,
+                                 weft_msg_presence *m) WEFT_MUST_USE;
 weft_err weft__msg_redeem_read(weft_bytes in, weft_msg_redeem *m) WEFT_MUST_USE;
 weft_err weft__msg_admit_read(weft_bytes in, weft_msg_admit *m) WEFT_MUST_USE;
 weft_err weft__msg_refuse_read(weft_bytes in, uint16_t *code) WEFT_MUST_USE;

@@ -294,6 +294,7 @@ static weft_err node_begin(weft_node *n, const weft_node_options *o) {
   weft__roster_root(n->source.roster(n->source.ctx), n->auth_root);
   n->roots_stale = true;
   n->shown_sum = shown_sum(n);
+  WEFT_TRY(weft__present_begin(n));
   return weft__ack_load(n);
 }
 
@@ -362,6 +363,7 @@ void weft_node_free(weft_node *n) {
   n->mem.free(n->mem.ctx, n->actions);
   weft__hold_free(n);
   weft__ack_free(n);
+  weft__presence_free(n->presence);
   weft__ack_table_free(&n->acks);
   weft__vector_free(&n->remote);
   tables_free(n);
@@ -462,7 +464,7 @@ void weft__node_roots(weft_node *n) {
 
 /* --- events --- */
 
-static void enter(weft_node *n, weft_ms now) {
+void weft__node_enter(weft_node *n, weft_ms now) {
   WEFT_ASSERT(now >= n->now);
   n->wall += now - n->now;
   n->now = now;
@@ -470,7 +472,7 @@ static void enter(weft_node *n, weft_ms now) {
 }
 
 uint64_t weft_node_accepted(weft_node *n, weft_ms now, weft_bytes remote, bool loopback) {
-  enter(n, now);
+  weft__node_enter(n, now);
   if (n->stopping || !weft__accept_allowed(n, weft__host_of(remote), loopback)) return 0;
   weft_link *link = weft__node_link_new(n, remote, false);
   if (!link) return 0;
@@ -504,7 +506,7 @@ static const weft_id *dial_target(const weft_node *n, const weft_link *link) {
 }
 
 void weft_node_dialled(weft_node *n, weft_ms now, uint64_t conn, weft_err result) {
-  enter(n, now);
+  weft__node_enter(n, now);
   weft_link *link = weft__node_link(n, conn);
   if (!link || link->state != WEFT_LINK_DIALLING) return;
   if (result != WEFT_OK) {
@@ -532,7 +534,7 @@ void weft_node_dialled(weft_node *n, weft_ms now, uint64_t conn, weft_err result
 }
 
 void weft_node_received(weft_node *n, weft_ms now, weft_ms wall, uint64_t conn, weft_bytes bytes) {
-  enter(n, now);
+  weft__node_enter(n, now);
   n->wall = wall;
   weft_link *link = weft__node_link(n, conn);
   if (!link || !link->session || link->state == WEFT_LINK_ENDED) return;
@@ -546,7 +548,7 @@ void weft_node_received(weft_node *n, weft_ms now, weft_ms wall, uint64_t conn, 
 }
 
 void weft_node_written(weft_node *n, weft_ms now, uint64_t conn, size_t queued) {
-  enter(n, now);
+  weft__node_enter(n, now);
   weft_link *link = weft__node_link(n, conn);
   if (!link) return;
   if (queued < link->queued || queued == 0) link->moved = now;
@@ -554,6 +556,7 @@ void weft_node_written(weft_node *n, weft_ms now, uint64_t conn, size_t queued) 
 }
 
 static void link_down(weft_node *n, weft_link *link) {
+  weft__present_down(link);
   weft__hold_drop_link(n, link->conn);
   link->ask_count = 0;
   for (size_t i = 0; i < n->link_count; i++) n->links[i]->plan = true;
@@ -564,7 +567,7 @@ static void link_down(weft_node *n, weft_link *link) {
 }
 
 void weft_node_closed(weft_node *n, weft_ms now, uint64_t conn, weft_err why) {
-  enter(n, now);
+  weft__node_enter(n, now);
   weft_link *link = weft__node_link(n, conn);
   if (!link) return;
   if (link->why == WEFT_OK) link->why = link->got_bye ? WEFT_EDONE : why;
@@ -574,17 +577,17 @@ void weft_node_closed(weft_node *n, weft_ms now, uint64_t conn, weft_err why) {
 }
 
 void weft_node_changed(weft_node *n, weft_ms now) {
-  enter(n, now);
+  weft__node_enter(n, now);
   weft__node_look(n);
 }
 
 void weft_node_ask(weft_node *n, weft_ms now) {
-  enter(n, now);
+  weft__node_enter(n, now);
   for (size_t i = 0; i < n->link_count; i++) weft__link_ask(n->links[i]);
 }
 
 void weft_node_network_changed(weft_node *n, weft_ms now) {
-  enter(n, now);
+  weft__node_enter(n, now);
   for (size_t i = 0; i < n->dial_count; i++) {
     weft_dial *d = n->dials[i];
     if (d->conn || d->self || d->next_try <= now + 1000) continue;
@@ -594,7 +597,7 @@ void weft_node_network_changed(weft_node *n, weft_ms now) {
 }
 
 void weft_node_tick(weft_node *n, weft_ms now, weft_ms wall) {
-  enter(n, now);
+  weft__node_enter(n, now);
   n->wall = wall;
   for (size_t i = 0; i < n->link_count; i++) weft__link_tick(n->links[i]);
 }
@@ -604,6 +607,7 @@ weft_ms weft_node_deadline(const weft_node *n) {
   at = weft__min_ms(at, weft__dial_deadline(n));
   at = weft__min_ms(at, weft__hold_deadline(n));
   at = weft__min_ms(at, weft__min_ms(n->ack_due, n->ack_store_at));
+  at = weft__min_ms(at, weft__present_deadline(n));
   for (size_t i = 0; i < n->link_count; i++) {
     at = weft__min_ms(at, weft__link_deadline(n->links[i]));
   }
@@ -611,10 +615,11 @@ weft_ms weft_node_deadline(const weft_node *n) {
 }
 
 void weft_node_stop(weft_node *n, weft_ms now) {
-  enter(n, now);
+  weft__node_enter(n, now);
   n->stopping = true;
   n->ack_due = WEFT_NEVER;
   weft__ack_flush(n);
+  weft__present_stop(n);
   for (size_t i = 0; i < n->link_count; i++) {
     weft__link_bye(n->links[i], WEFT_BYE_SHUTDOWN, WEFT_EDONE);
   }
@@ -628,6 +633,7 @@ static void settle(weft_node *n) {
   weft__record_run(n);
   weft__hold_run(n);
   weft__ack_run(n);
+  weft__present_run(n);
   for (size_t i = 0; i < n->link_count; i++) {
     weft_link *link = n->links[i];
     if (link->state != WEFT_LINK_OPEN) continue;
@@ -644,6 +650,7 @@ static bool link_next(weft_node *n, weft_link *link, weft_node_action *out) {
     weft__buf_reset(&link->tx);
   }
   if (!link->session || link->state == WEFT_LINK_ENDED) return false;
+  if (link->state == WEFT_LINK_OPEN) weft__present_send(link);
   if (link->state == WEFT_LINK_OPEN) weft__serve_run(link);
   weft__link_drain(link, link->queued < WEFT_LINK_QUEUED_MAX);
   if (link->tx.len == 0) return false;

@@ -15,6 +15,7 @@
 
 #include "../crdt/identity.h"
 #include "../crdt/record.h"
+#include "../crdt/value.h"
 #include "source.h"
 
 #ifdef __cplusplus
@@ -51,8 +52,8 @@ typedef struct weft_node_options {
   bool gossip;    /* live push and relay; false: anti-entropy only.  Default true */
   bool dial_once; /* do not redial what failed or ended (a one-time sync) */
   /* Times in milliseconds, with their defaults. */
-  uint32_t heartbeat_ms;    /* 15,000: PING after this much silence */
-  uint32_t dead_ms;         /* 45,000: silence after which a link is closed */
+  uint32_t heartbeat_ms; /* 15,000: PING after this much silence, and signs of presence */
+  uint32_t dead_ms;      /* 45,000: silence after which a link is closed, and sessions are gone */
   uint32_t dial_timeout_ms; /* 10,000 */
   uint32_t redial_cap_ms;   /* 60,000 */
   uint32_t anti_entropy_ms; /* 30,000 */
@@ -165,7 +166,10 @@ typedef enum weft_node_note {
   WEFT_NOTE_FAILED,  /* a dial of `text` failed: why */
   WEFT_NOTE_REFUSED, /* somebody was turned away: why */
   WEFT_NOTE_CLONE,   /* two live instances of one device */
-  WEFT_NOTE_DIGEST   /* equal shown vectors, different digests: verify */
+  WEFT_NOTE_DIGEST,  /* equal shown vectors, different digests: verify */
+  WEFT_NOTE_JOINED,  /* presence: a session (`data`) of `device` came to the document `text` */
+  WEFT_NOTE_UPDATED, /* its state changed */
+  WEFT_NOTE_LEFT     /* it left, or gave no sign of life for `dead_ms` */
 } weft_node_note;
 
 typedef struct weft_node_action {
@@ -232,6 +236,42 @@ typedef struct weft_node_acked {
 /* Lists them, every member but this device; array in `arena`.  WEFT_ENOMEM. */
 WEFT_API weft_err weft_node_acked_list(const weft_node *n, weft_arena *arena, weft_node_acked **out,
                                        size_t *count) WEFT_MUST_USE;
+
+/* --- presence: who is where, never stored (docs/wire.md)
+ * ----------------------------------------------------------- */
+
+/* A session of this device: one window, tab or program.  Borrowed for the call. */
+typedef struct weft_presence_session {
+  weft_bytes session;      /* its name, 1..64 bytes of UTF-8 without control characters */
+  weft_bytes doc;          /* the document it is at; empty: the space */
+  const weft_value *state; /* cursor, selection and such: 1,024 bytes encoded, 32 levels; NULL: null
+                            */
+  uint32_t ttl_ms;         /* it ends then unless renewed; 0: it lives until it leaves */
+} weft_presence_session;
+
+/* One session that is here, of this device or another one. */
+typedef struct weft_present {
+  weft_id device;
+  bool self; /* of this node */
+  weft_bytes session, doc;
+  weft_value state;
+  weft_ms age_ms; /* since the last sign of life of its device */
+} weft_present;
+
+/* Puts a session at a document, or changes its state, or renews it; session and document together
+ * are the key, at most 16 of them on a device.  Others hear of it within 50 ms and the way there,
+ * of the newest state only when there are more than 20 changes a second.  Every link that opens
+ * hears of it too.  WEFT_EBADVALUE: the session's name or the state; WEFT_EBADNAME: the document's;
+ * WEFT_ELIMIT: too many sessions, or too much state; WEFT_ENOMEM.  On error nothing changed. */
+WEFT_API weft_err weft_node_presence_set(weft_node *n, weft_ms now,
+                                         const weft_presence_session *s) WEFT_MUST_USE;
+/* Ends a session, and says so.  WEFT_ENOTFOUND. */
+WEFT_API weft_err weft_node_presence_leave(weft_node *n, weft_ms now, weft_bytes session,
+                                           weft_bytes doc) WEFT_MUST_USE;
+/* Lists the sessions of all members that are here, by device, document and session, own ones among
+ * them.  All in `arena`.  WEFT_ENOMEM. */
+WEFT_API weft_err weft_node_presence(const weft_node *n, weft_arena *arena, weft_present **out,
+                                     size_t *count) WEFT_MUST_USE;
 
 /* --- joining
  * --------------------------------------------------------------------------------------- */

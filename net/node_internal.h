@@ -6,6 +6,7 @@
  *   node_dial.c   addresses, redialling, who may connect
  *   node_hold.c   received chunks and records on their way into the replica
  *   node_ack.c    acknowledgements
+ *   node_presence.c  who is where: between presence.c and the links
  *   peer.c        one link: handshake, HELLO, membership, control frames
  *   peer_sync.c   what a peer holds, and asking for it
  *   peer_serve.c  sending changes: answers to WANT, live pushes, credits
@@ -19,6 +20,7 @@
 #include "net/draw.h"
 #include "net/message.h"
 #include "net/node.h"
+#include "net/presence.h"
 #include "net/session.h"
 
 #ifdef __cplusplus
@@ -382,11 +384,15 @@ struct weft_node {
   weft_ms ack_store_at; /* dirty ones go to the replica then; WEFT_NEVER: there are none */
   uint8_t ack_root[WEFT_ROOT_LEN]; /* of the last own one */
   bool ack_known;
+  weft_presence *presence;
   bool settle; /* set by events: things to look at before the next action */
 };
 
 /* --- node.c --- */
 
+/* An event comes in: time moves on, and what follows from the event is settled before the next
+ * action. */
+void weft__node_enter(weft_node *n, weft_ms now);
 /* The link with a number; NULL. */
 weft_link *weft__node_link(const weft_node *n, uint64_t conn);
 /* The open link to a device, the oldest when there are several; NULL. */
@@ -477,6 +483,25 @@ void weft__ack_list(const weft_node *n, weft_msg_hello *m);
 void weft__ack_receive(weft_link *link, const weft_msg_acks *m);
 /* Sends what the link has not carried yet, if its credit allows. */
 void weft__ack_send(weft_link *link);
+
+/* --- node_presence.c --- */
+
+weft_err weft__present_begin(weft_node *n) WEFT_MUST_USE;
+/* Does what is due, and makes notes of what happened. */
+void weft__present_run(weft_node *n);
+/* When weft__present_run is due; WEFT_NEVER. */
+weft_ms weft__present_deadline(const weft_node *n);
+/* A link opened or ended. */
+void weft__present_up(weft_link *link);
+void weft__present_down(weft_link *link);
+/* When a link has something to say of presence and its stream would take it; WEFT_NEVER. */
+weft_ms weft__present_due(const weft_link *link);
+/* Sends it, if it is due. */
+void weft__present_send(weft_link *link);
+/* Takes a frame; the link is failed when a statement is forged. */
+weft_err weft__present_receive(weft_link *link, weft_arena *arena, weft_bytes body) WEFT_MUST_USE;
+/* Goodbye, on every link. */
+void weft__present_stop(weft_node *n);
 
 /* --- peer.c --- */
 

@@ -26,6 +26,7 @@ static void drop_first(weft_outbox *o, weft_outbox_queue *q) {
   q->first = item->next;
   if (!q->first) q->last = NULL;
   o->unsent -= sizeof *item + item->len - item->sent;
+  o->greetings -= item->type == WEFT_FRAME_HELLO;
   o->mem.free(o->mem.ctx, item);
 }
 
@@ -38,7 +39,8 @@ void weft__outbox_clear(weft_outbox *o) {
 bool weft__outbox_is_empty(const weft_outbox *o) { return !o->urgent.first && !o->ordered.first; }
 
 static bool overtakes(uint8_t type) {
-  return type == WEFT_FRAME_PING || type == WEFT_FRAME_PONG || type == WEFT_FRAME_CREDIT;
+  return type == WEFT_FRAME_PING || type == WEFT_FRAME_PONG || type == WEFT_FRAME_CREDIT ||
+         type == WEFT_FRAME_PRESENCE;
 }
 
 weft_err weft__outbox_push(weft_outbox *o, uint8_t type, weft_bytes body) {
@@ -59,11 +61,15 @@ weft_err weft__outbox_push(weft_outbox *o, uint8_t type, weft_bytes body) {
     q->first = item;
   q->last = item;
   o->unsent += cost;
+  o->greetings += type == WEFT_FRAME_HELLO;
   return WEFT_OK;
 }
 
+/* The peer takes nothing before our HELLO, so nothing overtakes it. */
+static bool urgent_first(const weft_outbox *o) { return o->urgent.first && o->greetings == 0; }
+
 static const weft_outbox_item *next_item(const weft_outbox *o) {
-  return o->urgent.first ? o->urgent.first : o->ordered.first;
+  return urgent_first(o) ? o->urgent.first : o->ordered.first;
 }
 
 static size_t next_body_len(const weft_outbox_item *item) {
@@ -77,7 +83,7 @@ size_t weft__outbox_next_len(const weft_outbox *o) {
 }
 
 void weft__outbox_take(weft_outbox *o, uint8_t *out) {
-  weft_outbox_queue *q = o->urgent.first ? &o->urgent : &o->ordered;
+  weft_outbox_queue *q = urgent_first(o) ? &o->urgent : &o->ordered;
   weft_outbox_item *item = q->first;
   WEFT_ASSERT(item != NULL);
   size_t len = next_body_len(item);

@@ -1,8 +1,8 @@
 /* The frames of a session that wait to be sent, and their cutting into transport records.
  *
- * Two queues: PING, PONG and CREDIT overtake everything, all others leave in order.  Records are
- * cut one at a time when they are asked for, so that a long body does not hold up what overtakes
- * it. */
+ * Two queues: PING, PONG, CREDIT and PRESENCE overtake everything but a HELLO, all others leave in
+ * order.  Records are cut one at a time when they are asked for, so that a long body does not hold
+ * up what overtakes it. */
 #ifndef WEFT_OUTBOX_H
 #define WEFT_OUTBOX_H
 
@@ -23,6 +23,7 @@ typedef struct weft_outbox {
   weft_alloc mem;
   size_t unsent; /* bytes of bodies queued, and a fixed sum for each frame */
   size_t unsent_max;
+  size_t greetings; /* HELLOs queued */
   weft_outbox_queue urgent, ordered;
 } weft_outbox;
 

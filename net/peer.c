@@ -382,6 +382,7 @@ static void on_hello(weft_link *link, const weft_msg_hello *m) {
   link->known->ban_ms = 0;
   move(link, WEFT_LINK_OPEN);
   link->up_told = true;
+  weft__present_up(link);
   weft__node_note(n, WEFT_NOTE_UP, &link->device, link->remote, WEFT_OK);
   find_duplicates(link);
   if (link->state != WEFT_LINK_OPEN) return;
@@ -496,9 +497,7 @@ static void on_redeem(weft_link *link, const weft_msg_redeem *m) {
 
 void weft_node_admitted(weft_node *n, weft_ms now, uint64_t ticket, weft_err result,
                         uint16_t refuse_code) {
-  WEFT_ASSERT(now >= n->now);
-  n->wall += now - n->now;
-  n->now = now;
+  weft__node_enter(n, now);
   weft_link *link = NULL;
   for (size_t i = 0; i < n->link_count; i++) {
     if (ticket && n->links[i]->invite_ticket == ticket) link = n->links[i];
@@ -753,6 +752,9 @@ static weft_err open_frame(weft_link *link, weft_arena *arena, uint8_t type, wef
   if (is_control(type)) return control_frame(link, type, body);
   if (is_auth(type)) return auth_frame(link, arena, type, body);
   if (type == WEFT_FRAME_HELLO) return link->early_len ? WEFT_EPROTO : hello_frame(link, body);
+  if (type == WEFT_FRAME_PRESENCE && link->state == WEFT_LINK_OPEN) {
+    return weft__present_receive(link, arena, body);
+  }
   if (type >= 0x80 || type == WEFT_FRAME_GRAFT || type == WEFT_FRAME_PRUNE) return WEFT_OK;
   if (link->state != WEFT_LINK_OPEN) return WEFT_EPROTO;
   if (weft__frame_is_bulk(type)) return bulk_frame(link, arena, type, body);
@@ -876,6 +878,7 @@ static weft_ms open_deadline(const weft_link *link) {
   at = weft__min_ms(at, link->resync_at);
   at = weft__min_ms(at, link->grant_at);
   at = weft__min_ms(at, weft__serve_deadline(link));
+  at = weft__min_ms(at, weft__present_due(link));
   if (link->probe_for) at = weft__min_ms(at, link->probe_until);
   if (link->ask_count) at = weft__min_ms(at, link->ask_at + WEFT_LINK_ASK_MS);
   if (link->expiring) at = weft__min_ms(at, link->expiring_at + WEFT_LINK_STALL_MS);

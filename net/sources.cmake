@@ -11,12 +11,14 @@ set(WEFT_NET_SOURCES
   net/node_dial.c
   net/node_hold.c
   net/node_list.c
+  net/node_presence.c
   net/noise.c
   net/outbox.c
   net/peer.c
   net/peer_fork.c
   net/peer_serve.c
   net/peer_sync.c
+  net/presence.c
   net/replica_source.c
   net/session.c
   net/uv_address.c

@@ -638,6 +638,9 @@ static const char *note_name(weft_node_note note) {
   case WEFT_NOTE_REFUSED: return "refused";
   case WEFT_NOTE_CLONE: return "clone";
   case WEFT_NOTE_DIGEST: return "digest";
+  case WEFT_NOTE_JOINED: return "joined";
+  case WEFT_NOTE_UPDATED: return "updated";
+  case WEFT_NOTE_LEFT: return "left";
   }
   return "?";
 }

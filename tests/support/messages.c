@@ -21,16 +21,17 @@ enum {
   ACKS,
   REDEEM,
   ADMIT,
-  REFUSE
+  REFUSE,
+  PRESENCE
 };
 
 static const struct {
   unsigned required, fields;
 } kinds[TEST_MESSAGE_KINDS] = {
-    [HELLO] = {8, 16}, [STATUS] = {4, 9}, [CREDIT] = {1, 1}, [ERROR] = {1, 4},
-    [BYE] = {1, 2},    [AUTH] = {1, 2},   [BLOBS] = {1, 2},  [TURN] = {3, 3},
-    [NODES] = {1, 1},  [HEADS] = {1, 6},  [WANT] = {1, 1},   [NOHAVE] = {4, 4},
-    [ACKS] = {1, 1},   [REDEEM] = {6, 6}, [ADMIT] = {2, 2},  [REFUSE] = {1, 1},
+    [HELLO] = {8, 16}, [STATUS] = {4, 9},   [CREDIT] = {1, 1}, [ERROR] = {1, 4},  [BYE] = {1, 2},
+    [AUTH] = {1, 2},   [BLOBS] = {1, 2},    [TURN] = {3, 3},   [NODES] = {1, 1},  [HEADS] = {1, 6},
+    [WANT] = {1, 1},   [NOHAVE] = {4, 4},   [ACKS] = {1, 1},   [REDEEM] = {6, 6}, [ADMIT] = {2, 2},
+    [REFUSE] = {1, 1}, [PRESENCE] = {1, 3},
 };
 
 unsigned test_message_required(unsigned kind) { return kinds[kind].required; }
@@ -189,6 +190,25 @@ static void acks_any(test_rng *rng, weft_arena *arena, weft_buf *out) {
   weft__msg_acks_put(out, &m);
 }
 
+static void presence_any(test_rng *rng, weft_arena *arena, weft_buf *out) {
+  weft_msg_presence m = {.count = test_rng_below(rng, 6), .direct_told = test_rng_chance(rng, 50)};
+  weft_msg_statement *at = take(arena, m.count, sizeof *at);
+  for (size_t i = 0; i < m.count; i++) {
+    test_rng_fill(rng, at[i].device.b, sizeof at[i].device.b);
+    at[i].counter = number(rng, UINT64_MAX);
+    at[i].age_ms = (uint32_t)number(rng, UINT32_MAX);
+    test_rng_fill(rng, at[i].digest, sizeof at[i].digest);
+    test_rng_fill(rng, at[i].sig.b, sizeof at[i].sig.b);
+    at[i].body = text(rng, arena, WEFT_PRESENCE_BODY_LEN_MAX);
+  }
+  m.at = at;
+  m.direct_count = test_rng_below(rng, 9);
+  weft_msg_direct *direct = take(arena, m.direct_count, sizeof *direct);
+  test_rng_fill(rng, direct, m.direct_count * sizeof *direct);
+  m.direct = direct;
+  weft__msg_presence_put(out, &m);
+}
+
 static void small_any(unsigned kind, test_rng *rng, weft_arena *arena, weft_buf *out) {
   union {
     weft_msg_error error;
@@ -246,6 +266,7 @@ void test_message_any(unsigned kind, test_rng *rng, weft_arena *arena, weft_buf 
   case HEADS: heads_put_any(rng, arena, out); break;
   case WANT: want_any(rng, arena, out); break;
   case ACKS: acks_any(rng, arena, out); break;
+  case PRESENCE: presence_any(rng, arena, out); break;
   default: small_any(kind, rng, arena, out); break;
   }
 }
@@ -258,8 +279,13 @@ static weft_err lists_again(unsigned kind, weft_arena *arena, weft_bytes in, wef
     weft_msg_heads heads;
     weft_msg_want want;
     weft_msg_acks acks;
+    weft_msg_presence presence;
   } m;
   switch (kind) {
+  case PRESENCE:
+    WEFT_TRY(weft__msg_presence_read(arena, in, &m.presence));
+    weft__msg_presence_put(out, &m.presence);
+    break;
   case AUTH:
     WEFT_TRY(weft__msg_auth_read(arena, in, &m.auth));
     weft__msg_auth_put(out, &m.auth);
@@ -353,7 +379,8 @@ weft_err test_message_again(unsigned kind, weft_arena *arena, weft_bytes in, wef
   case NODES:
   case HEADS:
   case WANT:
-  case ACKS: return lists_again(kind, arena, in, out);
+  case ACKS:
+  case PRESENCE: return lists_again(kind, arena, in, out);
   default: return small_again(kind, in, out);
   }
   return weft__buf_err(out);

@@ -5,7 +5,7 @@
 #include "net/message.h"
 #include "tests/support/rng.h"
 
-enum { TEST_MESSAGE_KINDS = 16 };
+enum { TEST_MESSAGE_KINDS = 17 };
 
 /* Appends a generated body of one kind.  Lists and views lie in `arena`. */
 void test_message_any(unsigned kind, test_rng *rng, weft_arena *arena, weft_buf *out);

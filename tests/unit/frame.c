@@ -94,9 +94,10 @@ static void types_that_are_long_and_that_interrupt(void **state) {
     interrupt += weft__frame_may_interrupt((uint8_t)type);
   }
   assert_int_equal(bulk, 5);
-  assert_int_equal(interrupt, 5);
+  assert_int_equal(interrupt, 6);
   assert_true(weft__frame_is_bulk(WEFT_FRAME_FORK) && weft__frame_is_bulk(WEFT_FRAME_GOSSIP));
   assert_true(weft__frame_may_interrupt(WEFT_FRAME_ERROR));
+  assert_true(weft__frame_may_interrupt(WEFT_FRAME_PRESENCE));
   assert_false(weft__frame_may_interrupt(WEFT_FRAME_HELLO));
 }
 
@@ -139,6 +140,24 @@ static void short_frames_overtake_long_ones(void **state) {
   assert_int_equal(take_type(&o, &more), WEFT_FRAME_BYE);
   assert_true(weft__outbox_is_empty(&o));
   assert_int_equal(o.unsent, 0);
+}
+
+static void nothing_overtakes_a_hello(void **state) {
+  (void)state;
+  weft_alloc mem = weft_alloc_libc();
+  weft_outbox o;
+  bool more;
+  weft_bytes none = {NULL, 0};
+  weft__outbox_init(&o, &mem, 1 << 20);
+  static const uint8_t order[] = {WEFT_FRAME_AUTH_WANT, WEFT_FRAME_HELLO, WEFT_FRAME_PRESENCE,
+                                  WEFT_FRAME_PONG, WEFT_FRAME_WANT};
+  static const uint8_t pushed[] = {WEFT_FRAME_AUTH_WANT, WEFT_FRAME_HELLO, WEFT_FRAME_WANT,
+                                   WEFT_FRAME_PRESENCE, WEFT_FRAME_PONG};
+  for (size_t i = 0; i < sizeof pushed; i++) {
+    assert_int_equal(weft__outbox_push(&o, pushed[i], none), WEFT_OK);
+  }
+  for (size_t i = 0; i < sizeof order; i++) assert_int_equal(take_type(&o, &more), order[i]);
+  assert_true(weft__outbox_is_empty(&o));
 }
 
 /* No record is empty but that of an empty body. */
@@ -191,6 +210,7 @@ int main(void) {
       cmocka_unit_test(refuses_what_breaks_a_rule),
       cmocka_unit_test(types_that_are_long_and_that_interrupt),
       cmocka_unit_test(short_frames_overtake_long_ones),
+      cmocka_unit_test(nothing_overtakes_a_hello),
       cmocka_unit_test(a_body_takes_as_few_records_as_it_can),
       cmocka_unit_test(a_full_outbox_refuses),
   };

@@ -598,7 +598,7 @@ static void unknown_high_types_are_ignored(void **state) {
   puppet p;
   rig_make(&r, 2, 1);
   open_link(&p, &r, 1);
-  puppet_send(&p, 0x80, weft_bytes_str("anything"));
+  puppet_send(&p, 0x81, weft_bytes_str("anything"));
   puppet_send(&p, 0xff, weft_bytes_str(""));
   puppet_send(&p, WEFT_FRAME_PRUNE, weft_bytes_str("\x90"));
   assert_false(p.closed);
@@ -717,7 +717,7 @@ static void control_frames_are_policed(void **state) {
   unsigned sent = 0;
   while (!p.closed && sent < 2000) {
     sent++;
-    if (weft_session_send(p.session, 0x80, weft_bytes_str("x")) != WEFT_OK) break;
+    if (weft_session_send(p.session, 0x81, weft_bytes_str("x")) != WEFT_OK) break;
     puppet_flow(&p);
   }
   assert_in_range(sent, 990, 1001);
