@@ -180,6 +180,19 @@ static weft_err folder_sync(const char *dir, weft_diag *d) {
   return err;
 }
 
+/* Makes the folder when it is missing, so that it survives a power cut: `room` has path_max bytes.
+ */
+static weft_err folder_make(const char *dir, char *room, weft_diag *d) {
+  if (mkdir(dir, 0700) != 0) return errno == EEXIST ? WEFT_OK : tell_errno(d, "make the folder");
+  size_t len = strlen(dir); /* fits: paths_make has put more behind it */
+  while (len > 1 && dir[len - 1] == '/') len--;
+  while (len > 0 && dir[len - 1] != '/') len--;
+  while (len > 1 && dir[len - 1] == '/') len--;
+  memcpy(room, len > 0 ? dir : ".", len > 0 ? len : 1);
+  room[len > 0 ? len : 1] = 0;
+  return folder_sync(room, d);
+}
+
 static weft_err write_whole(int fd, const mirror_image *i, weft_diag *d) {
   size_t done = 0;
   while (done < i->len) {
@@ -198,7 +211,8 @@ weft_err weft__mirror_save(const weft_crypto *crypto, const char *dir, const wef
   if (m->lane_count > WEFT_MIRROR_LANES_MAX) return tell(diag, WEFT_ELIMIT, 0, "too many lanes");
   WEFT_TRY(paths_make(dir, m, &p, diag));
   mirror_encode(crypto, m, &image);
-  if (mkdir(dir, 0700) != 0 && errno != EEXIST) return tell_errno(diag, "make the folder");
+  char above[path_max];
+  WEFT_TRY(folder_make(dir, above, diag));
   int fd = open(p.fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0) return tell_errno(diag, "open");
   weft_err err = write_whole(fd, &image, diag);

@@ -83,7 +83,9 @@ static weft_err front_commit(weft_txn *t) {
   } else {
     weft_txn_abort(txn_in(t));
   }
+  bool written = err == WEFT_OK && t->mode == WEFT_TXN_WRITE && f->committed;
   free(t);
+  if (written) f->committed(f->ctx);
   return err;
 }
 

@@ -2,7 +2,7 @@
  * full; the power is cut after every write, and what was not synced is lost or torn: what was
  * acknowledged stays, what was not is there whole or not at all, and nothing crashes.
  *
- * The calls are interposed: this program defines them, so the library and LMDB call these. */
+ * The calls are interposed: tests/disk/disk.c defines those on files, this program malloc. */
 #define _DEFAULT_SOURCE /* syscall() */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,95 +19,12 @@
 
 #include "store/keys.h"
 #include "store/lmdb_store.h"
+#include "store/mirror.h"
+#include "tests/disk/cuts.h"
 #include "tests/support/rng.h"
 #include "tests/support/temp.h"
 
 /* --- what is interposed --- */
-
-enum { short_write = -1 }; /* as `errnum`: half of it is written, and no error told */
-
-static struct {
-  size_t calls;
-  size_t fail_at; /* 1-based; 0: never */
-  bool sticky;
-  int errnum;
-} io;
-
-static bool fails(void) {
-  io.calls++;
-  if (io.fail_at == 0) return false;
-  return io.sticky ? io.calls >= io.fail_at : io.calls == io.fail_at;
-}
-
-/* What was done to the file, in order, while the tape runs. */
-typedef enum event_kind { EVENT_WRITE, EVENT_DURABLE_WRITE, EVENT_SYNC, EVENT_ACK } event_kind;
-
-typedef struct event {
-  event_kind kind;
-  size_t offset;
-  size_t len;
-  uint8_t *bytes;
-} event;
-
-enum { events_max = 20000 };
-
-static struct {
-  bool on;
-  size_t count;
-  event at[events_max];
-} tape;
-
-static void record(event_kind kind, off_t offset, const void *bytes, size_t len) {
-  if (!tape.on || tape.count == events_max) return;
-  event *e = &tape.at[tape.count++];
-  e->kind = kind;
-  e->offset = (size_t)offset;
-  e->len = len;
-  e->bytes = len ? malloc(len) : NULL;
-  if (len) memcpy(e->bytes, bytes, len);
-}
-
-static event_kind write_kind(int fd) {
-  return fcntl(fd, F_GETFL) & O_DSYNC ? EVENT_DURABLE_WRITE : EVENT_WRITE;
-}
-
-ssize_t pwrite(int fd, const void *at, size_t len, off_t offset) {
-  bool bad = fails();
-  if (bad && io.errnum != short_write) {
-    errno = io.errnum;
-    return -1;
-  }
-  if (tape.on) record(write_kind(fd), offset, at, len);
-  return syscall(SYS_pwrite64, fd, at, bad ? len / 2 : len, offset);
-}
-
-ssize_t writev(int fd, const struct iovec *parts, int count) {
-  bool bad = fails();
-  if (bad && io.errnum != short_write) {
-    errno = io.errnum;
-    return -1;
-  }
-  if (bad) return syscall(SYS_write, fd, parts[0].iov_base, parts[0].iov_len / 2);
-  off_t offset = tape.on ? lseek(fd, 0, SEEK_CUR) : 0;
-  for (int i = 0; tape.on && i < count; i++) {
-    record(write_kind(fd), offset, parts[i].iov_base, parts[i].iov_len);
-    offset += (off_t)parts[i].iov_len;
-  }
-  return syscall(SYS_writev, fd, parts, count);
-}
-
-static int sync_call(long number, int fd) {
-  if (fails()) {
-    errno = io.errnum == short_write ? EIO : io.errnum;
-    return -1;
-  }
-  int rc = (int)syscall(number, fd);
-  record(EVENT_SYNC, 0, NULL, 0);
-  return rc;
-}
-
-int fdatasync(int fd) { return sync_call(SYS_fdatasync, fd); }
-int fsync(int fd) { return sync_call(SYS_fsync, fd); }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 static const bool can_fail_malloc = false;
@@ -141,8 +57,8 @@ void *realloc(void *at, size_t len) { return heap_fails() ? NULL : __libc_reallo
 #endif
 
 static void all_well(void) {
-  io.fail_at = heap.fail_at = 0;
-  io.calls = heap.calls = 0;
+  *test_disk() = (test_disk_faults){0};
+  heap.fail_at = heap.calls = 0;
 }
 
 /* --- the workload --- */
@@ -230,7 +146,7 @@ static run run_once(const char *path) {
     r.err = write_round(s, r.acked + 1) == WEFT_OK ? r.err : WEFT_EPROTO;
     r.acked++;
   }
-  r.calls = io.calls;
+  r.calls = test_disk()->calls;
   weft_store_free(s);
   return r;
 }
@@ -256,9 +172,7 @@ static bool io_round(size_t k, int errnum, bool sticky) {
   char path[256];
   test_temp_path(&temp, "data.mdb", path);
   all_well();
-  io.fail_at = k;
-  io.errnum = errnum;
-  io.sticky = sticky;
+  *test_disk() = (test_disk_faults){.fail_at = k, .errnum = errnum, .sticky = sticky};
   run r = run_once(path);
   bool reached = r.err != WEFT_OK;
   if (!reached) assert_true(r.calls < k);
@@ -277,7 +191,7 @@ static bool io_round(size_t k, int errnum, bool sticky) {
 
 static void test_every_io_call(void **state) {
   (void)state;
-  static const int errnums[] = {EIO, ENOSPC, short_write};
+  static const int errnums[] = {EIO, ENOSPC, TEST_DISK_SHORT};
   for (size_t e = 0; e < 3; e++) {
     size_t once = 1, sticky = 1;
     while (io_round(once, errnums[e], false)) once++;
@@ -324,61 +238,7 @@ static void test_every_allocation(void **state) {
 
 /* --- the power is cut --- */
 
-enum { image_max = 8 << 20, sector = 512, cut_rounds = 40, cut_variants = 8 };
-
-typedef struct image {
-  uint8_t b[image_max];
-  size_t len;
-} image;
-
-static void image_apply(image *m, const event *e, size_t from, size_t to) {
-  if (to > e->len) to = e->len;
-  if (from >= to) return;
-  assert_true(e->offset + to <= image_max);
-  memcpy(m->b + e->offset + from, e->bytes + from, to - from);
-  if (e->offset + to > m->len) m->len = e->offset + to;
-}
-
-/* Whole, not at all, or sector by sector. */
-static void image_apply_some(image *m, const event *e, test_rng *rng) {
-  uint64_t how = test_rng_below(rng, 3);
-  if (how == 0) return;
-  for (size_t at = 0; at < e->len; at += sector) {
-    if (how == 1 || test_rng_chance(rng, 50)) image_apply(m, e, at, at + sector);
-  }
-}
-
-/* The file as a power cut after the first `count` events may leave it. */
-static void image_cut(image *m, const image *start, size_t count, int variant, test_rng *rng) {
-  size_t synced = 0;
-  for (size_t i = 0; i < count; i++) {
-    if (tape.at[i].kind == EVENT_SYNC) synced = i;
-  }
-  memcpy(m->b, start->b, start->len);
-  m->len = start->len;
-  for (size_t i = 0; i < count; i++) {
-    const event *e = &tape.at[i];
-    bool durable = i < synced || (e->kind == EVENT_DURABLE_WRITE && i + 1 < count);
-    if (durable || variant == 1)
-      image_apply(m, e, 0, e->len);
-    else if (variant > 1)
-      image_apply_some(m, e, rng);
-  }
-}
-
-static void file_write(const char *path, const image *m) {
-  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  assert_int_equal(write(fd, m->b, m->len), m->len);
-  close(fd);
-}
-
-static void file_read(const char *path, image *m) {
-  int fd = open(path, O_RDONLY);
-  ssize_t len = read(fd, m->b, image_max);
-  assert_true(len > 0);
-  m->len = (size_t)len;
-  close(fd);
-}
+enum { cut_rounds = 40, cut_variants = 8 };
 
 /* Opens what is left with every page looked at, and goes on with it. */
 static void check_cut(const char *path, uint32_t acked, size_t count) {
@@ -399,45 +259,81 @@ static void check_cut(const char *path, uint32_t acked, size_t count) {
   weft_store_free(s);
 }
 
-static void tape_make(const char *path, image *start) {
+static void tape_make(tape *t, const test_temp *temp) {
+  char path[256];
   weft_store *s;
   all_well();
+  test_temp_path(temp, "space/data.mdb", path);
+  tape_reset(t, temp->folder);
+  tape_run(t);
   assert_int_equal(open_store(path, &s), WEFT_OK);
-  file_read(path, start);
-  tape.on = true;
   for (uint32_t round = 1; round <= cut_rounds; round++) {
     assert_int_equal(write_round(s, round), WEFT_OK);
-    record(EVENT_ACK, 0, NULL, 0);
+    tape_mark(t, round);
   }
-  tape.on = false;
   weft_store_free(s);
-  assert_true(tape.count < events_max);
+  tape_run(NULL);
 }
 
 static void test_power_cuts(void **state) {
   (void)state;
-  test_temp temp = test_temp_make();
+  test_temp temp = test_temp_make(), left = test_temp_make();
   char path[256];
-  test_temp_path(&temp, "data.mdb", path);
-  image *start = malloc(sizeof *start), *left = malloc(sizeof *left);
-  tape_make(path, start);
+  static tape t, after;
+  static cuts c;
+  seen images = {0};
   uint64_t seed = 4;
   test_rng rng = test_rng_of(seed);
-  uint32_t acked = 0;
-  size_t states = 0;
-  for (size_t i = 0; i < tape.count; i++) {
-    acked += tape.at[i].kind == EVENT_ACK;
-    for (int variant = 0; variant < cut_variants; variant++, states++) {
-      image_cut(left, start, i + 1, variant, &rng);
-      file_write(path, left);
-      check_cut(path, acked, i + 1);
-    }
+  tape_make(&t, &temp);
+  test_temp_path(&left, "space/data.mdb", path);
+  cuts_begin(&c, &t, NULL, left.folder, "space/data.mdb");
+  for (size_t i = 0; i < t.count * cut_variants; i++) {
+    cuts_draw(&c, i / cut_variants, test_rng_next(&rng));
   }
-  print_message("seed=%llu: %zu states, %u rounds\n", (unsigned long long)seed, states, acked);
-  assert_int_equal(acked, cut_rounds);
-  for (size_t i = 0; i < tape.count; i++) free(tape.at[i].bytes);
-  free(start);
-  free(left);
+  uint32_t acked = 0;
+  for (size_t at = 0; cuts_next(&c, &images);) {
+    for (; at <= c.at.event; at++) {
+      if (t.events[at].kind == TAPE_MARK) acked = (uint32_t)t.events[at].offset;
+    }
+    tape_reset(&after, left.folder);
+    cuts_know(&c, &after);
+    tape_run(&after);
+    check_cut(path, acked, c.at.event);
+    tape_run(NULL);
+    cuts_dirtied(&c, &after);
+  }
+  print_message("seed=%llu: %zu images, %u rounds\n", (unsigned long long)seed, images.count,
+                acked);
+  assert_true(acked >= cut_rounds - 1 && images.count > 1000);
+  seen_free(&images);
+  cuts_free(&c);
+  tape_free(&t);
+  tape_free(&after);
+  test_temp_remove(&temp);
+  test_temp_remove(&left);
+}
+
+/* The folder of the mirror is made once, and must be there after a power cut like the mirror. */
+static void test_mirror_folder(void **state) {
+  (void)state;
+  test_temp temp = test_temp_make();
+  char path[256];
+  static tape t;
+  weft_mirror m = {.lane_count = 1};
+  weft_diag d;
+  bool made = false, synced = false;
+  test_temp_path(&temp, "mirror", path);
+  tape_reset(&t, temp.folder);
+  tape_run(&t);
+  assert_int_equal(weft__mirror_save(weft_crypto_sodium(), path, &m, &d), WEFT_OK);
+  tape_run(NULL);
+  for (size_t i = 0; i < t.count; i++) {
+    const char *name = t.names[t.events[i].name];
+    made |= t.events[i].kind == TAPE_CREATE && strcmp(name, "mirror") == 0;
+    synced |= made && t.events[i].kind == TAPE_FOLDER_SYNC && strcmp(name, "") == 0;
+  }
+  assert_true(made && synced);
+  tape_free(&t);
   test_temp_remove(&temp);
 }
 
@@ -522,9 +418,8 @@ static void test_full_disk(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_power_cuts),
-      cmocka_unit_test(test_full_disk),
-      cmocka_unit_test(test_every_io_call),
+      cmocka_unit_test(test_power_cuts),       cmocka_unit_test(test_mirror_folder),
+      cmocka_unit_test(test_full_disk),        cmocka_unit_test(test_every_io_call),
       cmocka_unit_test(test_every_allocation),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
