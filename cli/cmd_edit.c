@@ -1,9 +1,11 @@
 /* edit and assign: a whole document as a person sees it in an editor.
  *
  * edit reads the document with the vector it was read at, opens $EDITOR on it, and hands the result
- * to assign with that vector as the base: what others wrote meanwhile is concurrent, and stays. */
+ * to assign with that vector as the base: what others wrote meanwhile is concurrent, and stays.
+ * While the editor is open, others see so if a daemon runs; without one nobody could. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +21,8 @@
 #include "crdt/json.h"
 
 #define TEXT(b) (int)(b).len, (const char *)(b).at
+
+enum { renew_s = 15 };
 
 int cmd_assign(cli_call *c) {
   weft_bytes doc, text, bytes;
@@ -69,22 +73,101 @@ static void keep_record(void *ctx, const weft_value *record) {
   weft__buf_free(&b);
 }
 
+/* --- who else edits --- */
+
+static void no_record(void *ctx, const weft_value *record) {
+  (void)ctx;
+  (void)record;
+}
+
+/* Runs `weft presence` with `words`; what goes wrong, as without a daemon, is nobody's concern
+ * here. */
+static int presence(cli_call *c, const char *const *words, int count, const cli_sink *sink) {
+  char before[sizeof c->error];
+  weft_arena *whole = c->arena, own;
+  weft__arena_init(&own, &whole->mem);
+  memcpy(before, c->error, sizeof before);
+  c->arena = &own;
+  int code = cli_invoke(c, words, count, sink);
+  c->arena = whole;
+  memcpy(c->error, before, sizeof before);
+  weft__arena_free(&own);
+  return code;
+}
+
+/* Says who else is editing, once a device. */
+static void tell_editors(void *ctx, const weft_value *record) {
+  const cli_call *c = ctx;
+  const weft_value *list = cli_member(record, "sessions");
+  for (size_t i = 0; list->kind == WEFT_ARRAY && i < list->as.array.count; i++) {
+    const weft_value *s = &list->as.array.at[i];
+    if (!cli_member_bool(cli_member(s, "state"), "editing") || c->front->quiet) continue;
+    weft_bytes name = cli_member_text(s, "name"), doc = cli_member_text(s, "doc");
+    fprintf(stderr, "weft: %.*s%s is editing %.*s too; what both of you write will merge\n",
+            TEXT(name), cli_member_bool(s, "self") ? " (this device)" : "", TEXT(doc));
+  }
+}
+
+typedef struct announcement {
+  const char *doc;
+  char session[48];
+  bool heard; /* a daemon answers */
+} announcement;
+
+static void announce(cli_call *c, announcement *a) {
+  static const cli_sink nowhere = {NULL, no_record, NULL};
+  const char *words[] = {"presence", "--set={\"editing\":true}", a->session, "--", a->doc};
+  a->heard = presence(c, words, 5, &nowhere) == CLI_OK;
+}
+
+static void announce_begin(cli_call *c, announcement *a) {
+  cli_sink tell = {c, tell_editors, NULL};
+  const char *words[] = {"presence", "--", a->doc};
+  snprintf(a->session, sizeof a->session, "--session=edit-%ld", (long)getpid());
+  (void)presence(c, words, 3, &tell);
+  announce(c, a);
+}
+
+static void announce_end(cli_call *c, const announcement *a) {
+  static const cli_sink nowhere = {NULL, no_record, NULL};
+  const char *words[] = {"presence", "--leave", a->session, "--", a->doc};
+  if (a->heard) presence(c, words, 5, &nowhere);
+}
+
+/* --- the editor --- */
+
+/* Waits for the editor and, meanwhile, gives signs of life. */
+static int wait_for(cli_call *c, pid_t pid, const sigset_t *ended, announcement *a) {
+  int status = -1;
+  for (;;) {
+    pid_t got = waitpid(pid, &status, WNOHANG);
+    if (got != 0 && !(got < 0 && errno == EINTR)) return status;
+    int number = sigtimedwait(ended, NULL, &(struct timespec){renew_s, 0});
+    if (number < 0 && errno == EAGAIN) announce(c, a);
+  }
+}
+
 /* Runs `sh -c "$EDITOR FILE"`, since EDITOR may hold arguments. */
-static int run_editor(cli_call *c, const char *file) {
+static int run_editor(cli_call *c, const char *file, announcement *a) {
   const char *editor = getenv("VISUAL");
   if (!editor || !*editor) editor = getenv("EDITOR");
   if (!editor || !*editor) editor = "vi";
   char line[CLI_PATH_MAX];
   if ((size_t)snprintf(line, sizeof line, "%s \"$1\"", editor) >= sizeof line)
     return cli_fail(c, CLI_FAILED, "EDITOR is too long");
+  sigset_t ended, before;
+  sigemptyset(&ended);
+  sigaddset(&ended, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &ended, &before);
   pid_t pid = fork();
   if (pid < 0) return cli_fail(c, CLI_FAILED, "the editor cannot be started: too many processes");
   if (pid == 0) {
+    sigprocmask(SIG_SETMASK, &before, NULL);
     execl("/bin/sh", "sh", "-c", line, "sh", file, (char *)NULL);
     _exit(127);
   }
-  int status;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+  int status = wait_for(c, pid, &ended, a);
+  sigprocmask(SIG_SETMASK, &before, NULL);
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return CLI_OK;
   return cli_fail(c, CLI_FAILED, "the editor %s failed: nothing was written; your text is in %s",
                   editor, file);
@@ -139,7 +222,12 @@ int cmd_edit(cli_call *c) {
   if (err != WEFT_OK) return cli_fail_err(c, err, "edit");
   char path[CLI_PATH_MAX];
   code = write_text(c, cli_member(&record, "value"), path, sizeof path);
-  if (code == CLI_OK) code = run_editor(c, path);
+  announcement a = {.doc = name};
+  if (code == CLI_OK) {
+    announce_begin(c, &a);
+    code = run_editor(c, path, &a);
+    announce_end(c, &a);
+  }
   if (code != CLI_OK) return code;
   const char *assign[7] = {"assign"};
   size_t count = 1;

@@ -121,6 +121,13 @@ static const cli_option join_options[] = {
     {"timeout", 0, "TIME", "give up after this time (default: 30s)"},
     {NULL, 0, NULL, NULL},
 };
+static const cli_option presence_options[] = {
+    {"set", 0, "JSON", "be there with this state: a cursor, a selection, anything small"},
+    {"session", 0, "NAME", "which session of this device (default: cli)"},
+    {"for", 0, "TIME", "stay this long unless set again (default: 45s)"},
+    {"leave", 0, NULL, "say goodbye"},
+    {NULL, 0, NULL, NULL},
+};
 static const cli_option serve_options[] = {
     {"listen", 0, "HOST:PORT", "listen here (default: 0.0.0.0:7117)"},
     {"connect", 0, "HOST:PORT", "keep a connection to this address; repeatable"},
@@ -187,8 +194,10 @@ static const cli_command commands[] = {
      "Without names: every document but those of the collection weft, where tags and strategies "
      "are kept; --all or --collection weft gives these.",
      DOCS, CLI_STORE, CLI_LINES, 0, -1, -1, false, export_options, cmd_export, print_json_line},
-    {"edit", "DOC", "edit the JSON in $EDITOR; only the difference is written", "", DOCS, CLI_FRONT,
-     CLI_ONE, 1, 1, -1, false, change_options, cmd_edit, print_change},
+    {"edit", "DOC", "edit the JSON in $EDITOR; only the difference is written",
+     "While the daemon runs, others see who is editing (weft presence), and you are told before "
+     "the editor opens.  That is advice and no lock: both edits merge.",
+     DOCS, CLI_FRONT, CLI_ONE, 1, 1, -1, false, change_options, cmd_edit, print_change},
     {"assign", "DOC FILE|-", "make a document equal to a JSON object",
      "With --base, as it was decided on an older state: what others wrote since stays.", DOCS,
      CLI_STORE, CLI_ONE, 2, 2, 1, true, assign_options, cmd_assign, print_change},
@@ -213,6 +222,11 @@ static const cli_command commands[] = {
      -1, false, status_options, cmd_status, print_status},
     {"peers", "", "connections and known devices", "", DEVICES, CLI_STORE, CLI_ONE, 0, 0, -1, false,
      NO_OPTIONS, cmd_peers, print_peers},
+    {"presence", "[DOC]", "who is where now; be seen with --set",
+     "A session of a device is at a document, or without DOC at the space, as long as the device "
+     "gives signs of life: its heartbeat comes every 15 s, and 45 s after the last one it is gone. "
+     "Nothing of it is stored.  weft edit is seen by itself, with the state {\"editing\": true}.",
+     DEVICES, CLI_DAEMON, CLI_ONE, 0, 1, -1, false, presence_options, cmd_presence, print_presence},
 
     {"log", "[DOC [POINTER]]", "changes, newest first", "", HISTORY, CLI_STORE, CLI_LINES, 0, 2, -1,
      false, log_options, cmd_log, print_log},

@@ -433,6 +433,13 @@ void print_peers(cli_printer *p, const cli_call *call, const weft_value *record)
   print_table(p, cli_member(record, "peers"), keys, widths, 6);
 }
 
+void print_presence(cli_printer *p, const cli_call *call, const weft_value *record) {
+  (void)call;
+  static const char *const keys[] = {"name", "session", "doc", "seen", "state"};
+  static const unsigned widths[] = {14, 12, 24, 24, 40};
+  print_table(p, cli_member(record, "sessions"), keys, widths, 5);
+}
+
 void print_status(cli_printer *p, const cli_call *call, const weft_value *record) {
   static const char *const keys[] = {"state", "space", "docs", "conflicts", "pending", "digest"};
   if (p->any) put(p, "\n");

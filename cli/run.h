@@ -54,6 +54,8 @@ int cmd_connect(cli_call *c);
 /* cli/cmd_status.c */
 int cmd_status(cli_call *c);
 int cmd_peers(cli_call *c);
+/* cli/cmd_presence.c */
+int cmd_presence(cli_call *c);
 /* cli/help.c */
 int cmd_help(cli_call *c);
 int cmd_completion(cli_call *c);
@@ -81,6 +83,7 @@ void print_doctor(cli_printer *p, const cli_call *call, const weft_value *record
 void print_id(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_ticket(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_members(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_presence(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_status(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_peers(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_text(cli_printer *p, const cli_call *call, const weft_value *record);

@@ -268,8 +268,8 @@ WEFT_API weft_err weft_node_presence_set(weft_node *n, weft_ms now,
 /* Ends a session, and says so.  WEFT_ENOTFOUND. */
 WEFT_API weft_err weft_node_presence_leave(weft_node *n, weft_ms now, weft_bytes session,
                                            weft_bytes doc) WEFT_MUST_USE;
-/* Lists the sessions of all members that are here, by device, document and session, own ones among
- * them.  All in `arena`.  WEFT_ENOMEM. */
+/* Lists the sessions of all members that are here, own ones first, then by device, document and
+ * session.  All in `arena`.  WEFT_ENOMEM. */
 WEFT_API weft_err weft_node_presence(const weft_node *n, weft_arena *arena, weft_present **out,
                                      size_t *count) WEFT_MUST_USE;
 

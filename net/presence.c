@@ -748,29 +748,49 @@ weft_ms weft__presence_deadline(const weft_presence *p) {
 
 /* --- what is known --- */
 
+/* Our own are listed as they are now, also when the statement that says so is still to be made. */
+static weft_err own_list(const weft_presence *p, weft_ms now, weft_arena *arena,
+                         weft_present *out) {
+  for (size_t i = 0; i < p->own_count; i++) {
+    const own_session *s = &p->own[i];
+    weft_present *here = &out[i];
+    here->device = p->o.identity->device;
+    here->self = true;
+    here->age_ms = p->changed ? 0 : now - p->signed_at;
+    WEFT_TRY(weft__arena_copy(arena, s->doc, &here->doc));
+    WEFT_TRY(weft__arena_copy(arena, s->session, &here->session));
+    WEFT_TRY(weft__value_decode(arena, s->state, &here->state));
+  }
+  return WEFT_OK;
+}
+
 weft_err weft__presence_list(const weft_presence *p, weft_ms now, weft_arena *arena,
                              weft_present **out, size_t *count) {
   weft_present *list = NULL;
-  size_t cap = 0, used = 0;
+  size_t cap = 0, used = p->own_count;
+  void *at = NULL;
   *out = NULL;
   *count = 0;
+  WEFT_TRY(weft__arena_grow(arena, &at, 0, &cap, WEFT_PRESENCE_SESSIONS_MAX, sizeof *list));
+  list = at;
+  memset(list, 0, used * sizeof *list);
+  WEFT_TRY(own_list(p, now, arena, list));
   for (size_t i = 0; i < p->count; i++) {
     const entry *e = &p->entries[i];
     weft_presence_item *items;
     size_t item_count;
-    if (e->body.len == 0 || e->until <= now) continue;
+    bool own = weft_id_cmp(&e->device, &p->o.identity->device) == 0;
+    if (own || e->body.len == 0 || e->until <= now) continue;
     WEFT_TRY(weft__presence_body_read(arena, e->body, &items, &item_count));
-    void *at = list;
+    at = list;
     WEFT_TRY(weft__arena_grow(arena, &at, used, &cap, used + item_count, sizeof *list));
     list = at;
     for (size_t k = 0; k < item_count; k++) {
-      weft_present *here = &list[used++];
-      *here = (weft_present){.device = e->device,
-                             .session = items[k].session,
-                             .doc = items[k].doc,
-                             .state = items[k].state};
-      here->self = weft_id_cmp(&e->device, &p->o.identity->device) == 0;
-      here->age_ms = p->o.gone_ms - (e->until - now);
+      list[used++] = (weft_present){.device = e->device,
+                                    .session = items[k].session,
+                                    .doc = items[k].doc,
+                                    .state = items[k].state,
+                                    .age_ms = p->o.gone_ms - (e->until - now)};
     }
   }
   *out = list;

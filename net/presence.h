@@ -82,7 +82,8 @@ weft_ms weft__presence_deadline(const weft_presence *p);
 
 /* --- what is known --- */
 
-/* Lists all sessions, by device, document and session; all in `arena`.  WEFT_ENOMEM. */
+/* Lists all sessions, our own first, then by device, document and session; all in `arena`.
+ * WEFT_ENOMEM. */
 weft_err weft__presence_list(const weft_presence *p, weft_ms now, weft_arena *arena,
                              weft_present **out, size_t *count) WEFT_MUST_USE;
 

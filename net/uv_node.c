@@ -670,4 +670,16 @@ void weft_uv_node_ask(weft_uv_node *n) {
   pump(n);
 }
 
+weft_err weft_uv_node_presence_set(weft_uv_node *n, const weft_presence_session *s) {
+  weft_err err = weft_node_presence_set(n->node, weft_uv_node_now(n), s);
+  pump(n);
+  return err;
+}
+
+weft_err weft_uv_node_presence_leave(weft_uv_node *n, weft_bytes session, weft_bytes doc) {
+  weft_err err = weft_node_presence_leave(n->node, weft_uv_node_now(n), session, doc);
+  pump(n);
+  return err;
+}
+
 const weft_node *weft_uv_node_core(const weft_uv_node *n) { return n->node; }

@@ -453,7 +453,7 @@ static void who_hears_a_device_is_not_told_of_it(void **state) {
   weft__presence_link_down(x, 7);
   assert_int_equal(carry(x, 5, t.b, 6, 2000), 0);
   assert_int_equal(carry(t.b, 6, x, 5, 2000), 1);
-  assert_string_equal(listed(x, 2000), "tab at notes/a: \"1\"\nself x at notes/a: \"1\"\n");
+  assert_string_equal(listed(x, 2000), "self x at notes/a: \"1\"\ntab at notes/a: \"1\"\n");
   weft__presence_free(x);
   two_free(&t);
 }
