@@ -191,13 +191,25 @@ static void option_words(weft_buf *b, const cli_option *options) {
   }
 }
 
+/* The options that may stand before the command and take a value: "--dir|--space". */
+static void global_values(weft_buf *b) {
+  bool first = true;
+  for (const cli_option *o = cli_global_options(); o->name; o++) {
+    if (!o->arg) continue;
+    put(b, first ? "--" : "|--");
+    put(b, o->name);
+    first = false;
+  }
+}
+
 static void completion_bash(weft_buf *b) {
   size_t count;
   const cli_command *table = cli_commands(&count);
-  put(b, "_weft() {\n  local word=${COMP_WORDS[COMP_CWORD]} command= w\n"
-         "  for w in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do case $w in -*) ;; *) command=$w; "
-         "break ;; "
-         "esac; done\n  local options=\"");
+  put(b, "_weft() {\n  local word=${COMP_WORDS[COMP_CWORD]} command= w skip=\n"
+         "  for w in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
+         "    if [ \"$skip\" ]; then skip=; continue; fi\n    case $w in ");
+  global_values(b);
+  put(b, ") skip=1 ;; -*) ;; *) command=$w; break ;; esac\n  done\n  local options=\"");
   option_words(b, cli_global_options());
   put(b, "\"\n  case $command in\n    '') COMPREPLY=($(compgen -W \"");
   words(b);
@@ -246,8 +258,15 @@ static void completion_zsh(weft_buf *b) {
     quoted(b, text);
     put(b, "\n");
   }
-  put(b, "  )\n  if (( CURRENT == 2 )); then _describe command commands; return; fi\n"
-         "  case $words[2] in\n");
+  put(b, "  )\n  local -i at=2\n  while (( at < CURRENT )) && [[ $words[at] == -* ]]; do\n"
+         "    case $words[at] in ");
+  global_values(b);
+  put(b, ") (( at += 2 )) ;; *) (( at += 1 )) ;; esac\n  done\n"
+         "  if (( at >= CURRENT )); then\n"
+         "    if [[ $words[CURRENT] != -* ]]; then _describe command commands; return; fi\n"
+         "    _arguments");
+  for (const cli_option *o = cli_global_options(); o->name; o++) zsh_option(b, o);
+  put(b, "\n    return\n  fi\n  case $words[at] in\n");
   for (size_t i = 0; i < count; i++) {
     put(b, "    ");
     put(b, table[i].name);

@@ -13,10 +13,6 @@ check "bad ticket creates nothing" fails 4 "ticket" on new join weft1notaticket 
 check "bad ticket created nothing" [ ! -e "$world/new" ]
 check "man page" contains "$(on a help --man)" ".TH WEFT 1"
 for shell in bash zsh fish; do check "completion $shell" contains "$(on a completion $shell)" weft; done
-on a completion bash >completion.bash
-completes() { bash -c '. ./completion.bash; COMP_WORDS=(weft "$@"); COMP_CWORD=$#; f=$(complete -p weft | sed "s/.*-F \([^ ]*\).*/\1/"); "$f"; echo "${COMPREPLY[*]}"' - "$@"; }
-check "bash completes commands" equal "$(completes und)" undelete
-check "bash completes options" equal "$(completes list --so)" --sort
 check "completion sh" fails 2 "bash, zsh or fish" on a completion sh
 
 # --- init -----------------------------------------------------------------------------------------
