@@ -72,9 +72,10 @@ WEFT_API weft_err weft_uv_node_set_invites(weft_uv_node *n, const weft_uv_invite
 /* Asks every open link what it holds and shows now: weft_node_peer.roots_heard tells when it
  * answered. */
 WEFT_API void weft_uv_node_ask(weft_uv_node *n);
-/* weft_node_presence_set and weft_node_presence_leave; weft_node_presence of the core lists. */
+/* Tells that a session is there: weft_node_presence_set.  weft_node_presence of the core lists. */
 WEFT_API weft_err weft_uv_node_presence_set(weft_uv_node *n,
                                             const weft_presence_session *s) WEFT_MUST_USE;
+/* Tells that it left: weft_node_presence_leave. */
 WEFT_API weft_err weft_uv_node_presence_leave(weft_uv_node *n, weft_bytes session,
                                               weft_bytes doc) WEFT_MUST_USE;
 /* The core, for its lists; do not free or feed it. */
