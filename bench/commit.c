@@ -2,10 +2,14 @@
  *
  * Templates are imported, a thousand in a transaction; then updates of single fields follow, each a
  * change of its own, in transactions of 1, 100, 1,000 and 10,000 changes.  Every transaction is
- * synced.  The probe puts the same values under short keys into one LMDB table, with the same
- * transactions. */
+ * synced.
+ *
+ * The probe makes LMDB alone put the very same bytes with the same commits: what the replica has
+ * put is recorded, and put again into as many tables; the single updates into one table, and
+ * (single-three) into three.  The probe of the disk is the length of a file that holds nothing but
+ * the values, under short keys. */
 #include "bench/fleet.h"
-#include "bench/probe.h"
+#include "bench/recorder.h"
 
 enum {
   TEMPLATES = 10000,
@@ -33,46 +37,79 @@ static const group_kind kinds[GROUPS] = {
     {"single", 1, 3000, 500},
 };
 
+typedef enum probe_kind { PROBE_ONE, PROBE_THREE, PROBE_SAME, PROBES } probe_kind;
+
+static const unsigned probe_tables[PROBES] = {1, PROBE_KINDS, PROBE_TABLES_MAX};
+
 typedef struct commit_run {
   bench *b;
   uint32_t templates;
   fleet fleet;
   fleet_replica r;
-  probe_lmdb *probe;
-  w1_updates updates; /* of the replica */
-  w1_updates same;    /* of the probe */
+  recorder rec;
+  probe_lmdb *probes[PROBES];
+  w1_updates updates;
 } commit_run;
 
 static bench_name rate_of(const char *variant, const char *unit) {
   return (bench_name){"W1", variant, "rate", unit, BENCH_RATE};
 }
 
-static void sample_disk(commit_run *c, const char *variant) {
+/* --- disk --- */
+
+/* The values alone, `updates` of them written after the import. */
+static weft_err plain_len(commit_run *c, uint32_t updates, uint64_t *len) {
+  weft_arena arena;
+  probe_items items = {0};
+  probe_lmdb *plain = NULL;
+  w1_updates again = {.mem = c->b->mem};
+  double aside = 0;
+  weft__arena_init(&arena, &c->b->mem);
+  weft_err err = probe_lmdb_open(&plain, c->b, "plain.mdb", 1);
+  if (err == WEFT_OK) err = probe_items_import(&arena, c->templates, &items);
+  if (err == WEFT_OK) err = probe_lmdb_put(plain, items, (size_t)IMPORT_GROUP * W1_FIELDS, &aside);
+  if (err == WEFT_OK) err = w1_updates_init(&again, &c->b->mem, c->templates);
+  if (err == WEFT_OK) err = probe_items_updates(&arena, &again, updates, &items);
+  if (err == WEFT_OK) err = probe_lmdb_put(plain, items, kinds[FIRST_GROUP].group, &aside);
+  if (err == WEFT_OK) *len = probe_lmdb_len(plain);
+  w1_updates_free(&again);
+  probe_lmdb_close(plain);
+  weft__arena_free(&arena);
+  return err;
+}
+
+static weft_err sample_disk(commit_run *c, const char *variant, uint32_t updates) {
+  uint64_t plain = 0;
   bench_name name = {"W1", variant, "disk_bytes_per_field", "bytes", BENCH_COST};
   double fields = (double)c->templates * W1_FIELDS;
+  WEFT_TRY(plain_len(c, updates, &plain));
   bench_sample(c->b, name, (double)bench_file_len(c->r.path) / fields);
-  bench_limit(c->b, name, (double)probe_lmdb_len(c->probe) / fields);
+  bench_limit(c->b, name, (double)plain / fields);
+  return WEFT_OK;
+}
+
+/* --- rates --- */
+
+/* Lets every probe put what was recorded; adds the times to `seconds`. */
+static weft_err replay(commit_run *c, double seconds[PROBES]) {
+  WEFT_TRY(bench_fail(c->b, c->rec.err, "recording"));
+  for (unsigned i = 0; i < PROBES; i++) {
+    WEFT_TRY(probe_lmdb_replay(c->probes[i], c->rec.puts, &seconds[i]));
+  }
+  recorder_clear(&c->rec);
+  return WEFT_OK;
 }
 
 static weft_err measure_import(commit_run *c) {
-  weft_arena arena;
-  probe_items items = {0};
   bench_name name = rate_of("import", "fields/s");
   double fields = (double)c->templates * W1_FIELDS;
-  double seconds = 0;
+  double seconds[PROBES] = {0};
   double start = bench_now();
   WEFT_TRY(fleet_import(&c->fleet, c->r.replica, c->templates, IMPORT_GROUP));
   bench_sample(c->b, name, fields / (bench_now() - start));
-  weft__arena_init(&arena, &c->b->mem);
-  weft_err err = probe_items_import(&arena, c->templates, &items);
-  if (err == WEFT_OK) {
-    err = probe_lmdb_put(c->probe, items, (size_t)IMPORT_GROUP * W1_FIELDS, &seconds);
-  }
-  weft__arena_free(&arena);
-  WEFT_TRY(err);
-  bench_limit(c->b, name, fields / seconds);
-  sample_disk(c, "import");
-  return WEFT_OK;
+  WEFT_TRY(replay(c, seconds));
+  bench_limit(c->b, name, fields / seconds[PROBE_SAME]);
+  return sample_disk(c, "import", 0);
 }
 
 static weft_err write_group(commit_run *c, uint32_t count) {
@@ -91,25 +128,24 @@ static weft_err write_group(commit_run *c, uint32_t count) {
 typedef struct group_times {
   uint32_t updates;
   double weft;
-  double probe;
+  double probes[PROBES];
 } group_times;
 
-/* Some groups of weft's, then as many of the probe's: whatever else the machine does meanwhile
- * slows both. */
+/* Some groups of weft's, then as many of the probes': whatever else the machine does meanwhile
+ * slows all. */
 static weft_err measure_slice(commit_run *c, const group_kind *kind, uint32_t groups,
                               group_times *times) {
-  weft_arena arena;
-  probe_items items = {0};
-  uint32_t count = groups * kind->group;
   double start = bench_now();
   for (uint32_t i = 0; i < groups; i++) WEFT_TRY(write_group(c, kind->group));
   times->weft += bench_now() - start;
-  times->updates += count;
-  weft__arena_init(&arena, &c->b->mem);
-  weft_err err = probe_items_updates(&arena, &c->same, count, &items);
-  if (err == WEFT_OK) err = probe_lmdb_put(c->probe, items, kind->group, &times->probe);
-  weft__arena_free(&arena);
-  return err;
+  times->updates += groups * kind->group;
+  return replay(c, times->probes);
+}
+
+static void sample_rate(commit_run *c, const char *variant, const group_times *times,
+                        probe_kind probe) {
+  bench_sample(c->b, rate_of(variant, "changes/s"), times->updates / times->weft);
+  bench_limit(c->b, rate_of(variant, "changes/s"), times->updates / times->probes[probe]);
 }
 
 static weft_err measure_group(commit_run *c, const group_kind *kind) {
@@ -121,22 +157,31 @@ static weft_err measure_group(commit_run *c, const group_kind *kind) {
     WEFT_TRY(bench_progress(c->b, kind->variant));
     WEFT_TRY(measure_slice(c, kind, all - done < slice ? all - done : slice, &times));
   }
-  bench_sample(c->b, rate_of(kind->variant, "changes/s"), times.updates / times.weft);
-  bench_limit(c->b, rate_of(kind->variant, "changes/s"), times.updates / times.probe);
+  sample_rate(c, kind->variant, &times, kind->group > 1 ? PROBE_SAME : PROBE_ONE);
+  if (kind->group == 1) sample_rate(c, "single-three", &times, PROBE_THREE);
+  return WEFT_OK;
+}
+
+static weft_err open_probes(commit_run *c) {
+  char name[16];
+  for (unsigned i = 0; i < PROBES; i++) {
+    snprintf(name, sizeof name, "probe-%u.mdb", i);
+    WEFT_TRY(probe_lmdb_open(&c->probes[i], c->b, name, probe_tables[i]));
+  }
   return WEFT_OK;
 }
 
 static weft_err measure(commit_run *c) {
   WEFT_TRY(fleet_make(&c->fleet, c->b));
   WEFT_TRY(fleet_open(&c->fleet, 0, "w1", &c->r));
-  WEFT_TRY(probe_lmdb_open(&c->probe, c->b, "probe.mdb", 1));
+  WEFT_TRY(open_probes(c));
   WEFT_TRY(w1_updates_init(&c->updates, &c->b->mem, c->templates));
-  WEFT_TRY(w1_updates_init(&c->same, &c->b->mem, c->templates));
+  recorder_attach(&c->rec, c->r.store, &c->b->mem);
   WEFT_TRY(measure_import(c));
   c->fleet.clock_us = w1_updates_us(c->templates);
   for (unsigned i = 0; i < GROUPS; i++) {
     WEFT_TRY(measure_group(c, &kinds[i]));
-    if (i == FIRST_GROUP) sample_disk(c, kinds[i].variant);
+    if (i == FIRST_GROUP) WEFT_TRY(sample_disk(c, kinds[i].variant, c->updates.next));
   }
   return WEFT_OK;
 }
@@ -147,11 +192,10 @@ weft_err bench_commit(bench *b) {
   if (b->size) templates = b->size;
   for (b->run = 0; b->run < b->runs && err == WEFT_OK; b->run++) {
     commit_run c = {.b = b, .templates = templates, .updates = {.mem = b->mem}};
-    c.same.mem = b->mem;
     err = measure(&c);
     w1_updates_free(&c.updates);
-    w1_updates_free(&c.same);
-    probe_lmdb_close(c.probe);
+    for (unsigned i = 0; i < PROBES; i++) probe_lmdb_close(c.probes[i]);
+    recorder_detach(&c.rec);
     fleet_close(&c.r);
   }
   return err;

@@ -18,6 +18,22 @@ typedef struct probe_items {
   size_t count;
 } probe_items;
 
+/* A put of a real store, as it was recorded. */
+typedef struct probe_put {
+  unsigned table; /* of the store, below PROBE_TABLES_MAX */
+  unsigned kind;  /* 0 state, 1 log, 2 history */
+  bool last;      /* a synced commit follows */
+  weft_bytes key;
+  weft_bytes value;
+} probe_put;
+
+typedef struct probe_puts {
+  probe_put *at;
+  size_t count;
+} probe_puts;
+
+enum { PROBE_TABLES_MAX = 24, PROBE_KINDS = 3 };
+
 /* --- probe_items.c: the W1 data as keys and values; everything lies in `arena` --- */
 
 /* Every field as inserted: the template's number and the field's name -> the value. */
@@ -35,9 +51,9 @@ weft_err probe_items_sort(weft_arena *arena, probe_items *items, size_t group) W
 
 typedef struct probe_lmdb probe_lmdb;
 
-/* Makes a new LMDB file `name` in the scratch folder, in its default durability.  With one table,
- * an item is one put.  With three it is three, as a program with history needs them: the state, a
- * log of all writes, and an index of the history of each template. */
+/* Makes a new LMDB file `name` in the scratch folder, in its default durability, with 1 to
+ * PROBE_TABLES_MAX tables.  With three, an item put is three puts, as a program with history needs
+ * them: the state, a log of all writes, and an index of the history of each template. */
 weft_err probe_lmdb_open(probe_lmdb **out, bench *b, const char *name,
                          unsigned tables) WEFT_MUST_USE;
 /* Closes it and removes the file. */
@@ -45,8 +61,40 @@ void probe_lmdb_close(probe_lmdb *p);
 /* Puts the items, `group` in a synced transaction, and adds the time taken to `seconds`. */
 weft_err probe_lmdb_put(probe_lmdb *p, probe_items items, size_t group,
                         double *seconds) WEFT_MUST_USE;
+/* Makes the same puts with the same commits, and adds the time taken to `seconds`: with one table
+ * all into it, the number of the store's table before each key; with three likewise by kind; with
+ * PROBE_TABLES_MAX each into a table of its own. */
+weft_err probe_lmdb_replay(probe_lmdb *p, probe_puts puts, double *seconds) WEFT_MUST_USE;
 /* Length of the file. */
 uint64_t probe_lmdb_len(const probe_lmdb *p);
+
+/* --- probe_rows.c: a replica of rows, without chunks, columns, signatures and losers --- */
+
+typedef struct probe_rows {
+  weft_bytes *at;    /* each a change of one field */
+  probe_items state; /* what each puts into the state */
+  uint64_t len;      /* bytes of all rows */
+} probe_rows;
+
+/* Makes rows of items; everything lies in `arena`. */
+weft_err probe_rows_make(weft_arena *arena, probe_items items, probe_rows *out) WEFT_MUST_USE;
+
+typedef enum probe_rows_kind {
+  PROBE_ROWS_LOG,    /* each row decoded, chained by a hash, and appended to the log */
+  PROBE_ROWS_SORTED, /* that; then the state, in key order within a transaction */
+  PROBE_ROWS_NAIVE   /* log and state of a row together, in the order of arrival */
+} probe_rows_kind;
+
+typedef struct probe_rows_job {
+  probe_rows_kind kind;
+  probe_items before; /* in the state already */
+  probe_rows rows;
+  size_t group;       /* rows of a synced transaction */
+  size_t state_group; /* of PROBE_ROWS_SORTED: of one that puts the state */
+} probe_rows_job;
+
+/* Does the job on a new file and adds its time to `seconds`. */
+weft_err probe_rows_run(bench *b, const probe_rows_job *job, double *seconds) WEFT_MUST_USE;
 
 /* --- probe_net.c --- */
 

@@ -4,7 +4,7 @@
 
 #include "bench/probe.h"
 
-enum { TABLES_MAX = 3, LOG_HEAD_LEN = 24 };
+enum { LOG_TABLES = 3, LOG_HEAD_LEN = 24, KEY_LEN_MAX = 511 };
 #define MAP_SIZE ((size_t)16 << 30) /* address space only */
 
 struct probe_lmdb {
@@ -12,7 +12,7 @@ struct probe_lmdb {
   unsigned tables;
   char path[BENCH_PATH_LEN_MAX];
   MDB_env *env;
-  MDB_dbi dbi[TABLES_MAX];
+  MDB_dbi dbi[PROBE_TABLES_MAX];
   uint64_t written; /* items so far */
 };
 
@@ -22,12 +22,13 @@ static weft_err fail(probe_lmdb *p, int code) {
 }
 
 static int open_tables(probe_lmdb *p) {
-  static const char *const names[TABLES_MAX] = {"state", "log", "history"};
+  char name[12];
   MDB_txn *txn;
   int code = mdb_txn_begin(p->env, NULL, 0, &txn);
   if (code != 0) return code;
   for (unsigned i = 0; i < p->tables && code == 0; i++) {
-    code = mdb_dbi_open(txn, names[i], MDB_CREATE, &p->dbi[i]);
+    snprintf(name, sizeof name, "%u", i);
+    code = mdb_dbi_open(txn, name, MDB_CREATE, &p->dbi[i]);
   }
   if (code == 0) return mdb_txn_commit(txn);
   mdb_txn_abort(txn);
@@ -41,7 +42,7 @@ weft_err probe_lmdb_open(probe_lmdb **out, bench *b, const char *name, unsigned 
   *p = (probe_lmdb){.b = b, .tables = tables};
   bench_path(b, name, p->path);
   int code = mdb_env_create(&p->env);
-  if (code == 0) code = mdb_env_set_maxdbs(p->env, TABLES_MAX);
+  if (code == 0) code = mdb_env_set_maxdbs(p->env, PROBE_TABLES_MAX);
   if (code == 0) code = mdb_env_set_mapsize(p->env, MAP_SIZE);
   if (code == 0) code = mdb_env_open(p->env, p->path, MDB_NOSUBDIR, 0600);
   if (code == 0) code = open_tables(p);
@@ -98,7 +99,7 @@ static int put_group(probe_lmdb *p, const probe_item *items, size_t count) {
     MDB_val k = val(items[i].key.at, items[i].key.len);
     MDB_val v = val(items[i].value.at, items[i].value.len);
     code = mdb_put(txn, p->dbi[0], &k, &v, 0);
-    if (code == 0 && p->tables == TABLES_MAX) code = put_beside(p, txn, &items[i]);
+    if (code == 0 && p->tables == LOG_TABLES) code = put_beside(p, txn, &items[i]);
     p->written++;
   }
   if (code == 0) return mdb_txn_commit(txn);
@@ -111,6 +112,46 @@ weft_err probe_lmdb_put(probe_lmdb *p, probe_items items, size_t group, double *
   for (size_t i = 0; i < items.count; i += group) {
     size_t left = items.count - i;
     WEFT_TRY(fail(p, put_group(p, items.at + i, left < group ? left : group)));
+  }
+  *seconds += bench_now() - start;
+  return WEFT_OK;
+}
+
+static int replay_put(const probe_lmdb *p, MDB_txn *txn, const probe_put *put) {
+  uint8_t key[KEY_LEN_MAX];
+  MDB_val v = val(put->value.at, put->value.len);
+  if (p->tables > LOG_TABLES) {
+    MDB_val whole = val(put->key.at, put->key.len);
+    return mdb_put(txn, p->dbi[put->table], &whole, &v, 0);
+  }
+  if (put->key.len >= sizeof key) return MDB_BAD_VALSIZE;
+  key[0] = (uint8_t)put->table;
+  memcpy(key + 1, put->key.at, put->key.len);
+  MDB_val k = val(key, put->key.len + 1);
+  return mdb_put(txn, p->dbi[p->tables == 1 ? 0 : put->kind], &k, &v, 0);
+}
+
+/* One transaction; gives how many puts it took. */
+static int replay_txn(probe_lmdb *p, const probe_put *puts, size_t count, size_t *taken) {
+  MDB_txn *txn;
+  bool last = false;
+  size_t i = 0;
+  int code = mdb_txn_begin(p->env, NULL, 0, &txn);
+  if (code != 0) return code;
+  for (; i < count && code == 0 && !last; i++) {
+    code = replay_put(p, txn, &puts[i]);
+    last = puts[i].last;
+  }
+  *taken = i;
+  if (code == 0) return mdb_txn_commit(txn);
+  mdb_txn_abort(txn);
+  return code;
+}
+
+weft_err probe_lmdb_replay(probe_lmdb *p, probe_puts puts, double *seconds) {
+  double start = bench_now();
+  for (size_t i = 0, taken = 0; i < puts.count; i += taken) {
+    WEFT_TRY(fail(p, replay_txn(p, puts.at + i, puts.count - i, &taken)));
   }
   *seconds += bench_now() - start;
   return WEFT_OK;

@@ -6,9 +6,10 @@
  * own (held-single), a replica of a million fields (shown-1m), and showing a hundred changes at a
  * time in the order of their arrival (shown-naive).
  *
- * The probe of held puts the same chunks into one LMDB table with the same transactions, after one
- * verification for each chunk and one hash for each change.  The probe of shown puts the same
- * values, sorted by key within each transaction. */
+ * The probes take the same changes as rows (probe_rows.c).  Held stands beside decoding, chaining
+ * and appending them with the same transactions; held-single beside nothing but verifying one
+ * signature each; shown beside doing both the log and, sorted by key, the state; shown-naive beside
+ * doing both row by row. */
 #include "bench/feed.h"
 #include "bench/probe.h"
 
@@ -20,6 +21,7 @@ enum {
   UPDATES_QUICK = 20000,
   UPDATES_SINGLE = 5000, /* one signature each */
   HOLD_CHUNKS = 100,
+  HOLD_ROWS = 10000, /* as many changes as such a transaction holds */
   HOLD_CHUNKS_SINGLE = 1000,
   SHOW_BATCH = 65536, /* changes of a transaction, as the replica does it */
   NAIVE_BATCH = 100
@@ -77,44 +79,37 @@ static weft_err measure_weft(show_run *s, double *held_seconds, double *shown_se
 
 /* --- probes --- */
 
-static weft_err probe_hold(show_run *s, double *seconds) {
-  probe_lmdb *p;
+static weft_err probe(show_run *s, probe_rows_kind kind, double *seconds) {
+  w1_updates updates;
   probe_items items = {0};
-  double changes = (double)s->feed.update_changes;
-  double mean = (double)s->feed.update_raw_len / changes;
-  double more = mean > 96 ? mean - 96 : 0;
-  WEFT_TRY(probe_items_blobs(&s->arena, s->feed.updates, s->feed.update_count, &items));
-  WEFT_TRY(probe_lmdb_open(&p, s->b, "probe.mdb", 1));
-  weft_err err = probe_lmdb_put(p, items, s->kind->hold_chunks, seconds);
-  probe_lmdb_close(p);
-  *seconds += (double)s->feed.update_count * s->crypto.verify;
-  *seconds += changes * (s->crypto.hash_small + more * s->crypto.hash_byte);
+  const feed_options *o = &s->kind->feed;
+  size_t naive = (size_t)s->kind->batch;
+  probe_rows_job job = {.kind = kind, .group = HOLD_ROWS, .state_group = SHOW_BATCH};
+  if (kind == PROBE_ROWS_NAIVE) job.group = naive;
+  WEFT_TRY(w1_updates_init(&updates, &s->b->mem, o->templates));
+  weft_err err = probe_items_import(&s->arena, o->templates, &job.before);
+  if (err == WEFT_OK) err = probe_items_updates(&s->arena, &updates, o->updates, &items);
+  if (err == WEFT_OK) err = probe_rows_make(&s->arena, items, &job.rows);
+  if (err == WEFT_OK) err = probe_rows_run(s->b, &job, seconds);
+  w1_updates_free(&updates);
+  weft__arena_reset(&s->arena);
   return err;
 }
 
-static weft_err probe_show(show_run *s, double *seconds) {
-  probe_lmdb *p = NULL;
-  probe_items items = {0};
-  w1_updates updates;
-  double aside = 0;
-  size_t group = s->kind->batch ? (size_t)s->kind->batch : SHOW_BATCH;
-  const feed_options *o = &s->kind->feed;
-  WEFT_TRY(w1_updates_init(&updates, &s->b->mem, o->templates));
-  weft_err err = probe_items_import(&s->arena, o->templates, &items);
-  if (err == WEFT_OK) err = probe_lmdb_open(&p, s->b, "probe.mdb", 1);
-  if (err == WEFT_OK) err = probe_lmdb_put(p, items, SHOW_BATCH, &aside);
-  if (err == WEFT_OK) err = probe_items_updates(&s->arena, &updates, o->updates, &items);
-  if (err == WEFT_OK) err = probe_items_sort(&s->arena, &items, group);
-  if (err == WEFT_OK) err = probe_lmdb_put(p, items, group, seconds);
-  w1_updates_free(&updates);
-  probe_lmdb_close(p);
-  return err;
+static weft_err probe_held(show_run *s, double *seconds) {
+  if (s->kind->feed.run > 1) return probe(s, PROBE_ROWS_LOG, seconds);
+  *seconds = (double)s->feed.update_changes * s->crypto.verify;
+  return WEFT_OK;
+}
+
+static weft_err probe_shown(show_run *s, double *seconds) {
+  return probe(s, s->kind->batch ? PROBE_ROWS_NAIVE : PROBE_ROWS_SORTED, seconds);
 }
 
 /* --- a run --- */
 
 static weft_err measure(show_run *s) {
-  double held = 0, shown = 0, probe_held = 0, probe_shown = 0;
+  double held = 0, shown = 0, held_limit = 0, shown_limit = 0;
   const show_kind *kind = s->kind;
   WEFT_TRY(fleet_make(&s->fleet, s->b));
   WEFT_TRY(bench_progress(s->b, "making changes"));
@@ -125,14 +120,14 @@ static weft_err measure(show_run *s) {
   double len = (double)bench_file_len(s->r.path);
   double changes = (double)s->feed.update_changes;
   if (kind->held) {
-    WEFT_TRY(probe_hold(s, &probe_held));
+    WEFT_TRY(probe_held(s, &held_limit));
     bench_sample(s->b, rate_of(kind->held), changes / held);
-    bench_limit(s->b, rate_of(kind->held), changes / probe_held);
+    bench_limit(s->b, rate_of(kind->held), changes / held_limit);
   }
   if (kind->shown) {
-    WEFT_TRY(probe_show(s, &probe_shown));
+    WEFT_TRY(probe_shown(s, &shown_limit));
     bench_sample(s->b, rate_of(kind->shown), changes / shown);
-    bench_limit(s->b, rate_of(kind->shown), changes / probe_shown);
+    bench_limit(s->b, rate_of(kind->shown), changes / shown_limit);
     bench_sample(s->b, disk, len / ((double)kind->feed.templates * W1_FIELDS));
   }
   return WEFT_OK;

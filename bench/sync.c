@@ -104,7 +104,7 @@ static weft_err measure_weft(sync_run *s, double *held_seconds, double *shown_se
 
 /* --- probes --- */
 
-static weft_err probe_put(sync_run *s, probe_items items, size_t group, double *seconds) {
+static weft_err put_sorted(sync_run *s, probe_items items, size_t group, double *seconds) {
   probe_lmdb *p;
   WEFT_TRY(probe_lmdb_open(&p, s->b, "probe.mdb", 1));
   weft_err err = probe_lmdb_put(p, items, group, seconds);
@@ -124,13 +124,13 @@ static weft_err measure_probes(sync_run *s, double *held, double *shown, uint64_
   probe_crypto_measure(&crypto);
   WEFT_TRY(probe_loopback(s->b, s->len, held));
   WEFT_TRY(probe_items_blobs(&s->arena, s->chunks, s->count, &items));
-  WEFT_TRY(probe_put(s, items, HOLD_CHUNKS, held));
+  WEFT_TRY(put_sorted(s, items, HOLD_CHUNKS, held));
   WEFT_TRY(probe_items_import(&s->arena, s->templates, &items));
   *held += (double)s->count * crypto.verify + value_len(items) * crypto.hash_byte;
   WEFT_TRY(probe_zstd_len(s->b, items, wire));
   WEFT_TRY(probe_items_sort(&s->arena, &items, items.count));
   *shown = *held;
-  return probe_put(s, items, SHOW_BATCH, shown);
+  return put_sorted(s, items, SHOW_BATCH, shown);
 }
 
 /* --- processes --- */
