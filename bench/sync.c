@@ -4,10 +4,11 @@
  * few megabytes in a synced transaction, then shown.  Held counts reading and holding; shown counts
  * all of it, until the last field is visible.
  *
- * The probe of held carries the same bytes through an encrypted loopback connection, verifies one
- * signature for each chunk, hashes every value and puts the chunks into one LMDB table with the
- * same transactions.  The probe of shown adds putting the values, sorted.  The probe of the bytes
- * on the wire is one zstd frame of nothing but the values.
+ * The probes are pipelines for rows (probe_rows.c) behind an encrypted loopback connection that
+ * carries them: into a log alone for held, into a log and then a sorted state for shown.  Sender
+ * and receiver have a core each, so a pipeline takes as long as the slower of the connection alone
+ * and of what the receiver does.  The probe of the bytes on the wire is one zstd frame of nothing
+ * but the values.
  *
  * Between processes: the same templates through the weft program, from one daemon to one `weft
  * sync`, with the anonymous memory of both.  It is left out where there is no such program. */
@@ -21,6 +22,7 @@ enum {
   IMPORT_GROUP = 1000,
   SPANS_MAX = 4096,
   HOLD_CHUNKS = 32,
+  HOLD_ROWS = 100000, /* about as many fields */
   SHOW_BATCH = 65536
 };
 
@@ -104,33 +106,29 @@ static weft_err measure_weft(sync_run *s, double *held_seconds, double *shown_se
 
 /* --- probes --- */
 
-static weft_err put_sorted(sync_run *s, probe_items items, size_t group, double *seconds) {
-  probe_lmdb *p;
-  WEFT_TRY(probe_lmdb_open(&p, s->b, "probe.mdb", 1));
-  weft_err err = probe_lmdb_put(p, items, group, seconds);
-  probe_lmdb_close(p);
-  return err;
-}
-
-static double value_len(probe_items items) {
-  double len = 0;
-  for (size_t i = 0; i < items.count; i++) len += (double)items.at[i].value.len;
-  return len;
+/* Seconds until the rows have come over a connection and through a job. */
+static weft_err pipeline(sync_run *s, const probe_rows_job *job, double open_seconds,
+                         double *seconds) {
+  double connection = 0;
+  WEFT_TRY(probe_loopback(s->b, job->rows.len, &connection));
+  WEFT_TRY(probe_rows_run(s->b, job, seconds));
+  *seconds += open_seconds;
+  if (*seconds < connection) *seconds = connection;
+  return WEFT_OK;
 }
 
 static weft_err measure_probes(sync_run *s, double *held, double *shown, uint64_t *wire) {
   probe_crypto crypto;
   probe_items items = {0};
+  probe_rows_job job = {.kind = PROBE_ROWS_LOG, .group = HOLD_ROWS, .state_group = SHOW_BATCH};
   probe_crypto_measure(&crypto);
-  WEFT_TRY(probe_loopback(s->b, s->len, held));
-  WEFT_TRY(probe_items_blobs(&s->arena, s->chunks, s->count, &items));
-  WEFT_TRY(put_sorted(s, items, HOLD_CHUNKS, held));
   WEFT_TRY(probe_items_import(&s->arena, s->templates, &items));
-  *held += (double)s->count * crypto.verify + value_len(items) * crypto.hash_byte;
   WEFT_TRY(probe_zstd_len(s->b, items, wire));
-  WEFT_TRY(probe_items_sort(&s->arena, &items, items.count));
-  *shown = *held;
-  return put_sorted(s, items, SHOW_BATCH, shown);
+  WEFT_TRY(probe_rows_make(&s->arena, items, &job.rows));
+  double open_seconds = (double)job.rows.len * crypto.seal_byte;
+  WEFT_TRY(pipeline(s, &job, open_seconds, held));
+  job.kind = PROBE_ROWS_SORTED;
+  return pipeline(s, &job, open_seconds, shown);
 }
 
 /* --- processes --- */
