@@ -92,6 +92,7 @@ void bench_list(FILE *out);
 weft_err bench_commit(bench *b) WEFT_MUST_USE; /* W1 */
 weft_err bench_show(bench *b) WEFT_MUST_USE;   /* W2 */
 weft_err bench_sync(bench *b) WEFT_MUST_USE;   /* W4 */
+weft_err bench_wire(bench *b) WEFT_MUST_USE;   /* W4, bytes alone */
 weft_err bench_live(bench *b) WEFT_MUST_USE;   /* W5 */
 weft_err bench_history(bench *b) WEFT_MUST_USE;
 weft_err bench_limits(bench *b) WEFT_MUST_USE; /* the probes alone */

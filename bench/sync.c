@@ -8,19 +8,19 @@
  * carries them: into a log alone for held, into a log and then a sorted state for shown.  Sender
  * and receiver have a core each, so a pipeline takes as long as the slower of the connection alone
  * and of what the receiver does.  The probe of the bytes on the wire is one zstd frame of nothing
- * but the values.
+ * but the values.  The bytes of the W1 data with its history: bench/wire.c.
  *
  * Between processes: the same templates through the weft program, from one daemon to one `weft
  * sync`, with the anonymous memory of both.  It is left out where there is no such program. */
 #include "bench/fleet.h"
 #include "bench/probe.h"
 #include "bench/processes.h"
+#include "bench/transfer.h"
 
 enum {
   TEMPLATES = 83334,
   TEMPLATES_QUICK = 10000,
   IMPORT_GROUP = 1000,
-  SPANS_MAX = 4096,
   HOLD_CHUNKS = 32,
   HOLD_ROWS = 100000, /* about as many fields */
   SHOW_BATCH = 65536
@@ -33,10 +33,10 @@ typedef struct sync_run {
   fleet_replica from;
   fleet_replica to;
   weft_arena arena;
-  weft_bytes *chunks; /* all that travelled, for the probe */
+  weft_bytes *chunks; /* that wait to be held; in `arena` */
   size_t count;
   size_t cap;
-  uint64_t len;
+  uint64_t held;
 } sync_run;
 
 static bench_name rate_of(const char *variant) {
@@ -45,55 +45,30 @@ static bench_name rate_of(const char *variant) {
 
 /* --- weft --- */
 
-static weft_err keep_chunk(sync_run *s, weft_bytes chunk) {
+static weft_err hold_rest(sync_run *s) {
+  if (s->count == 0) return WEFT_OK;
+  WEFT_TRY(fleet_hold(&s->fleet, s->to.replica, s->chunks, s->count, &s->held));
+  weft__arena_reset(&s->arena);
+  s->chunks = NULL;
+  s->count = s->cap = 0;
+  return bench_progress(s->b, "hold");
+}
+
+/* Holds whenever enough chunks have come. */
+static weft_err hold_some(void *ctx, weft_bytes chunk) {
+  sync_run *s = ctx;
   void *at = s->chunks;
   WEFT_TRY(weft__arena_grow(&s->arena, &at, s->count, &s->cap, s->count + 1, sizeof *s->chunks));
   s->chunks = at;
   WEFT_TRY(weft__arena_copy(&s->arena, chunk, &s->chunks[s->count++]));
-  s->len += chunk.len;
-  return WEFT_OK;
-}
-
-static weft_err hold_from(sync_run *s, size_t first, uint64_t *held) {
-  if (first == s->count) return WEFT_OK;
-  return fleet_hold(&s->fleet, s->to.replica, s->chunks + first, s->count - first, held);
-}
-
-/* Reads one span as chunks, and holds whenever there are enough of them. */
-static weft_err send_span(sync_run *s, const weft_span *span, size_t *first, uint64_t *held) {
-  weft_buf chunk;
-  uint64_t at = span->from;
-  weft_err err = WEFT_OK;
-  weft__buf_init(&chunk, &s->b->mem, SIZE_MAX);
-  while (at <= span->to && err == WEFT_OK) {
-    uint64_t last = 0;
-    weft__buf_reset(&chunk);
-    err = weft_replica_read_chunk(s->from.replica, &span->log, span->branch, at, span->to, &chunk,
-                                  &last);
-    if (err == WEFT_OK) err = keep_chunk(s, weft__buf_view(&chunk));
-    at = last + 1;
-    if (err != WEFT_OK || s->count - *first < HOLD_CHUNKS) continue;
-    err = hold_from(s, *first, held);
-    *first = s->count;
-    if (err == WEFT_OK) err = bench_progress(s->b, "hold");
-  }
-  weft__buf_free(&chunk);
-  return bench_fail(s->b, err, "reading a chunk");
+  return s->count < HOLD_CHUNKS ? WEFT_OK : hold_rest(s);
 }
 
 static weft_err measure_weft(sync_run *s, double *held_seconds, double *shown_seconds) {
-  weft_span *spans;
-  size_t count;
-  size_t first = 0;
-  uint64_t held = 0;
   uint64_t shown = 0;
   double start = bench_now();
-  weft_err err = weft_replica_missing(s->from.replica, &s->arena, weft_replica_held(s->to.replica),
-                                      SPANS_MAX, &spans, &count);
-  for (size_t i = 0; i < count && err == WEFT_OK; i++) {
-    err = send_span(s, &spans[i], &first, &held);
-  }
-  if (err == WEFT_OK) err = hold_from(s, first, &held);
+  weft_err err = transfer_all(s->b, s->from.replica, s->to.replica, hold_some, s);
+  if (err == WEFT_OK) err = hold_rest(s);
   *held_seconds = bench_now() - start;
   if (err == WEFT_OK) err = fleet_show(&s->fleet, s->to.replica, 0, &shown);
   *shown_seconds = bench_now() - start;
@@ -153,7 +128,7 @@ static weft_err measure_processes(sync_run *s, double limit_rate, double limit_w
   double fields = (double)p.fields;
   bench_sample(s->b, rate_of("processes"), fields / got.seconds);
   bench_limit(s->b, rate_of("processes"), limit_rate);
-  sample_cost(s->b, "processes", "wire_bytes_per_field", "bytes", (double)got.wire_len / fields,
+  sample_cost(s->b, "processes", "import_bytes_per_field", "bytes", (double)got.wire_len / fields,
               limit_wire);
   sample_cost(s->b, "processes", "rss_anon_sender", "MB", (double)got.rss_sender / mega, 0);
   sample_cost(s->b, "processes", "rss_anon_receiver", "MB", (double)got.rss_receiver / mega, 0);
@@ -173,9 +148,7 @@ static weft_err measure(sync_run *s) {
   bench_limit(s->b, rate_of("held"), fields / probe_held);
   bench_sample(s->b, rate_of("shown"), fields / shown);
   bench_limit(s->b, rate_of("shown"), fields / probe_shown);
-  double limit_wire = (double)probe_wire / fields;
-  sample_cost(s->b, "held", "wire_bytes_per_field", "bytes", (double)s->len / fields, limit_wire);
-  return measure_processes(s, fields / probe_shown, limit_wire);
+  return measure_processes(s, fields / probe_shown, (double)probe_wire / fields);
 }
 
 static weft_err measure_all(sync_run *s) {
@@ -189,7 +162,6 @@ static weft_err measure_all(sync_run *s) {
     weft__arena_reset(&s->arena);
     s->chunks = NULL;
     s->count = s->cap = 0;
-    s->len = 0;
   }
   return err;
 }
@@ -200,6 +172,7 @@ weft_err bench_sync(bench *b) {
   b->run = 0;
   weft__arena_init(&s.arena, &b->mem);
   weft_err err = measure_all(&s);
+  if (err == WEFT_OK) err = bench_wire(b);
   weft__arena_free(&s.arena);
   fleet_close(&s.to);
   fleet_close(&s.from);

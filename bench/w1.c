@@ -173,3 +173,5 @@ uint64_t w1_import_us(uint32_t t) { return 1750000000000000u + (uint64_t)t * 12;
 uint64_t w1_updates_us(uint32_t templates) { return w1_import_us(templates) + 60000000; }
 
 uint64_t w1_step_us(uint32_t i) { return 150 + mix64(i) % 200; }
+
+uint64_t w1_human_step_us(uint32_t i) { return 150 + mix64(i) % 30000000; }

@@ -59,9 +59,11 @@ w1_place w1_updates_next(w1_updates *u);
 unsigned w1_device(uint32_t i);
 
 /* Physical time in microseconds since 1970 when template `t` is imported; when the first update's
- * clock starts, after `templates` of them; and how much it moves before update `i`. */
+ * clock starts, after `templates` of them; and how much it moves before update `i`, when a program
+ * writes and when people do. */
 uint64_t w1_import_us(uint32_t t);
 uint64_t w1_updates_us(uint32_t templates);
 uint64_t w1_step_us(uint32_t i);
+uint64_t w1_human_step_us(uint32_t i);
 
 #endif

@@ -1,0 +1,96 @@
+/* W4, bytes on the wire: the W1 data with all its history, as a cold sync sends it.
+ *
+ * 10,000 templates and 100,000 updates of eight devices, whatever --size says; every byte of the
+ * chunks counts (names, clocks, claims, signatures, values that were overwritten) and is divided by
+ * the 120,000 live fields.  Variants: as the devices took their turns (held); with the pauses of
+ * people between edits (human); and out of a store that got each update signed by itself and has
+ * sealed them (sealed), which --quick leaves out.  The probe is one zstd frame of nothing but the
+ * values, overwritten ones too. */
+#include "bench/feed.h"
+#include "bench/probe.h"
+#include "bench/transfer.h"
+
+enum { TEMPLATES = 10000, UPDATES = 100000, HOLD_CHUNKS = 100, HOLD_CHUNKS_SINGLE = 1000 };
+
+typedef struct wire_kind {
+  const char *variant;
+  feed_options feed;
+  size_t hold_chunks; /* of a call */
+} wire_kind;
+
+static weft_err hold_all(fleet *f, weft_replica *r, const weft_bytes *chunks, size_t count,
+                         size_t most) {
+  uint64_t held = 0;
+  for (size_t i = 0; i < count; i += most) {
+    WEFT_TRY(fleet_hold(f, r, chunks + i, count - i < most ? count - i : most, &held));
+    WEFT_TRY(bench_progress(f->b, "bytes on the wire"));
+  }
+  return WEFT_OK;
+}
+
+static weft_err add_len(void *ctx, weft_bytes chunk) {
+  *(uint64_t *)ctx += chunk.len;
+  return WEFT_OK;
+}
+
+static weft_err measure_len(fleet *f, const feed *changes, size_t hold_chunks, uint64_t *len) {
+  fleet_replica r;
+  WEFT_TRY(fleet_open(f, FLEET_RECEIVER, "wire", &r));
+  weft_err err = hold_all(f, r.replica, changes->import, changes->import_count, HOLD_CHUNKS);
+  if (err == WEFT_OK)
+    err = hold_all(f, r.replica, changes->updates, changes->update_count, hold_chunks);
+  if (err == WEFT_OK) err = transfer_all(f->b, r.replica, NULL, add_len, len);
+  fleet_close(&r);
+  return err;
+}
+
+/* Bytes of all values, packed. */
+static weft_err plain_len(bench *b, uint64_t *len) {
+  weft_arena arena;
+  probe_items items[2] = {{0}};
+  w1_updates updates;
+  uint64_t part = 0;
+  WEFT_TRY(w1_updates_init(&updates, &b->mem, TEMPLATES));
+  weft__arena_init(&arena, &b->mem);
+  weft_err err = probe_items_import(&arena, TEMPLATES, &items[0]);
+  if (err == WEFT_OK) err = probe_items_updates(&arena, &updates, UPDATES, &items[1]);
+  for (size_t i = 0; i < 2 && err == WEFT_OK; i++) {
+    err = probe_zstd_len(b, items[i], &part);
+    *len += part;
+  }
+  weft__arena_free(&arena);
+  w1_updates_free(&updates);
+  return err;
+}
+
+static weft_err measure(fleet *f, const wire_kind *kind, double limit) {
+  feed changes;
+  uint64_t len = 0;
+  const double fields = (double)TEMPLATES * W1_FIELDS;
+  bench_name name = {"W4", kind->variant, "wire_bytes_per_field", "bytes", BENCH_COST};
+  weft_err err = feed_make(&changes, f, &kind->feed);
+  if (err == WEFT_OK) err = measure_len(f, &changes, kind->hold_chunks, &len);
+  feed_free(&changes);
+  WEFT_TRY(err);
+  bench_sample(f->b, name, (double)len / fields);
+  bench_limit(f->b, name, limit / fields);
+  return WEFT_OK;
+}
+
+weft_err bench_wire(bench *b) {
+  static const wire_kind kinds[] = {
+      {"held", {TEMPLATES, UPDATES, W1_BLOCK, false}, HOLD_CHUNKS},
+      {"human", {TEMPLATES, UPDATES, W1_BLOCK, true}, HOLD_CHUNKS},
+      {"sealed", {TEMPLATES, UPDATES, 1, false}, HOLD_CHUNKS_SINGLE},
+  };
+  const size_t count = b->quick ? 2 : sizeof kinds / sizeof kinds[0];
+  fleet f;
+  uint64_t limit = 0;
+  b->run = 0;
+  WEFT_TRY(plain_len(b, &limit));
+  for (size_t i = 0; i < count; i++) {
+    WEFT_TRY(fleet_make(&f, b));
+    WEFT_TRY(measure(&f, &kinds[i], (double)limit));
+  }
+  return WEFT_OK;
+}
