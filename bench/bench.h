@@ -89,12 +89,13 @@ weft_err bench_fail(bench *b, weft_err err, const char *what) WEFT_MUST_USE;
 weft_err bench_run(bench *b, const char *list) WEFT_MUST_USE;
 void bench_list(FILE *out);
 
-weft_err bench_commit(bench *b) WEFT_MUST_USE; /* W1 */
-weft_err bench_show(bench *b) WEFT_MUST_USE;   /* W2 */
-weft_err bench_sync(bench *b) WEFT_MUST_USE;   /* W4 */
-weft_err bench_wire(bench *b) WEFT_MUST_USE;   /* W4, bytes alone */
-weft_err bench_live(bench *b) WEFT_MUST_USE;   /* W5 */
+weft_err bench_commit(bench *b) WEFT_MUST_USE;  /* W1 */
+weft_err bench_show(bench *b) WEFT_MUST_USE;    /* W2 */
+weft_err bench_catchup(bench *b) WEFT_MUST_USE; /* W3 */
+weft_err bench_sync(bench *b) WEFT_MUST_USE;    /* W4 */
+weft_err bench_wire(bench *b) WEFT_MUST_USE;    /* W4, bytes alone */
+weft_err bench_live(bench *b) WEFT_MUST_USE;    /* W5 */
+weft_err bench_limits(bench *b) WEFT_MUST_USE;  /* the probes alone */
 weft_err bench_history(bench *b) WEFT_MUST_USE;
-weft_err bench_limits(bench *b) WEFT_MUST_USE; /* the probes alone */
 
 #endif

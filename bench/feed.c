@@ -189,7 +189,7 @@ static weft_err make_updates(maker *m, const feed_options *o, w1_updates *update
   m->f->clock_us = w1_updates_us(o->templates);
   m->raw_len = 0;
   for (uint32_t i = 0; i < o->updates; i++) {
-    unsigned device = w1_device(i);
+    unsigned device = o->alone ? 0 : w1_device(i);
     m->f->clock_us += o->human ? w1_human_step_us(i) : w1_step_us(i);
     if (m->authors[device].seq == 0) {
       WEFT_TRY(start(m, device, list));

@@ -26,6 +26,7 @@ typedef struct feed_options {
   uint32_t updates;
   uint32_t run; /* changes between signatures, at most: W1_BLOCK for a turn, 1 for every change */
   bool human;   /* with people's pauses between updates instead of a program's */
+  bool alone;   /* all updates are of device 0 */
 } feed_options;
 
 /* Makes the chunks.  Ended by feed_free, also after an error. */

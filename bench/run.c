@@ -13,6 +13,7 @@ typedef struct workload {
 static const workload workloads[] = {
     {"W1", bench_commit, "local commits: one a transaction, and in groups"},
     {"W2", bench_show, "100,000 changes of others: held, then shown"},
+    {"W3", bench_catchup, "a device that was away fetches the last 1,000 of 220,000 changes"},
     {"W4", bench_sync, "cold sync of 1,000,000 fields between two replicas"},
     {"W5", bench_live, "from an edit to its being shown by another process"},
     {"history", bench_history, "versions, pages, differences and conflicts of long histories"},

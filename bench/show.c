@@ -150,10 +150,10 @@ weft_err bench_show(bench *b) {
   uint32_t updates = b->quick ? UPDATES_QUICK : UPDATES;
   if (b->size) templates = b->size;
   const show_kind kinds[] = {
-      {"held", "shown", {templates, updates, W1_BLOCK, false}, HOLD_CHUNKS, 0},
-      {"held-single", NULL, {templates, UPDATES_SINGLE, 1, false}, HOLD_CHUNKS_SINGLE, 0},
-      {NULL, "shown-1m", {TEMPLATES_1M, updates, W1_BLOCK, false}, HOLD_CHUNKS, 0},
-      {NULL, "shown-naive", {templates, updates, W1_BLOCK, false}, HOLD_CHUNKS, NAIVE_BATCH},
+      {"held", "shown", {templates, updates, W1_BLOCK, false, false}, HOLD_CHUNKS, 0},
+      {"held-single", NULL, {templates, UPDATES_SINGLE, 1, false, false}, HOLD_CHUNKS_SINGLE, 0},
+      {NULL, "shown-1m", {TEMPLATES_1M, updates, W1_BLOCK, false, false}, HOLD_CHUNKS, 0},
+      {NULL, "shown-naive", {templates, updates, W1_BLOCK, false, false}, HOLD_CHUNKS, NAIVE_BATCH},
   };
   size_t count = b->quick ? 1 : sizeof kinds / sizeof kinds[0];
   weft_err err = WEFT_OK;
