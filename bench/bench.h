@@ -95,6 +95,7 @@ weft_err bench_catchup(bench *b) WEFT_MUST_USE; /* W3 */
 weft_err bench_sync(bench *b) WEFT_MUST_USE;    /* W4 */
 weft_err bench_wire(bench *b) WEFT_MUST_USE;    /* W4, bytes alone */
 weft_err bench_live(bench *b) WEFT_MUST_USE;    /* W5 */
+weft_err bench_storm(bench *b) WEFT_MUST_USE;   /* W6 */
 weft_err bench_limits(bench *b) WEFT_MUST_USE;  /* the probes alone */
 weft_err bench_history(bench *b) WEFT_MUST_USE;
 

@@ -16,6 +16,7 @@ static const workload workloads[] = {
     {"W3", bench_catchup, "a device that was away fetches the last 1,000 of 220,000 changes"},
     {"W4", bench_sync, "cold sync of 1,000,000 fields between two replicas"},
     {"W5", bench_live, "from an edit to its being shown by another process"},
+    {"W6", bench_storm, "1,540 devices write one field at once, then meet"},
     {"history", bench_history, "versions, pages, differences and conflicts of long histories"},
     {"limits", bench_limits, "the bare libraries: LMDB, encrypted loopback, hashes, signatures"},
 };
