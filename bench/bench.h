@@ -65,6 +65,8 @@ void bench_path(const bench *b, const char *name, char out[BENCH_PATH_LEN_MAX]);
 /* Bytes of a file, 0 when there is none; removes a file and what LMDB puts beside it. */
 uint64_t bench_file_len(const char *path);
 void bench_file_remove(const char *path);
+/* Drops what the system's cache holds of a file. */
+void bench_file_forget(const char *path);
 /* One line about processor, memory, kernel and file system. */
 void bench_machine(const bench *b, char out[256]);
 /* Anonymous memory of a process in bytes, from the kernel's account; 0 when it cannot be read. */
@@ -96,6 +98,8 @@ weft_err bench_sync(bench *b) WEFT_MUST_USE;    /* W4 */
 weft_err bench_wire(bench *b) WEFT_MUST_USE;    /* W4, bytes alone */
 weft_err bench_live(bench *b) WEFT_MUST_USE;    /* W5 */
 weft_err bench_storm(bench *b) WEFT_MUST_USE;   /* W6 */
+weft_err bench_open(bench *b) WEFT_MUST_USE;    /* W7 */
+weft_err bench_query(bench *b) WEFT_MUST_USE;   /* W8 */
 weft_err bench_limits(bench *b) WEFT_MUST_USE;  /* the probes alone */
 weft_err bench_history(bench *b) WEFT_MUST_USE;
 

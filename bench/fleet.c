@@ -54,11 +54,9 @@ static void entropy(void *ctx, void *out, size_t len) {
   weft_random(out, len);
 }
 
-static weft_err open_store(fleet *f, const char *name, fleet_replica *out) {
+static weft_err open_store(fleet *f, fleet_replica *out) {
   weft_lmdb_options o;
   weft_diag diag = {0};
-  bench_path(f->b, name, out->folder);
-  snprintf(out->path, sizeof out->path, "%.490s/data.mdb", out->folder);
   weft_lmdb_options_init(&o);
   o.mem = f->b->mem;
   o.path = out->path;
@@ -86,10 +84,16 @@ static weft_err open_replica(fleet *f, unsigned idx, fleet_replica *out) {
   return bench_fail(f->b, err, "opening a replica");
 }
 
+weft_err fleet_reopen(fleet *f, unsigned idx, fleet_replica *r) {
+  WEFT_TRY(open_store(f, r));
+  return open_replica(f, idx, r);
+}
+
 weft_err fleet_open(fleet *f, unsigned idx, const char *name, fleet_replica *out) {
   *out = (fleet_replica){0};
-  WEFT_TRY(open_store(f, name, out));
-  WEFT_TRY(open_replica(f, idx, out));
+  bench_path(f->b, name, out->folder);
+  snprintf(out->path, sizeof out->path, "%.490s/data.mdb", out->folder);
+  WEFT_TRY(fleet_reopen(f, idx, out));
   for (unsigned i = 0; i < FLEET_DEVICES; i++) {
     weft_bytes record = weft_bytes_of(f->records[i], f->record_lens[i]);
     WEFT_TRY(bench_fail(f->b, weft_replica_add_record(out->replica, record), "adding a member"));

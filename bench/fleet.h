@@ -29,6 +29,8 @@ typedef struct fleet_replica {
 } fleet_replica;
 
 weft_err fleet_open(fleet *f, unsigned idx, const char *name, fleet_replica *out) WEFT_MUST_USE;
+/* Opens it again on the same file, after its replica was freed. */
+weft_err fleet_reopen(fleet *f, unsigned idx, fleet_replica *r) WEFT_MUST_USE;
 /* Closes it and removes the folder.  Also where nothing was opened. */
 void fleet_close(fleet_replica *r);
 

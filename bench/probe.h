@@ -65,6 +65,14 @@ weft_err probe_lmdb_put(probe_lmdb *p, probe_items items, size_t group,
  * all into it, the number of the store's table before each key; with three likewise by kind; with
  * PROBE_TABLES_MAX each into a table of its own. */
 weft_err probe_lmdb_replay(probe_lmdb *p, probe_puts puts, double *seconds) WEFT_MUST_USE;
+/* Reads `count` entries of the first table from `key` on, each by a cursor and then by its key, and
+ * gives the time taken. */
+weft_err probe_lmdb_page(probe_lmdb *p, weft_bytes key, size_t count,
+                         double *seconds) WEFT_MUST_USE;
+/* Opens the file at `path`, looks up the first key of table `name`, closes it, and gives the time
+ * until the value was there. */
+weft_err probe_lmdb_cold(bench *b, const char *path, const char *name,
+                         double *seconds) WEFT_MUST_USE;
 /* Length of the file. */
 uint64_t probe_lmdb_len(const probe_lmdb *p);
 

@@ -157,4 +157,61 @@ weft_err probe_lmdb_replay(probe_lmdb *p, probe_puts puts, double *seconds) {
   return WEFT_OK;
 }
 
+static int page(const probe_lmdb *p, MDB_txn *txn, weft_bytes key, size_t count) {
+  MDB_cursor *cursor;
+  MDB_val k = val(key.at, key.len);
+  MDB_val v;
+  int code = mdb_cursor_open(txn, p->dbi[0], &cursor);
+  if (code != 0) return code;
+  code = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+  for (size_t i = 0; i < count && code == 0; i++) {
+    code = mdb_get(txn, p->dbi[0], &k, &v);
+    if (code == 0) code = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+  }
+  mdb_cursor_close(cursor);
+  return code;
+}
+
+weft_err probe_lmdb_page(probe_lmdb *p, weft_bytes key, size_t count, double *seconds) {
+  MDB_txn *txn;
+  double start = bench_now();
+  int code = mdb_txn_begin(p->env, NULL, MDB_RDONLY, &txn);
+  if (code == 0) {
+    code = page(p, txn, key, count);
+    mdb_txn_abort(txn);
+  }
+  *seconds = bench_now() - start;
+  return fail(p, code);
+}
+
+static int cold_get(MDB_env *env, const char *name) {
+  MDB_txn *txn;
+  MDB_dbi dbi;
+  MDB_cursor *cursor;
+  MDB_val k, v;
+  int code = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
+  if (code != 0) return code;
+  code = mdb_dbi_open(txn, name, 0, &dbi);
+  if (code == 0) code = mdb_cursor_open(txn, dbi, &cursor);
+  if (code == 0) {
+    code = mdb_cursor_get(cursor, &k, &v, MDB_FIRST);
+    mdb_cursor_close(cursor);
+  }
+  mdb_txn_abort(txn);
+  return code;
+}
+
+weft_err probe_lmdb_cold(bench *b, const char *path, const char *name, double *seconds) {
+  MDB_env *env = NULL;
+  double start = bench_now();
+  int code = mdb_env_create(&env);
+  if (code == 0) code = mdb_env_set_maxdbs(env, PROBE_TABLES_MAX);
+  if (code == 0) code = mdb_env_set_mapsize(env, MAP_SIZE);
+  if (code == 0) code = mdb_env_open(env, path, MDB_NOSUBDIR | MDB_RDONLY, 0600);
+  if (code == 0) code = cold_get(env, name);
+  *seconds = bench_now() - start;
+  if (env) mdb_env_close(env);
+  return code == 0 ? WEFT_OK : bench_fail(b, WEFT_EIO, mdb_strerror(code));
+}
+
 uint64_t probe_lmdb_len(const probe_lmdb *p) { return bench_file_len(p->path); }

@@ -17,6 +17,8 @@ static const workload workloads[] = {
     {"W4", bench_sync, "cold sync of 1,000,000 fields between two replicas"},
     {"W5", bench_live, "from an edit to its being shown by another process"},
     {"W6", bench_storm, "1,540 devices write one field at once, then meet"},
+    {"W7", bench_open, "a store of 1,000,000 fields, from nothing in memory to the first read"},
+    {"W8", bench_query, "pages of 100,000 documents, filtered and sorted by index"},
     {"history", bench_history, "versions, pages, differences and conflicts of long histories"},
     {"limits", bench_limits, "the bare libraries: LMDB, encrypted loopback, hashes, signatures"},
 };
