@@ -71,6 +71,8 @@ void bench_file_forget(const char *path);
 void bench_machine(const bench *b, char out[256]);
 /* Anonymous memory of a process in bytes, from the kernel's account; 0 when it cannot be read. */
 uint64_t bench_anonymous(long pid);
+/* Processor time that a process has used, in seconds; 0 when it cannot be read. */
+double bench_processor(long pid);
 
 /* --- record.c: figures --- */
 
@@ -100,6 +102,7 @@ weft_err bench_live(bench *b) WEFT_MUST_USE;    /* W5 */
 weft_err bench_storm(bench *b) WEFT_MUST_USE;   /* W6 */
 weft_err bench_open(bench *b) WEFT_MUST_USE;    /* W7 */
 weft_err bench_query(bench *b) WEFT_MUST_USE;   /* W8 */
+weft_err bench_idle(bench *b) WEFT_MUST_USE;    /* W10 */
 weft_err bench_limits(bench *b) WEFT_MUST_USE;  /* the probes alone */
 weft_err bench_history(bench *b) WEFT_MUST_USE;
 

@@ -192,14 +192,14 @@ static weft_err serve(const processes *p, const char *dir, const char *connect, 
   return bench_fail(p->b, WEFT_ETIMEOUT, "weft serve");
 }
 
-static weft_err join(const processes *p) {
+static weft_err join(const processes *p, const char *folder, const char *name) {
   static const char *const invite[] = {"invite", "-q", NULL};
   char ticket[TEXT_LEN_MAX];
   char text[TEXT_LEN_MAX];
   WEFT_TRY(command(p, p->sender, invite, NULL, ticket));
   ticket[strcspn(ticket, "\n")] = 0;
-  const char *const arguments[] = {"join", ticket, p->address, "--name", "receiver", "-q", NULL};
-  return command(p, p->receiver, arguments, NULL, text);
+  const char *const arguments[] = {"join", ticket, p->address, "--name", name, "-q", NULL};
+  return command(p, folder, arguments, NULL, text);
 }
 
 static weft_err import(processes *p, uint32_t templates) {
@@ -226,21 +226,21 @@ weft_err processes_open(processes *p, bench *b, uint32_t templates) {
   WEFT_TRY(command(p, p->sender, init, NULL, text));
   WEFT_TRY(import(p, templates));
   WEFT_TRY(serve(p, p->sender, NULL, &p->sender_daemon, p->address));
-  return join(p);
+  return join(p, p->receiver, "receiver");
 }
 
-static void end(pid_t *daemon) {
-  if (*daemon <= 0) return;
-  kill(*daemon, SIGTERM);
-  waitpid(*daemon, NULL, 0);
+void processes_end(pid_t *daemon, const char *folder) {
+  if (*daemon > 0) {
+    kill(*daemon, SIGTERM);
+    waitpid(*daemon, NULL, 0);
+  }
   *daemon = 0;
+  bench_tree_remove(folder);
 }
 
 void processes_close(processes *p) {
-  end(&p->receiver_daemon);
-  end(&p->sender_daemon);
-  bench_tree_remove(p->sender);
-  bench_tree_remove(p->receiver);
+  processes_end(&p->receiver_daemon, p->receiver);
+  processes_end(&p->sender_daemon, p->sender);
 }
 
 static weft_err check_same(const processes *p) {
@@ -267,4 +267,40 @@ weft_err processes_sync(processes *p, processes_sync_result *out) {
 weft_err processes_serve(processes *p) {
   char address[128];
   return serve(p, p->receiver, p->address, &p->receiver_daemon, address);
+}
+
+weft_err processes_add(const processes *p, unsigned number, char folder[BENCH_PATH_LEN_MAX],
+                       pid_t *daemon) {
+  char name[32];
+  char address[128];
+  snprintf(name, sizeof name, "peer-%u", number);
+  bench_path(p->b, name, folder);
+  WEFT_TRY(join(p, folder, name));
+  return serve(p, folder, p->address, daemon, address);
+}
+
+weft_err processes_count(const processes *p, processes_links *out) {
+  static const char *const peers[] = {"peers", "--json", NULL};
+  static const char *const keys[] = {"\"bytes_in\":", "\"bytes_out\":"};
+  static const char open_link[] = "\"connected\":true";
+  char path[BENCH_PATH_LEN_MAX];
+  char first[TEXT_LEN_MAX];
+  *out = (processes_links){0};
+  WEFT_TRY(command(p, p->sender, peers, NULL, first));
+  bench_path(p->b, "command.out", path);
+  FILE *f = fopen(path, "r");
+  char *line = NULL;
+  size_t cap = 0;
+  while (f && getline(&line, &cap, f) > 0) {
+    for (const char *at = line; (at = strstr(at, open_link)); at++) out->open++;
+    for (size_t i = 0; i < 2; i++) {
+      for (const char *at = line; (at = strstr(at, keys[i])); at++) {
+        const char *digits = at + strlen(keys[i]);
+        out->bytes += strtoull(digits + (*digits == '"'), NULL, 10);
+      }
+    }
+  }
+  free(line);
+  if (f) fclose(f);
+  return WEFT_OK;
 }

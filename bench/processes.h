@@ -39,4 +39,18 @@ weft_err processes_sync(processes *p, processes_sync_result *out) WEFT_MUST_USE;
 /* Lets the second device serve too, connected to the first. */
 weft_err processes_serve(processes *p) WEFT_MUST_USE;
 
+/* Lets one more device join the first and serve, connected to it.  `folder` gets where it lives,
+ * `daemon` its process: both are the caller's to end and remove. */
+weft_err processes_add(const processes *p, unsigned number, char folder[BENCH_PATH_LEN_MAX],
+                       pid_t *daemon) WEFT_MUST_USE;
+/* Ends a daemon and removes its folder; 0: there is none. */
+void processes_end(pid_t *daemon, const char *folder);
+
+/* What the first device's daemon says of its links: how many are open, and bytes both ways. */
+typedef struct processes_links {
+  uint64_t open;
+  uint64_t bytes;
+} processes_links;
+weft_err processes_count(const processes *p, processes_links *out) WEFT_MUST_USE;
+
 #endif
