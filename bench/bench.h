@@ -103,6 +103,7 @@ weft_err bench_storm(bench *b) WEFT_MUST_USE;   /* W6 */
 weft_err bench_open(bench *b) WEFT_MUST_USE;    /* W7 */
 weft_err bench_query(bench *b) WEFT_MUST_USE;   /* W8 */
 weft_err bench_idle(bench *b) WEFT_MUST_USE;    /* W10 */
+weft_err bench_growth(bench *b) WEFT_MUST_USE;  /* W11 */
 weft_err bench_limits(bench *b) WEFT_MUST_USE;  /* the probes alone */
 weft_err bench_history(bench *b) WEFT_MUST_USE;
 
