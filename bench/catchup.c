@@ -90,7 +90,7 @@ static weft_err measure(catchup *c, const catchup_kind *kind, uint32_t before) {
   sample(c, kind->variant, "bytes_per_change", "bytes",
          (double)(caught.bytes - idle.bytes) / missing, (double)plain / missing);
   sample(c, kind->variant, "greeting_bytes", "bytes", (double)idle.bytes, 0);
-  sample(c, kind->variant, "round_trips", "", caught.round_trips, 0);
+  sample(c, kind->variant, "round_trips", "trips", caught.round_trips, 0);
   sample(c, kind->variant, "seconds", "s", seconds > 0 ? seconds : 0, 0);
   return WEFT_OK;
 }

@@ -118,7 +118,7 @@ weft_err bench_growth(bench *b) {
   b->run = 0;
   for (unsigned i = 0; i < count; i++) WEFT_TRY(measure_size(b, &sizes[i], us[i]));
   for (unsigned i = 0; i < STAGES && count > REFERENCE + 1; i++) {
-    bench_name name = {"W11", "growth", stages[i], "", BENCH_COST};
+    bench_name name = {"W11", "growth", stages[i], "times", BENCH_COST};
     bench_sample(b, name, us[count - 1][i] / us[REFERENCE][i]);
   }
   return WEFT_OK;

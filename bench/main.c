@@ -2,6 +2,9 @@
  *
  *   weft-bench list
  *   weft-bench run W1,W2,... [--size N] [--json FILE] [--quick] [--runs N]
+ *   weft-bench against PROGRAM W1,W2,... [--size N] [--quick] [--runs N]
+ *   weft-bench compare BEFORE AFTER
+ *   weft-bench plot FILE
  *
  * The table goes to stdout, records go to FILE as JSON lines ("-": to stdout, the table then to
  * stderr).  Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted. */
@@ -10,11 +13,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bench/bench.h"
+#include "bench/results.h"
 
 enum { EXIT_USAGE = 2, EXIT_INTERRUPTED = 130, RUNS_FULL = 3, RUNS_QUICK = 1 };
 
 typedef struct arguments {
+  const char *other; /* against: the other program */
   const char *workloads;
   const char *json;
   bool quick;
@@ -25,7 +29,13 @@ typedef struct arguments {
 static void usage(FILE *out) {
   fprintf(out,
           "usage: weft-bench run WORKLOAD,... [--size N] [--json FILE] [--quick] [--runs N]\n"
+          "       weft-bench against PROGRAM WORKLOAD,... [--size N] [--quick] [--runs N]\n"
+          "       weft-bench compare BEFORE AFTER\n"
+          "       weft-bench plot FILE\n"
           "       weft-bench list\n\n"
+          "run measures.  against lets this weft-bench and another one take turns, and tells how\n"
+          "many times as good this one is.  compare does that with two files of records.  plot\n"
+          "draws a file of records as SVG, on stdout.\n\n"
           "  --size N     templates of 12 fields each, instead of the workload's own number\n"
           "  --json FILE  records as JSON lines; - is stdout, the table then goes to stderr\n"
           "  --quick      small sizes, one run: under 40 seconds for everything\n"
@@ -41,9 +51,9 @@ static bool number(const char *text, unsigned long max, unsigned long *out) {
   return *text >= '0' && *text <= '9' && *end == 0 && *out >= 1 && *out <= max;
 }
 
-static bool parse(int argc, char **argv, arguments *a) {
+static bool parse(int argc, char **argv, int first, arguments *a) {
   unsigned long n = 0;
-  for (int i = 2; i < argc; i++) {
+  for (int i = first; i < argc; i++) {
     const char *next = i + 1 < argc ? argv[i + 1] : "";
     if (strcmp(argv[i], "--quick") == 0) {
       a->quick = true;
@@ -85,20 +95,20 @@ static weft_err write_out(bench *b, const arguments *a) {
   return written ? WEFT_OK : bench_fail(b, WEFT_EIO, a->json);
 }
 
-static int run(const arguments *a) {
+static bench *bench_new(const arguments *a) {
   bench *b = calloc(1, sizeof *b);
-  if (!b) return EXIT_FAILURE;
+  if (!b) return NULL;
   b->mem = weft_alloc_libc();
   b->crypto = weft_crypto_sodium();
   b->quick = a->quick;
   b->tty = isatty(STDERR_FILENO) == 1;
   b->size = a->size;
-  b->runs = a->runs ? a->runs : a->quick ? RUNS_QUICK : RUNS_FULL;
-  hold_interrupts();
-  weft_err err = b->crypto ? bench_folder_make(b) : WEFT_EIO;
-  if (err == WEFT_OK) err = bench_run(b, a->workloads);
-  if (err == WEFT_OK) err = write_out(b, a);
-  if (b->folder[0]) bench_tree_remove(b->folder);
+  b->runs = a->runs ? a->runs : a->quick && !a->other ? RUNS_QUICK : RUNS_FULL;
+  return b;
+}
+
+/* Tells what went wrong, frees, and gives the exit code. */
+static int finish(bench *b, weft_err err) {
   if (err != WEFT_OK && err != WEFT_EDONE) {
     const char *why = err == WEFT_ENOTFOUND ? "no such workload" : weft_err_str(err);
     fprintf(stderr, "weft-bench: %s: %s\n", b->said[0] ? b->said : "failed", why);
@@ -107,6 +117,34 @@ static int run(const arguments *a) {
   if (err == WEFT_OK) return EXIT_SUCCESS;
   if (err == WEFT_EDONE) return EXIT_INTERRUPTED;
   return err == WEFT_ENOTFOUND ? EXIT_USAGE : EXIT_FAILURE;
+}
+
+static int run(const arguments *a) {
+  bench *b = bench_new(a);
+  if (!b) return EXIT_FAILURE;
+  hold_interrupts();
+  weft_err err = b->crypto ? bench_folder_make(b) : WEFT_EIO;
+  if (err == WEFT_OK && a->other) {
+    err = bench_against(b, a->other, a->workloads, stdout);
+  } else if (err == WEFT_OK) {
+    err = bench_run(b, a->workloads);
+    if (err == WEFT_OK) err = write_out(b, a);
+  }
+  if (b->folder[0]) bench_tree_remove(b->folder);
+  return finish(b, err);
+}
+
+static int read_files(int argc, char **argv) {
+  const arguments none = {0};
+  bool compare = strcmp(argv[1], "compare") == 0;
+  if (argc != (compare ? 4 : 3)) {
+    usage(stderr);
+    return EXIT_USAGE;
+  }
+  bench *b = bench_new(&none);
+  if (!b) return EXIT_FAILURE;
+  return finish(b, compare ? bench_compare(b, argv[2], argv[3], stdout)
+                           : bench_plot(b, argv[2], stdout));
 }
 
 int main(int argc, char **argv) {
@@ -120,7 +158,11 @@ int main(int argc, char **argv) {
     usage(stdout);
     return EXIT_SUCCESS;
   }
-  if (strcmp(command, "run") != 0 || !parse(argc, argv, &a)) {
+  if (strcmp(command, "compare") == 0 || strcmp(command, "plot") == 0)
+    return read_files(argc, argv);
+  bool against = strcmp(command, "against") == 0 && argc > 2;
+  if (against) a.other = argv[2];
+  if ((!against && strcmp(command, "run") != 0) || !parse(argc, argv, against ? 3 : 2, &a)) {
     usage(stderr);
     return EXIT_USAGE;
   }
