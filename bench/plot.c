@@ -143,7 +143,7 @@ static void growth(FILE *out, const growth_line *lines, size_t count, double top
         fprintf(out, "%.1f,%.1f ", growth_x(k), growth_y(lines[i].us[k], top, most));
       }
     }
-    fprintf(out, "\"/>\n<text x=\"%.1f\" y=\"%.1f\" fill=\"%s\">", growth_x(SIZES - 1) + 14,
+    fprintf(out, "\"/>\n<text x=\"%.1f\" y=\"%.1f\" style=\"fill:%s\">", growth_x(SIZES - 1) + 14,
             top + 16 + (double)i * ROW, colours[i]);
     text_put(out, lines[i].stage);
     fputs("</text>\n", out);
