@@ -279,6 +279,11 @@ static const cli_command commands[] = {
     {"doctor", "", "look for what could be wrong with this device", "", HISTORY, CLI_STORE, CLI_ONE,
      0, 0, -1, false, NO_OPTIONS, cmd_doctor, print_doctor},
 
+    {"bench", "run W1,W2,... | against PROGRAM ... | compare A B | plot FILE | list",
+     "measure weft beside what the bare libraries reach",
+     "Everything behind `bench` goes to "
+     "weft-bench unchanged: see weft-bench --help.",
+     OTHER, CLI_LOCAL, CLI_ONE, 0, -1, -1, false, NO_OPTIONS, cmd_bench, print_text},
     {"completion", "bash|zsh|fish", "print a completion script for a shell", "", OTHER, CLI_LOCAL,
      CLI_ONE, 1, 1, -1, false, NO_OPTIONS, cmd_completion, print_text},
     {"version", "", "print the version", "", OTHER, CLI_LOCAL, CLI_ONE, 0, 0, -1, false, NO_OPTIONS,

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "cli/bench.h"
 #include "cli/parse.h"
 #include "cli/print.h"
 #include "cli/runtime.h"
@@ -72,6 +73,7 @@ int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN); /* a limit of file size is a full disk, told as an error */
   umask(077);
+  if (cli_is_bench(argc, argv)) return cli_bench(argv);
   weft_alloc mem = weft_alloc_libc();
   weft_arena arena;
   weft__arena_init(&arena, &mem);

@@ -60,6 +60,8 @@ int cmd_presence(cli_call *c);
 int cmd_help(cli_call *c);
 int cmd_completion(cli_call *c);
 int cmd_version(cli_call *c);
+/* cli/bench.c */
+int cmd_bench(cli_call *c);
 
 /* cli/print.c: how records look to a person. */
 void print_change(cli_printer *p, const cli_call *call, const weft_value *record);
