@@ -24,6 +24,7 @@ set(WEFT_CRDT_SOURCES
   crdt/doc.c
   crdt/embed.c
   crdt/err.c
+  crdt/event.c
   crdt/hlc.c
   crdt/identity.c
   crdt/log.c
@@ -48,6 +49,7 @@ set(WEFT_CRDT_HEADERS
   crdt/doc.h
   crdt/embed.h
   crdt/err.h
+  crdt/event.h
   crdt/hlc.h
   crdt/identity.h
   crdt/json.h

@@ -173,13 +173,26 @@ static weft_err refuse_own(lmdb_opening *p) {
 
 /* --- creation --- */
 
-static int tables_open(weft_lmdb_store *s, MDB_txn *txn, unsigned flags) {
+/* Opens the tables, those from `made` on with MDB_CREATE. */
+static int tables_open(weft_lmdb_store *s, MDB_txn *txn, unsigned made) {
   for (unsigned i = 0; i < WEFT_TABLE_COUNT; i++) {
     const char *name = i == WEFT_TABLE_META ? NULL : weft_table_name((weft_table)i);
-    int rc = mdb_dbi_open(txn, name, name ? flags : 0, &s->dbis[i]);
+    unsigned flags = name && i >= made ? MDB_CREATE : 0;
+    int rc = mdb_dbi_open(txn, name, flags, &s->dbis[i]);
     if (rc != MDB_SUCCESS) return rc;
   }
   return MDB_SUCCESS;
+}
+
+/* Makes the tables that format 1 got after its first stores were made. */
+static int tables_complete(weft_lmdb_store *s) {
+  MDB_txn *txn;
+  int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
+  if (rc != MDB_SUCCESS) return rc;
+  rc = tables_open(s, txn, WEFT_TABLE_EVENT);
+  if (rc == MDB_SUCCESS) return mdb_txn_commit(txn); /* keeps the handles */
+  mdb_txn_abort(txn);
+  return rc;
 }
 
 static MDB_val format_key_val(uint8_t room[sizeof format_key]) {
@@ -199,7 +212,7 @@ static int tables_create(weft_lmdb_store *s, MDB_env *env) {
   MDB_txn *txn;
   int rc = mdb_txn_begin(env, NULL, 0, &txn);
   if (rc != MDB_SUCCESS) return rc;
-  rc = tables_open(s, txn, MDB_CREATE);
+  rc = tables_open(s, txn, 0);
   if (rc == MDB_SUCCESS) rc = format_write(s, txn);
   if (rc == MDB_SUCCESS) return mdb_txn_commit(txn);
   mdb_txn_abort(txn);
@@ -280,22 +293,23 @@ static weft_err format_check(lmdb_opening *p, MDB_txn *txn) {
   return WEFT_OK;
 }
 
+static weft_err tables_failed(lmdb_opening *p, int rc) {
+  bool absent = rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE;
+  return absent ? fail(p, WEFT_ECORRUPT, "open: a table is missing")
+                : fail_mdb(p, rc, "open the tables");
+}
+
 static weft_err tables_prepare(lmdb_opening *p) {
   MDB_txn *txn;
   int rc = mdb_txn_begin(p->s->env, NULL, MDB_RDONLY, &txn);
   if (rc != MDB_SUCCESS) return fail_mdb(p, rc, "begin the first transaction");
   rc = mdb_dbi_open(txn, NULL, 0, &p->s->dbis[WEFT_TABLE_META]);
-  weft_err err = rc == MDB_SUCCESS ? format_check(p, txn) : fail_mdb(p, rc, "open the tables");
-  if (err == WEFT_OK) {
-    rc = tables_open(p->s, txn, 0);
-    if (rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE) {
-      err = fail(p, WEFT_ECORRUPT, "open: a table is missing");
-    } else if (rc != MDB_SUCCESS) {
-      err = fail_mdb(p, rc, "open the tables");
-    }
-  }
-  if (err != WEFT_OK) {
+  weft_err err = rc == MDB_SUCCESS ? format_check(p, txn) : tables_failed(p, rc);
+  if (err == WEFT_OK) rc = tables_open(p->s, txn, WEFT_TABLE_COUNT);
+  if (err != WEFT_OK || rc != MDB_SUCCESS) {
     mdb_txn_abort(txn);
+    if (err == WEFT_OK && rc == MDB_NOTFOUND && !p->o->read_only) rc = tables_complete(p->s);
+    if (err == WEFT_OK && rc != MDB_SUCCESS) err = tables_failed(p, rc);
     return err;
   }
   rc = mdb_txn_commit(txn); /* keeps the handles */

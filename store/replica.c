@@ -31,6 +31,10 @@ const char *weft_replica_error(const weft_replica *r) { return r->error; }
 /* Notes what the store says about its last failure. */
 static weft_err store_failed(weft_replica *r, weft_err err) {
   weft_diag diag;
+  if (err == WEFT_EFULL && !r->full_told) {
+    weft_event full = weft__event_own(r, WEFT_EVENT_STORE_FULL);
+    r->full_told = weft_replica_post_event(r, &full) == WEFT_OK;
+  }
   weft_store_get_diag(r->store, &diag);
   if (err == WEFT_EIO) r->dead = WEFT_EIO;
   bool told = err <= WEFT_EIO && err > WEFT_ESTALE && diag.err == err;
@@ -60,6 +64,7 @@ weft_err weft__meta_put(weft_replica *r, weft_txn *txn) {
   weft__buf_u64(&b, r->now.docs_deleted);
   weft__buf_u64(&b, r->now.conflicts);
   weft__buf_u32(&b, weft_replica_apply_level(r));
+  weft__buf_u64(&b, r->now.events);
   weft_err err = meta_write(r, txn, "totals", &b);
   weft__buf_free(&b);
   return err;
@@ -83,6 +88,8 @@ static weft_err totals_load(weft_replica *r, weft_txn *txn) {
   r->now.docs_deleted = weft__rd_u64(&v);
   r->now.conflicts = weft__rd_u64(&v);
   weft__rd_u32(&v);
+  /* Stores made before there were events end here. */
+  if (!weft__rd_done(&v)) r->now.events = weft__rd_u64(&v);
   return weft__rd_done(&v) ? WEFT_OK : WEFT_ECORRUPT;
 }
 
@@ -214,7 +221,11 @@ static weft_err own_put(weft_replica *r, weft_txn *txn) {
   weft__buf_put_raw(&b, r->incarnation, sizeof r->incarnation);
   weft_err err = meta_write(r, txn, "own", &b);
   weft__buf_free(&b);
-  return err == WEFT_OK ? instance_put(r, txn) : err;
+  if (err == WEFT_OK) err = instance_put(r, txn);
+  if (err != WEFT_OK || r->begun_why == WEFT_BEGUN_FIRST) return err;
+  weft_event begun = weft__event_own(r, WEFT_EVENT_STORE_BEGUN);
+  begun.text = weft_bytes_str(weft_begun_why_str(r->begun_why));
+  return weft__event_put(r, txn, &begun);
 }
 
 /* Whether the incarnation in use is the one in the store; `first` also takes it over. */
@@ -298,6 +309,7 @@ static weft_err image_load(weft_replica *r, weft_txn *txn) {
   WEFT_TRY(weft__logs_load(r, txn));
   WEFT_TRY(weft__indexes_load(r, txn));
   WEFT_TRY(order_load(r, txn));
+  WEFT_TRY(weft__events_load(r, txn));
   WEFT_TRY(own_load(r, txn, false));
   WEFT_TRY(weft__roster_load(r, txn));
   for (uint32_t i = 0; i < r->log_count; i++) {
@@ -352,7 +364,9 @@ static weft_err write_finish(weft_replica *r, weft_txn *txn) {
     WEFT_TRY(weft__log_put(r, txn, log));
   }
   if (r->touched) WEFT_TRY(own_put(r, txn));
-  return r->touched ? weft__meta_put(r, txn) : WEFT_OK;
+  WEFT_TRY(weft__event_posts_put(r, txn));
+  bool said = r->touched || r->now.events != r->published.events;
+  return said ? weft__meta_put(r, txn) : WEFT_OK;
 }
 
 /* The transaction is durable: from here on others may be told. */
@@ -371,12 +385,14 @@ static void write_publish(weft_replica *r) {
   r->moved = false;
   if (r->restarted) weft__edits_rollback(r);
   r->restarted = false;
+  weft__event_posts_done(r, true);
   weft__mirror_note(r, false);
 }
 
 /* The transaction is gone: makes the image equal to the store again. */
 static void write_undo(weft_replica *r) {
   r->restarted = false;
+  weft__event_posts_done(r, false);
   if (!r->moved) return;
   r->stale = true;
   if (r->dead != WEFT_OK) return;
@@ -505,6 +521,7 @@ static void replica_init(weft_replica *r, const weft_replica_options *o) {
   r->identity = *o->identity;
   r->space = o->space;
   r->store = o->store;
+  r->events_kept = WEFT_EVENTS_KEPT;
   r->lineage = (weft_lineage){r, weft__dot_precedes, weft__dot_rank};
   r->state_env.seal.crypto = o->crypto;
   weft__digest_key(o->crypto, &o->space, &r->state_env.seal.key);
@@ -562,6 +579,8 @@ void weft_replica_free(weft_replica *r) {
   if (!r) return;
   weft_group_abort(r);
   weft__edits_drop(r);
+  if (r->store && r->post_count > 0) (void)!weft_replica_flush_events(r); /* as far as it goes */
+  weft__events_free(r);
   if (r->store) weft__mirror_note(r, true);
   weft__mirror_free(r);
   weft__roster_free(r->roster);

@@ -12,6 +12,7 @@
  * and nothing of it was held. */
 #include <string.h>
 
+#include "crdt/hlc.h"
 #include "crdt/limits.h"
 #include "store/replica_internal.h"
 
@@ -243,9 +244,34 @@ static weft_err check_run(weft_replica *r, weft_txn *txn, hold_call *call, const
   return WEFT_OK;
 }
 
-/* Judges the new changes of a run and moves what is remembered of the log. */
+/* Tells of a change whose clock is too far ahead of ours to be believed. */
+static weft_err tell_ahead(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t hlc,
+                           const weft_id *id) {
+  weft_event event = weft__event_own(r, WEFT_EVENT_CLOCK_AHEAD);
+  event.source = event.device = log->device;
+  event.has_device = event.has_change = true;
+  event.change = *id;
+  event.count = weft_hlc_ms(hlc) - event.time;
+  return weft__event_put(r, txn, &event);
+}
+
+/* Tells that a log goes on in another way from `seq` on, with the change `id`. */
+static weft_err tell_fork(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
+                          const weft_id *id) {
+  weft_event event = weft__event_own(r, WEFT_EVENT_CONFLICT_FORKED);
+  event.source = event.device = log->device;
+  event.has_device = event.has_change = true;
+  event.change = *id;
+  event.count = seq;
+  return weft__event_put(r, txn, &event);
+}
+
+/* Judges the new changes of a run and moves what is remembered of the log.  Of changes from the
+ * future the first of a run is told. */
 static weft_err judge_run(weft_replica *r, weft_txn *txn, hold_call *call, weft_log *log,
                           const weft_log_run *run, uint8_t *states) {
+  bool told = false;
+  weft_ms wall = r->platform.wall_ms(r->platform.ctx);
   weft_fresh_run *fresh = weft__arena_zero(call->arena, 1, sizeof *fresh);
   weft_change *changes = weft__arena_take(call->arena, run->count * sizeof *changes);
   if (!fresh || !changes) return WEFT_ENOMEM;
@@ -259,6 +285,9 @@ static weft_err judge_run(weft_replica *r, weft_txn *txn, hold_call *call, weft_
     if (change->state != WEFT_CHANGE_VALID) continue;
     weft__clock_merge(r, change->hlc);
     WEFT_TRY(weft__log_numbers_put(r, txn, log, change));
+    if (told || !weft_hlc_is_ahead(change->hlc, wall)) continue;
+    WEFT_TRY(tell_ahead(r, txn, log, change->hlc, &run->ids[i]));
+    told = true;
   }
   *fresh = (weft_fresh_run){log->held + 1, run->count, changes, run->ids, NULL};
   weft__log_fresh_add(log, fresh);
@@ -273,6 +302,7 @@ static weft_err take_run(weft_replica *r, weft_txn *txn, hold_call *call, const 
   } else if (c->leaves) {
     WEFT_TRY(weft__branch_add(r, txn, c->log, from, &c->ids[c->skip], &c->log));
     if (from == 1) c->log->grant = c->start.start.grant;
+    WEFT_TRY(tell_fork(r, txn, c->log, from, &c->ids[c->skip]));
   }
   weft_log *log = c->log;
   size_t count = h->run.count - c->skip;

@@ -16,6 +16,7 @@
 
 #include "crdt/chunk.h"
 #include "crdt/write.h"
+#include "store/events.h"
 #include "store/keys.h"
 #include "store/mirror.h"
 #include "store/replica.h"
@@ -37,6 +38,8 @@ extern "C" {
 #define WEFT_TAIL_COUNT_MAX   512u        /* a longer tail is sealed into chunks */
 #define WEFT_CHUNK_COUNT_MIN  64u         /* a received chunk of as many is stored as it came */
 #define WEFT_RUN_CACHE_COUNT  8u          /* chunks kept taken apart */
+#define WEFT_EVENT_ANCHOR     1024u       /* a reader of events walks over this many at most */
+#define WEFT_EVENT_POSTS_MAX  1024u       /* posted events that wait to be written */
 
 typedef struct weft_log weft_log;
 
@@ -93,6 +96,7 @@ struct weft_log {
   weft_id head;   /* id at `held` */
   uint64_t shown; /* fork - 1: nothing of its own */
   weft_id shown_id;
+  uint64_t told;         /* changes up to here gave their events before showing began anew */
   uint64_t signed_seq;   /* the last signed change; `held` outside of a group */
   uint64_t sealed;       /* changes up to here lie in chunks, the others in the tail */
   uint64_t unsigned_len; /* canonical bytes after `signed_seq` */
@@ -121,6 +125,8 @@ typedef struct weft_totals {
   uint64_t docs_live;
   uint64_t docs_deleted;
   uint64_t conflicts;
+  uint64_t events;       /* the newest event's number */
+  uint64_t event_anchor; /* the greatest number in `event`; follows from that table */
 } weft_totals;
 
 /* The newest entry of `order`, which the next change may lengthen. */
@@ -216,6 +222,13 @@ struct weft_replica {
   weft_edit *edits;   /* open ones */
 
   weft_chunk_codec *codec;
+  uint64_t events_kept;
+  weft_event **posts; /* a ring of WEFT_EVENT_POSTS_MAX; NULL until something is posted */
+  size_t post_first;
+  size_t post_count;
+  size_t posts_written; /* of these, in the transaction being built */
+  bool full_told;       /* the lack of room has been told, and lasts */
+
   weft_run_cache cache[WEFT_RUN_CACHE_COUNT];
   uint64_t cache_clock;
   char *mirror_dir;
@@ -521,6 +534,41 @@ weft_err weft__index_before(weft_replica *r, const weft_doc_record *record, weft
                             weft_arena *arena, weft_index_entries **entries) WEFT_MUST_USE;
 weft_err weft__index_after(weft_replica *r, const weft_doc_record *record, const weft_state *state,
                            weft_arena *arena, weft_index_entries *entries) WEFT_MUST_USE;
+
+/* --- events (store/replica_events.c, store/replica_events_read.c) --- */
+
+/* How many events follow from a change that is shown: none from a START, one and one a document
+ * from DATA, one from what is not VALID. */
+size_t weft__event_count(const weft_change *change);
+/* Accounts for the `count` events of the change just added to the order.  Errors of writes. */
+weft_err weft__event_derived(weft_replica *r, weft_txn *txn, size_t count) WEFT_MUST_USE;
+/* Gives an event of a stored type the next number, in the caller's transaction. */
+weft_err weft__event_put(weft_replica *r, weft_txn *txn, const weft_event *event) WEFT_MUST_USE;
+/* Puts what was posted into the transaction; and what becomes of it when that is over. */
+weft_err weft__event_posts_put(weft_replica *r, weft_txn *txn) WEFT_MUST_USE;
+void weft__event_posts_done(weft_replica *r, bool durable);
+/* Before showing begins anew: stores the events that are derived now and kept, and remembers whose
+ * events have been told.  The caller's transaction. */
+weft_err weft__events_settle(weft_replica *r, weft_txn *txn) WEFT_MUST_USE;
+/* Reads what belongs to the image. */
+weft_err weft__events_load(weft_replica *r, weft_txn *txn) WEFT_MUST_USE;
+void weft__events_free(weft_replica *r);
+/* An event of this device, now. */
+weft_event weft__event_own(const weft_replica *r, weft_event_type type);
+/* The oldest number kept; last + 1 when there is none. */
+weft_err weft__event_first(const weft_replica *r, weft_txn *txn, uint64_t last,
+                           uint64_t *first) WEFT_MUST_USE;
+/* The place that a reader of the events after `since` starts from: `seq` and the number of changes
+ * shown by then, both 0 without an entry. */
+weft_err weft__event_anchor_at(weft_replica *r, weft_txn *txn, uint64_t since, uint64_t *seq,
+                               uint64_t *shown) WEFT_MUST_USE;
+/* Reads up to `max` of the events since + 1 .. last as the transaction has them. */
+weft_err weft__events_read(weft_replica *r, weft_txn *txn, weft_arena *arena, uint64_t since,
+                           uint64_t last, size_t max, weft_event **out,
+                           size_t *count) WEFT_MUST_USE;
+/* Takes an entry of `event` apart; `body` is empty for one that only marks a place. */
+weft_err weft__event_entry(const weft_replica *r, const weft_entry *entry, uint64_t *seq,
+                           uint64_t *shown, weft_bytes *body) WEFT_MUST_USE;
 
 /* --- rows --- */
 

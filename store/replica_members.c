@@ -64,7 +64,20 @@ weft_err weft__roster_load(weft_replica *r, weft_txn *txn) {
 typedef struct add_record {
   weft_bytes bytes;
   weft_id id;
+  const weft_record *parsed;
 } add_record;
+
+/* Tells of a device that belongs to the space from now on. */
+static weft_err tell_admitted(weft_replica *r, weft_txn *txn, const weft_record *record) {
+  if (record->state != WEFT_RECORD_VALID || record->kind != WEFT_RECORD_ADMIT) return WEFT_OK;
+  weft_event event = weft__event_own(r, WEFT_EVENT_PEER_ADMITTED);
+  event.source = record->author;
+  event.has_device = true;
+  event.device = record->admit.redeem.device;
+  event.text = record->admit.name;
+  event.count = (uint64_t)record->admit.role;
+  return weft__event_put(r, txn, &event);
+}
 
 static weft_err add_record_write(weft_replica *r, weft_txn *txn, void *arg) {
   const add_record *add = arg;
@@ -81,7 +94,7 @@ static weft_err add_record_write(weft_replica *r, weft_txn *txn, void *arg) {
     err = weft_txn_put(txn, WEFT_TABLE_RECORD, weft_bytes_of(add->id.b, 32), weft__buf_view(&b));
   }
   weft__buf_free(&b);
-  return err;
+  return err == WEFT_OK ? tell_admitted(r, txn, add->parsed) : err;
 }
 
 weft_err weft_replica_add_record(weft_replica *r, weft_bytes record) {
@@ -98,7 +111,7 @@ weft_err weft_replica_add_record(weft_replica *r, weft_bytes record) {
   for (size_t i = 0; i < parsed.dep_count; i++) {
     if (weft__roster_record(r->roster, &parsed.deps[i]).len == 0) return WEFT_EGAP;
   }
-  add_record add = {record, parsed.id};
+  add_record add = {record, parsed.id, &parsed};
   return weft__write(r, add_record_write, &add);
 }
 

@@ -162,6 +162,9 @@ typedef struct batch_change {
   weft_change change;
   weft_dot dot;
   weft_dot *claims;
+  weft_id id;
+  size_t events;  /* that follow from it; 0: they were told before */
+  uint64_t event; /* the number of the first */
 } batch_change;
 
 /* One op of a change, in the list of its document. */
@@ -203,6 +206,8 @@ typedef struct batch {
   size_t log_cap;
   size_t raw_len;
   uint64_t changes_max;
+  weft_conflict *found; /* of the document being judged, in `one` */
+  size_t found_count;
   size_t old_doc_count; /* documents that were there before */
   size_t old_docs_max;
 } batch;
@@ -293,6 +298,7 @@ static weft_err batch_add(batch *b, weft_log *log, batch_change *c) {
                             sizeof *b->changes));
   b->changes = at;
   for (size_t i = 0; i < c->change.op_count; i++) WEFT_TRY(batch_add_op(b, &c->change.ops[i]));
+  if (c->dot.seq > log->told) c->events = weft__event_count(&c->change);
   b->changes[b->change_count++] = c;
   b->raw_len += c->change.raw.len;
   log->flow[WEFT_FLOW_SHOW].at++;
@@ -314,6 +320,7 @@ static weft_err show_advance(batch *b, weft_log *log) {
       break;
     }
     c->dot = (weft_dot){log->number, f->at + 1};
+    c->id = id;
     WEFT_TRY(batch_add(b, log, c));
     log->shown_id = id;
   }
@@ -396,6 +403,8 @@ static weft_err batch_order(batch *b) {
   for (size_t i = 0; i < b->change_count; i++) {
     weft_dot dot = b->changes[i]->dot;
     WEFT_TRY(order_add(r, b->txn, dot));
+    b->changes[i]->event = r->now.events + 1;
+    WEFT_TRY(weft__event_derived(r, b->txn, b->changes[i]->events));
     weft__log_of(r, dot.log)->shown = dot.seq;
   }
   if (b->change_count == 0) return WEFT_OK;
@@ -493,10 +502,8 @@ static weft_err doc_judge(batch *b, weft_state *state, weft_doc_record *record) 
   record->suspect = !plain_below(b->r, state->doc, root);
   record->conflicts = record->hidden = record->manual = 0;
   if (record->suspect) {
-    weft_conflict *list;
-    size_t count;
-    WEFT_TRY(weft__doc_conflicts(state->doc, root, &b->one, &list, &count));
-    weft__strategy_count(b->r, list, count, record);
+    WEFT_TRY(weft__doc_conflicts(state->doc, root, &b->one, &b->found, &b->found_count));
+    weft__strategy_count(b->r, b->found, b->found_count, record);
   }
   return weft__doc_visible(state->doc, root, &record->live);
 }
@@ -577,6 +584,35 @@ static void totals_move(weft_replica *r, const batch_doc *doc, const weft_doc_re
   }
 }
 
+/* Tells that a document has more or fewer conflicts than before, and where they are; the newest of
+ * the changes that made it so and have not been told before is its source. */
+static weft_err conflicts_tell(batch *b, const batch_doc *doc, const weft_doc_record *was) {
+  const batch_change *cause = NULL;
+  if (doc->record.conflicts == was->conflicts) return WEFT_OK;
+  for (uint32_t i = doc->first_write; i != NO_WRITE; i = b->writes[i].next) {
+    const batch_change *c = b->changes[b->writes[i].change];
+    if (c->events > 0) cause = c;
+  }
+  if (!cause) return WEFT_OK;
+  bool more = doc->record.conflicts > was->conflicts;
+  weft_event event =
+      weft__event_own(b->r, more ? WEFT_EVENT_CONFLICT_OPENED : WEFT_EVENT_CONFLICT_CLOSED);
+  event.source = weft__log_of(b->r, cause->dot.log)->device;
+  event.doc = doc->name;
+  event.has_change = true;
+  event.change = cause->id;
+  event.cause = cause->event;
+  event.count = doc->record.conflicts;
+  event.paths = weft__arena_zero(&b->one, WEFT_EVENT_PATHS_MAX, sizeof *event.paths);
+  if (!event.paths) return WEFT_ENOMEM;
+  for (size_t i = 0; i < b->found_count && event.path_count < WEFT_EVENT_PATHS_MAX; i++) {
+    weft_path path = b->found[i].path;
+    if (weft__strategy_of(b->r, doc->name, path) == WEFT_STRATEGY_LWW) continue;
+    event.paths[event.path_count++] = path;
+  }
+  return weft__event_put(b->r, b->txn, &event);
+}
+
 static weft_err docid_put(batch *b, const batch_doc *doc) {
   if (!doc->fresh) return WEFT_OK;
   uint8_t number[4];
@@ -591,6 +627,7 @@ static weft_err doc_apply(batch *b, batch_doc *doc, uint64_t shown_before) {
   weft_doc_record was = doc->record;
   weft__arena_reset(&b->one);
   weft__doc_reset(b->doc);
+  b->found_count = 0;
   weft_err err =
       weft__state_begin(&state, &r->state_env, b->txn, doc->record.number, b->doc, &b->one);
   if (err == WEFT_OK) err = doc_load_wanted(b, doc, &state);
@@ -601,6 +638,7 @@ static weft_err doc_apply(batch *b, batch_doc *doc, uint64_t shown_before) {
     err = weft__index_after(r, &doc->record, &state, &b->one, entries);
   }
   if (err == WEFT_OK) err = weft__state_save(&state, doc->name, &r->now.digest);
+  if (err == WEFT_OK) err = conflicts_tell(b, doc, &was);
   weft__state_end(&state);
   if (err == WEFT_ECORRUPT) return weft__replica_fail(r, err, "a segment is damaged");
   WEFT_TRY(err);
@@ -701,13 +739,15 @@ weft_err weft__show_restart(weft_replica *r, weft_txn *txn, bool ready) {
   weft_key_range all = {{NULL, 0}, {NULL, 0}};
   r->moved = true;
   r->restarted = true;
+  WEFT_TRY(weft__events_settle(r, txn));
   for (size_t i = 0; i < WEFT_DERIVED; i++) {
     uint64_t count;
     WEFT_TRY(weft_txn_delete_range(txn, weft__derived[i], all, &count));
   }
   weft__image_restart(r, ready);
   for (uint32_t i = 0; i < r->log_count; i++) weft__log_touch(r, r->logs[i]);
-  return WEFT_OK;
+  weft_event rebuilt = weft__event_own(r, WEFT_EVENT_STORE_REBUILT);
+  return weft__event_put(r, txn, &rebuilt);
 }
 
 /* --- the public calls --- */

@@ -1,6 +1,7 @@
 # Sources and public headers of store/.  One file a line, so that changes merge.
 set(WEFT_STORE_SOURCES
   store/admission.c
+  store/events.c
   store/history_audit.c
   store/history_blame.c
   store/history_diff.c
@@ -26,6 +27,8 @@ set(WEFT_STORE_SOURCES
   store/replica_clock.c
   store/replica_docs.c
   store/replica_edit.c
+  store/replica_events.c
+  store/replica_events_read.c
   store/replica_hold.c
   store/replica_logs.c
   store/replica_members.c
@@ -41,6 +44,7 @@ set(WEFT_STORE_SOURCES
 )
 set(WEFT_STORE_HEADERS
   store/admission.h
+  store/events.h
   store/history.h
   store/lmdb_store.h
   store/memory_store.h

@@ -52,7 +52,8 @@ extern "C" {
   X(INDEXDEF, "indexdef", "u32 index -> declaration")                                              \
   X(ADDRESS, "address", "address -> what is known of it")                                          \
   X(PASS, "pass", "what a sorted pass has overwritten")                                            \
-  X(TAG, "tag", "reserved")
+  X(TAG, "tag", "reserved")                                                                        \
+  X(EVENT, "event", "u64 event number -> shown number, stored event")
 
 typedef enum weft_table {
 #define WEFT_TABLE_ENUM(id, name, what) WEFT_TABLE_##id,
