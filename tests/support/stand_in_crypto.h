@@ -8,7 +8,7 @@
 
 #include "crdt/crypto.h"
 
-/* Fills the table.  Hashes are the real ones. */
+/* Fills the table.  Hashes are quick and not meant to withstand anybody. */
 void test_stand_in_crypto(weft_crypto *out);
 
 #endif
