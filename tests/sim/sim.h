@@ -17,22 +17,38 @@
 
 typedef struct sim_options {
   uint64_t seed;
-  size_t nodes;      /* up to TEST_DEVICES_MAX */
+  size_t nodes;      /* up to SIM_NODES_MAX */
+  size_t copies;     /* room for copies of nodes beside them */
   bool lmdb;         /* stores on disk; else in memory */
   bool no_gossip;    /* anti-entropy alone */
   bool plain;        /* the wire is readable: frames are traced and checked */
   bool stand_in;     /* cheap cryptography, with a readable wire */
+  bool unchecked;    /* the wire is not read: for large networks */
+  bool tapes;        /* what diallers send is kept, for sim_replay */
   bool mirror;       /* logs go on over restarts; else each start begins new ones */
   weft_ms delay_min; /* one way */
   weft_ms delay_max;
   uint64_t bandwidth;       /* bytes a second each way; 0 any */
   unsigned cut_permille;    /* of segments that end their connection */
   unsigned refuse_permille; /* of dials */
-  weft_ms hold_max;         /* a HOLD takes up to this long */
-  size_t show_max;          /* changes shown at once; 0 a default batch */
-  bool scattered;           /* node i knows the members up to itself, node 0 all of them */
-  weft_ms anti_entropy_ms;  /* 0 the node's default */
+  /* Of segments that somebody on the way changes, doubles, or lets arrive behind the next one. */
+  unsigned corrupt_permille, duplicate_permille, reorder_permille;
+  weft_ms hold_max;        /* a HOLD takes up to this long */
+  size_t show_max;         /* changes shown at once; 0 a default batch */
+  bool scattered;          /* node i knows the members up to itself, node 0 all of them */
+  weft_ms anti_entropy_ms; /* 0 the node's default */
 } sim_options;
+
+enum { SIM_NODES_MAX = 1024 };
+
+/* What happened so far. */
+typedef struct sim_counts {
+  uint64_t events;
+  uint64_t bytes, segments, connections; /* that crossed the network */
+  uint64_t frames, changes;              /* that were sent; only where the wire is read */
+  uint64_t taken, known;                 /* changes that came in and were new, or not */
+  uint64_t cuts, refusals, corrupted, duplicated, reordered;
+} sim_counts;
 
 typedef struct sim sim;
 
@@ -53,6 +69,8 @@ void sim_clock(sim *s, size_t idx, weft_ms wall, unsigned permille);
 weft_ms sim_wall(const sim *s, size_t idx);
 /* Connections cut and dials refused, in thousandths, from now on. */
 void sim_rates(sim *s, unsigned cut_permille, unsigned refuse_permille);
+/* Nobody lays hands on segments from now on. */
+void sim_unmangled(sim *s);
 /* Keeps a copy of the store of a node that is down, or puts the copy in the store's place; memory
  * stores only.  False: there is no copy. */
 void sim_backup(sim *s, size_t idx);
@@ -61,6 +79,22 @@ void sim_start(sim *s, size_t idx);
 void sim_start_all(sim *s);
 /* Ends a node without a word; its store stays as the last commit left it. */
 void sim_crash(sim *s, size_t idx);
+/* The same, but its peers are not told: their ends of its connections stay open. */
+void sim_vanish(sim *s, size_t idx);
+/* Adds a node that is a perfect copy of another: device, store and mirror.  It is down and knows
+ * the addresses that the other was given.  Memory stores only.  Gives its number; sim_copies_left
+ * says whether there is room. */
+size_t sim_copy(sim *s, size_t idx);
+size_t sim_copies_left(const sim *s);
+/* Nodes with copies; the device of one. */
+size_t sim_count(const sim *s);
+size_t sim_device(const sim *s, size_t idx);
+/* The node speaks from `answers`, whose functions may ask the true ones: sim_source.  For the lies
+ * of members.  Before it starts. */
+void sim_lie(sim *s, size_t idx, const weft_source *answers);
+weft_source sim_source(sim *s, size_t idx);
+/* Sends a node again what some dialler said before.  False: there is nothing to repeat. */
+bool sim_replay(sim *s, size_t node, test_rng *rng);
 /* Ends a node as its owner would, with a word. */
 void sim_stop(sim *s, size_t idx);
 bool sim_is_up(const sim *s, size_t idx);
@@ -86,14 +120,10 @@ void sim_changed(sim *s, size_t idx);
 
 /* True when a link between the two was ever up. */
 bool sim_met(const sim *s, size_t a, size_t b);
-/* Bytes that crossed the network so far, and connections made. */
-uint64_t sim_bytes(const sim *s);
-uint64_t sim_segments(const sim *s);
 uint64_t sim_hash(const sim *s);
-/* Events so far; connections cut and dials refused by the network. */
-uint64_t sim_events(const sim *s);
-uint64_t sim_cuts(const sim *s);
-uint64_t sim_refusals(const sim *s);
+const sim_counts *sim_so_far(const sim *s);
+/* Its name in the trace. */
+const char *sim_name(const sim *s, size_t idx);
 /* The most bytes a node has held of its own at once. */
 size_t sim_memory_most(const sim *s, size_t idx);
 /* Adds a line to the trace, and so to the hash. */

@@ -482,12 +482,12 @@ static void finish(run *r) {
 static void tell(run *r) {
   swarm_result *out = r->out;
   out->seed = r->o.seed;
-  out->events = sim_events(r->s);
+  out->events = sim_so_far(r->s)->events;
   out->hash = sim_hash(r->s);
   out->conflicts = ledger_conflicts(r->l);
   out->checks = ledger_checks(r->l);
-  out->injected[SWARM_CUT] = sim_cuts(r->s);
-  out->injected[SWARM_REFUSE] = sim_refusals(r->s);
+  out->injected[SWARM_CUT] = sim_so_far(r->s)->cuts;
+  out->injected[SWARM_REFUSE] = sim_so_far(r->s)->refusals;
   out->injected[SWARM_DELAY] = enabled(r, SWARM_DELAY);
   out->injected[SWARM_BANDWIDTH] = enabled(r, SWARM_BANDWIDTH);
   if (ledger_conflicts_left(r->l) > 0) mark(r, SWARM_MARK_CONFLICT);

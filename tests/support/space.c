@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -35,7 +36,7 @@ static void record_into(test_space *s, size_t idx, const weft_record *record, we
 static void admit(test_space *s, size_t idx, weft_id *last) {
   weft_record a = {.kind = WEFT_RECORD_ADMIT, .space = s->id, .dep_count = 1};
   weft_key seed;
-  char name[24];
+  char name[32];
   memset(&seed, 0x51, sizeof seed);
   a.deps[0] = *last;
   a.admit.role = WEFT_ROLE_WRITER;
@@ -53,6 +54,17 @@ void test_space_make_with(test_space *s, size_t count, uint64_t seed, const weft
   memset(s, 0, sizeof *s);
   s->crypto = crypto;
   s->count = count;
+  s->devices = s->own.devices;
+  s->platforms = s->own.platforms;
+  s->records = s->own.records;
+  s->record_lens = s->own.record_lens;
+  if (count > TEST_DEVICES_MAX) {
+    s->devices = calloc(count, sizeof *s->devices);
+    s->platforms = calloc(count, sizeof *s->platforms);
+    s->records = calloc(count, sizeof *s->records);
+    s->record_lens = calloc(count, sizeof *s->record_lens);
+    assert_true(s->devices && s->platforms && s->records && s->record_lens);
+  }
   test_rng rng = test_rng_of(seed);
   for (size_t i = 0; i < count; i++) {
     weft_key key;
@@ -68,6 +80,14 @@ void test_space_make_with(test_space *s, size_t count, uint64_t seed, const weft
   record_into(s, 0, &g, &s->id);
   weft_id last = s->id;
   for (size_t i = 1; i < count; i++) admit(s, i, &last);
+}
+
+void test_space_free(test_space *s) {
+  if (s->devices == s->own.devices) return;
+  free(s->devices);
+  free(s->platforms);
+  free(s->records);
+  free(s->record_lens);
 }
 
 weft_replica_options test_space_options(test_space *s, size_t idx, weft_store *store) {

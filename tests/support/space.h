@@ -18,17 +18,26 @@ typedef struct test_platform {
 typedef struct test_space {
   const weft_crypto *crypto;
   weft_id id;
-  weft_identity devices[TEST_DEVICES_MAX];
-  test_platform platforms[TEST_DEVICES_MAX];
   size_t count;
-  uint8_t records[TEST_DEVICES_MAX][TEST_RECORD_LEN]; /* GENESIS by device 0, then an ADMIT each */
-  size_t record_lens[TEST_DEVICES_MAX];
+  /* By device; records: GENESIS by device 0, then an ADMIT each. */
+  weft_identity *devices;
+  test_platform *platforms;
+  uint8_t (*records)[TEST_RECORD_LEN];
+  size_t *record_lens;
+  struct {
+    weft_identity devices[TEST_DEVICES_MAX];
+    test_platform platforms[TEST_DEVICES_MAX];
+    uint8_t records[TEST_DEVICES_MAX][TEST_RECORD_LEN];
+    size_t record_lens[TEST_DEVICES_MAX];
+  } own; /* where they lie in a small space, which must not be moved then */
 } test_space;
 
-/* Makes a space of `count` writers from a seed. */
+/* Makes a space of `count` writers from a seed.  One of more than TEST_DEVICES_MAX is to be given
+ * to test_space_free. */
 void test_space_make(test_space *s, size_t count, uint64_t seed);
 /* The same with other cryptography, which must outlive it. */
 void test_space_make_with(test_space *s, size_t count, uint64_t seed, const weft_crypto *crypto);
+void test_space_free(test_space *s);
 /* Fills in options for device `idx`; `store` and mirror are the caller's to set. */
 weft_replica_options test_space_options(test_space *s, size_t idx, weft_store *store);
 /* Opens a replica on `store` and gives it all records, where it lacks them. */
