@@ -8,14 +8,14 @@
 
 enum { slots = 1 << 12, digests_max = 1 << 14 };
 
-/* One log: the ids of its changes by seq, as they were first met. */
+/* One branch of a log: the ids of its changes by seq, from 1 to `top`, as they were first met.
+ * Almost every log has one branch; those that have more share what is before they part. */
 typedef struct log_book {
   weft_id id;
   weft_id *ids;
-  bool *known;
-  uint64_t cap;
-  uint64_t acknowledged; /* the greatest seq an author was told of */
-  size_t author;
+  uint64_t top, cap;
+  size_t author; /* SIZE_MAX: not known */
+  size_t next;   /* another branch of the log; SIZE_MAX: none */
 } log_book;
 
 typedef struct entry {
@@ -34,6 +34,7 @@ typedef struct view {
   uint64_t *held, *shown; /* by log number */
   uint64_t *base;         /* shown, before the commit that is under way */
   size_t cap;
+  bool lies;                   /* a liar's is not looked at */
   bool doubtful, acknowledged; /* a change that may be written; one that must be */
   ledger_change doubt;
 } view;
@@ -51,10 +52,12 @@ struct ledger {
   uint32_t slot[slots]; /* log number + 1 by the beginning of its id */
   entry *entries;
   size_t entry_count, entry_cap;
-  view views[TEST_DEVICES_MAX];
+  view views[LEDGER_NODES_MAX];
+  bool forks[LEDGER_NODES_MAX]; /* devices that may sign twice: copied ones, and liars */
+  bool forked;
   digest_book *digests;
   size_t digest_count;
-  uint64_t conflicts, checks, left, lost;
+  uint64_t conflicts, left, lost;
   bool met_again, waited;
 };
 
@@ -63,7 +66,7 @@ static void *must(ledger *l, void *at) {
   return at;
 }
 
-static char name_of(size_t node) { return (char)('a' + node); }
+static const char *name(const ledger *l, size_t node) { return sim_name(l->s, node); }
 
 ledger *ledger_new(sim *s, size_t nodes) {
   ledger *l = calloc(1, sizeof *l);
@@ -77,7 +80,6 @@ ledger *ledger_new(sim *s, size_t nodes) {
 void ledger_free(ledger *l) {
   for (size_t i = 0; i < l->log_count; i++) {
     free(l->logs[i].ids);
-    free(l->logs[i].known);
   }
   for (size_t i = 0; i < l->entry_count; i++) {
     free(l->entries[i].seen);
@@ -99,6 +101,17 @@ static bool is_broken(ledger *l, size_t node) { return sim_faults(l->s, node)->h
 
 /* --- logs and who holds what of them --- */
 
+static size_t book_add(ledger *l, const weft_id *id) {
+  if (l->log_count == slots / 2) sim_fail(l->s, "more logs than the ledger has room for");
+  if (l->log_count == l->log_cap) {
+    l->log_cap = l->log_cap ? l->log_cap * 2 : 32;
+    l->logs = must(l, realloc(l->logs, l->log_cap * sizeof *l->logs));
+  }
+  l->logs[l->log_count] = (log_book){.id = *id, .author = SIZE_MAX, .next = SIZE_MAX};
+  return l->log_count++;
+}
+
+/* The first branch of a log. */
 static size_t log_find(ledger *l, const weft_id *id) {
   size_t at = ((size_t)id->b[0] << 4 | id->b[1] >> 4) & (slots - 1);
   while (l->slot[at]) {
@@ -106,34 +119,101 @@ static size_t log_find(ledger *l, const weft_id *id) {
     if (memcmp(l->logs[number].id.b, id->b, sizeof id->b) == 0) return number;
     at = (at + 1) & (slots - 1);
   }
-  if (l->log_count == slots / 2) sim_fail(l->s, "more logs than the ledger has room for");
-  if (l->log_count == l->log_cap) {
-    l->log_cap = l->log_cap ? l->log_cap * 2 : 32;
-    l->logs = must(l, realloc(l->logs, l->log_cap * sizeof *l->logs));
-  }
-  l->logs[l->log_count] = (log_book){.id = *id, .author = SIZE_MAX};
-  l->slot[at] = (uint32_t)++l->log_count;
-  return l->log_count - 1;
+  l->slot[at] = (uint32_t)book_add(l, id) + 1;
+  return l->slot[at] - 1;
 }
 
-/* (log, seq) is `id`, for ever. */
-static void log_see(ledger *l, size_t log, uint64_t seq, const weft_id *id) {
-  log_book *b = &l->logs[log];
+static bool same_id(const weft_id *a, const weft_id *b) {
+  return memcmp(a->b, b->b, sizeof a->b) == 0;
+}
+
+/* How far two branches are one. */
+static uint64_t common(const log_book *a, const log_book *b) {
+  uint64_t low = 0, high = a->top < b->top ? a->top : b->top;
+  while (low < high) {
+    uint64_t mid = high - (high - low) / 2;
+    if (same_id(&a->ids[mid], &b->ids[mid]))
+      low = mid;
+    else
+      high = mid - 1;
+  }
+  return low;
+}
+
+static weft_id id_at(ledger *l, size_t node, const weft_id *log, uint32_t branch, uint64_t seq) {
+  weft_id id;
+  weft_err err = weft_replica_id_at(sim_replica(l->s, node), log, branch, seq, &id);
+  sim_check(l->s, SIM_I5);
+  if (err != WEFT_OK) sim_fail(l->s, "I5: %s has a gap: %s", name(l, node), weft_err_name(err));
+  return id;
+}
+
+/* The branch goes on to `seq` as the node has it. */
+static void book_fill(ledger *l, size_t book, size_t node, uint32_t branch, uint64_t seq) {
+  log_book *b = &l->logs[book];
   if (seq >= b->cap) {
-    uint64_t cap = b->cap ? b->cap * 2 : 16;
-    while (cap <= seq) cap *= 2;
-    b->ids = must(l, realloc(b->ids, cap * sizeof *b->ids));
-    b->known = must(l, realloc(b->known, cap * sizeof *b->known));
-    memset(b->known + b->cap, 0, (cap - b->cap) * sizeof *b->known);
-    b->cap = cap;
+    b->cap = b->cap ? b->cap * 2 : 16;
+    while (b->cap <= seq) b->cap *= 2;
+    b->ids = must(l, realloc(b->ids, b->cap * sizeof *b->ids));
   }
-  l->checks++;
-  if (b->known[seq] && memcmp(b->ids[seq].b, id->b, sizeof id->b) != 0) {
-    sim_fail(l->s, "two changes for seq %llu of one log of %c", (unsigned long long)seq,
-             b->author < l->nodes ? name_of(b->author) : '?');
+  while (b->top < seq) {
+    weft_id id = id_at(l, node, &b->id, branch, b->top + 1);
+    b->ids[++b->top] = id;
   }
-  b->known[seq] = true;
-  b->ids[seq] = *id;
+}
+
+/* May the device that writes a log have signed it twice? */
+static void fork_check(ledger *l, size_t node, const weft_id *log, uint64_t seq) {
+  weft_id device;
+  weft_source source = sim_source(l->s, node);
+  if (source.author(source.ctx, log, &device) != WEFT_OK) sim_fail(l->s, "a log without an author");
+  const test_space *space = sim_space(l->s);
+  for (size_t i = 0; i < space->count; i++) {
+    if (weft_id_cmp(&space->devices[i].device, &device) != 0) continue;
+    if (l->forks[i]) return;
+    sim_fail(l->s, "I4: two changes of %s for seq %llu of one log", name(l, i),
+             (unsigned long long)seq);
+  }
+  sim_fail(l->s, "a log of a stranger");
+}
+
+/* (log, seq) is `id`: the branch that says so, which is a new one where none does. */
+static size_t book_of(ledger *l, size_t node, const weft_head *h) {
+  size_t first = log_find(l, &h->log), best = SIZE_MAX;
+  uint64_t best_len = 0;
+  weft_span span = {.branch = WEFT_BRANCH_ANY};
+  sim_check(l->s, SIM_I4);
+  for (size_t i = first; i != SIZE_MAX; i = l->logs[i].next) {
+    if (h->seq <= l->logs[i].top && same_id(&l->logs[i].ids[h->seq], &h->id)) return i;
+  }
+  weft_err err = weft_replica_find(sim_replica(l->s, node), &h->log, h->seq, &h->id, &span);
+  if (err != WEFT_OK) sim_fail(l->s, "I6: %s does not find its head", name(l, node));
+  for (size_t i = first; i != SIZE_MAX; i = l->logs[i].next) {
+    const log_book *b = &l->logs[i];
+    uint64_t low = 0, high = b->top < h->seq ? b->top : h->seq;
+    while (low < high) {
+      uint64_t mid = high - (high - low) / 2;
+      weft_id id = id_at(l, node, &h->log, span.branch, mid);
+      if (same_id(&id, &b->ids[mid]))
+        low = mid;
+      else
+        high = mid - 1;
+    }
+    if (best == SIZE_MAX || low > best_len) best = i, best_len = low;
+  }
+  if (best_len < l->logs[best].top) {
+    fork_check(l, node, &h->log, best_len + 1);
+    best = book_add(l, &h->log);
+    l->logs[best].next = l->logs[first].next;
+    l->logs[first].next = best;
+    l->forked = true;
+    book_fill(l, best, node, span.branch, best_len);
+  }
+  book_fill(l, best, node, span.branch, h->seq);
+  if (!same_id(&l->logs[best].ids[h->seq], &h->id)) {
+    sim_fail(l->s, "I6: %s has another id at its head", name(l, node));
+  }
+  return best;
 }
 
 static void view_room(ledger *l, view *v) {
@@ -152,16 +232,23 @@ static uint64_t seq_of(const uint64_t *seqs, const view *v, size_t log) {
   return log < v->cap ? seqs[log] : 0;
 }
 
-/* Turns a vector into numbers by log.  A log of an honest device has one head. */
-static uint64_t *numbers(ledger *l, const weft_vector *v) {
-  for (size_t i = 0; i < v->count; i++) (void)log_find(l, &v->heads[i].log);
+/* Turns a vector into numbers by branch: how much of each it covers. */
+static uint64_t *numbers(ledger *l, size_t node, const weft_vector *v) {
+  size_t *books = must(l, calloc(v->count + 1, sizeof *books));
+  for (size_t i = 0; i < v->count; i++) books[i] = book_of(l, node, &v->heads[i]);
   uint64_t *out = must(l, calloc(l->log_count + 1, sizeof *out));
   for (size_t i = 0; i < v->count; i++) {
-    size_t log = log_find(l, &v->heads[i].log);
-    if (out[log]) sim_fail(l->s, "a log of an honest device has two branches");
-    out[log] = v->heads[i].seq;
-    log_see(l, log, v->heads[i].seq, &v->heads[i].id);
+    const log_book *own = &l->logs[books[i]];
+    for (size_t k = log_find(l, &own->id); k != SIZE_MAX; k = l->logs[k].next) {
+      uint64_t seq = v->heads[i].seq;
+      if (k != books[i]) {
+        uint64_t both = common(own, &l->logs[k]);
+        if (seq > both) seq = both;
+      }
+      if (out[k] < seq) out[k] = seq;
+    }
   }
+  free(books);
   return out;
 }
 
@@ -247,7 +334,7 @@ static void only_written(ledger *l, size_t node, const weft_id *id, ledger_chang
   weft_err err = weft_replica_change(sim_replica(l->s, node), &arena,
                                      weft_bytes_of(id->b, sizeof id->b), &h, &state);
   sim_faults(l->s, node)->paused = false;
-  if (err != WEFT_OK) sim_fail(l->s, "%c cannot read its change", name_of(node));
+  if (err != WEFT_OK) sim_fail(l->s, "%s cannot read its change", name(l, node));
   size_t count = 0;
   for (size_t i = 0; i < c->count; i++) {
     bool written = false;
@@ -264,27 +351,27 @@ static void only_written(ledger *l, size_t node, const weft_id *id, ledger_chang
   weft__arena_free(&arena);
 }
 
-static void entry_add(ledger *l, size_t node, const ledger_change *c, size_t log, uint64_t seq,
-                      const weft_id *id) {
+static void entry_add(ledger *l, size_t node, const ledger_change *c, const weft_head *h) {
   view *v = &l->views[node];
+  size_t book = book_of(l, node, h);
   if (l->entry_count == l->entry_cap) {
     l->entry_cap = l->entry_cap ? l->entry_cap * 2 : 256;
     l->entries = must(l, realloc(l->entries, l->entry_cap * sizeof *l->entries));
   }
   entry *e = &l->entries[l->entry_count];
-  *e = (entry){.log = log, .seq = seq, .id = *id, .author = node, .change = *c};
-  only_written(l, node, id, &e->change);
+  *e = (entry){.log = book, .seq = h->seq, .id = h->id, .author = node, .change = *c};
+  only_written(l, node, &h->id, &e->change);
   e->seen = must(l, calloc(l->entry_count / 8 + 1, 1));
   for (size_t i = 0; i < l->entry_count; i++) {
     if (shows(v->base, v, &l->entries[i])) e->seen[i / 8] |= (uint8_t)(1u << (i % 8));
   }
   claims_of(l, e, l->entry_count);
   l->entry_count++;
-  log_see(l, log, seq, id);
-  log_book *b = &l->logs[log];
-  if (b->author != SIZE_MAX && b->author != node) sim_fail(l->s, "two devices write one log");
+  log_book *b = &l->logs[book];
+  if (b->author != SIZE_MAX && sim_device(l->s, b->author) != sim_device(l->s, node)) {
+    sim_fail(l->s, "I4: two devices write one log");
+  }
   b->author = node;
-  if (b->acknowledged < seq) b->acknowledged = seq;
 }
 
 void ledger_committed(ledger *l, size_t node, const ledger_change *c, const weft_commit *done) {
@@ -295,16 +382,20 @@ void ledger_committed(ledger *l, size_t node, const ledger_change *c, const weft
     return;
   }
   if (done->written) {
-    size_t log = log_find(l, &done->log);
-    if (done->seq <= l->logs[log].acknowledged) {
-      sim_fail(l->s, "%c signs seq %llu again", name_of(node), (unsigned long long)done->seq);
+    weft_head h = {.log = done->log, .seq = done->seq, .id = done->change};
+    for (size_t i = 0; i < l->entry_count; i++) {
+      if (same_id(&l->entries[i].id, &h.id)) {
+        sim_fail(l->s, "I4: %s signs a change again", name(l, node));
+      }
     }
-    entry_add(l, node, c, log, done->seq, &done->change);
+    sim_faults(l->s, node)->paused = true;
+    entry_add(l, node, c, &h);
+    sim_faults(l->s, node)->paused = false;
   }
   ledger_look(l, node);
-  l->checks++;
+  sim_check(l->s, SIM_I3);
   if (done->written && !shows(v->shown, v, &l->entries[l->entry_count - 1])) {
-    sim_fail(l->s, "%c does not show what it committed", name_of(node));
+    sim_fail(l->s, "I3: %s does not show what it committed", name(l, node));
   }
 }
 
@@ -314,25 +405,56 @@ void ledger_doubtful(ledger *l, size_t node, const ledger_change *c) {
   l->views[node].doubt = *c;
 }
 
+/* Is there a change at or behind a head that a node wrote and was not told of? */
+static bool is_news(ledger *l, size_t node, size_t book, const weft_head *h) {
+  const log_book *b = &l->logs[book];
+  if (b->author != SIZE_MAX && sim_device(l->s, b->author) != sim_device(l->s, node)) return false;
+  if (b->author == SIZE_MAX && h->seq < 2) return false;
+  for (size_t i = 0; i < l->entry_count; i++) {
+    if (same_id(&l->entries[i].id, &h->id)) return false;
+  }
+  weft_id device;
+  weft_source source = sim_source(l->s, node);
+  const weft_identity *own = &sim_space(l->s)->devices[sim_device(l->s, node)];
+  return source.author(source.ctx, &h->log, &device) == WEFT_OK &&
+         weft_id_cmp(&device, &own->device) == 0;
+}
+
 bool ledger_started(ledger *l, size_t node) {
   view *v = &l->views[node];
   const weft_vector *held = weft_replica_held(sim_replica(l->s, node));
   bool written = false;
+  sim_faults(l->s, node)->paused = true;
   for (size_t i = 0; v->doubtful && !written && i < held->count; i++) {
     const weft_head *h = &held->heads[i];
-    size_t log = log_find(l, &h->log);
-    const log_book *b = &l->logs[log];
-    bool own = b->author == node || (b->author == SIZE_MAX && h->seq > 1);
-    if (!own || h->seq <= b->acknowledged) continue;
-    entry_add(l, node, &v->doubt, log, h->seq, &h->id);
+    if (!is_news(l, node, book_of(l, node, h), h)) continue;
+    entry_add(l, node, &v->doubt, h);
     written = true;
   }
+  sim_faults(l->s, node)->paused = false;
+  if (v->doubtful) sim_check(l->s, SIM_I3);
   if (v->doubtful && v->acknowledged && !written) {
-    sim_fail(l->s, "%c has lost a change that it acknowledged", name_of(node));
+    sim_fail(l->s, "I3: %s has lost a change that it acknowledged", name(l, node));
   }
   v->doubtful = false;
   ledger_look(l, node);
   return written;
+}
+
+void ledger_copied(ledger *l, size_t from, size_t to) {
+  view *v = &l->views[from], *w = &l->views[to];
+  if (to >= l->nodes) l->nodes = to + 1;
+  l->forks[sim_device(l->s, from)] = true;
+  view_room(l, v);
+  view_room(l, w);
+  if (!v->cap) return;
+  memcpy(w->held, v->held, v->cap * sizeof *v->held);
+  memcpy(w->shown, v->shown, v->cap * sizeof *v->shown);
+}
+
+void ledger_lies(ledger *l, size_t node) {
+  l->forks[sim_device(l->s, node)] = true;
+  l->views[node].lies = true;
 }
 
 void ledger_set_back(ledger *l, size_t node) {
@@ -365,11 +487,12 @@ static void digest_check(ledger *l, size_t node, const uint64_t *shown) {
   size_t at = key & (digests_max - 1);
   while (l->digests[at].key && l->digests[at].key != key) at = (at + 1) & (digests_max - 1);
   digest_book *b = &l->digests[at];
-  l->checks++;
+  sim_check(l->s, SIM_I1);
   if (b->key) {
     l->met_again = true;
     if (b->digest.high != now.high || b->digest.low != now.low) {
-      sim_fail(l->s, "%c shows the same as was shown before, with another digest", name_of(node));
+      sim_fail(l->s, "I1: %s shows the same as was shown before, with another digest",
+               name(l, node));
     }
   } else if (l->digest_count < digests_max / 2) {
     *b = (digest_book){key, now};
@@ -377,20 +500,23 @@ static void digest_check(ledger *l, size_t node, const uint64_t *shown) {
   }
 }
 
+/* Nothing held is ever let go. */
 static void held_check(ledger *l, size_t node, const uint64_t *held) {
   view *v = &l->views[node];
-  weft_replica *r = sim_replica(l->s, node);
   for (size_t log = 0; log < l->log_count; log++) {
-    l->checks++;
+    sim_check(l->s, SIM_I3);
     if (held[log] < v->held[log]) {
-      sim_fail(l->s, "%c no longer holds seq %llu of a log", name_of(node),
+      sim_fail(l->s, "I3: %s no longer holds seq %llu of a log", name(l, node),
                (unsigned long long)v->held[log]);
     }
-    for (uint64_t seq = v->held[log] + 1; seq <= held[log]; seq++) {
-      weft_id id;
-      weft_err err = weft_replica_id_at(r, &l->logs[log].id, WEFT_BRANCH_ANY, seq, &id);
-      if (err != WEFT_OK) sim_fail(l->s, "%c has a gap: %s", name_of(node), weft_err_name(err));
-      log_see(l, log, seq, &id);
+    const log_book *b = &l->logs[log];
+    bool one = b->next == SIZE_MAX && log_find(l, &b->id) == log;
+    for (uint64_t seq = v->held[log] + 1; one && seq <= held[log]; seq++) {
+      weft_id id = id_at(l, node, &b->id, WEFT_BRANCH_ANY, seq);
+      if (!same_id(&id, &b->ids[seq])) {
+        sim_fail(l->s, "I4: %s has another change at seq %llu", name(l, node),
+                 (unsigned long long)seq);
+      }
     }
     v->held[log] = held[log];
   }
@@ -399,9 +525,9 @@ static void held_check(ledger *l, size_t node, const uint64_t *held) {
 static void shown_check(ledger *l, size_t node, const uint64_t *shown) {
   view *v = &l->views[node];
   for (size_t log = 0; log < l->log_count; log++) {
-    l->checks += 2;
-    if (shown[log] < v->shown[log]) sim_fail(l->s, "%c shows less than before", name_of(node));
-    if (shown[log] > v->held[log]) sim_fail(l->s, "%c shows what it lacks", name_of(node));
+    sim_check(l->s, SIM_I5);
+    if (shown[log] < v->shown[log]) sim_fail(l->s, "I5: %s shows less than before", name(l, node));
+    if (shown[log] > v->held[log]) sim_fail(l->s, "I5: %s shows what it lacks", name(l, node));
     if (shown[log] < v->held[log]) l->waited = true;
   }
   for (size_t i = 0; i < l->entry_count; i++) {
@@ -409,10 +535,10 @@ static void shown_check(ledger *l, size_t node, const uint64_t *shown) {
     if (shown[e->log] < e->seq || v->shown[e->log] >= e->seq) continue;
     for (size_t k = 0; k < e->claim_count; k++) {
       const entry *before = &l->entries[e->claims[k]];
-      l->checks++;
+      sim_check(l->s, SIM_I5);
       if (shown[before->log] < before->seq) {
-        sim_fail(l->s, "%c shows a change of %c before what it replaces", name_of(node),
-                 name_of(e->author));
+        sim_fail(l->s, "I5: %s shows a change of %s before what it replaces", name(l, node),
+                 name(l, e->author));
       }
     }
   }
@@ -420,14 +546,14 @@ static void shown_check(ledger *l, size_t node, const uint64_t *shown) {
 }
 
 void ledger_look(ledger *l, size_t node) {
-  if (!sim_is_up(l->s, node) || is_broken(l, node)) return;
+  if (!sim_is_up(l->s, node) || is_broken(l, node) || l->views[node].lies) return;
   weft_replica *r = sim_replica(l->s, node);
-  uint64_t *held = numbers(l, weft_replica_held(r));
-  size_t count = l->log_count;
-  uint64_t *shown = numbers(l, weft_replica_shown(r));
-  if (l->log_count != count) sim_fail(l->s, "%c shows a log that it lacks", name_of(node));
-  view_room(l, &l->views[node]);
   sim_faults(l->s, node)->paused = true;
+  uint64_t *held = numbers(l, node, weft_replica_held(r));
+  size_t count = l->log_count;
+  uint64_t *shown = numbers(l, node, weft_replica_shown(r));
+  if (l->log_count != count) sim_fail(l->s, "I5: %s shows a log that it lacks", name(l, node));
+  view_room(l, &l->views[node]);
   held_check(l, node, held);
   shown_check(l, node, shown);
   digest_check(l, node, shown);
@@ -486,17 +612,17 @@ static void value_check(ledger *l, weft_arena *arena, unsigned doc, unsigned fie
   weft_err err = weft_replica_get(sim_replica(l->s, 0), arena, weft_bytes_str(name),
                                   weft_bytes_str(pointer), &value);
   place p = place_of(l, doc, field, at, count);
-  l->checks++;
+  sim_check(l->s, SIM_I2);
   if (err == WEFT_ENOTFOUND) {
-    if (p.scalar && !p.unset) sim_fail(l->s, "%s%s is gone", name, pointer);
+    if (p.scalar && !p.unset) sim_fail(l->s, "I2: %s%s is gone", name, pointer);
     return;
   }
-  if (err != WEFT_OK) sim_fail(l->s, "%s%s: %s", name, pointer, weft_err_name(err));
+  if (err != WEFT_OK) sim_fail(l->s, "I2: %s%s: %s", name, pointer, weft_err_name(err));
   for (size_t i = 0; i < count; i++) {
     const ledger_write *made = write_at(&l->entries[at[i]], doc, field);
     if (!made->unset && value.kind == WEFT_INT && value.as.integer == (int64_t)made->value) return;
   }
-  sim_fail(l->s, "%s%s shows what no change left there", name, pointer);
+  sim_fail(l->s, "I2: %s%s shows what no change left there", name, pointer);
 }
 
 /* The conflict listed at a field, NULL when none is. */
@@ -512,15 +638,15 @@ static const weft_conflict_entry *listed_at(const weft_conflict_entry *at, size_
 static void conflict_check(ledger *l, const weft_conflict_entry *listed, const size_t *at,
                            size_t count, place p, unsigned doc, unsigned field) {
   bool expected = p.differ || (p.scalar && p.unset);
-  l->checks++;
+  sim_check(l->s, SIM_I2);
   if (expected != (listed != NULL)) {
-    sim_fail(l->s, "a conflict at notes/%c/f%u is %s", (char)('a' + doc), field,
+    sim_fail(l->s, "I2: a conflict at notes/%c/f%u is %s", (char)('a' + doc), field,
              expected ? "not listed" : "listed and none");
   }
   if (!expected) return;
   l->left++;
   if (listed->value_count != count) {
-    sim_fail(l->s, "a conflict has %zu sides, not %zu", listed->value_count, count);
+    sim_fail(l->s, "I2: a conflict has %zu sides, not %zu", listed->value_count, count);
   }
   for (size_t i = 0; i < count; i++) {
     const weft_id *id = &l->entries[at[i]].id;
@@ -529,8 +655,8 @@ static void conflict_check(ledger *l, const weft_conflict_entry *listed, const s
       if (weft_id_cmp(&listed->values[k].change.change, id) == 0) found = true;
     }
     if (!found) {
-      sim_fail(l->s, "the conflict at notes/%c/f%u lacks change %02x%02x of %c", (char)('a' + doc),
-               field, id->b[0], id->b[1], name_of(l->entries[at[i]].author));
+      sim_fail(l->s, "I2: the conflict at notes/%c/f%u lacks change %02x%02x of %s",
+               (char)('a' + doc), field, id->b[0], id->b[1], name(l, l->entries[at[i]].author));
     }
   }
 }
@@ -551,7 +677,7 @@ static void fields_check(ledger *l, const bool *keep) {
       listed = NULL;
       listed_count = 0;
     } else if (err != WEFT_OK) {
-      sim_fail(l->s, "conflicts: %s", weft_err_name(err));
+      sim_fail(l->s, "I2: conflicts: %s", weft_err_name(err));
     }
     for (unsigned field = 0; field < LEDGER_FIELDS; field++) {
       size_t count, *at = survivors(l, &arena, doc, field, keep, &count);
@@ -583,7 +709,7 @@ static uint64_t export_of(ledger *l, size_t node) {
     q.limit = 10000;
     q.deleted = deleted != 0;
     weft_err err = weft_replica_list(sim_replica(l->s, node), &arena, &q, &list);
-    if (err != WEFT_OK) sim_fail(l->s, "%c lists: %s", name_of(node), weft_err_name(err));
+    if (err != WEFT_OK) sim_fail(l->s, "%s lists: %s", name(l, node), weft_err_name(err));
     for (size_t i = 0; i < list.count; i++) {
       weft__buf_reset(&text);
       weft_json_write(&text, &list.items[i].value);
@@ -597,6 +723,43 @@ static uint64_t export_of(ledger *l, size_t node) {
   return hash;
 }
 
+/* What a node counts is what the first one counts. */
+static void counts_check(ledger *l, size_t node, uint64_t export) {
+  weft_counts first, counts;
+  if (weft_replica_counts(sim_replica(l->s, 0), &first) != WEFT_OK ||
+      weft_replica_counts(sim_replica(l->s, node), &counts) != WEFT_OK) {
+    sim_fail(l->s, "counts");
+  }
+  sim_check(l->s, SIM_I1);
+  if (export_of(l, node) != export) sim_fail(l->s, "I1: %s exports other bytes", name(l, node));
+  sim_check(l->s, SIM_I6);
+  if (counts.conflicts != first.conflicts || counts.docs != first.docs ||
+      counts.deleted != first.deleted || counts.changes_shown != first.changes_shown) {
+    sim_fail(l->s, "I6: %s counts otherwise", name(l, node));
+  }
+}
+
+bool ledger_agrees(ledger *l) {
+  const view *first = &l->views[0];
+  for (size_t node = 0; node < l->nodes; node++) {
+    if (!l->views[node].lies) ledger_look(l, node);
+  }
+  for (size_t i = 0; i < l->entry_count; i++) {
+    const entry *e = &l->entries[i];
+    for (size_t node = 0; node < l->nodes; node++) {
+      const view *v = &l->views[node];
+      if (!e->lost && !v->lies && !shows(v->shown, v, e)) return false;
+    }
+  }
+  for (size_t node = 1; node < l->nodes; node++) {
+    const view *v = &l->views[node];
+    for (size_t log = 0; !v->lies && log < l->log_count; log++) {
+      if (seq_of(v->shown, v, log) != seq_of(first->shown, first, log)) return false;
+    }
+  }
+  return true;
+}
+
 void ledger_end(ledger *l) {
   bool *keep = must(l, calloc(l->entry_count + 1, sizeof *keep));
   for (size_t node = 0; node < l->nodes; node++) ledger_look(l, node);
@@ -605,31 +768,25 @@ void ledger_end(ledger *l) {
     keep[i] = shows(l->views[0].shown, &l->views[0], e);
     if (!keep[i]) l->lost++;
     for (size_t node = 0; node < l->nodes; node++) {
-      l->checks++;
+      if (l->views[node].lies) continue;
+      sim_check(l->s, SIM_I3);
       if (!e->lost && !shows(l->views[node].shown, &l->views[node], e)) {
-        sim_fail(l->s, "%c lacks an acknowledged change of %c", name_of(node), name_of(e->author));
+        sim_fail(l->s, "I3: %s lacks an acknowledged change of %s", name(l, node),
+                 name(l, e->author));
       }
     }
   }
   fields_check(l, keep);
   free(keep);
   uint64_t first = export_of(l, 0);
-  weft_counts of_first, counts;
-  if (weft_replica_counts(sim_replica(l->s, 0), &of_first) != WEFT_OK) sim_fail(l->s, "counts");
   for (size_t node = 1; node < l->nodes; node++) {
-    l->checks += 2;
-    if (export_of(l, node) != first) sim_fail(l->s, "%c exports other bytes", name_of(node));
-    if (weft_replica_counts(sim_replica(l->s, node), &counts) != WEFT_OK ||
-        counts.conflicts != of_first.conflicts || counts.docs != of_first.docs ||
-        counts.deleted != of_first.deleted || counts.changes_shown != of_first.changes_shown) {
-      sim_fail(l->s, "%c counts otherwise", name_of(node));
-    }
+    if (!l->views[node].lies) counts_check(l, node, first);
   }
 }
 
 uint64_t ledger_conflicts(const ledger *l) { return l->conflicts; }
-uint64_t ledger_checks(const ledger *l) { return l->checks; }
 uint64_t ledger_conflicts_left(const ledger *l) { return l->left; }
 uint64_t ledger_lost(const ledger *l) { return l->lost; }
+bool ledger_forked(const ledger *l) { return l->forked; }
 bool ledger_met_again(const ledger *l) { return l->met_again; }
 bool ledger_waited(const ledger *l) { return l->waited; }

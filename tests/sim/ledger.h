@@ -14,7 +14,7 @@
 
 #include "tests/sim/sim.h"
 
-enum { LEDGER_DOCS = 3, LEDGER_FIELDS = 6, LEDGER_WRITES_MAX = 3 };
+enum { LEDGER_DOCS = 3, LEDGER_FIELDS = 6, LEDGER_WRITES_MAX = 3, LEDGER_NODES_MAX = 16 };
 
 /* One write to a field that the ledger follows: field `field` of document `doc`. */
 typedef struct ledger_write {
@@ -46,14 +46,22 @@ bool ledger_started(ledger *l, size_t node);
 /* A node's store was set back: what nobody else holds of its changes may be gone. */
 void ledger_set_back(ledger *l, size_t node);
 
+/* A node was copied, and both may sign from now on; a node may sign anything, and is not looked
+ * at. */
+void ledger_copied(ledger *l, size_t from, size_t to);
+void ledger_lies(ledger *l, size_t node);
+/* A log was met in several branches. */
+bool ledger_forked(const ledger *l);
+
 void ledger_look(ledger *l, size_t node);
+/* Do all that do not lie show the same, and every acknowledged change? */
+bool ledger_agrees(ledger *l);
 /* After convergence. */
 void ledger_end(ledger *l);
 
-/* Changes that met one they had not seen at a field; checks made; conflicts at the end; changes
+/* Changes that met one they had not seen at a field; conflicts at the end; changes
  * lost by setting back. */
 uint64_t ledger_conflicts(const ledger *l);
-uint64_t ledger_checks(const ledger *l);
 uint64_t ledger_conflicts_left(const ledger *l);
 uint64_t ledger_lost(const ledger *l);
 /* Two nodes have shown the same at different times or places; something waited to be shown. */

@@ -41,6 +41,26 @@ typedef struct sim_options {
 
 enum { SIM_NODES_MAX = 1024 };
 
+/* What has to hold, always. */
+#define SIM_INVARIANTS(X)                                                                          \
+  X(I1, "convergence") /* the same changes make the same state, byte for byte */                   \
+  X(I2, "conflicts")   /* the sides are those who had not seen each other; the value is one */     \
+  X(I3, "durability")  /* what was acknowledged, sent or held stays, whatever crashes */           \
+  X(I4, "one change")  /* no honest device signs two changes for one place in its log */           \
+  X(I5, "causality")   /* shown after what it replaces; nothing is taken back; no gaps */          \
+  X(I6, "views")       /* counts, lists and finders say what the logs say */                       \
+  X(I7, "bounds")      /* memory under its cap, all of it given back; every event ends */          \
+  X(I8, "liveness")    /* healed networks converge in time; dead connections are given up */       \
+  X(I9, "isolation")   /* a bad peer, or somebody on the way, affects nobody else */               \
+  X(I10, "integrity")  /* a store proves itself against its signatures */
+
+typedef enum sim_invariant {
+#define SIM_ENUM(id, text) SIM_##id,
+  SIM_INVARIANTS(SIM_ENUM)
+#undef SIM_ENUM
+      SIM_INVARIANT_COUNT
+} sim_invariant;
+
 /* What happened so far. */
 typedef struct sim_counts {
   uint64_t events;
@@ -48,6 +68,7 @@ typedef struct sim_counts {
   uint64_t frames, changes;              /* that were sent; only where the wire is read */
   uint64_t taken, known;                 /* changes that came in and were new, or not */
   uint64_t cuts, refusals, corrupted, duplicated, reordered;
+  uint64_t checks[SIM_INVARIANT_COUNT]; /* made of each */
 } sim_counts;
 
 typedef struct sim sim;
@@ -92,6 +113,7 @@ size_t sim_device(const sim *s, size_t idx);
 /* The node speaks from `answers`, whose functions may ask the true ones: sim_source.  For the lies
  * of members.  Before it starts. */
 void sim_lie(sim *s, size_t idx, const weft_source *answers);
+bool sim_lies(const sim *s, size_t idx);
 weft_source sim_source(sim *s, size_t idx);
 /* Sends a node again what some dialler said before.  False: there is nothing to repeat. */
 bool sim_replay(sim *s, size_t node, test_rng *rng);
@@ -122,6 +144,8 @@ void sim_changed(sim *s, size_t idx);
 bool sim_met(const sim *s, size_t a, size_t b);
 uint64_t sim_hash(const sim *s);
 const sim_counts *sim_so_far(const sim *s);
+/* Something that has to hold is being looked at. */
+void sim_check(sim *s, sim_invariant which);
 /* Its name in the trace. */
 const char *sim_name(const sim *s, size_t idx);
 /* The most bytes a node has held of its own at once. */

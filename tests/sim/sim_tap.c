@@ -61,6 +61,7 @@ static const char *frame_name(uint8_t type) {
 static void check_chunks(sim *s, size_t from, weft_bytes body, char *out, size_t cap) {
   weft_arena arena;
   weft_msg_blobs m;
+  if (s->peers[from].lies) return;
   weft__arena_init(&arena, &s->mem);
   if (weft__msg_blobs_read(&arena, body, &m) != WEFT_OK) sim_fail(s, "a frame does not parse");
   size_t len = 0;
@@ -75,14 +76,15 @@ static void check_chunks(sim *s, size_t from, weft_bytes body, char *out, size_t
       s->counts.changes += runs[k].count;
       weft_head head = {runs[k].log, runs[k].first + runs[k].count - 1, runs[k].prev};
       weft_span span;
+      sim_check(s, SIM_I3);
       peer *p = &s->peers[from];
-      if (p->faults.hits > 0 || p->lies) continue; /* its store does not answer, or it lies */
+      if (p->faults.hits > 0) continue; /* its store does not answer */
       for (size_t c = 0; c < runs[k].count; c++) {
         weft__change_id(s->space.crypto, &s->space.id, &head.id, runs[k].changes[c], &head.id);
       }
       if (weft_replica_find(p->replica, &head.log, head.seq, &head.id, &span) != WEFT_OK ||
           !weft__vector_covers(weft_replica_held(p->replica), &head.log, head.seq)) {
-        sim_fail(s, "%s sent what is not durable", s->peers[from].name);
+        sim_fail(s, "I3: %s sent what is not durable", s->peers[from].name);
       }
       if (weft__vector_raise(&p->promised, NULL, &head) != WEFT_OK) sim_fail(s, "memory");
       int some = snprintf(out + len, cap - len, " %llu-%llu", (unsigned long long)runs[k].first,
@@ -106,9 +108,10 @@ static void check_acks(sim *s, size_t from, weft_bytes body, char *out, size_t c
     if (weft_id_cmp(&a->ack.device, &s->space.devices[p->device].device) != 0) continue;
     if (p->lies) continue;
     for (size_t k = 0; k < a->count; k++) {
+      sim_check(s, SIM_I3);
       if (!weft__vector_covers(weft_replica_showable(p->replica), &a->delta[k].log,
                                a->delta[k].seq)) {
-        sim_fail(s, "%s acknowledged what it cannot show", s->peers[from].name);
+        sim_fail(s, "I3: %s acknowledged what it cannot show", s->peers[from].name);
       }
     }
   }

@@ -104,8 +104,10 @@ void sim__wires_end(sim *s, size_t node, bool told) {
 
 void sim__on_dead(sim *s, const event *e) {
   const wire *w = s->wires[e->wire];
+  sim_check(s, SIM_I8);
+  sim_check(s, SIM_I9);
   if (!side_lives(s, w, e->side)) return;
-  sim_fail(s, "%s keeps a connection that is dead", s->peers[w->node[e->side]].name);
+  sim_fail(s, "I8: %s keeps a connection that is dead", s->peers[w->node[e->side]].name);
 }
 
 static size_t node_of_address(const sim *s, weft_bytes text) {

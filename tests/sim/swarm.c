@@ -5,8 +5,15 @@
 
 #include "crdt/json.h"
 #include "tests/sim/ledger.h"
+#include "tests/support/recount.h"
 
-enum { minute = 60000, settle_limit = 30 * minute, memory_max = 32 << 20 };
+enum {
+  minute = 60000,
+  settle_limit = 30 * minute,
+  memory_max = 32 << 20,
+  copies_max = 2,
+  liars_max = 3
+};
 
 typedef struct run {
   swarm_options o;
@@ -20,7 +27,10 @@ typedef struct run {
   bool end_of_time; /* some clock may be beyond what the format can say */
   bool closely;     /* look after every event */
   bool mirrored;
-  weft_ms slow_until[TEST_DEVICES_MAX], full_until[TEST_DEVICES_MAX], back_at[TEST_DEVICES_MAX];
+  weft_ms slow_until[LEDGER_NODES_MAX], full_until[LEDGER_NODES_MAX], back_at[LEDGER_NODES_MAX];
+  liar *liars[liars_max];
+  size_t liar_count;
+  bool lies[LEDGER_NODES_MAX];
   size_t flap_a, flap_b;
   bool flap_open;
   FILE *trace;
@@ -54,8 +64,10 @@ static unsigned often(swarm_fault fault) {
 }
 
 static bool enabled(const run *r, swarm_fault fault) { return r->enabled >> fault & 1; }
-static void mark(run *r, swarm_mark m) { r->out->marks |= 1u << m; }
-static size_t any(run *r, swarm_fault fault) { return test_rng_below(&r->rng[fault], r->o.nodes); }
+static void mark(run *r, swarm_mark m) { r->out->marks |= UINT64_C(1) << m; }
+static size_t any(run *r, swarm_fault fault) {
+  return test_rng_below(&r->rng[fault], r->s ? sim_count(r->s) : r->o.nodes);
+}
 
 /* --- nodes come and go --- */
 
@@ -66,22 +78,23 @@ static void up(run *r, size_t node) {
   if (ledger_started(r->l, node)) mark(r, SWARM_MARK_DISK_WRITTEN);
 }
 
-static void down(run *r, size_t node, bool politely, weft_ms for_ms) {
+typedef enum ending { POLITELY, RUDELY, SILENTLY } ending;
+
+static void down(run *r, size_t node, ending how, weft_ms for_ms) {
   ledger_look(r->l, node);
-  if (politely)
-    sim_stop(r->s, node);
-  else
-    sim_crash(r->s, node);
+  if (how == POLITELY) sim_stop(r->s, node);
+  if (how == RUDELY) sim_crash(r->s, node);
+  if (how == SILENTLY) sim_vanish(r->s, node);
   r->back_at[node] = sim_now(r->s) + for_ms;
 }
 
 /* Ends nodes whose store has failed, as their programs would, and starts what is due. */
 static void tend(run *r) {
   size_t count = 0;
-  for (size_t i = 0; i < r->o.nodes; i++) {
+  for (size_t i = 0; i < sim_count(r->s); i++) {
     if (sim_is_up(r->s, i) && sim_faults(r->s, i)->fail_at > 0 && sim_faults(r->s, i)->hits > 0) {
       r->out->injected[SWARM_DISK]++;
-      down(r, i, false, test_rng_below(&r->rng[SWARM_DISK], 5000));
+      down(r, i, RUDELY, test_rng_below(&r->rng[SWARM_DISK], 5000));
     }
     if (sim_is_up(r->s, i) && r->full_until[i] && r->full_until[i] <= sim_now(r->s)) {
       r->full_until[i] = 0;
@@ -196,7 +209,7 @@ static void failed(run *r, size_t node, weft_err err, const ledger_change *c) {
   if (err == WEFT_EIO && f->hits > 0) {
     ledger_doubtful(r->l, node, c);
     r->out->injected[SWARM_DISK]++;
-    down(r, node, false, test_rng_below(&r->rng[SWARM_DISK], 2000));
+    down(r, node, RUDELY, test_rng_below(&r->rng[SWARM_DISK], 2000));
     mark(r, SWARM_MARK_DISK_LOST);
     return;
   }
@@ -208,7 +221,9 @@ static void failed(run *r, size_t node, weft_err err, const ledger_change *c) {
     mark(r, SWARM_MARK_CLOCK_REFUSED);
     return;
   }
-  sim_fail(r->s, "%c cannot write: %s", (char)('a' + node), weft_err_name(err));
+  /* What a liar left at a place may be anything. */
+  if (r->liar_count > 0 && (err == WEFT_EBADPATH || err == WEFT_ENOTFOUND)) return;
+  sim_fail(r->s, "%s cannot write: %s", sim_name(r->s, node), weft_err_name(err));
 }
 
 static void say_write(run *r, size_t node, const ledger_change *c, const weft_commit *done,
@@ -220,14 +235,14 @@ static void say_write(run *r, size_t node, const ledger_change *c, const weft_co
     snprintf(text + len, sizeof text - len, " %c%u=%s%u", (char)('a' + w->doc), w->field,
              w->unset ? "-" : "", w->value);
   }
-  sim_say(r->s, "%c : writes %02x%02x%s %s", (char)('a' + node), done->change.b[0],
+  sim_say(r->s, "%s : writes %02x%02x%s %s", sim_name(r->s, node), done->change.b[0],
           done->change.b[1], text, weft_err_name(err));
 }
 
 static void operate(run *r) {
-  size_t node = test_rng_below(&r->workload, r->o.nodes);
+  size_t node = test_rng_below(&r->workload, sim_count(r->s));
   uint64_t kind = test_rng_below(&r->workload, 100);
-  if (!sim_is_up(r->s, node)) return;
+  if (!sim_is_up(r->s, node) || r->lies[node]) return;
   weft_replica *replica = sim_replica(r->s, node);
   weft_alloc mem = weft_alloc_libc();
   weft_arena arena;
@@ -272,7 +287,7 @@ static void part(run *r) {
   test_rng *rng = &r->rng[SWARM_PARTITION];
   bool open = test_rng_chance(rng, 40);
   uint64_t side = test_rng_next(rng);
-  for (size_t a = 0; a < r->o.nodes; a++) {
+  for (size_t a = 0; a < sim_count(r->s); a++) {
     for (size_t b = 0; b < a; b++) {
       bool same = (side >> a & 1) == (side >> b & 1);
       sim_reach(r->s, a, b, open || same);
@@ -316,7 +331,7 @@ static void set_back(run *r) {
   /* With a mirror it ends in order: one that lags behind the last commit, as after a crash, does
    * not tell a copy made meanwhile from the store itself. */
   bool politely = test_rng_chance(&r->rng[SWARM_RESTORE], 50);
-  down(r, node, politely || r->mirrored, 0);
+  down(r, node, politely || r->mirrored ? POLITELY : RUDELY, 0);
   if (test_rng_chance(&r->rng[SWARM_RESTORE], 50) && sim_restore(r->s, node)) {
     r->out->injected[SWARM_RESTORE]++;
     ledger_set_back(r->l, node);
@@ -326,13 +341,35 @@ static void set_back(run *r) {
   up(r, node);
 }
 
+/* Nobody hears some of the nodes, which hear the others. */
+static void part_one_way(run *r, weft_ms until) {
+  uint64_t side = test_rng_next(&r->rng[SWARM_ONEWAY]);
+  for (size_t a = 0; a < sim_count(r->s); a++) {
+    for (size_t b = 0; b < sim_count(r->s); b++) {
+      if ((side >> a & 1) && !(side >> b & 1)) sim_stall(r->s, a, b, until);
+    }
+  }
+}
+
+/* A node is copied while it runs or rests, and the copy starts at once or later. */
+static void copy(run *r, size_t node, weft_ms until) {
+  if (sim_copies_left(r->s) == 0 || r->lies[node]) return;
+  size_t to = sim_copy(r->s, node);
+  ledger_copied(r->l, node, to);
+  for (size_t i = 0; i < r->o.nodes; i++) sim_address(r->s, to, i);
+  r->back_at[to] = test_rng_chance(&r->rng[SWARM_COPY], 50) ? until : 0;
+  r->out->injected[SWARM_COPY]++;
+}
+
 static void disturb(run *r, swarm_fault fault) {
   test_rng *rng = &r->rng[fault];
   if (!enabled(r, fault) || test_rng_below(rng, 10000) >= often(fault)) return;
   size_t a = any(r, fault), b = any(r, fault);
+  if (fault == SWARM_LIAR && r->liar_count == 0) return;
   weft_ms later = test_rng_chance(rng, 20) ? 5 * minute : 10000;
   weft_ms until = sim_now(r->s) + 1 + test_rng_below(rng, later);
-  if (fault != SWARM_DISK && fault != SWARM_RESTORE) r->out->injected[fault]++;
+  bool counted = fault == SWARM_DISK || fault == SWARM_RESTORE || fault == SWARM_COPY;
+  if (!counted) r->out->injected[fault]++;
   switch (fault) {
   case SWARM_STALL:
     if (a != b) sim_stall(r->s, a, b, until);
@@ -346,8 +383,18 @@ static void disturb(run *r, swarm_fault fault) {
     break;
   case SWARM_CRASH:
   case SWARM_STOP:
-    if (sim_is_up(r->s, a)) down(r, a, fault == SWARM_STOP, until - sim_now(r->s));
+  case SWARM_VANISH:
+    if (!sim_is_up(r->s, a)) break;
+    down(r, a,
+         fault == SWARM_STOP    ? POLITELY
+         : fault == SWARM_CRASH ? RUDELY
+                                : SILENTLY,
+         until - sim_now(r->s));
     break;
+  case SWARM_ONEWAY: part_one_way(r, until); break;
+  case SWARM_REPLAY: sim_replay(r->s, a, rng); break;
+  case SWARM_COPY: copy(r, a, until); break;
+  case SWARM_LIAR: liar_act(r->liars[test_rng_below(rng, r->liar_count)], r->lies); break;
   case SWARM_JUMP:
   case SWARM_DRIFT:
   case SWARM_FREEZE: clocks(r, fault); break;
@@ -367,6 +414,9 @@ static void disturb(run *r, swarm_fault fault) {
   case SWARM_DELAY:
   case SWARM_BANDWIDTH:
   case SWARM_EPOCH:
+  case SWARM_CORRUPT:
+  case SWARM_DUPLICATE:
+  case SWARM_REORDER:
   case SWARM_FAULT_COUNT: break;
   }
 }
@@ -374,7 +424,14 @@ static void disturb(run *r, swarm_fault fault) {
 /* --- a seed --- */
 
 static void look(run *r) {
-  for (size_t i = 0; i < r->o.nodes; i++) ledger_look(r->l, i);
+  for (size_t i = 0; i < sim_count(r->s); i++) {
+    ledger_look(r->l, i);
+    sim_check(r->s, SIM_I7);
+    if (r->liar_count > 0) sim_check(r->s, SIM_I9);
+    if (sim_memory_most(r->s, i) > memory_max) {
+      sim_fail(r->s, "I7: %s took %zu bytes", sim_name(r->s, i), sim_memory_most(r->s, i));
+    }
+  }
 }
 
 static void advance(run *r) {
@@ -400,6 +457,26 @@ static void set_clocks(run *r) {
   r->out->injected[SWARM_EPOCH]++;
 }
 
+static unsigned rate(run *r, swarm_fault fault) {
+  return 1 + (unsigned)test_rng_below(&r->rng[fault], 15);
+}
+
+/* The last nodes lie; at least two do not. */
+static void set_liars(run *r) {
+  test_rng *rng = &r->rng[SWARM_LIAR];
+  size_t most = r->o.nodes < 4 ? 1 : r->o.nodes < 7 ? 2 : 3;
+  if (!enabled(r, SWARM_LIAR) || r->o.nodes < 3) return;
+  size_t count = 1 + test_rng_below(rng, most);
+  for (size_t i = 0; i < count; i++) {
+    size_t node = r->o.nodes - 1 - i;
+    r->lies[node] = true;
+    ledger_lies(r->l, node);
+    r->liars[r->liar_count++] =
+        liar_new(r->s, node, test_rng_next(rng), (uint32_t)test_rng_next(rng));
+  }
+  if (count > 1) mark(r, SWARM_MARK_LIARS);
+}
+
 static sim_options plan(run *r, test_rng *rng) {
   sim_options o = {.seed = r->o.seed, .nodes = r->o.nodes, .delay_min = 1};
   o.stand_in = test_rng_below(rng, 20) != 0;
@@ -415,6 +492,14 @@ static sim_options plan(run *r, test_rng *rng) {
   if (enabled(r, SWARM_REFUSE)) {
     o.refuse_permille = 1 + (unsigned)test_rng_below(&r->rng[SWARM_REFUSE], 600);
   }
+  if (enabled(r, SWARM_CORRUPT)) o.corrupt_permille = rate(r, SWARM_CORRUPT);
+  if (enabled(r, SWARM_DUPLICATE)) o.duplicate_permille = rate(r, SWARM_DUPLICATE);
+  if (enabled(r, SWARM_REORDER)) o.reorder_permille = rate(r, SWARM_REORDER);
+  o.tapes = enabled(r, SWARM_REPLAY);
+  if (enabled(r, SWARM_COPY)) {
+    o.copies = copies_max;
+    o.mirror = o.mirror || test_rng_chance(&r->rng[SWARM_COPY], 60);
+  }
   if (enabled(r, SWARM_BANDWIDTH)) {
     o.bandwidth = 3000 + test_rng_below(&r->rng[SWARM_BANDWIDTH], 50000);
   }
@@ -427,7 +512,8 @@ static sim_options plan(run *r, test_rng *rng) {
 }
 
 static void connect(run *r, test_rng *rng) {
-  bool chain = test_rng_chance(rng, 20), crossing = test_rng_chance(rng, 20);
+  bool chain = test_rng_chance(rng, 20) && r->liar_count == 0; /* a liar would part it */
+  bool crossing = test_rng_chance(rng, 20);
   if (chain) mark(r, SWARM_MARK_CHAIN);
   for (size_t i = 1; chain && i < r->o.nodes; i++) sim_address(r->s, i, i - 1);
   if (!chain) sim_mesh(r->s);
@@ -437,7 +523,8 @@ static void connect(run *r, test_rng *rng) {
 /* Everything works again; clocks stay wrong, but run. */
 static void heal(run *r) {
   sim_rates(r->s, 0, 0);
-  for (size_t a = 0; a < r->o.nodes; a++) {
+  sim_unmangled(r->s);
+  for (size_t a = 0; a < sim_count(r->s); a++) {
     for (size_t b = 0; b < a; b++) {
       sim_reach(r->s, a, b, true);
       sim_stall(r->s, a, b, 0);
@@ -453,30 +540,57 @@ static void heal(run *r) {
     r->back_at[a] = 0;
   }
   tend(r);
-  for (size_t i = 0; i < r->o.nodes; i++) {
+  for (size_t i = 0; i < sim_count(r->s); i++) {
     up(r, i);
   }
+}
+
+/* Among liars it is enough that all others agree. */
+static void settle(run *r, weft_ms limit) {
+  if (r->liar_count == 0) {
+    (void)sim_settle(r->s, limit);
+    return;
+  }
+  weft_ms next = sim_now(r->s);
+  while (!ledger_agrees(r->l)) {
+    next += 1000;
+    if (next > limit) sim_fail(r->s, "I9: liars keep the others from converging");
+    sim_run(r->s, next);
+  }
+  sim_check(r->s, SIM_I9);
+  const weft_vector *held = weft_replica_held(sim_replica(r->s, 0));
+  if (!test_same_heads(held, weft_replica_shown(sim_replica(r->s, 0)))) {
+    mark(r, SWARM_MARK_LIE_WAITS);
+  }
+}
+
+static void prove(run *r) {
+  for (size_t i = 0; i < sim_count(r->s); i++) {
+    weft_verify_report report;
+    if (r->lies[i]) continue;
+    sim_check(r->s, SIM_I10);
+    weft_err err = weft_replica_verify(sim_replica(r->s, i), NULL, NULL, &report);
+    if (err != WEFT_OK) {
+      sim_fail(r->s, "I10: %s is not clean: %s: %s", sim_name(r->s, i), weft_err_name(err),
+               report.first);
+    }
+    if (i > 0) continue; /* the others show and count the same */
+    sim_check(r->s, SIM_I6);
+    test_recount(sim_replica(r->s, i), r->o.seed);
+    mark(r, SWARM_MARK_RECOUNTED);
+  }
+  mark(r, SWARM_MARK_VERIFIED);
 }
 
 static void finish(run *r) {
   heal(r);
   weft_ms before = sim_now(r->s);
-  r->out->settled_ms = sim_settle(r->s, before + settle_limit) - before;
+  sim_check(r->s, SIM_I8);
+  settle(r, before + settle_limit);
+  r->out->settled_ms = sim_now(r->s) - before;
   ledger_end(r->l);
-  for (size_t i = 0; i < r->o.nodes; i++) {
-    if (sim_memory_most(r->s, i) > memory_max) {
-      sim_fail(r->s, "%c took %zu bytes", (char)('a' + i), sim_memory_most(r->s, i));
-    }
-  }
-  if (r->o.seed % 4 != 0) return;
-  for (size_t i = 0; i < r->o.nodes; i++) {
-    weft_verify_report report;
-    weft_err err = weft_replica_verify(sim_replica(r->s, i), NULL, NULL, &report);
-    if (err != WEFT_OK) {
-      sim_fail(r->s, "%c is not clean: %s: %s", (char)('a' + i), weft_err_name(err), report.first);
-    }
-  }
-  mark(r, SWARM_MARK_VERIFIED);
+  look(r);
+  if (r->o.seed % 4 == 0) prove(r);
 }
 
 static void tell(run *r) {
@@ -485,7 +599,21 @@ static void tell(run *r) {
   out->events = sim_so_far(r->s)->events;
   out->hash = sim_hash(r->s);
   out->conflicts = ledger_conflicts(r->l);
-  out->checks = ledger_checks(r->l);
+  for (unsigned i = 0; i < SIM_INVARIANT_COUNT; i++) {
+    out->checks[i] = sim_so_far(r->s)->checks[i];
+  }
+  for (size_t i = 0; i < r->liar_count; i++) {
+    for (unsigned k = 0; k < LIAR_WAY_COUNT; k++) {
+      out->lies[k] += liar_count(r->liars[i], (liar_way)k);
+    }
+  }
+  out->injected[SWARM_CORRUPT] = sim_so_far(r->s)->corrupted;
+  out->injected[SWARM_DUPLICATE] = sim_so_far(r->s)->duplicated;
+  out->injected[SWARM_REORDER] = sim_so_far(r->s)->reordered;
+  if (ledger_forked(r->l)) mark(r, SWARM_MARK_FORKED);
+  if (ledger_forked(r->l) && out->injected[SWARM_COPY] > 0 && r->liar_count == 0) {
+    mark(r, SWARM_MARK_COPY_FORKED);
+  }
   out->injected[SWARM_CUT] = sim_so_far(r->s)->cuts;
   out->injected[SWARM_REFUSE] = sim_so_far(r->s)->refusals;
   out->injected[SWARM_DELAY] = enabled(r, SWARM_DELAY);
@@ -517,6 +645,7 @@ void swarm_run(const swarm_options *o, FILE *trace, swarm_result *out) {
   r.mirrored = so.mirror;
   r.s = sim_new(&so);
   r.l = ledger_new(r.s, o->nodes);
+  set_liars(&r);
   connect(&r, &shape);
   if (enabled(&r, SWARM_EPOCH)) set_clocks(&r);
   for (size_t i = 0; i < o->nodes; i++) up(&r, i);
@@ -529,6 +658,7 @@ void swarm_run(const swarm_options *o, FILE *trace, swarm_result *out) {
   }
   finish(&r);
   tell(&r);
+  for (size_t i = 0; i < r.liar_count; i++) liar_free(r.liars[i]);
   ledger_free(r.l);
   sim_free(r.s);
 }

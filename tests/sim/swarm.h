@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "tests/sim/liar.h"
+
 /* Faults: name, what it does, how often in 10,000 steps. */
 #define SWARM_FAULTS(X)                                                                            \
   X(CUT, "cut", 0)               /* connections end while bytes are on their way */                \
@@ -28,7 +30,15 @@
   X(EPOCH, "epoch", 0)           /* clocks begin at the ends of time */                            \
   X(DISK, "disk", 150)           /* the k-th call on a store fails, some after they worked */      \
   X(FULL, "full", 100)           /* a store takes nothing for a while */                           \
-  X(RESTORE, "restore", 250)     /* a store is set back to an older copy */
+  X(RESTORE, "restore", 250)     /* a store is set back to an older copy */                        \
+  X(VANISH, "half-open", 80)     /* a node ends and its connections stay open at the other end */  \
+  X(ONEWAY, "one-way", 60)       /* some nodes hear the others, and are not heard */               \
+  X(CORRUPT, "corrupt", 0)       /* somebody on the way changes bytes */                           \
+  X(DUPLICATE, "duplicate", 0)   /* somebody on the way sends a segment twice */                   \
+  X(REORDER, "reorder", 0)       /* somebody on the way swaps segments */                          \
+  X(REPLAY, "replay", 200)       /* what a dialler said is said to somebody again */               \
+  X(COPY, "copy", 60)            /* a node is copied, and both go on */                            \
+  X(LIAR, "liar", 1500)          /* some members lie, and sign what they like */
 
 typedef enum swarm_fault {
 #define SWARM_ENUM(id, name, often) SWARM_##id,
@@ -60,7 +70,12 @@ typedef enum swarm_fault {
   X(CLOCK_REFUSED, "a commit beyond the end of time")                                              \
   X(ALL_DOWN, "all nodes down at once")                                                            \
   X(SET_BACK_LOST, "a change lost by setting back")                                                \
-  X(VERIFIED, "a store proved at the end")
+  X(VERIFIED, "a store proved at the end")                                                         \
+  X(RECOUNTED, "everything counted again at the end")                                              \
+  X(FORKED, "a log in several branches")                                                           \
+  X(COPY_FORKED, "a copy that signed what its original signed otherwise")                          \
+  X(LIARS, "several liars")                                                                        \
+  X(LIE_WAITS, "a lie that is held and never shown")
 
 typedef enum swarm_mark {
 #define SWARM_ENUM(id, text) SWARM_MARK_##id,
@@ -71,16 +86,18 @@ typedef enum swarm_mark {
 
 typedef struct swarm_options {
   uint64_t seed;
-  size_t nodes;    /* 2..8 */
+  size_t nodes;    /* 2..10 */
   size_t steps;    /* operations */
   uint32_t faults; /* bits: the kinds a seed may choose from */
 } swarm_options;
 
 typedef struct swarm_result {
   uint64_t seed, events, hash;
-  uint64_t operations, changes, conflicts, checks;
+  uint64_t operations, changes, conflicts;
+  uint64_t checks[SIM_INVARIANT_COUNT];
   uint64_t injected[SWARM_FAULT_COUNT];
-  uint32_t marks;      /* bits */
+  uint64_t lies[LIAR_WAY_COUNT];
+  uint64_t marks;      /* bits */
   uint64_t settled_ms; /* virtual time from healing to convergence */
 } swarm_result;
 

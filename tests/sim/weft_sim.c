@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,7 +42,7 @@ static const char usage[] =
     "usage: weft-sim [--seeds A..B] [--nodes N] [--steps N] [--faults LIST] [--jobs N]\n"
     "                [--repeat] [--json] [--trace]\n"
     "  --seeds A..B   inclusive; 1..WEFT_SIM_SEEDS, or 1..40, when not given\n"
-    "  --nodes N      2 to 8; 5\n"
+    "  --nodes N      2 to 10; 5\n"
     "  --steps N      operations of each seed; 200\n"
     "  --faults LIST  kinds that seeds may choose from, joined by commas; all, none, or of:\n"
     "                ";
@@ -264,22 +265,83 @@ static void add(summary *s, const swarm_result *r) {
   s->sum.operations += r->operations;
   s->sum.changes += r->changes;
   s->sum.conflicts += r->conflicts;
-  s->sum.checks += r->checks;
+  for (unsigned i = 0; i < SIM_INVARIANT_COUNT; i++) s->sum.checks[i] += r->checks[i];
+  for (unsigned i = 0; i < LIAR_WAY_COUNT; i++) s->sum.lies[i] += r->lies[i];
   s->sum.marks |= r->marks;
   if (r->settled_ms > s->settled_ms_max) s->settled_ms_max = r->settled_ms;
   for (unsigned i = 0; i < SWARM_FAULT_COUNT; i++) s->sum.injected[i] += r->injected[i];
 }
 
+static const char *invariant_id(unsigned i) {
+  static const char *const ids[] = {
+#define SIM_ID(id, text) #id,
+      SIM_INVARIANTS(SIM_ID)
+#undef SIM_ID
+  };
+  return ids[i];
+}
+
+static const char *invariant_text(unsigned i) {
+  static const char *const texts[] = {
+#define SIM_TEXT(id, text) text,
+      SIM_INVARIANTS(SIM_TEXT)
+#undef SIM_TEXT
+  };
+  return texts[i];
+}
+
+static const char *fault_name(unsigned i) { return swarm_fault_name((swarm_fault)i); }
+
+static const char *way_name(unsigned i) {
+  static const char *const names[] = {
+#define LIAR_NAME(id, name) name,
+      LIAR_WAYS(LIAR_NAME)
+#undef LIAR_NAME
+  };
+  return names[i];
+}
+
+/* A table of counts by name. */
+typedef struct counted {
+  const char *key;
+  const uint64_t *at;
+  unsigned count;
+  const char *(*name)(unsigned);
+} counted;
+
+enum { tables = 3 };
+
+static void tables_of(const summary *s, counted out[tables]) {
+  out[0] = (counted){"faults", s->sum.injected, SWARM_FAULT_COUNT, fault_name};
+  out[1] = (counted){"lies", s->sum.lies, LIAR_WAY_COUNT, way_name};
+  out[2] = (counted){"invariants", s->sum.checks, SIM_INVARIANT_COUNT, invariant_id};
+}
+
+/* What one seed took of a core, on average: the same on a busy machine. */
+static double cpu_ms(const summary *s) {
+  struct rusage used;
+  if (s->seeds == 0 || getrusage(RUSAGE_CHILDREN, &used) != 0) return 0;
+  double ms = (double)used.ru_utime.tv_sec * 1000 + (double)used.ru_utime.tv_usec / 1000 +
+              (double)used.ru_stime.tv_sec * 1000 + (double)used.ru_stime.tv_usec / 1000;
+  return ms / (double)s->seeds;
+}
+
 static void print_json(const summary *s) {
+  counted all[tables];
+  tables_of(s, all);
   printf("{\"seeds\":%" PRIu64 ",\"events\":%" PRIu64 ",\"hash\":\"%016" PRIx64 "\"", s->seeds,
          s->sum.events, s->hash);
   printf(",\"operations\":%" PRIu64 ",\"changes\":%" PRIu64 ",\"conflicts\":%" PRIu64
-         ",\"checks\":%" PRIu64 ",\"settled_ms_max\":%" PRIu64 ",\"faults\":{",
-         s->sum.operations, s->sum.changes, s->sum.conflicts, s->sum.checks, s->settled_ms_max);
-  for (unsigned i = 0; i < SWARM_FAULT_COUNT; i++) {
-    printf("%s\"%s\":%" PRIu64, i ? "," : "", swarm_fault_name((swarm_fault)i), s->sum.injected[i]);
+         ",\"settled_ms_max\":%" PRIu64 ",\"cpu_ms_per_seed\":%.1f",
+         s->sum.operations, s->sum.changes, s->sum.conflicts, s->settled_ms_max, cpu_ms(s));
+  for (unsigned t = 0; t < tables; t++) {
+    printf(",\"%s\":{", all[t].key);
+    for (unsigned i = 0; i < all[t].count; i++) {
+      printf("%s\"%s\":%" PRIu64, i ? "," : "", all[t].name(i), all[t].at[i]);
+    }
+    printf("}");
   }
-  printf("},\"never\":[");
+  printf(",\"never\":[");
   const char *comma = "";
   for (unsigned i = 0; i < SWARM_MARK_COUNT; i++) {
     if (s->sum.marks >> i & 1) continue;
@@ -290,13 +352,22 @@ static void print_json(const summary *s) {
 }
 
 static void print_text(const summary *s) {
-  printf("faults:");
-  for (unsigned i = 0; i < SWARM_FAULT_COUNT; i++) {
-    printf(" %" PRIu64 " %s", s->sum.injected[i], swarm_fault_name((swarm_fault)i));
+  counted all[tables];
+  tables_of(s, all);
+  for (unsigned t = 0; t + 1 < tables; t++) {
+    printf("%s:", all[t].key);
+    for (unsigned i = 0; i < all[t].count; i++) {
+      printf("%s %" PRIu64 " %s", i ? "," : "", all[t].at[i], all[t].name(i));
+    }
+    puts("");
   }
-  printf("\n%" PRIu64 " operations, %" PRIu64 " changes, %" PRIu64 " conflicts, %" PRIu64
-         " checks; the slowest seed converged in %" PRIu64 " ms\n",
-         s->sum.operations, s->sum.changes, s->sum.conflicts, s->sum.checks, s->settled_ms_max);
+  puts("invariants checked:");
+  for (unsigned i = 0; i < SIM_INVARIANT_COUNT; i++) {
+    printf("  %-4s %-12s %12" PRIu64 "\n", invariant_id(i), invariant_text(i), s->sum.checks[i]);
+  }
+  printf("%" PRIu64 " operations, %" PRIu64 " changes, %" PRIu64
+         " conflicts; the slowest seed converged in %" PRIu64 " ms; %.1f ms of a core a seed\n",
+         s->sum.operations, s->sum.changes, s->sum.conflicts, s->settled_ms_max, cpu_ms(s));
   for (unsigned i = 0; s->seeds >= marks_from && i < SWARM_MARK_COUNT; i++) {
     if (!(s->sum.marks >> i & 1)) printf("never: %s\n", swarm_mark_text((swarm_mark)i));
   }
@@ -402,7 +473,7 @@ static bool option(arguments *a, const char *name, const char *value) {
   if (!number(value, &n)) return false;
   if (strcmp(name, "--nodes") == 0) {
     a->each.nodes = (size_t)n;
-    return n >= 2 && n <= 8;
+    return n >= 2 && n <= 10;
   }
   if (strcmp(name, "--steps") == 0) {
     a->each.steps = (size_t)n;
