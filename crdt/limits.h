@@ -40,6 +40,10 @@
 #define WEFT_ADDRESS_LEN_MAX      64u
 #define WEFT_TICKET_LEN_MAX       599u /* text: "weft1" and base32 of 371 bytes */
 
+/* --- drafts: they never leave the device --- */
+#define WEFT_DRAFT_NAME_LEN_MAX 64u
+#define WEFT_DRAFTS_MAX         1000u /* nobody oversees more */
+
 /* --- version vectors --- */
 #define WEFT_BRANCHES_MAX     16u     /* of a log, taken unasked: its key could make any number */
 #define WEFT_VECTOR_HEADS_MAX 131072u /* twice the logs a change can claim */

@@ -251,12 +251,65 @@ typedef struct weft_audit_place {
 WEFT_API weft_err weft_replica_audit(weft_replica *r, weft_arena *arena, weft_audit_place *place,
                                      weft_audit_entry **out, size_t *count) WEFT_MUST_USE;
 
-/* --- drafts --- */
+/* --- drafts ---
+ *
+ * An edit may stay open as long as somebody thinks about it: its base is remembered, and what it
+ * writes is shown nowhere but in its previews.  Commit is immediate and local.  By itself an open
+ * edit ends with the process; saved under a name it lies in the store until it is committed or
+ * dropped, outlives crashes, and never travels. */
 
 /* Renders a document as it would be after an edit, by what its base shows.  WEFT_ENOTFOUND: it
  * would be deleted; errors of weft_edit_set. */
 WEFT_API weft_err weft_edit_preview(weft_edit *e, weft_arena *arena, weft_bytes doc,
                                     weft_value *out) WEFT_MUST_USE;
+
+/* What committing an edit now would come to, on what is shown now. */
+typedef struct weft_forecast_doc {
+  weft_bytes name;
+  bool live;        /* false: deleted, or never there */
+  weft_value value; /* the document as it would be shown; when live */
+} weft_forecast_doc;
+typedef struct weft_forecast {
+  weft_err refusal; /* what weft_edit_commit would say: WEFT_OK, WEFT_ESTALE, WEFT_ECONFLICT,
+                       WEFT_EDENIED, WEFT_EFROZEN */
+  const weft_forecast_doc *docs; /* that it writes to, in the order in which they were met */
+  size_t doc_count;
+  /* Conflicts that would come, or that its values would join, as weft_replica_conflicts tells them.
+   * The side of the edit has a change of id 0 and seq 0. */
+  weft_conflict_entry *conflicts;
+  size_t conflict_count;
+} weft_forecast;
+/* Tells it, and changes nothing.  Costs the documents it writes to.  WEFT_EMISUSE: it is committed;
+ * WEFT_EBASE; WEFT_ELIMIT; WEFT_ECORRUPT, WEFT_EIO, WEFT_ENOMEM. */
+WEFT_API weft_err weft_edit_forecast(weft_edit *e, weft_arena *arena,
+                                     weft_forecast *out) WEFT_MUST_USE;
+
+/* Keeps an open edit in the store under a name, in place of what was kept there; durable on return.
+ * From then on its commit takes it out of there; freeing it does not.  A name is 1 to 64 bytes of
+ * UTF-8 without control characters, spaces and slashes.  WEFT_EBADVALUE: it is no such name;
+ * WEFT_ELIMIT: there are 1,000 drafts, or the edit is over the limits of a change; WEFT_EMISUSE: it
+ * is committed, or within a group; and the errors of writes. */
+WEFT_API weft_err weft_edit_save(weft_edit *e, weft_bytes name) WEFT_MUST_USE;
+/* Opens an edit as it was saved, on the base it had.  Of `o` (may be NULL) only a message that is
+ * not empty counts, in place of the draft's.  WEFT_ENOTFOUND: no such draft; WEFT_EBASE: what it
+ * rests on is not shown here any more; WEFT_ECORRUPT; and the errors of weft_edit_begin. */
+WEFT_API weft_err weft_edit_resume(weft_edit **out, weft_replica *r, weft_bytes name,
+                                   const weft_edit_options *o) WEFT_MUST_USE;
+
+typedef struct weft_draft {
+  weft_bytes name;
+  weft_ms begun, saved; /* by this device's clock */
+  weft_bytes message;
+  weft_bytes *docs; /* that it writes to */
+  size_t doc_count;
+  size_t op_count;
+} weft_draft;
+/* Lists the drafts in the store by name.  WEFT_ECORRUPT: one is damaged, drop it; WEFT_EIO,
+ * WEFT_ENOMEM. */
+WEFT_API weft_err weft_replica_drafts(weft_replica *r, weft_arena *arena, weft_draft **out,
+                                      size_t *count) WEFT_MUST_USE;
+/* Drops a draft.  WEFT_ENOTFOUND; and the errors of writes. */
+WEFT_API weft_err weft_replica_drop_draft(weft_replica *r, weft_bytes name) WEFT_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -24,6 +24,10 @@ weft_err weft__pointer_index(weft_arena *arena, weft_bytes parent, size_t idx,
 weft_err weft__node_children(const weft_tree *tree, size_t idx, weft_arena *arena,
                              const weft_node ***out, size_t *count) WEFT_MUST_USE;
 
+/* Whether a name that people give, of a tag or a draft, is fit: UTF-8 without control characters,
+ * spaces and slashes, 1 to `len_max` bytes. */
+bool weft__word_ok(weft_bytes name, size_t len_max);
+
 /* --- versions --- */
 
 /* The base of a vector, or with NULL of now. */

@@ -26,14 +26,22 @@ static weft_err tag_doc_name(weft_arena *arena, weft_bytes doc, weft_bytes *out)
 
 static bool is_hex(uint8_t c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); }
 
-/* A name must not be taken for a change, a time, or now. */
-static bool tag_name_ok(weft_bytes name) {
-  bool all_hex = true;
-  if (name.len == 0 || name.len > TAG_NAME_LEN_MAX || !weft__utf8_ok(name)) return false;
-  if (name.at[0] >= '0' && name.at[0] <= '9') return false;
+bool weft__word_ok(weft_bytes name, size_t len_max) {
+  if (name.len == 0 || name.len > len_max || !weft__utf8_ok(name)) return false;
   for (size_t i = 0; i < name.len; i++) {
     uint8_t c = name.at[i];
     if (c <= ' ' || c == 0x7f || c == '/') return false;
+  }
+  return true;
+}
+
+/* A name must not be taken for a change, a time, or now. */
+static bool tag_name_ok(weft_bytes name) {
+  bool all_hex = true;
+  if (!weft__word_ok(name, TAG_NAME_LEN_MAX)) return false;
+  if (name.at[0] >= '0' && name.at[0] <= '9') return false;
+  for (size_t i = 0; i < name.len; i++) {
+    uint8_t c = name.at[i];
     uint8_t small = c >= 'A' && c <= 'F' ? (uint8_t)(c + 32) : c;
     all_hex = all_hex && is_hex(small);
   }

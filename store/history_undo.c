@@ -500,14 +500,3 @@ weft_err weft_replica_redo(weft_replica *r, const weft_id *change, const weft_ed
   weft__arena_free(&arena);
   return err;
 }
-
-/* --- drafts --- */
-
-weft_err weft_edit_preview(weft_edit *e, weft_arena *arena, weft_bytes doc, weft_value *out) {
-  weft_writer *w;
-  WEFT_TRY(weft__edit_writer(e, doc, &w));
-  const weft_doc *shown = weft__writer_doc(w);
-  if (!shown) return WEFT_ENOMEM;
-  weft_err err = weft__doc_render(shown, weft_bytes_of(NULL, 0), arena, out);
-  return err == WEFT_EMALFORMED ? WEFT_ECORRUPT : err;
-}

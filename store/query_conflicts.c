@@ -26,7 +26,9 @@ typedef struct conflicts_job {
   weft_arena *out_arena;
   weft_arena arena; /* of the job */
   weft_reader reader;
-  weft_tree tree; /* of its document */
+  const weft_doc *doc;             /* whose conflicts are told */
+  weft_tree tree;                  /* of it */
+  const weft_foresight *foresight; /* NULL: what is shown is told, not what would be */
   size_t limit;
   recent recent[RECENT];
   size_t recent_count;
@@ -61,7 +63,7 @@ static weft_err scalar_value(weft_arena *arena, weft_bytes encoded, weft_value *
 /* Renders one side of a place, whichever side is shown. */
 static weft_err side_value(const conflicts_job *job, weft_path path, weft_shape shape,
                            weft_value *out) {
-  const weft_doc *doc = job->reader.doc;
+  const weft_doc *doc = job->doc;
   weft_child *children;
   size_t count;
   weft_arena *arena = job->out_arena;
@@ -89,6 +91,10 @@ static weft_err side_value(const conflicts_job *job, weft_path path, weft_shape 
 
 /* Reads a change; the conflicts of a document mostly come from few of them. */
 static weft_err change_of(conflicts_job *job, weft_dot dot, weft_history_entry *out) {
+  if (job->foresight && dot.log == job->foresight->dot.log) {
+    *out = *job->foresight->change;
+    return WEFT_OK;
+  }
   for (size_t i = 0; i < job->recent_count; i++) {
     const recent *known = &job->recent[i];
     if (known->dot.log != dot.log || known->dot.seq != dot.seq) continue;
@@ -134,7 +140,7 @@ static weft_err sides_collect(conflicts_job *job, const weft_conflict *c, side *
   size_t most = (c->reg ? c->reg->value_count : 0) + 2;
   side *sides = weft__arena_zero(arena, most, sizeof *sides);
   if (!sides) return WEFT_ENOMEM;
-  WEFT_TRY(weft__tree_build(&tree, job->reader.doc, c->path, arena));
+  WEFT_TRY(weft__tree_build(&tree, job->doc, c->path, arena));
   const weft_node *top = &tree.nodes[0];
   size_t n = 0;
   for (size_t i = 0; c->reg && i < c->reg->value_count; i++) {
@@ -159,7 +165,7 @@ static weft_err sides_order(conflicts_job *job, const side *sides, size_t count,
   const void **scratch = weft__arena_zero(&job->reader.arena, count, sizeof *scratch);
   if (!list || !scratch) return WEFT_ENOMEM;
   for (size_t i = 0; i < count; i++) list[i] = &sides[i];
-  weft__sort(list, scratch, count, side_cmp, &job->r->lineage);
+  weft__sort(list, scratch, count, side_cmp, weft__doc_lineage(job->doc));
   *out = list;
   return WEFT_OK;
 }
@@ -202,25 +208,30 @@ static weft_err conflict_add(conflicts_job *job, weft_bytes doc, const weft_conf
 
 /* --- documents --- */
 
-static weft_err doc_conflicts(conflicts_job *job, uint32_t number, weft_bytes name) {
+/* Adds the conflicts of a document that is loaded. */
+static weft_err told_conflicts(conflicts_job *job, weft_bytes name) {
   weft_conflict *list;
   size_t count;
-  weft_bytes own_name;
-  weft__reader_reset(&job->reader);
-  WEFT_TRY(weft__reader_load(&job->reader, number));
-  WEFT_TRY(weft__arena_copy(job->out_arena, name, &own_name));
-  weft_err err = weft__doc_conflicts(job->reader.doc, weft_bytes_of(NULL, 0), &job->reader.arena,
-                                     &list, &count);
+  weft_arena *arena = &job->reader.arena;
+  weft_err err = weft__doc_conflicts(job->doc, weft_bytes_of(NULL, 0), arena, &list, &count);
   if (err != WEFT_OK) return err == WEFT_EMALFORMED ? WEFT_ECORRUPT : err;
-  WEFT_TRY(
-      weft__tree_build(&job->tree, job->reader.doc, weft_bytes_of(NULL, 0), &job->reader.arena));
+  WEFT_TRY(weft__tree_build(&job->tree, job->doc, weft_bytes_of(NULL, 0), arena));
   for (size_t i = 0; i < count && job->count < job->limit; i++) {
-    weft_strategy strategy = weft__strategy_of(job->r, own_name, list[i].path);
+    weft_strategy strategy = weft__strategy_of(job->r, name, list[i].path);
     if (strategy == WEFT_STRATEGY_LWW) continue;
-    WEFT_TRY(conflict_add(job, own_name, &list[i]));
+    WEFT_TRY(conflict_add(job, name, &list[i]));
     job->entries[job->count - 1].manual = strategy == WEFT_STRATEGY_MANUAL;
   }
   return WEFT_OK;
+}
+
+static weft_err doc_conflicts(conflicts_job *job, uint32_t number, weft_bytes name) {
+  weft_bytes own_name;
+  weft__reader_reset(&job->reader);
+  WEFT_TRY(weft__reader_load(&job->reader, number));
+  job->doc = job->reader.doc;
+  WEFT_TRY(weft__arena_copy(job->out_arena, name, &own_name));
+  return told_conflicts(job, own_name);
 }
 
 static int contested_cmp(const void *ctx, const void *a, const void *b) {
@@ -301,5 +312,47 @@ weft_err weft_replica_conflicts(weft_replica *r, weft_arena *arena, weft_bytes d
   if (err != WEFT_OK) return err;
   *out = job.entries;
   *count = job.count;
+  return WEFT_OK;
+}
+
+/* --- what would be --- */
+
+/* Whether an edit makes a conflict, or has a part in it. */
+static bool is_foreseen(const weft_foresight *f, const weft_conflict_entry *entry,
+                        const weft_conflict *now, size_t now_count) {
+  bool stood = false;
+  for (size_t i = 0; i < entry->value_count; i++) {
+    const weft_history_entry *change = &entry->values[i].change;
+    if (change->seq == 0 && weft_id_cmp(&change->change, &f->change->change) == 0) return true;
+  }
+  for (size_t i = 0; i < now_count && !stood; i++) {
+    stood = weft_bytes_cmp(now[i].path, entry->path) == 0;
+  }
+  return !stood;
+}
+
+weft_err weft__conflicts_foresee(const weft_foresight *f, weft_bytes name, weft_arena *arena,
+                                 weft_conflict_entry **out, size_t *count) {
+  conflicts_job job = {.r = f->r, .txn = f->txn, .out_arena = arena, .limit = SIZE_MAX};
+  weft_conflict *now;
+  size_t now_count, kept = 0;
+  weft__arena_init(&job.arena, &f->r->mem);
+  weft_err err = weft__reader_begin(&job.reader, f->r, f->txn);
+  job.doc = f->then;
+  job.foresight = f;
+  if (err == WEFT_OK) err = told_conflicts(&job, name);
+  if (err == WEFT_OK) {
+    err = weft__doc_conflicts(f->now, weft_bytes_of(NULL, 0), &job.arena, &now, &now_count);
+    if (err == WEFT_EMALFORMED) err = WEFT_ECORRUPT;
+  }
+  for (size_t i = 0; err == WEFT_OK && i < job.count; i++) {
+    if (!is_foreseen(f, &job.entries[i], now, now_count)) continue;
+    job.entries[kept++] = job.entries[i];
+  }
+  weft__reader_end(&job.reader);
+  weft__arena_free(&job.arena);
+  if (err != WEFT_OK) return err;
+  *out = job.entries;
+  *count = kept;
   return WEFT_OK;
 }

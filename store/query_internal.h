@@ -119,6 +119,21 @@ const weft_index *weft__index_find(const weft_replica *r, weft_bytes collection,
 weft_bytes weft__index_key(weft_dbkey *out, const weft_index *index, weft_bytes sort_key,
                            weft_bytes name);
 
+/* --- conflicts (store/query_conflicts.c) --- */
+
+/* A document as it is shown, and as it would be with a change that nobody has made. */
+typedef struct weft_foresight {
+  weft_replica *r;
+  weft_txn *txn;
+  const weft_doc *now, *then;
+  weft_dot dot; /* of the change; no log has its number */
+  const weft_history_entry *change;
+} weft_foresight;
+/* Tells the conflicts of `then` that the change makes or has a part in.  Errors as
+ * weft_replica_conflicts. */
+weft_err weft__conflicts_foresee(const weft_foresight *f, weft_bytes name, weft_arena *arena,
+                                 weft_conflict_entry **out, size_t *count) WEFT_MUST_USE;
+
 /* --- history (store/query_history.c) --- */
 
 /* Tells of a change: who, when and why; views into `change`.  No ops. */

@@ -6,6 +6,9 @@
  * device has written at, above or below one of its paths after the base.  The change is encoded,
  * read back by the decoder that receivers use, chained, stored and shown in one transaction.
  *
+ * An edit that is a draft (store/history_draft.c) leaves the store in the transaction that commits
+ * it.
+ *
  * Failure modes: the edit stays open on any error.  After a rollback of a group, edits that rest on
  * what is gone can only be freed. */
 #include <string.h>
@@ -47,6 +50,8 @@ struct weft_edit {
   uint64_t hlc; /* for element ids */
   weft_err broken;
   bool committed;
+  weft_bytes draft; /* its name in the store; empty: it is not there */
+  weft_ms begun;
   edit_doc *docs;
   edit_doc **docs_end;
 };
@@ -105,6 +110,7 @@ static weft_err edit_fill(weft_edit *e, const weft_edit_options *o) {
   if (!sane || !weft__utf8_ok(o->message)) return WEFT_ELIMIT;
   WEFT_TRY(weft__member_grant(r, &grant));
   e->lane = o->lane;
+  e->begun = r->platform.wall_ms(r->platform.ctx);
   e->epoch = r->now.shown;
   WEFT_TRY(weft__arena_copy(&e->arena, o->message, &e->message));
   WEFT_TRY(weft__arena_copy(&e->arena, o->extensions, &e->extensions));
@@ -582,6 +588,18 @@ static weft_log *own_log_fit(weft_replica *r, weft_lane lane, weft_id *id) {
   return own_log(r, lane, id);
 }
 
+/* What was saved of an edit goes with its commit. */
+static weft_err draft_done(weft_txn *txn, const weft_edit *e) {
+  if (e->draft.len == 0) return WEFT_OK;
+  weft_err err = weft_txn_delete(txn, WEFT_TABLE_DRAFT, e->draft);
+  return err == WEFT_ENOTFOUND ? WEFT_OK : err;
+}
+
+static weft_err draft_write(weft_replica *r, weft_txn *txn, void *arg) {
+  (void)r;
+  return draft_done(txn, arg);
+}
+
 static weft_err commit_steps(weft_replica *r, weft_txn *txn, commit_call *call, weft_arena *arena) {
   weft_edit *e = call->e;
   weft_id id;
@@ -607,6 +625,7 @@ static weft_err commit_steps(weft_replica *r, weft_txn *txn, commit_call *call, 
   weft__ready_queue(r, log);
   WEFT_TRY(weft__ready_run(r, txn));
   WEFT_TRY(weft__show_run(r, txn, log, 0, &report));
+  WEFT_TRY(draft_done(txn, e));
   if (log->shown == log->held) return WEFT_OK;
   /* A claim has a tag that fits another change too, which is not shown: somebody made it so. */
   return weft__replica_fail(r, WEFT_ESTALE, "a claim means another change");
@@ -653,7 +672,11 @@ weft_err weft_edit_commit(weft_edit *e, weft_commit *out) {
   if (e->committed) return WEFT_EMISUSE;
   weft__arena_init(&arena, &r->mem);
   weft_err err = commit_ops(e, &arena, &call);
-  if (err == WEFT_OK && call.op_count > 0) err = weft__write(r, commit_write, &call);
+  if (err == WEFT_OK && call.op_count > 0) {
+    err = weft__write(r, commit_write, &call);
+  } else if (err == WEFT_OK && e->draft.len > 0) {
+    err = weft__write(r, draft_write, e);
+  }
   weft__arena_free(&arena);
   if (err != WEFT_OK) {
     memset(out, 0, sizeof *out);
@@ -662,3 +685,79 @@ weft_err weft_edit_commit(weft_edit *e, weft_commit *out) {
   e->committed = true;
   return WEFT_OK;
 }
+
+/* --- drafts --- */
+
+weft_err weft__edit_state_of(weft_edit *e, weft_arena *arena, weft_edit_state *out) {
+  commit_call call = {e, NULL, 0, NULL};
+  size_t docs = 0, settled = 0;
+  memset(out, 0, sizeof *out);
+  if (e->broken != WEFT_OK) return e->broken;
+  if (e->committed) return WEFT_EMISUSE;
+  WEFT_TRY(commit_ops(e, arena, &call));
+  for (const edit_doc *d = e->docs; d; d = d->next) {
+    docs++;
+    for (const resolved *note = d->resolved; note; note = note->next) settled++;
+  }
+  out->docs = weft__arena_zero(arena, docs, sizeof *out->docs);
+  out->settled = weft__arena_zero(arena, settled, sizeof *out->settled);
+  if (!out->docs || !out->settled) return WEFT_ENOMEM;
+  for (edit_doc *d = e->docs; d; d = d->next) {
+    weft_edit_doc *part = &out->docs[out->doc_count++];
+    part->name = d->name;
+    weft__writer_ops(d->writer, &part->ops, &part->op_count);
+    for (const resolved *note = d->resolved; note; note = note->next) {
+      out->settled[out->settled_count++] = (weft_edit_place){d->name, note->path};
+    }
+  }
+  out->message = e->message;
+  out->extensions = e->extensions;
+  out->lane = e->lane;
+  out->begun = e->begun;
+  out->draft = e->draft;
+  out->hlc = e->hlc;
+  out->ops = call.ops;
+  out->op_count = call.op_count;
+  return WEFT_OK;
+}
+
+weft_err weft__edit_settle(weft_edit *e, weft_bytes doc, weft_path path) {
+  edit_doc *d;
+  WEFT_TRY(edit_doc_of(e, doc, &d));
+  return resolve_note(e, d, path);
+}
+
+weft_err weft__edit_base(weft_edit *e, weft_txn *txn, weft_arena *arena, weft_vector *out) {
+  weft_replica *r = e->r;
+  weft_base base;
+  WEFT_TRY(weft__base_of_shown(r, txn, e->epoch, arena, &base));
+  if (e->has_base) weft__seqs_none(r, base.seqs);
+  for (uint32_t i = 0; e->has_base && i < e->base.count; i++) base.seqs[i] = e->base.seqs[i];
+  return weft__vector_of_seqs(r, txn, base.seqs, out);
+}
+
+weft_err weft__edit_keep(weft_edit *e, weft_bytes bytes, weft_bytes *copy) {
+  return weft__arena_copy(&e->arena, bytes, copy);
+}
+
+void weft__edit_draft(weft_edit *e, weft_bytes name, weft_ms begun) {
+  e->begun = begun;
+  e->draft = name;
+}
+
+weft_err weft__edit_judge(weft_edit *e, weft_txn *txn, weft_arena *arena) {
+  weft_id grant;
+  WEFT_TRY(weft__member_grant(e->r, &grant));
+  WEFT_TRY(stale_check(e, txn, arena));
+  return manual_check(e, txn, arena);
+}
+
+weft_err weft__edit_claims(weft_edit *e, weft_arena *arena, weft_dot_list *claims, weft_dot *head) {
+  weft_id id;
+  const weft_log *log = own_log(e->r, e->lane, &id);
+  *head = (weft_dot){UINT32_MAX, 0};
+  if (log) *head = (weft_dot){log->number, log->held};
+  return commit_dots(e, log, arena, claims);
+}
+
+weft_replica *weft__edit_replica(const weft_edit *e) { return e->r; }

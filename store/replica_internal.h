@@ -518,6 +518,48 @@ void weft__mirror_free(weft_replica *r);
 /* Gives the writer of a document of the edit, for ops that have no public form; a view until the
  * edit ends.  Errors as weft_edit_set. */
 weft_err weft__edit_writer(weft_edit *e, weft_bytes doc, weft_writer **out) WEFT_MUST_USE;
+/* What an edit holds, for those who keep it or look ahead.  Views into edit and arena. */
+typedef struct weft_edit_doc {
+  weft_bytes name;
+  const weft_op *ops; /* of `doc` nothing is said in them */
+  size_t op_count;
+} weft_edit_doc;
+typedef struct weft_edit_place {
+  weft_bytes doc;
+  weft_path path;
+} weft_edit_place;
+typedef struct weft_edit_state {
+  weft_bytes message;
+  weft_bytes extensions;
+  weft_lane lane;
+  weft_ms begun;
+  weft_bytes draft; /* its name in the store; empty: it is not there */
+  uint64_t hlc;
+  weft_op *ops; /* of all documents, which stand in them */
+  size_t op_count;
+  weft_edit_doc *docs; /* looked at, with ops or without */
+  size_t doc_count;
+  weft_edit_place *settled; /* whose conflicts it settles */
+  size_t settled_count;
+} weft_edit_state;
+/* WEFT_EMISUSE: it is committed; WEFT_EBASE; WEFT_ELIMIT; WEFT_ENOMEM. */
+weft_err weft__edit_state_of(weft_edit *e, weft_arena *arena, weft_edit_state *out) WEFT_MUST_USE;
+/* Notes that the edit settles the conflict at a path. */
+weft_err weft__edit_settle(weft_edit *e, weft_bytes doc, weft_path path) WEFT_MUST_USE;
+/* The base of an edit as a vector. */
+weft_err weft__edit_base(weft_edit *e, weft_txn *txn, weft_arena *arena,
+                         weft_vector *out) WEFT_MUST_USE;
+/* Copies bytes so that they last as long as the edit. */
+weft_err weft__edit_keep(weft_edit *e, weft_bytes bytes, weft_bytes *copy) WEFT_MUST_USE;
+/* Says that the edit lies in the store under a name (borrowed until the edit ends), and when it was
+ * begun. */
+void weft__edit_draft(weft_edit *e, weft_bytes name, weft_ms begun);
+/* What weft_edit_commit would refuse. */
+weft_err weft__edit_judge(weft_edit *e, weft_txn *txn, weft_arena *arena) WEFT_MUST_USE;
+/* What the change would claim, and what stands before it in its log; log UINT32_MAX: nothing. */
+weft_err weft__edit_claims(weft_edit *e, weft_arena *arena, weft_dot_list *claims,
+                           weft_dot *head) WEFT_MUST_USE;
+weft_replica *weft__edit_replica(const weft_edit *e);
 /* After a rollback: edits that rest on what was undone can no longer be committed. */
 void weft__edits_rollback(weft_replica *r);
 void weft__edits_drop(weft_replica *r);

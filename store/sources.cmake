@@ -5,6 +5,7 @@ set(WEFT_STORE_SOURCES
   store/history_audit.c
   store/history_blame.c
   store/history_diff.c
+  store/history_draft.c
   store/history_resolve.c
   store/history_tags.c
   store/history_undo.c
@@ -18,6 +19,7 @@ set(WEFT_STORE_SOURCES
   store/overlay_store.c
   store/query_at.c
   store/query_conflicts.c
+  store/query_forecast.c
   store/query_history.c
   store/query_index.c
   store/query_list.c

@@ -53,7 +53,8 @@ extern "C" {
   X(ADDRESS, "address", "address -> what is known of it")                                          \
   X(PASS, "pass", "what a sorted pass has overwritten")                                            \
   X(TAG, "tag", "reserved")                                                                        \
-  X(EVENT, "event", "u64 event number -> shown number, stored event")
+  X(EVENT, "event", "u64 event number -> shown number, stored event")                              \
+  X(DRAFT, "draft", "name -> an edit that is not committed yet")
 
 typedef enum weft_table {
 #define WEFT_TABLE_ENUM(id, name, what) WEFT_TABLE_##id,
