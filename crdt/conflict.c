@@ -36,11 +36,14 @@ static weft_err several_values(const weft_register *reg, bool *several) {
   return WEFT_OK;
 }
 
-/* A container shown without a mark of its kind is what is left of one that was deleted or begun
- * anew while somebody wrote inside. */
-static bool unmarked(const weft_node *node) {
-  return (node->shape == WEFT_SHAPE_OBJECT && !node->object_mark) ||
-         (node->shape == WEFT_SHAPE_ARRAY && !node->array_mark);
+/* A container shown without a mark of its kind, below one that was begun anew, is what is left of
+ * one that went while somebody wrote inside.  Without such a beginning above nothing can have
+ * removed the mark: whoever created the container has not been heard yet, and a write inside does
+ * not claim that change.  (A deletion leaves an unset, which is asked for by itself.) */
+static bool bereft(const weft_node *node) {
+  bool unmarked = (node->shape == WEFT_SHAPE_OBJECT && !node->object_mark) ||
+                  (node->shape == WEFT_SHAPE_ARRAY && !node->array_mark);
+  return unmarked && node->fresh_above;
 }
 
 /* `kind` is 0 when there is no conflict. */
@@ -56,7 +59,7 @@ static weft_err node_kind(const weft_node *node, unsigned *kind) {
     WEFT_TRY(several_values(node->reg, &several));
     if (several) *kind = WEFT_CONFLICT_VALUE;
   }
-  if (*kind == 0 && (node->unset || unmarked(node))) *kind = WEFT_CONFLICT_EDIT_DELETE;
+  if (*kind == 0 && (node->unset || bereft(node))) *kind = WEFT_CONFLICT_EDIT_DELETE;
   return WEFT_OK;
 }
 

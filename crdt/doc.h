@@ -189,7 +189,8 @@ weft_err weft__doc_pointer(const weft_doc *doc, weft_path path, weft_arena *scra
 typedef enum weft_conflict_kind {
   WEFT_CONFLICT_VALUE = 1,      /* concurrent scalars of more than one value */
   WEFT_CONFLICT_SHAPE = 2,      /* scalar against container, or object against array */
-  WEFT_CONFLICT_EDIT_DELETE = 3 /* something alive beside an unset, or alive without its mark */
+  WEFT_CONFLICT_EDIT_DELETE = 3 /* something alive beside an unset, or alive without its mark
+                                   below a container that was begun anew */
 } weft_conflict_kind;
 
 typedef struct weft_conflict {
@@ -204,10 +205,11 @@ typedef struct weft_conflict {
 } weft_conflict;
 
 /* Lists what people are told, in path order, one kind for a path: SHAPE before VALUE before
- * EDIT_DELETE.  Scalars are one value when weft_value_equal.  Left out is a path where all that is
- * live, at or below it, is covered by scalars or unsets above.  Positions are never in conflict.
- * Array in `arena`; `path` limits to what stands at, below or above it ("" for all).
- * WEFT_OK; WEFT_ENOMEM; WEFT_EMALFORMED: a register holds a scalar that is none. */
+ * EDIT_DELETE.  A container whose mark has not arrived yet is none.  Scalars are one value when
+ * weft_value_equal.  Left out is a path where all that is live, at or below it, is covered by
+ * scalars or unsets above.  Positions are never in conflict.  Array in `arena`; `path` limits to
+ * what stands at, below or above it ("" for all). WEFT_OK; WEFT_ENOMEM; WEFT_EMALFORMED: a register
+ * holds a scalar that is none. */
 weft_err weft__doc_conflicts(const weft_doc *doc, weft_path path, weft_arena *arena,
                              weft_conflict **out, size_t *count) WEFT_MUST_USE;
 

@@ -124,11 +124,13 @@ static void tally_own(const weft_lineage *l, weft_node *node, const weft_sibling
   case WEFT_OP_MARK_OBJECT:
   case WEFT_OP_FRESH_OBJECT:
     node->object_mark = true;
+    node->fresh = node->fresh || x->kind == WEFT_OP_FRESH_OBJECT;
     keep_best(l, &node->object, x);
     return;
   case WEFT_OP_MARK_ARRAY:
   case WEFT_OP_FRESH_ARRAY:
     node->array_mark = true;
+    node->fresh = node->fresh || x->kind == WEFT_OP_FRESH_ARRAY;
     keep_best(l, &node->array, x);
     return;
   case WEFT_OP_POSITION: return; /* defensive: never among values */
@@ -185,6 +187,7 @@ weft_err weft__tree_build(weft_tree *tree, const weft_doc *doc, weft_path top, w
     const weft_node *above = &nodes[nodes[i].parent];
     bool led = i == 0 || (above->visible && above->shape == side_of(&nodes[i]));
     nodes[i].visible = led && nodes[i].shape != WEFT_SHAPE_NONE;
+    nodes[i].fresh_above = i > 0 && (above->fresh || above->fresh_above);
   }
   return WEFT_OK;
 }

@@ -30,6 +30,8 @@ typedef struct weft_node {
   bool alive;                   /* something here or below that nothing above it covers */
   bool hides;                   /* a scalar or an unset survives here */
   bool unset, object_mark, array_mark;
+  bool fresh;       /* one of these marks begins its container anew */
+  bool fresh_above; /* so does one at a node above, up to the top */
 } weft_node;
 
 /* The last answer to whether a register hides what a change wrote. */

@@ -674,6 +674,15 @@ static bool two_values(const whole *s, size_t place) {
   return false;
 }
 
+/* Whether a mark that begins anew survives at a proper ancestor. */
+static bool begun_above(const whole *s, size_t place) {
+  for (size_t i = 0; i < s->value_count; i++) {
+    const item *x = &s->values[i];
+    if (is_fresh(x->op->kind) && x->place != place && is_under(x->place, place)) return true;
+  }
+  return false;
+}
+
 static unsigned conflict_at(const fixture *f, size_t place) {
   const place_view *v = &f->views[place];
   if (!v->alive) return 0;
@@ -682,7 +691,8 @@ static unsigned conflict_at(const fixture *f, size_t place) {
   if (sides > 1) return WEFT_CONFLICT_SHAPE;
   if (two_values(&f->s, place)) return WEFT_CONFLICT_VALUE;
   bool marked = v->shape == WEFT_SHAPE_SCALAR || v->mark[v->shape];
-  return v->unset || !marked ? WEFT_CONFLICT_EDIT_DELETE : 0;
+  bool bereft = !marked && begun_above(&f->s, place);
+  return v->unset || bereft ? WEFT_CONFLICT_EDIT_DELETE : 0;
 }
 
 static void conflict_text(weft_buf *out, weft_path path, unsigned kind, weft_shape shape,

@@ -409,6 +409,42 @@ static void test_waits_for_claims(void **state) {
   test_recount(f->a, 0);
 }
 
+/* Who writes into a document claims no more than what stands there, so its creation may come later:
+ * until then it is no conflict, and a deletion is one. */
+static void test_creation_comes_later(void **state) {
+  fixture *f = *state;
+  weft_replica *c = test_space_memory(&f->s, 2);
+  weft_conflict_entry *listed;
+  size_t count;
+  assert_int_equal(test_set(f->a, "t/a", "/x", "1"), WEFT_OK);
+  test_pull(f->b, f->a, 7);
+  assert_int_equal(test_set(f->b, "t/a", "/y", "2"), WEFT_OK);
+  weft_id a_log = own_log(f->a, 0);
+  weft_id b_log = own_log(f->b, 0);
+  if (weft_id_cmp(&b_log, &a_log) == 0) b_log = own_log(f->b, 1);
+  weft_run run = run_of(f, f->b, &b_log);
+  assert_int_equal(verdict(f, c, &run), WEFT_HOLD_TAKEN);
+  assert_doc(c, "t/a", "{\"y\":2}");
+  assert_int_equal(counts_of(c).conflicts, 0);
+  test_recount(c, 0);
+  test_pull(c, f->a, 7);
+  assert_doc(c, "t/a", "{\"x\":1,\"y\":2}");
+  assert_int_equal(counts_of(c).conflicts, 0);
+  weft_edit *e;
+  weft_commit done;
+  assert_int_equal(weft_edit_begin(&e, f->a, NULL), WEFT_OK);
+  assert_int_equal(weft_edit_delete(e, weft_bytes_str("t/a")), WEFT_OK);
+  assert_int_equal(weft_edit_commit(e, &done), WEFT_OK);
+  weft_edit_free(e);
+  test_pull(c, f->a, 7);
+  assert_int_equal(weft_replica_conflicts(c, &f->arena, weft_bytes_str("t/a"), 0, &listed, &count),
+                   WEFT_OK);
+  assert_int_equal(count, 1);
+  assert_int_equal(listed[0].kind, WEFT_CONFLICT_EDIT_DELETE);
+  test_recount(c, 0);
+  weft_replica_free(c);
+}
+
 /* A tag that fits nothing held waits; so does a claim of one's own future through another. */
 static void test_wrong_tag_waits(void **state) {
   fixture *f = *state;
@@ -535,6 +571,7 @@ int main(void) {
       CASE(test_forbidden_content_sealed),
       CASE(test_unknown_content),
       CASE(test_waits_for_claims),
+      CASE(test_creation_comes_later),
       CASE(test_wrong_tag_waits),
       CASE(test_fork_is_held),
       CASE(test_branch_too_many),
