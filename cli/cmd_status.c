@@ -6,13 +6,7 @@
 #include "cli/network.h"
 #include "cli/record.h"
 #include "cli/run.h"
-
-/* A node without links answers for the acknowledgements that are stored. */
-static int any_node(cli_call *c) {
-  if (c->runtime && c->runtime->node) return CLI_OK;
-  cli_node_plan plan = {.gossip = true};
-  return cli_node_start(c, &plan);
-}
+#include "cli/waiting.h"
 
 static const weft_node_peer *link_of(const weft_node_peer *peers, size_t count,
                                      const weft_id *device) {
@@ -113,7 +107,7 @@ static weft_value peer_rows(cli_call *c, const known *k) {
 
 int cmd_peers(cli_call *c) {
   known k;
-  int code = any_node(c);
+  int code = cli_any_node(c);
   if (code != CLI_OK) return code;
   weft_err err = gather(c, &k);
   if (err != WEFT_OK) return cli_fail_err(c, err, "peers");
@@ -137,19 +131,6 @@ static const char *state_of(const known *k, uint64_t pending, size_t stuck) {
   if (open == 0) return "offline";
   if (in_step < open) return "syncing";
   return pending || stuck ? "pending" : "synced";
-}
-
-static weft_value stuck_rows(cli_call *c, const weft_stuck *stuck, size_t count) {
-  weft_value *rows = weft__arena_zero(c->arena, count + 1, sizeof *rows);
-  for (size_t i = 0; rows && i < count; i++) {
-    cli_obj o = cli_obj_begin(c->arena);
-    cli_obj_hex(&o, "log", stuck[i].log.b, sizeof stuck[i].log.b);
-    cli_obj_int(&o, "seq", (int64_t)stuck[i].seq);
-    cli_obj_hex(&o, "wants_log", stuck[i].wants_log.b, sizeof stuck[i].wants_log.b);
-    cli_obj_int(&o, "wants_seq", (int64_t)stuck[i].wants_seq);
-    rows[i] = cli_obj_end(&o);
-  }
-  return cli_array(rows, rows ? count : 0);
 }
 
 static weft_value fork_rows(cli_call *c, const weft_fork *forks, size_t count) {
@@ -195,15 +176,16 @@ static void put_progress(cli_obj *o, const known *k, const weft_counts *counts, 
 int cmd_status(cli_call *c) {
   known k;
   weft_counts counts;
-  weft_stuck *stuck;
-  size_t stuck_count, fork_count, begun_count;
+  weft_value stuck, later;
+  size_t stuck_count, later_count, fork_count, begun_count;
   weft_fork *forks;
   weft_begun *begun;
-  int code = any_node(c);
+  int code = cli_any_node(c);
   if (code != CLI_OK) return code;
   weft_err err = gather(c, &k);
   if (err == WEFT_OK) err = weft_replica_counts(c->space->replica, &counts);
-  if (err == WEFT_OK) err = weft_replica_stuck(c->space->replica, c->arena, &stuck, &stuck_count);
+  if (err == WEFT_OK) err = cli_stuck_rows(c, &stuck, &stuck_count);
+  if (err == WEFT_OK) err = cli_later_rows(c, &later, &later_count);
   if (err == WEFT_OK) err = weft_replica_forks(c->space->replica, c->arena, &forks, &fork_count);
   if (err == WEFT_OK) err = weft_replica_begun(c->space->replica, c->arena, &begun, &begun_count);
   if (err != WEFT_OK) return cli_fail_err(c, err, "status");
@@ -222,7 +204,8 @@ int cmd_status(cli_call *c) {
   cli_obj_int(&o, "deleted", (int64_t)counts.deleted);
   cli_obj_int(&o, "changes_held", (int64_t)counts.changes_held);
   cli_obj_int(&o, "changes_shown", (int64_t)counts.changes_shown);
-  cli_obj_put(&o, "stuck", stuck_rows(c, stuck, stuck_count));
+  cli_obj_put(&o, "stuck", stuck);
+  cli_obj_put(&o, "needs_upgrade", later);
   cli_obj_put(&o, "forks", fork_rows(c, forks, fork_count));
   cli_obj_put(&o, "incarnations", begun_rows(c, begun, begun_count));
   cli_obj_digest(&o, "digest", weft_replica_digest(c->space->replica).high,

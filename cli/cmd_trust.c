@@ -7,6 +7,7 @@
 #include "cli/record.h"
 #include "cli/run.h"
 #include "cli/space.h"
+#include "cli/waiting.h"
 
 /* The shown vector as {log: seq}, logs in hex; a forked log has its greatest seq. */
 static weft_value vector_value(cli_call *c, const weft_vector *v) {
@@ -75,7 +76,7 @@ int cmd_repair(cli_call *c) {
 /* --- doctor --------------------------------------------------------------------------------------
  */
 
-enum { findings_max = 8 };
+enum { findings_max = 16 };
 
 typedef struct findings {
   cli_call *call;
@@ -109,20 +110,27 @@ static bool check_version(findings *f) {
                       "nothing is shown, written or admitted here");
 }
 
+/* Something is held and not shown: that of others that has not come, and that of a later weft. */
 static bool check_waiting(findings *f) {
   cli_call *c = f->call;
-  weft_stuck *stuck;
+  weft_value rows;
   size_t count = 0;
-  weft_err err = weft_replica_stuck(c->space->replica, c->arena, &stuck, &count);
-  char text[160] = "everything that is held is shown";
-  if (err == WEFT_OK && count) {
-    char want[17];
-    cli_hex(want, stuck[0].wants_log.b, 8);
-    snprintf(text, sizeof text,
-             "%zu log(s) wait for changes that are not here, first: log %s seq %llu", count, want,
-             (unsigned long long)stuck[0].wants_seq);
-  }
+  char text[120] = "everything that is held is shown";
+  int code = cli_any_node(c);
+  if (code != CLI_OK) return finding(f, "waiting", false, c->error);
+  weft_err err = cli_stuck_rows(c, &rows, &count);
+  if (err == WEFT_OK && count) cli_stuck_text(&rows, text, sizeof text);
   return finding(f, "waiting", err == WEFT_OK && count == 0,
+                 err == WEFT_OK ? text : weft_err_str(err));
+}
+
+static bool check_later(findings *f) {
+  weft_value rows;
+  size_t count = 0;
+  char text[120] = "every change held is of a form that this weft knows";
+  weft_err err = cli_later_rows(f->call, &rows, &count);
+  if (err == WEFT_OK && count) cli_later_text(&rows, text, sizeof text);
+  return finding(f, "format", err == WEFT_OK && count == 0,
                  err == WEFT_OK ? text : weft_err_str(err));
 }
 
@@ -202,6 +210,7 @@ int cmd_doctor(cli_call *c) {
   bool ok = check_permissions(&f);
   ok &= check_clock(&f);
   ok &= check_version(&f);
+  ok &= check_later(&f);
   ok &= check_waiting(&f);
   ok &= check_proof(&f);
   /* Worth knowing, and no illness: */

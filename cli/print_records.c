@@ -5,6 +5,7 @@
 #include "cli/print.h"
 #include "cli/record.h"
 #include "cli/run.h"
+#include "cli/waiting.h"
 #include "crdt/json.h"
 
 static void put(cli_printer *p, const char *text) { fputs(text, p->out); }
@@ -440,6 +441,17 @@ void print_presence(cli_printer *p, const cli_call *call, const weft_value *reco
   print_table(p, cli_member(record, "sessions"), keys, widths, 5);
 }
 
+/* One line on rows, where there are any. */
+static void print_rows(cli_printer *p, const char *key, const weft_value *rows,
+                       void (*tell)(const weft_value *rows, char *out, size_t cap)) {
+  char text[160];
+  if (rows->kind != WEFT_ARRAY || rows->as.array.count == 0) return;
+  tell(rows, text, sizeof text);
+  fprintf(p->out, "%-10s ", key);
+  cli_print_bytes(p, weft_bytes_str(text));
+  put(p, "\n");
+}
+
 void print_status(cli_printer *p, const cli_call *call, const weft_value *record) {
   static const char *const keys[] = {"state", "space", "docs", "conflicts", "pending", "digest"};
   if (p->any) put(p, "\n");
@@ -450,5 +462,7 @@ void print_status(cli_printer *p, const cli_call *call, const weft_value *record
     print_plain(p, v);
     put(p, "\n");
   }
+  print_rows(p, "waiting", cli_member(record, "stuck"), cli_stuck_text);
+  print_rows(p, "upgrade", cli_member(record, "needs_upgrade"), cli_later_text);
   print_peers(p, call, record);
 }

@@ -237,6 +237,18 @@ typedef struct weft_node_acked {
 WEFT_API weft_err weft_node_acked_list(const weft_node *n, weft_arena *arena, weft_node_acked **out,
                                        size_t *count) WEFT_MUST_USE;
 
+/* How far each member has acknowledged one log. */
+typedef struct weft_node_reach {
+  weft_id device;
+  bool heard;   /* an acknowledgement of it is known */
+  uint64_t seq; /* the newest it named of the log; 0: none */
+  uint64_t at;  /* its clock (hlc) when it said so */
+} weft_node_reach;
+/* Lists them, this device left out; array in `arena`.  A log of which nothing is held here may be
+ * asked for too.  WEFT_ENOMEM. */
+WEFT_API weft_err weft_node_reaches(const weft_node *n, weft_arena *arena, const weft_id *log,
+                                    weft_node_reach **out, size_t *count) WEFT_MUST_USE;
+
 /* --- presence: who is where, never stored (docs/wire.md)
  * ----------------------------------------------------------- */
 

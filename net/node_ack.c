@@ -402,3 +402,25 @@ weft_err weft_node_acked_list(const weft_node *n, weft_arena *arena, weft_node_a
   *out = list;
   return WEFT_OK;
 }
+
+weft_err weft_node_reaches(const weft_node *n, weft_arena *arena, const weft_id *log,
+                           weft_node_reach **out, size_t *count) {
+  const weft_roster_member *members;
+  size_t member_count;
+  *out = NULL;
+  *count = 0;
+  weft__roster_members(n->source.roster(n->source.ctx), &members, &member_count);
+  weft_node_reach *list = weft__arena_zero(arena, member_count, sizeof *list);
+  if (!list) return WEFT_ENOMEM;
+  for (size_t i = 0; i < member_count; i++) {
+    if (weft_id_cmp(&members[i].device, &n->identity.device) == 0) continue;
+    const weft_ack_entry *entry = weft__ack_table_find(&n->acks, &members[i].device);
+    weft_node_reach *item = &list[(*count)++];
+    item->device = members[i].device;
+    item->heard = entry != NULL;
+    item->seq = entry ? weft__vector_seq(&entry->vector, log) : 0;
+    item->at = entry ? entry->ack.counter : 0;
+  }
+  *out = list;
+  return WEFT_OK;
+}

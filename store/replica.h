@@ -225,9 +225,29 @@ typedef struct weft_stuck {
   uint64_t seq;
   weft_id wants_log;
   uint64_t wants_seq;
+  weft_id device;       /* that wrote it, and had what it claims */
+  uint64_t count;       /* changes of the log that wait: it, and what follows it */
+  weft_ms since;        /* when it began to wait here, by this device's clock since 1970 */
+  uint64_t wants_held;  /* of the wanted log the newest seq held; with wants_seq or more, another
+                           branch of it is wanted */
+  weft_id wants_device; /* that writes the wanted log, */
+  bool wants_known;     /* when anything of it is held */
 } weft_stuck;
-/* Lists the first waiting change of every log that has one; array in `arena`. */
+/* Lists the first waiting change of every log that has one; array in `arena`.  WEFT_ENOMEM. */
 WEFT_API weft_err weft_replica_stuck(weft_replica *r, weft_arena *arena, weft_stuck **out,
+                                     size_t *count) WEFT_MUST_USE;
+
+/* Changes of a log in a form that only a later weft knows: held and passed on, and shown as nothing
+ * until this device is upgraded. */
+typedef struct weft_later {
+  weft_id log;
+  weft_id device;
+  uint64_t count;
+  uint64_t first; /* the first such seq */
+} weft_later;
+/* Lists the logs that have such changes; array in `arena`.  Reads the heads of all rows of these
+ * logs.  WEFT_ECORRUPT, WEFT_EIO, WEFT_ENOMEM. */
+WEFT_API weft_err weft_replica_later(weft_replica *r, weft_arena *arena, weft_later **out,
                                      size_t *count) WEFT_MUST_USE;
 
 /* --- vectors and serving others --- */

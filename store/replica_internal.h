@@ -112,6 +112,8 @@ struct weft_log {
   bool touched; /* differs from the store */
   weft_log *next_touched;
   weft_id ready_id;
+  uint64_t wait_at;   /* the change that is not showable yet, 0: none, */
+  weft_ms wait_since; /* and when it began to wait, since 1970 */
   weft_log_flow flow[WEFT_FLOWS];
 };
 
@@ -333,6 +335,11 @@ weft_err weft__log_append(weft_replica *r, weft_txn *txn, weft_log *log,
                           const weft_log_run *run) WEFT_MUST_USE;
 /* Signs the newest change of an own log, if it is not signed. */
 weft_err weft__log_sign(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST_USE;
+/* Counts the changes of a branch that have `state`; `first` gets the seq of the first, 0: none.
+ * WEFT_ECORRUPT, WEFT_ENOMEM, WEFT_EIO. */
+weft_err weft__log_count_state(weft_replica *r, weft_txn *txn, const weft_log *log,
+                               weft_change_state state, uint64_t *count,
+                               uint64_t *first) WEFT_MUST_USE;
 /* Moves a long tail into chunks. */
 weft_err weft__log_seal(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST_USE;
 /* Writes the record of a log. */

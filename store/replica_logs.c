@@ -176,6 +176,8 @@ weft_err weft__log_put(weft_replica *r, weft_txn *txn, weft_log *log) {
   weft__buf_put_raw(&b, log->before.b, 32);
   weft__buf_put_raw(&b, log->first_id.b, 32);
   weft__buf_put_raw(&b, log->beside.b, 32);
+  weft__buf_u64(&b, log->wait_at);
+  weft__buf_u64(&b, log->wait_since);
   weft__row_seal(r, &b);
   weft_dbkey key;
   weft_err err = weft__buf_err(&b);
@@ -237,6 +239,8 @@ static weft_err log_read_record(weft_replica *r, const weft_entry *entry) {
   log->before = weft__rd_id(&v);
   log->first_id = weft__rd_id(&v);
   log->beside = weft__rd_id(&v);
+  log->wait_at = weft__rd_u64(&v);
+  log->wait_since = weft__rd_u64(&v);
   log->ctx.seq = log->held;
   log->ready_id = log->shown_id;
   log->flow[WEFT_FLOW_READY].at = log->shown;
@@ -414,6 +418,50 @@ static weft_err chunk_record_decode(weft_arena *arena, weft_bytes value, uint8_t
   *count = (size_t)n;
   *chunk = weft__rd_take(&r, weft__rd_left(&r));
   return WEFT_OK;
+}
+
+/* Counts in one range of rows: of `log`, whose heads tell without taking chunks apart, or `tail`.
+ */
+static weft_err count_rows(weft_replica *r, weft_txn *txn, const weft_log *log, weft_table table,
+                           weft_change_state state, uint64_t *count, uint64_t *first) {
+  weft_cursor *cursor;
+  weft_dbkey key;
+  weft_entry entry;
+  weft_arena arena;
+  weft__arena_init(&arena, &r->mem);
+  weft_err err = weft_cursor_open(txn, table, &cursor);
+  if (err != WEFT_OK) return err;
+  err = weft_cursor_seek(cursor, weft__dbkey_u32_u64(&key, log->number, 0), &entry);
+  for (; err == WEFT_OK; err = err == WEFT_OK ? weft_cursor_next(cursor, &entry) : err) {
+    weft_rd k = weft__rd(entry.key);
+    if (weft__rd_u32(&k) != log->number) break;
+    uint64_t seq = weft__rd_u64(&k);
+    uint8_t one, *states = &one;
+    size_t n = 1;
+    weft_bytes chunk;
+    tail_record t;
+    weft__arena_reset(&arena);
+    if (table == WEFT_TABLE_LOG) {
+      err = chunk_record_decode(&arena, entry.value, &states, &n, &chunk);
+    } else {
+      err = tail_decode(r, entry.value, &t);
+      if (err == WEFT_OK) one = (uint8_t)tail_state(&t);
+    }
+    for (size_t i = 0; err == WEFT_OK && i < n; i++) {
+      if (states[i] != state) continue;
+      if (++*count == 1) *first = seq + i;
+    }
+  }
+  weft_cursor_close(cursor);
+  weft__arena_free(&arena);
+  return err == WEFT_EDONE ? WEFT_OK : err;
+}
+
+weft_err weft__log_count_state(weft_replica *r, weft_txn *txn, const weft_log *log,
+                               weft_change_state state, uint64_t *count, uint64_t *first) {
+  *count = *first = 0;
+  WEFT_TRY(count_rows(r, txn, log, WEFT_TABLE_LOG, state, count, first));
+  return count_rows(r, txn, log, WEFT_TABLE_TAIL, state, count, first);
 }
 
 /* What a damaged chunk says is our disk's fault, not a sender's. */

@@ -85,6 +85,15 @@ static void wait_for(weft_replica *r, weft_flow flow, weft_log *log, const unset
   *list = log;
 }
 
+/* Notes from when on the next change of a log waits; what it waits for may change meanwhile. */
+static void note_wait(weft_replica *r, weft_log *log, bool waits) {
+  uint64_t seq = waits ? log->flow[WEFT_FLOW_READY].at + 1 : 0;
+  if (log->wait_at == seq) return;
+  log->wait_at = seq;
+  log->wait_since = waits ? r->platform.wall_ms(r->platform.ctx) : 0;
+  weft__log_touch(r, log);
+}
+
 void weft__ready_queue(weft_replica *r, weft_log *log) { queue_add(r, WEFT_FLOW_READY, log); }
 
 void weft__ready_orphans(weft_replica *r, const weft_log *log) {
@@ -132,6 +141,7 @@ static weft_err ready_advance(weft_replica *r, weft_txn *txn, weft_log *log, wef
     f->at++;
     log->ready_id = id;
   }
+  note_wait(r, log, f->waiting);
   if (f->at > before) {
     weft__log_touch(r, log);
     queue_wake(r, WEFT_FLOW_READY, &f->waiters, &log->id, f->at);
@@ -796,20 +806,5 @@ weft_err weft_replica_show(weft_replica *r, uint64_t changes_max, weft_show_repo
   *report = call.report;
   report->waiting = r->now.held - r->now.shown;
   report->more = !frozen && something_ready(r);
-  return WEFT_OK;
-}
-
-weft_err weft_replica_stuck(weft_replica *r, weft_arena *arena, weft_stuck **out, size_t *count) {
-  weft_stuck *list = weft__arena_zero(arena, r->log_count, sizeof *list);
-  if (!list) return WEFT_ENOMEM;
-  size_t n = 0;
-  for (uint32_t i = 0; i < r->log_count; i++) {
-    const weft_log *log = r->logs[i];
-    const weft_log_flow *f = &log->flow[WEFT_FLOW_READY];
-    if (!f->waiting) continue;
-    list[n++] = (weft_stuck){log->id, f->at + 1, f->wait_log, f->wait_seq};
-  }
-  *out = list;
-  *count = n;
   return WEFT_OK;
 }

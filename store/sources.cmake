@@ -36,6 +36,7 @@ set(WEFT_STORE_SOURCES
   store/replica_members.c
   store/replica_serve.c
   store/replica_show.c
+  store/replica_waiting.c
   store/segment.c
   store/state.c
   store/store.c

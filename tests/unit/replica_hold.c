@@ -355,11 +355,35 @@ static void test_unknown_content(void **state) {
   fixture *f = *state;
   author w = author_make(f, 2, 1);
   uint8_t newer[40] = {9, 2, 0};
+  weft_later *later;
+  size_t count;
   author_add(&w, weft_bytes_of(newer, sizeof newer));
   author_add(&w, set_change(&w, 101, "t/a", 1, NULL, 0));
   weft_run run = author_run(&w, 1, 3);
+  assert_int_equal(weft_replica_later(f->a, &f->arena, &later, &count), WEFT_OK);
+  assert_int_equal(count, 0);
   assert_int_equal(verdict(f, f->a, &run), WEFT_HOLD_TAKEN);
   assert_doc(f->a, "t/a", "{\"x\":1}");
+  assert_int_equal(weft_replica_later(f->a, &f->arena, &later, &count), WEFT_OK);
+  assert_int_equal(count, 1);
+  assert_int_equal(weft_id_cmp(&later[0].log, &w.log), 0);
+  assert_int_equal(weft_id_cmp(&later[0].device, &w.start.device), 0);
+  assert_int_equal(later[0].count, 1);
+  assert_int_equal(later[0].first, 2);
+  /* And where they lie in chunks. */
+  for (uint8_t i = 0; i < 10; i++) author_add(&w, weft_bytes_of(newer, sizeof newer - 1 - i));
+  for (uint8_t i = 0; i < 100; i++) {
+    for (uint64_t k = 0; k < 6; k++) {
+      author_add(&w, set_change(&w, 102 + 6 * (uint64_t)i + k, "t/a", i, NULL, 0));
+    }
+  }
+  run = author_run(&w, 4, w.count);
+  assert_int_equal(verdict(f, f->a, &run), WEFT_HOLD_TAKEN);
+  assert_int_equal(weft_replica_later(f->a, &f->arena, &later, &count), WEFT_OK);
+  assert_int_equal(count, 1);
+  assert_int_equal(later[0].count, 11);
+  assert_int_equal(later[0].first, 2);
+  test_show_all(f->a);
   test_recount(f->a, 0);
 }
 
@@ -394,8 +418,22 @@ static void test_waits_for_claims(void **state) {
   assert_int_equal(stuck[0].seq, 2);
   assert_int_equal(weft_id_cmp(&stuck[0].wants_log, &x.log), 0);
   assert_int_equal(stuck[0].wants_seq, 2);
+  assert_int_equal(weft_id_cmp(&stuck[0].device, &y.start.device), 0);
+  assert_int_equal(stuck[0].count, 2);
+  assert_int_equal(stuck[0].since, f->s.platforms[0].now);
+  assert_false(stuck[0].wants_known);
+  assert_int_equal(stuck[0].wants_held, 0);
+  /* It waits since then, also when what it waits for comes nearer. */
+  weft_ms since = f->s.platforms[0].now;
+  f->s.platforms[0].now += 5000;
   run = author_run(&x, 1, 1);
   assert_int_equal(verdict(f, f->a, &run), WEFT_HOLD_TAKEN);
+  assert_int_equal(weft_replica_stuck(f->a, &f->arena, &stuck, &count), WEFT_OK);
+  assert_int_equal(count, 1);
+  assert_int_equal(stuck[0].since, since);
+  assert_true(stuck[0].wants_known);
+  assert_int_equal(weft_id_cmp(&stuck[0].wants_device, &x.start.device), 0);
+  assert_int_equal(stuck[0].wants_held, 1);
   test_show_all(f->a);
   assert_int_equal(counts_of(f->a).changes_shown, 2);
   run = author_run(&x, 2, 2);
@@ -407,6 +445,36 @@ static void test_waits_for_claims(void **state) {
   assert_int_equal(weft_replica_stuck(f->a, &f->arena, &stuck, &count), WEFT_OK);
   assert_int_equal(count, 0);
   test_recount(f->a, 0);
+}
+
+/* Since when something waits outlives the process. */
+static void test_waits_over_a_restart(void **state) {
+  fixture *f = *state;
+  test_fault_store faults = {0};
+  weft_store *inner = test_memory_store();
+  weft_replica *c = test_space_open(&f->s, 1, test_fault_store_of(inner, &faults));
+  author x = author_make(f, 2, 1);
+  author y = author_make(f, 3, 1);
+  weft_stuck *stuck;
+  size_t count;
+  author_add(&x, set_change(&x, 101, "t/a", 1, NULL, 0));
+  weft_claim claim = claim_on(&x, 0, 2);
+  author_add(&y, set_change(&y, 102, "t/a", 2, &claim, 1));
+  weft_run run = author_run(&y, 1, 2);
+  assert_int_equal(verdict(f, c, &run), WEFT_HOLD_TAKEN);
+  weft_ms since = f->s.platforms[1].now;
+  weft_replica_free(c);
+  f->s.platforms[1].now += 90000;
+  c = test_space_open(&f->s, 1, test_fault_store_of(inner, &faults));
+  assert_int_equal(weft_replica_stuck(c, &f->arena, &stuck, &count), WEFT_OK);
+  assert_int_equal(count, 1);
+  assert_int_equal(stuck[0].since, since);
+  run = author_run(&x, 1, 2);
+  assert_int_equal(verdict(f, c, &run), WEFT_HOLD_TAKEN);
+  assert_int_equal(weft_replica_stuck(c, &f->arena, &stuck, &count), WEFT_OK);
+  assert_int_equal(count, 0);
+  weft_replica_free(c);
+  weft_store_free(inner);
 }
 
 /* Who writes into a document claims no more than what stands there, so its creation may come later:
@@ -571,6 +639,7 @@ int main(void) {
       CASE(test_forbidden_content_sealed),
       CASE(test_unknown_content),
       CASE(test_waits_for_claims),
+      CASE(test_waits_over_a_restart),
       CASE(test_creation_comes_later),
       CASE(test_wrong_tag_waits),
       CASE(test_fork_is_held),
