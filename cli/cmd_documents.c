@@ -59,7 +59,7 @@ int cmd_set(cli_call *c) {
     if (code == CLI_OK) code = refuse_below_scalar(c, doc, pointer);
     if (code != CLI_OK) break;
     weft_err err = weft_edit_set(e, doc, pointer, &value);
-    if (err != WEFT_OK) code = cli_fail_err(c, err, "%.*s %.*s", TEXT(doc), TEXT(pointer));
+    if (err != WEFT_OK) code = cli_fail_place(c, err, doc, pointer);
   }
   if (code == CLI_OK) return finish(c, e, doc);
   weft_edit_free(e);
@@ -78,7 +78,7 @@ int cmd_unset(cli_call *c) {
     code = cli_pointer_of(c, c->args.args[i], &pointer);
     if (code != CLI_OK) break;
     weft_err err = weft_edit_unset(e, doc, pointer);
-    if (err != WEFT_OK) code = cli_fail_err(c, err, "%.*s %.*s", TEXT(doc), TEXT(pointer));
+    if (err != WEFT_OK) code = cli_fail_place(c, err, doc, pointer);
   }
   if (code == CLI_OK) return finish(c, e, doc);
   weft_edit_free(e);
@@ -128,7 +128,7 @@ int cmd_get(cli_call *c) {
                  ? cli_fail(c, CLI_NOT_FOUND, "%.*s has nothing at %.*s", TEXT(doc), TEXT(pointer))
                  : cli_fail(c, CLI_NOT_FOUND, "no document %.*s: see weft list", TEXT(doc));
     else
-      code = cli_fail_err(c, err, "%.*s %.*s", TEXT(doc), TEXT(pointer));
+      code = cli_fail_place(c, err, doc, pointer);
   }
   weft__vector_free(&version.at);
   return code;

@@ -114,6 +114,7 @@ int cmd_log(cli_call *c) {
   weft_bytes next;
   weft_err err = weft_replica_history(c->space->replica, c->arena, &q, &entries, &count, &next);
   if (err == WEFT_ENOTFOUND) return cli_fail(c, CLI_NOT_FOUND, "no document %.*s", TEXT(q.doc));
+  if (err != WEFT_OK && q.has_pointer) return cli_fail_place(c, err, q.doc, q.pointer);
   if (err != WEFT_OK) return cli_fail_err(c, err, "log");
   for (size_t i = 0; i < count; i++) {
     weft_value record = log_record(c, &entries[i]);
@@ -519,7 +520,7 @@ static int resolve_one(cli_call *c, weft_vector *base) {
   weft_err err = settle(c, options, &one, &kept, 1, &how.value, &commit);
   if (err == WEFT_EBASE)
     return cli_fail(c, CLI_FAILED, "--base names changes that are not shown here");
-  if (err != WEFT_OK) return cli_fail_err(c, err, "%.*s %.*s", TEXT(doc), TEXT(pointer));
+  if (err != WEFT_OK) return cli_fail_place(c, err, doc, pointer);
   return cli_emit_commit(c, &commit);
 }
 

@@ -19,7 +19,7 @@ typedef struct serving {
   cli_control *control;
   uv_signal_t interrupt, terminate;
   cli_watch watch;
-  bool ending;
+  bool ending, full;
 } serving;
 
 static void no_more(uv_handle_t *handle) { (void)handle; }
@@ -42,8 +42,19 @@ static void on_signal(uv_signal_t *handle, int number) {
   serving_end(handle->data, CLI_OK);
 }
 
+/* The daemon goes on with a full disk: it serves, and receives again when there is room. */
+static void tell_full(serving *s, bool full) {
+  if (s->full == full) return;
+  s->full = full;
+  fprintf(stderr, full
+                      ? "weft: the disk is full: nothing new is received or shown until some space "
+                        "is free; what is here is served\n"
+                      : "weft: there is room again: receiving goes on\n");
+}
+
 static void look(cli_watch *w) {
   cli_runtime *rt = w->call->runtime;
+  tell_full(w->call->state, rt->full);
   if (rt->failed_err == WEFT_OK) return;
   serving_end(w->call->state, cli_fail_err(w->call, rt->failed_err, "%s", rt->failed));
 }

@@ -210,6 +210,7 @@ int cmd_status(cli_call *c) {
   cli_obj_put(&o, "incarnations", begun_rows(c, begun, begun_count));
   cli_obj_digest(&o, "digest", weft_replica_digest(c->space->replica).high,
                  weft_replica_digest(c->space->replica).low);
+  cli_obj_bool(&o, "disk_full", c->runtime->full);
   put_progress(&o, &k, &counts, stuck_count > 0);
   cli_obj_put(&o, "peers", peer_rows(c, &k));
   weft_value record = cli_obj_end(&o);

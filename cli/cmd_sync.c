@@ -68,6 +68,13 @@ static void lasting_look(cli_watch *w) {
     lasting_end(l, cli_fail_err(l->call, rt->failed_err, "%s", rt->failed));
     return;
   }
+  if (rt->full) {
+    lasting_end(l, cli_fail(l->call, CLI_FAILED,
+                            "the disk is full: free some space, then %s again; nothing that came "
+                            "before is lost",
+                            l->call->args.command->name));
+    return;
+  }
   int code = l->done(l);
   if (code == CLI_PENDING && uv_now(&rt->loop) - l->started_ms >= l->limit_ms) code = l->expired(l);
   if (code != CLI_PENDING) lasting_end(l, code);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/record.h"
+#include "cli/space.h"
 #include "crdt/json.h"
 
 #define TEXT(b) (int)(b).len, (const char *)(b).at
@@ -15,6 +16,78 @@ int cli_doc_arg(cli_call *c, size_t i, weft_bytes *doc) {
                   "%.*s is not a document name: it is collection/name, of up to 255 bytes, without "
                   "empty segments, . or ..",
                   (int)(doc->len < 80 ? doc->len : 80), (const char *)doc->at);
+}
+
+/* --- places --------------------------------------------------------------------------------------
+ */
+
+static const char *kind_name(const weft_value *v) {
+  switch (v->kind) {
+  case WEFT_NULL: return "null";
+  case WEFT_BOOL: return "a boolean";
+  case WEFT_INT:
+  case WEFT_DOUBLE: return "a number";
+  case WEFT_STRING: return "a text";
+  case WEFT_BYTES: return "bytes";
+  case WEFT_ARRAY: return "an array";
+  case WEFT_OBJECT: return "an object";
+  }
+  return "a value";
+}
+
+/* The element that a token names; NULL: none. */
+static const weft_value *element_of(const weft_value *array, weft_bytes token) {
+  size_t idx = 0;
+  bool ok = token.len > 0 && token.len < 10 && (token.len == 1 || token.at[0] != '0');
+  for (size_t i = 0; ok && i < token.len; i++) {
+    ok = token.at[i] >= '0' && token.at[i] <= '9';
+    idx = idx * 10 + (size_t)(token.at[i] - '0');
+  }
+  return ok && idx < array->as.array.count ? &array->as.array.at[idx] : NULL;
+}
+
+/* How much of a pointer its first `count` segments are. */
+static weft_bytes pointer_head(weft_bytes pointer, size_t count) {
+  size_t at = 0;
+  for (size_t seen = 0; at < pointer.len; at++)
+    if (pointer.at[at] == '/' && seen++ == count) break;
+  return weft_bytes_of(pointer.at, at);
+}
+
+static int fail_segment(cli_call *c, weft_bytes doc, weft_bytes pointer, size_t i, weft_bytes token,
+                        const weft_value *at) {
+  weft_bytes head = pointer_head(pointer, i);
+  char what[64];
+  snprintf(what, sizeof what, "%s", kind_name(at));
+  if (at->kind == WEFT_ARRAY) snprintf(what, sizeof what, "an array of %zu", at->as.array.count);
+  return cli_fail(c, CLI_USAGE,
+                  "%.*s: %.*s does not fit: its segment %zu, \"%.*s\", leads into %.*s, where %s "
+                  "stands",
+                  TEXT(doc), (int)(pointer.len < 120 ? pointer.len : 120), (const char *)pointer.at,
+                  i + 1, (int)(token.len < 40 ? token.len : 40), (const char *)token.at,
+                  head.len ? (int)(head.len < 120 ? head.len : 120) : 12,
+                  head.len ? (const char *)head.at : "the document", what);
+}
+
+int cli_fail_place(cli_call *c, weft_err err, weft_bytes doc, weft_bytes pointer) {
+  weft_value whole;
+  weft_bytes *tokens;
+  size_t count;
+  bool known =
+      err == WEFT_EBADPATH && weft_pointer_split(c->arena, pointer, &tokens, &count) == WEFT_OK &&
+      weft_replica_get(c->space->replica, c->arena, doc, weft_bytes_of("", 0), &whole) == WEFT_OK;
+  const weft_value *at = known ? &whole : NULL;
+  for (size_t i = 0; at && i < count; i++) {
+    const weft_value *next = NULL;
+    if (at->kind == WEFT_ARRAY) next = element_of(at, tokens[i]);
+    if (at->kind == WEFT_OBJECT) {
+      next = weft_value_member(at, tokens[i]);
+      if (!next) break;
+    }
+    if (!next) return fail_segment(c, doc, pointer, i, tokens[i], at);
+    at = next;
+  }
+  return cli_fail_err(c, err, "%.*s %.*s", TEXT(doc), TEXT(pointer));
 }
 
 int cli_pointer_of(cli_call *c, weft_bytes field, weft_bytes *pointer) {

@@ -13,6 +13,10 @@ int cli_doc_arg(cli_call *c, size_t i, weft_bytes *doc);
  * root.  Result in the call's arena. */
 int cli_pointer_of(cli_call *c, weft_bytes field, weft_bytes *pointer);
 
+/* The error of a read or write at a place.  Where the path does not fit the document, it names the
+ * first segment that does not, and what stands there now. */
+int cli_fail_place(cli_call *c, weft_err err, weft_bytes doc, weft_bytes pointer);
+
 /* Splits FIELD=TEXT or FIELD:=JSON. */
 int cli_assignment(cli_call *c, weft_bytes word, weft_bytes *pointer, weft_value *value);
 

@@ -30,6 +30,12 @@ static void on_failed(void *ctx, weft_err err, const char *what) {
   cli_watch_all(rt);
 }
 
+static void on_full(void *ctx, bool full) {
+  cli_runtime *rt = ctx;
+  rt->full = full;
+  cli_watch_all(rt);
+}
+
 static void on_stopped(void *ctx) {
   cli_runtime *rt = ctx;
   rt->stopped = true;
@@ -99,6 +105,12 @@ int cli_node_start(cli_call *c, const cli_node_plan *plan) {
   int code = cli_runtime_open(c);
   if (code != CLI_OK) return code;
   cli_runtime *rt = c->runtime;
+  bool quiet = plan->listen_count + plan->connect_count == 0 && !plan->remembered;
+  if (c->space->read_only && !quiet)
+    return cli_fail(c, CLI_FAILED,
+                    "%s cannot be written, so nothing can be received: check the permissions of "
+                    "the folder",
+                    cli_home_dir(c->home));
   const cli_epoch *epoch = cli_home_epoch(c->home, &c->space->id);
   if (!epoch)
     return cli_fail(c, CLI_FAILED,
@@ -124,7 +136,7 @@ int cli_node_start(cli_call *c, const cli_node_plan *plan) {
   o.connect = plan->connect;
   o.connect_count = plan->connect_count;
   o.remembered = plan->remembered;
-  o.events = (weft_uv_node_events){rt, on_note, on_transfer, on_failed, on_stopped};
+  o.events = (weft_uv_node_events){rt, on_note, on_transfer, on_failed, on_stopped, on_full};
   char detail[128] = "";
   weft_err err = weft_uv_node_start(&rt->node, &o, detail, sizeof detail);
   weft_crypto_sodium()->wipe(&ne, sizeof ne);

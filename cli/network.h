@@ -29,6 +29,7 @@ struct cli_runtime {
   bool ending;      /* the daemon stops: whoever waits ends now */
   char failed[256]; /* storage failure, told once */
   weft_err failed_err;
+  bool full; /* the disk is full, for now */
   cli_watch *watches;
 };
 

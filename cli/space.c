@@ -57,8 +57,22 @@ static weft_bytes machine_id(weft_arena *arena) {
   return weft_bytes_str("unknown machine");
 }
 
+/* Opens the store for writing, or, where nothing can be written, for reading. */
+static weft_err store_open(const char *path, bool make, bool *read_only, weft_store **out,
+                           weft_diag *diag) {
+  weft_lmdb_options o;
+  weft_lmdb_options_init(&o);
+  o.path = path;
+  o.must_exist = !make;
+  weft_err err = weft_lmdb_store_open(&o, out, diag);
+  *read_only = err == WEFT_EREADONLY && !make;
+  if (!*read_only) return err;
+  o.read_only = true;
+  return weft_lmdb_store_open(&o, out, diag);
+}
+
 static weft_err replica_open(cli_home *h, const weft_id *space, weft_store *store, const char *path,
-                             weft_replica **out) {
+                             bool read_only, weft_replica **out) {
   weft_replica_options o;
   weft_replica_options_init(&o);
   o.crypto = weft_crypto_sodium();
@@ -67,13 +81,22 @@ static weft_err replica_open(cli_home *h, const weft_id *space, weft_store *stor
   o.space = *space;
   o.store = store;
   o.machine = machine_id(&h->arena);
-  if (h->mirror[0] && cli_folder_make(h->mirror) == WEFT_OK) o.mirror_dir = h->mirror;
+  bool mirrored = !read_only && h->mirror[0] && cli_folder_make(h->mirror) == WEFT_OK;
+  if (mirrored) o.mirror_dir = h->mirror;
   struct stat st;
   if (stat(path, &st) == 0) {
     o.store_dev = (uint64_t)st.st_dev;
     o.store_ino = (uint64_t)st.st_ino;
   }
   return weft_replica_open(out, &o);
+}
+
+/* The roster, and views in it, go whenever a record comes or the store is read again. */
+static void space_name(cli_space *s) {
+  weft_bytes name = weft__roster_space_name(weft_replica_roster(s->replica));
+  size_t len = name.len < sizeof s->name_text ? name.len : sizeof s->name_text;
+  if (len) memcpy(s->name_text, name.at, len);
+  s->name = weft_bytes_of(s->name_text, len);
 }
 
 static int space_open(cli_call *c, cli_home *h, const weft_id *space, bool make, cli_space **out) {
@@ -85,23 +108,21 @@ static int space_open(cli_call *c, cli_home *h, const weft_id *space, bool make,
     weft_err made = cli_folder_make(folder);
     if (made != WEFT_OK) return cli_fail_err(c, made, "%s", folder);
   }
-  weft_lmdb_options lo;
-  weft_lmdb_options_init(&lo);
-  lo.path = path;
-  lo.must_exist = !make;
   weft_store *store;
   weft_diag diag = {0};
-  weft_err err = weft_lmdb_store_open(&lo, &store, &diag);
+  bool read_only;
+  weft_err err = store_open(path, make, &read_only, &store, &diag);
   if (err != WEFT_OK) return store_failed(c, err, &diag, path);
   cli_space *s = calloc(1, sizeof *s);
-  err = s ? replica_open(h, space, store, path, &s->replica) : WEFT_ENOMEM;
+  err = s ? replica_open(h, space, store, path, read_only, &s->replica) : WEFT_ENOMEM;
   if (err != WEFT_OK) {
     weft_store_free(store);
     free(s);
     return store_failed(c, err, &diag, path);
   }
   s->id = *space;
-  s->name = weft__roster_space_name(weft_replica_roster(s->replica));
+  s->read_only = read_only;
+  space_name(s);
   *out = s;
   return CLI_OK;
 }
@@ -154,7 +175,7 @@ int cli_space_join(cli_call *c, cli_home *h, const cli_epoch *epoch, const weft_
     if (err != WEFT_OK && err != WEFT_EEXIST)
       code = cli_fail_err(c, err, "membership record %zu", i + 1);
   }
-  if (code == CLI_OK) (*out)->name = weft__roster_space_name(weft_replica_roster((*out)->replica));
+  if (code == CLI_OK) space_name(*out);
   return code;
 }
 

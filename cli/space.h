@@ -8,7 +8,9 @@
 struct cli_space {
   weft_replica *replica;
   weft_id id;
-  weft_bytes name; /* of the GENESIS record; view in the roster */
+  weft_bytes name; /* of the GENESIS record; view in `name_text` */
+  char name_text[WEFT_SPACE_NAME_LEN_MAX];
+  bool read_only; /* the folder cannot be written: reads work, writes fail */
 };
 
 /* Looks up a device by its name among the members, or by a prefix of its fingerprint or of its key

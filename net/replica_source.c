@@ -17,6 +17,7 @@ struct weft_replica_source {
   weft_replica *replica;
   log_author *authors; /* ascending by log */
   size_t author_count, author_cap;
+  weft_err last_hold;
 };
 
 weft_err weft__replica_source_new(weft_replica_source **out, const weft_alloc *mem,
@@ -200,6 +201,7 @@ void weft__replica_hold(weft_replica_source *s, weft_arena *arena, const weft_by
   weft_hold_report report;
   memset(out, 0, sizeof *out);
   out->err = weft_replica_hold(s->replica, arena, chunks, count, &report);
+  s->last_hold = out->err;
   if (out->err != WEFT_OK) return;
   out->verdicts = weft__arena_zero(arena, report.run_count, sizeof *out->verdicts);
   if (!out->verdicts) {
@@ -226,6 +228,8 @@ void weft__replica_hold(weft_replica_source *s, weft_arena *arena, const weft_by
     }
   }
 }
+
+weft_err weft__replica_last_hold(const weft_replica_source *s) { return s->last_hold; }
 
 static void hold_now(weft_replica_source *s, const weft_node_action *action, weft_node *node,
                      weft_ms now) {

@@ -39,6 +39,9 @@ typedef struct weft_hold_result {
 void weft__replica_hold(weft_replica_source *s, weft_arena *arena, const weft_bytes *chunks,
                         size_t count, weft_hold_result *out);
 
+/* What the last HOLD came to; WEFT_OK before the first. */
+weft_err weft__replica_last_hold(const weft_replica_source *s);
+
 /* Shows up to `changes_max` changes (0: a default batch) and tells the node; `more` tells whether
  * there is more to show.  Gives what weft_replica_show gave. */
 weft_err weft__replica_show(weft_replica_source *s, weft_node *node, weft_ms now,

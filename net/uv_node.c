@@ -28,6 +28,7 @@ enum {
   settle_ms = 1000,  /* as often as the mirror is written at most */
   transfer_ms = 100, /* progress is told this often at most */
   show_step = 4096,  /* changes shown in one loop turn */
+  full_ms = 3000,    /* a full disk is tried again */
   listening_max = 32
 };
 
@@ -65,6 +66,8 @@ struct weft_uv_node {
   uv_timer_t timer;
   uv_timer_t accept_again;
   uv_timer_t settle; /* after own commits: the mirror */
+  uv_timer_t again;  /* after a full disk: showing */
+  bool full;         /* and that is told */
   uv_idle_t show;
   bool showing, stopping, stopped, pumping;
   unsigned handles;
@@ -391,6 +394,16 @@ static void do_admit(weft_uv_node *n, const weft_node_action *a) {
   weft_node_admitted(n->node, weft_uv_node_now(n), ticket, err, refuse);
 }
 
+static void full_tell(weft_uv_node *n, bool full) {
+  if (n->full == full) return;
+  n->full = full;
+  if (n->events.full) n->events.full(n->events.ctx, full);
+}
+
+static void show_soon(weft_uv_node *n);
+
+static void on_again(uv_timer_t *timer) { show_soon(timer->data); }
+
 static void on_show(uv_idle_t *idle) {
   weft_uv_node *n = idle->data;
   bool more = false;
@@ -399,21 +412,31 @@ static void on_show(uv_idle_t *idle) {
     uv_idle_stop(idle);
     n->showing = false;
   }
-  if (err != WEFT_OK)
+  if (err == WEFT_EFULL) {
+    full_tell(n, true);
+    uv_timer_start(&n->again, on_again, full_ms, 0);
+  } else if (err != WEFT_OK) {
     storage_failed(n, err, weft_replica_error(n->replica));
-  else
+  } else {
+    full_tell(n, false);
     pump(n);
+  }
 }
 
 static void show_soon(weft_uv_node *n) {
   if (n->showing || n->stopping) return;
+  if (n->full && uv_is_active((uv_handle_t *)&n->again)) return;
   n->showing = uv_idle_start(&n->show, on_show) == 0;
 }
 
 static void do_replica(weft_uv_node *n, const weft_node_action *a) {
   bool hold = a->kind == WEFT_NODE_HOLD;
   weft__replica_carry_out(n->source, a, n->node, weft_uv_node_now(n));
-  if (hold) show_soon(n);
+  if (!hold) return;
+  if (weft__replica_last_hold(n->source) == WEFT_EFULL)
+    full_tell(n, true);
+  else
+    show_soon(n);
 }
 
 static void do_action(weft_uv_node *n, const weft_node_action *a) {
@@ -523,9 +546,10 @@ static void own_handles(weft_uv_node *n) {
   uv_timer_init(n->loop, &n->timer);
   uv_timer_init(n->loop, &n->accept_again);
   uv_timer_init(n->loop, &n->settle);
+  uv_timer_init(n->loop, &n->again);
   uv_idle_init(n->loop, &n->show);
-  n->timer.data = n->accept_again.data = n->settle.data = n->show.data = n;
-  n->handles = 4;
+  n->timer.data = n->accept_again.data = n->settle.data = n->again.data = n->show.data = n;
+  n->handles = 5;
 }
 
 static weft_err core_new(weft_uv_node *n, const weft_uv_node_options *o) {
@@ -596,6 +620,7 @@ void weft_uv_node_stop(weft_uv_node *n) {
   uv_close((uv_handle_t *)&n->timer, own_closed);
   uv_close((uv_handle_t *)&n->accept_again, own_closed);
   uv_close((uv_handle_t *)&n->settle, own_closed);
+  uv_close((uv_handle_t *)&n->again, own_closed);
   uv_close((uv_handle_t *)&n->show, own_closed);
   for (size_t i = 0; i < n->listener_count; i++) {
     n->listeners[i].open = false;

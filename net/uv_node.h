@@ -25,6 +25,9 @@ typedef struct weft_uv_node_events {
   void (*transfer)(void *ctx, uint64_t done, uint64_t total);
   void (*failed)(void *ctx, weft_err err, const char *what); /* storage fails: the node stops */
   void (*stopped)(void *ctx);                                /* after weft_uv_node_stop */
+  /* The disk is full: nothing is held or shown, which is tried again every few seconds; and, with
+   * false, it goes on.  Told once each time; may be NULL. */
+  void (*full)(void *ctx, bool full);
 } weft_uv_node_events;
 
 /* An invite still honoured: what matches the hint, and what it grants. */

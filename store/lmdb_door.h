@@ -4,6 +4,7 @@
 #define WEFT_STORE_LMDB_DOOR_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "store/backend.h"
 #include "store/lmdb_store.h"
@@ -22,9 +23,10 @@ typedef struct weft_lmdb_store {
   weft_alloc mem;
   struct MDB_env *env;
   unsigned dbis[WEFT_TABLE_COUNT];
-  pthread_mutex_t gate; /* transactions begin, and the map moves, one at a time */
-  int lock_fd;          /* holds the writer lock; -1 in a reader */
-  int file_fd;          /* holds the same lock on the file itself; -1 in a reader */
+  pthread_mutex_t gate;   /* transactions begin, and the map moves, one at a time */
+  atomic_bool map_enough; /* the last WEFT_EFULL was of the disk or of one transaction */
+  int lock_fd;            /* holds the writer lock; -1 in a reader */
+  int file_fd;            /* holds the same lock on the file itself; -1 in a reader */
 } weft_lmdb_store;
 
 /* The functions of an open store; lmdb_open.c puts them into it. */

@@ -9,6 +9,10 @@
  * does not let a second writer in.  It goes with its holder: a crash leaves no stale lock, only a
  * pid that nobody believes.
  *
+ * A reader beside a writer stands in LMDB's table of readers.  Where that table cannot be written
+ * (another user's folder, a read-only disk), a reader goes without, and shares the lock of the data
+ * file instead: no writer opens the store while it reads, and it does not open beside one.
+ *
  * Failure modes: whatever goes wrong, descriptors, locks and FILE.new are gone afterwards, and an
  * existing file is as it was. */
 #include <errno.h>
@@ -40,6 +44,7 @@ typedef struct lmdb_names {
 typedef struct lmdb_opening {
   weft_lmdb_options options;
   const weft_lmdb_options *o; /* the above, which nothing changes any more */
+  bool alone; /* reads without a place in the table of readers, so no writer may come */
   weft_lmdb_store *s;
   weft_diag diag;
   lmdb_names names;
@@ -139,6 +144,14 @@ static weft_err fail_flock(lmdb_opening *p) {
   return fail_errno(p, "lock the store"); /* defensive: a file system without locks */
 }
 
+/* A reader that no writer can see has to do without one. */
+static weft_err fail_beside(lmdb_opening *p) {
+  int fd = open(p->names.lock, O_RDONLY | O_CLOEXEC);
+  int pid = fd >= 0 ? lock_pid(fd) : 0;
+  if (fd >= 0) close(fd);
+  return fail_locked(p, pid);
+}
+
 static weft_err lock_take(lmdb_opening *p) {
   int fd = open(p->names.lock, O_RDWR | O_CREAT | O_CLOEXEC, file_mode);
   if (fd < 0) return fail_errno(p, "open the lock file");
@@ -169,6 +182,16 @@ static weft_err refuse_own(lmdb_opening *p) {
   bool own = lock_pid(fd) == (int)getpid() && flock(fd, LOCK_SH | LOCK_NB) != 0;
   close(fd);
   return own ? fail(p, WEFT_EMISUSE, "open: this process has the store open already") : WEFT_OK;
+}
+
+/* Whether LMDB's table of readers can be written: it lies beside FILE, or is made there. */
+static bool can_register(const lmdb_opening *p) {
+  char table[path_max + 8];
+  snprintf(table, sizeof table, "%s-lock", p->names.file);
+  if (faccessat(AT_FDCWD, table, F_OK, AT_EACCESS) != 0) {
+    return faccessat(AT_FDCWD, p->names.folder, W_OK, AT_EACCESS) == 0;
+  }
+  return faccessat(AT_FDCWD, table, W_OK, AT_EACCESS) == 0;
 }
 
 /* --- creation --- */
@@ -266,12 +289,16 @@ static weft_err file_prepare(lmdb_opening *p) {
     fd = open(p->names.file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   }
   if (fd < 0) return fail_errno(p, "open the file");
-  if (p->o->read_only) {
+  if (p->o->read_only && !p->alone) {
     weft_err err = file_check(p, fd);
     close(fd);
     return err;
   }
   p->s->file_fd = fd;
+  if (p->alone) {
+    if (flock(fd, LOCK_SH | LOCK_NB) != 0) return fail_beside(p);
+    return file_check(p, fd);
+  }
   if (flock(fd, LOCK_EX | LOCK_NB) != 0) return fail_flock(p);
   return file_check(p, fd);
 }
@@ -324,7 +351,8 @@ static weft_err env_open(lmdb_opening *p) {
   if (rc == MDB_SUCCESS) rc = mdb_env_set_maxdbs(p->s->env, WEFT_TABLE_COUNT);
   if (rc == MDB_SUCCESS) rc = mdb_env_set_maxreaders(p->s->env, p->o->readers_max);
   if (rc != MDB_SUCCESS) return fail_mdb(p, rc, "set up the environment");
-  unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | (p->o->read_only ? MDB_RDONLY : 0u);
+  unsigned flags =
+      MDB_NOSUBDIR | MDB_NOTLS | (p->o->read_only ? MDB_RDONLY : 0u) | (p->alone ? MDB_NOLOCK : 0u);
   rc = mdb_env_open(p->s->env, p->names.file, flags, file_mode);
   return rc == MDB_SUCCESS ? WEFT_OK : fail_mdb(p, rc, "map the file");
 }
@@ -335,6 +363,7 @@ static weft_err open_all(lmdb_opening *p) {
   WEFT_TRY(names_make(p));
   if (p->o->read_only) {
     WEFT_TRY(refuse_own(p));
+    p->alone = !can_register(p);
   } else {
     WEFT_TRY(folder_make(p));
     WEFT_TRY(lock_take(p));

@@ -99,6 +99,7 @@ static weft_err lmdb_fail(weft_store *s, int rc, const char *what) {
   if (rc == EIO && disk_is_full(store_of(s)) && !env_is_dead(store_of(s))) rc = ENOSPC;
   weft_diag d;
   weft__lmdb_diag(&d, rc, what);
+  if (d.err == WEFT_EFULL) atomic_store(&store_of(s)->map_enough, rc != MDB_MAP_FULL);
   return weft__store_fail(s, d.err, rc, d.text);
 }
 
@@ -320,9 +321,11 @@ static weft_err lmdb_size(weft_store *base, weft_store_size *size) {
   return WEFT_OK;
 }
 
-/* A map that could not be moved is gone, and the environment with it. */
+/* A map that could not be moved is gone, and the environment with it.  So it does not grow for want
+ * of disk: each try would double it, until no address space is left. */
 static weft_err map_grow(weft_lmdb_store *s) {
   weft_store_size size = {0, 0};
+  if (atomic_exchange(&s->map_enough, false)) return WEFT_EFULL;
   WEFT_TRY(lmdb_size(&s->base, &size));
   if (size.max > SIZE_MAX / 4) {
     return weft__store_fail(&s->base, WEFT_EFULL, 0, "grow: the address space is full");

@@ -24,7 +24,8 @@ typedef struct weft_lmdb_options {
   const char *path;     /* of the file; borrowed.  The folder is made when its parent exists */
   uint64_t map_size;    /* bytes of address space, rounded up to pages; default 64 GiB, sparse */
   uint32_t readers_max; /* read transactions at once, of all processes together; default 126 */
-  bool read_only;       /* beside a writer in another process; never creates */
+  bool read_only;       /* beside a writer in another process; never creates.  Where nothing can
+                           be written beside the file, without one: WEFT_ELOCKED while it is open */
   bool must_exist;      /* do not create: WEFT_ENOSTORE */
   bool check_pages; /* read every page first, so that damage to the tree cannot crash us later */
 } weft_lmdb_options;

@@ -248,6 +248,8 @@ static weft_err log_read_record(weft_replica *r, const weft_entry *entry) {
   bool sane = weft__rd_done(&v) && log->shown <= log->held && log->sealed <= log->held &&
               log->signed_seq == log->held && log->fork > 0 && log->held >= log->fork &&
               log->shown >= log->fork - 1 && log->sealed >= log->fork - 1;
+  sane = sane && (log->wait_at == 0 ? log->wait_since == 0
+                                    : log->wait_at > log->shown && log->wait_at <= log->held);
   return sane && parent_sane(r, log) ? WEFT_OK : WEFT_ECORRUPT;
 }
 

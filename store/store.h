@@ -95,7 +95,8 @@ weft_err weft_store_get_size(weft_store *s, weft_store_size *size) WEFT_MUST_USE
 
 /* Doubles the room the store may take.
  * WEFT_EMISUSE: a transaction is open; nothing changed.  WEFT_EREADONLY: the store was opened for
- * reading.  WEFT_EFULL: it cannot grow further.  WEFT_ENOMEM: no address space; the store is dead.
+ * reading.  WEFT_EFULL: it cannot grow further, or the last WEFT_EFULL was for want of
+ * something else, such as disk: told once.  WEFT_ENOMEM: no address space; the store is dead.
  * WEFT_EIO: the store is dead.  Any thread. */
 weft_err weft_store_grow(weft_store *s) WEFT_MUST_USE;
 
