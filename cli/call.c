@@ -101,3 +101,7 @@ void cli_emit(cli_call *call, const weft_value *record) {
 void cli_progress(cli_call *call, const char *what, uint64_t done, uint64_t total) {
   if (call->sink.progress) call->sink.progress(call->sink.ctx, weft_bytes_str(what), done, total);
 }
+
+cli_pace cli_pace_of(const cli_call *call) {
+  return call->sink.pace ? call->sink.pace(call->sink.ctx) : CLI_GO;
+}

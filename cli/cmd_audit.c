@@ -126,41 +126,60 @@ static weft_value change_line(cli_call *c, weft_arena *arena, const weft_audit_e
   return cli_obj_end(&o);
 }
 
-static int emit_changes(cli_call *c, uint64_t since, size_t *bad) {
-  weft_audit_place place = {0, 0};
+/* Where an audit of changes is. */
+typedef struct auditor {
+  weft_audit_place place;
+  uint64_t since;
+  size_t bad;
+} auditor;
+
+static weft_err emit_page(cli_call *c, auditor *a, bool *more) {
   weft_arena arena;
   weft_audit_entry *entries;
   size_t count;
-  weft_err err;
   weft__arena_init(&arena, &c->arena->mem);
-  do {
-    weft__arena_reset(&arena);
-    err = weft_replica_audit(c->space->replica, &arena, &place, &entries, &count);
-    for (size_t i = 0; i < count; i++) {
-      *bad += !entries[i].proven;
-      if ((entries[i].change.hlc >> 16) < since) continue;
-      weft_value line = change_line(c, &arena, &entries[i]);
-      cli_emit(c, &line);
-    }
-  } while (err == WEFT_OK && count > 0);
+  weft_err err = weft_replica_audit(c->space->replica, &arena, &a->place, &entries, &count);
+  for (size_t i = 0; i < count; i++) {
+    a->bad += !entries[i].proven;
+    if ((entries[i].change.hlc >> 16) < a->since) continue;
+    weft_value line = change_line(c, &arena, &entries[i]);
+    cli_emit(c, &line);
+  }
   weft__arena_free(&arena);
-  return err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "audit");
+  *more = err == WEFT_OK && count > 0;
+  return err;
+}
+
+/* Goes on until all is told, or whoever reads does not keep up. */
+static int emit_changes(cli_call *c) {
+  auditor *a = c->state;
+  weft_err err = WEFT_OK;
+  bool more = true;
+  c->resume = emit_changes;
+  while (err == WEFT_OK && more) {
+    cli_pace pace = cli_pace_of(c);
+    if (pace == CLI_WAIT) return CLI_PENDING;
+    if (pace == CLI_GONE) return CLI_FAILED;
+    err = emit_page(c, a, &more);
+  }
+  if (err != WEFT_OK) return cli_fail_err(c, err, "audit");
+  if (a->bad == 0) return CLI_OK;
+  return cli_fail(c, CLI_FAILED, "audit: %zu changes are not what was signed: see weft verify",
+                  a->bad);
 }
 
 int cmd_audit(cli_call *c) {
   weft_bytes text;
-  uint64_t since = 0;
-  size_t bad = 0;
+  auditor *a = weft__arena_zero(c->arena, 1, sizeof *a);
+  if (!a) return cli_fail_err(c, WEFT_ENOMEM, "audit");
   if (cli_option_get(c, "since", &text)) {
     if (cli_flag(c, "raw"))
       return cli_fail(c, CLI_USAGE, "audit: --raw gives whole chains, so it goes without --since");
-    if (!cli_time_parse(text, &since))
+    if (!cli_time_parse(text, &a->since))
       return cli_fail(c, CLI_USAGE, "--since %.*s: a time such as 2026-01-31T12:00:00Z is wanted",
                       (int)text.len, (const char *)text.at);
   }
   int code = emit_records(c);
-  if (code == CLI_OK) code = emit_changes(c, since, &bad);
-  if (code != CLI_OK || bad == 0) return code;
-  return cli_fail(c, CLI_FAILED, "audit: %zu changes are not what was signed: see weft verify",
-                  bad);
+  c->state = a;
+  return code == CLI_OK ? emit_changes(c) : code;
 }

@@ -212,7 +212,7 @@ int cmd_edit(cli_call *c) {
   if (code != CLI_OK) return code;
   char *name = text_copy(c, doc, "");
   keep kept = {.arena = c->arena};
-  cli_sink sink = {&kept, keep_record, NULL};
+  cli_sink sink = {&kept, keep_record, NULL, NULL};
   const char *get[] = {"get", "--with-base", "--", name};
   code = cli_invoke(c, get, 4, &sink);
   if (code != CLI_OK) return code;

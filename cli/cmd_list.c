@@ -346,57 +346,79 @@ static void export_emit(cli_call *c, weft_arena *arena, weft_bytes doc, const we
   cli_emit(c, &record);
 }
 
-static int export_named(cli_call *c) {
-  for (size_t i = 0; i < c->args.arg_count; i++) {
-    weft_bytes doc;
-    int code = cli_doc_arg(c, i, &doc);
-    if (code != CLI_OK) return code;
-    weft_value v;
-    weft_err err = weft_replica_get(c->space->replica, c->arena, doc, weft_bytes_of("", 0), &v);
-    if (err == WEFT_ENOTFOUND) return cli_fail(c, CLI_NOT_FOUND, "no document %.*s", TEXT(doc));
-    if (err != WEFT_OK) return cli_fail_err(c, err, "%.*s", TEXT(doc));
-    export_emit(c, c->arena, doc, &v);
-  }
-  return CLI_OK;
+/* What is left of an export: of documents by name the next one, else the cursor of the next page.
+ */
+typedef struct exporter {
+  weft_bytes collection;
+  weft_buf cursor;
+  size_t next;
+  bool more;
+} exporter;
+
+static int export_named(cli_call *c, exporter *e) {
+  weft_arena arena;
+  weft_bytes doc;
+  weft_value v;
+  int code = cli_doc_arg(c, e->next++, &doc);
+  e->more = e->next < c->args.arg_count;
+  if (code != CLI_OK) return code;
+  weft__arena_init(&arena, &c->arena->mem);
+  weft_err err = weft_replica_get(c->space->replica, &arena, doc, weft_bytes_of("", 0), &v);
+  if (err == WEFT_OK) export_emit(c, &arena, doc, &v);
+  weft__arena_free(&arena);
+  if (err == WEFT_ENOTFOUND) return cli_fail(c, CLI_NOT_FOUND, "no document %.*s", TEXT(doc));
+  return err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "%.*s", TEXT(doc));
 }
 
-/* Page by page, each in memory of its own: a space may be larger than memory. */
-static int export_pages(cli_call *c, weft_bytes collection) {
-  weft_buf cursor;
-  weft__buf_init(&cursor, &c->arena->mem, SIZE_MAX);
-  weft_err err = WEFT_OK;
-  bool more = true;
-  while (more && err == WEFT_OK) {
-    weft_arena arena;
-    weft__arena_init(&arena, &c->arena->mem);
-    weft_query q;
-    weft_query_init(&q);
-    q.collection = collection;
-    q.reserved = cli_flag(c, "all");
-    q.limit = page;
-    q.cursor = weft__buf_view(&cursor);
-    weft_list list;
-    err = weft_replica_list(c->space->replica, &arena, &q, &list);
-    for (size_t i = 0; err == WEFT_OK && i < list.count; i++)
-      export_emit(c, &arena, list.items[i].info.name, &list.items[i].value);
-    if (err == WEFT_OK) {
-      more = list.next.len > 0;
-      weft__buf_reset(&cursor);
-      weft__buf_put(&cursor, list.next);
-      err = weft__buf_err(&cursor);
-    }
-    weft__arena_free(&arena);
+/* One page, in memory of its own: a space may be larger than memory. */
+static int export_page(cli_call *c, exporter *e) {
+  weft_arena arena;
+  weft_query q;
+  weft_list list;
+  weft__arena_init(&arena, &c->arena->mem);
+  weft_query_init(&q);
+  q.collection = e->collection;
+  q.reserved = cli_flag(c, "all");
+  q.limit = page;
+  q.cursor = weft__buf_view(&e->cursor);
+  weft_err err = weft_replica_list(c->space->replica, &arena, &q, &list);
+  for (size_t i = 0; err == WEFT_OK && i < list.count; i++)
+    export_emit(c, &arena, list.items[i].info.name, &list.items[i].value);
+  if (err == WEFT_OK) {
+    e->more = list.next.len > 0;
+    weft__buf_reset(&e->cursor);
+    weft__buf_put(&e->cursor, list.next);
+    err = weft__buf_err(&e->cursor);
   }
-  weft__buf_free(&cursor);
+  weft__arena_free(&arena);
   return err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "export");
 }
 
+/* Goes on until all is told, or whoever reads does not keep up. */
+static int export_on(cli_call *c) {
+  exporter *e = c->state;
+  int code = CLI_OK;
+  while (code == CLI_OK && e->more) {
+    cli_pace pace = cli_pace_of(c);
+    c->resume = export_on;
+    if (pace == CLI_WAIT) return CLI_PENDING;
+    if (pace == CLI_GONE) break;
+    code = c->args.arg_count ? export_named(c, e) : export_page(c, e);
+  }
+  weft__buf_free(&e->cursor);
+  return code;
+}
+
 int cmd_export(cli_call *c) {
-  weft_bytes collection = weft_bytes_of("", 0);
-  bool whole = cli_option_get(c, "collection", &collection);
+  exporter *e = weft__arena_zero(c->arena, 1, sizeof *e);
+  if (!e) return cli_fail_err(c, WEFT_ENOMEM, "export");
+  bool whole = cli_option_get(c, "collection", &e->collection);
   if ((whole || cli_flag(c, "all")) && c->args.arg_count)
     return cli_fail(c, CLI_USAGE, "export: either documents or --collection is wanted");
   if (whole && cli_flag(c, "all"))
     return cli_fail(c, CLI_USAGE, "export: either --collection or --all is wanted");
-  return c->args.arg_count ? export_named(c) : export_pages(c, collection);
+  weft__buf_init(&e->cursor, &c->arena->mem, SIZE_MAX);
+  e->more = true;
+  c->state = e;
+  return export_on(c);
 }

@@ -88,11 +88,19 @@ typedef struct cli_args {
   bool has_input;
 } cli_args;
 
+/* Whether whoever reads the records keeps up. */
+typedef enum cli_pace {
+  CLI_GO,
+  CLI_WAIT, /* much waits to be read: go on later */
+  CLI_GONE  /* nobody reads any more */
+} cli_pace;
+
 /* Where records and progress go: to the terminal, or over the control socket. */
 typedef struct cli_sink {
   void *ctx;
   void (*record)(void *ctx, const weft_value *record);
   void (*progress)(void *ctx, weft_bytes what, uint64_t done, uint64_t total);
+  cli_pace (*pace)(void *ctx); /* NULL: always CLI_GO */
 } cli_sink;
 
 typedef struct cli_runtime cli_runtime;
@@ -109,6 +117,9 @@ struct cli_call {
   bool locked;     /* the space did not open since another process has it */
   char error[512]; /* one line, set by cli_fail */
   void *state;     /* of a pending call */
+  /* Set by a command that gave CLI_PENDING for a reader that is slow: called when it has read on,
+   * or is gone; gives an exit code or CLI_PENDING again. */
+  int (*resume)(cli_call *call);
   void (*ended)(cli_call *call, int code);
   void *ended_ctx;
 };
@@ -137,5 +148,8 @@ bool cli_option_number(cli_call *call, const char *name, uint64_t lo, uint64_t h
 /* The sink. */
 void cli_emit(cli_call *call, const weft_value *record);
 void cli_progress(cli_call *call, const char *what, uint64_t done, uint64_t total);
+/* Asked between pages of a long answer.  CLI_WAIT: keep the state, set `resume`, give CLI_PENDING.
+ */
+cli_pace cli_pace_of(const cli_call *call);
 
 #endif

@@ -2,8 +2,9 @@
  *
  * Frames: u32 big-endian length, then one canonical msgpack value.  Request: [id, command, {"args":
  * [...], "options": [[name, value], ...], "input": [bytes, ...] or nil, "space": name or nil}].
- * Answers: [id, "data", record] any number of times, [id, "progress", what, done, total], and last
- * [id, "end", exit code] or [id, "error", exit code, text]. */
+ * Answers: [id, "taken", 0] once it is understood, [id, "data", record] any number of times, [id,
+ * "progress", what, done, total], and last [id, "end", exit code] or [id, "error", exit code,
+ * text]. */
 #ifndef WEFT_CLI_CONTROL_H
 #define WEFT_CLI_CONTROL_H
 
@@ -27,7 +28,12 @@ weft_err cli_request_read(weft_arena *arena, const weft_value *request, int64_t 
 
 typedef struct cli_remote {
   int fd;
+  uint64_t timeout_ms;
 } cli_remote;
+
+/* How long a daemon may take to take a request, for others may be before it: WEFT_CONTROL_TIMEOUT,
+ * else a minute. */
+enum { CLI_CONTROL_TIMEOUT_MS = 60000 };
 
 /* Connects to the daemon of `dir`.  CLI_OK; CLI_NO_DAEMON (no error set): nobody answers;
  * CLI_FAILED: somebody answers who is not us. */

@@ -3,12 +3,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "cli/control.h"
+#include "cli/fields.h"
 #include "cli/home.h"
 #include "cli/record.h"
 #include "cli/runtime.h"
@@ -182,14 +185,46 @@ int cli_remote_process(const cli_remote *remote) {
   return peer_of(remote, &peer) ? (int)peer.pid : 0;
 }
 
+/* Limits, or with 0 frees, how long a call on the socket may last. */
+static void set_timeout(int fd, uint64_t ms) {
+  struct timeval limit = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+}
+
+static uint64_t timeout_of(void) {
+  const char *text = getenv("WEFT_CONTROL_TIMEOUT");
+  uint64_t ms;
+  bool good = text && cli_duration_parse(weft_bytes_str(text), &ms) && ms > 0;
+  return good ? ms : CLI_CONTROL_TIMEOUT_MS;
+}
+
+/* Somebody has the socket and says nothing. */
+static int fail_silent(cli_call *c, const char *dir, const cli_remote *remote) {
+  char who[32] = "what listens there";
+  int pid = cli_remote_process(remote);
+  if (pid > 0) snprintf(who, sizeof who, "process %d", pid);
+  return cli_fail(c, CLI_FAILED,
+                  "%s/control.sock: no answer for %g s: %s is busy or hangs: stop it", dir,
+                  (double)remote->timeout_ms / 1000, who);
+}
+
 int cli_remote_open(cli_call *c, const char *dir, cli_remote *remote) {
   struct sockaddr_un address;
   int folder;
+  remote->timeout_ms = timeout_of();
   if (cli_control_address(dir, &address, &folder) != WEFT_OK) return CLI_NO_DAEMON;
   remote->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (remote->fd >= 0) set_timeout(remote->fd, remote->timeout_ms);
   bool ok = remote->fd >= 0 &&
             connect(remote->fd, (const struct sockaddr *)&address, sizeof address) == 0;
+  bool silent = !ok && errno == EAGAIN;
   if (folder >= 0) close(folder);
+  if (silent) {
+    int code = fail_silent(c, dir, remote);
+    close(remote->fd);
+    return code;
+  }
   if (!ok) {
     if (remote->fd >= 0) close(remote->fd);
     return CLI_NO_DAEMON;
@@ -213,7 +248,7 @@ static bool send_all(int fd, weft_bytes bytes) {
 }
 
 /* Handles one answer; true when it was the last one. */
-static bool take_answer(cli_call *c, weft_bytes body, int *code) {
+static bool take_answer(cli_call *c, cli_remote *remote, weft_bytes body, int *code) {
   weft_arena arena;
   weft__arena_init(&arena, &c->arena->mem);
   weft_value v;
@@ -231,6 +266,10 @@ static bool take_answer(cli_call *c, weft_bytes body, int *code) {
       if (c->sink.progress)
         c->sink.progress(c->sink.ctx, at[2].as.bytes, (uint64_t)at[3].as.integer,
                          (uint64_t)at[4].as.integer);
+      last = false;
+    } else if (weft_bytes_cmp(kind, weft_bytes_str("taken")) == 0) {
+      remote->timeout_ms = 0;
+      set_timeout(remote->fd, 0);
       last = false;
     } else if (at[2].kind == WEFT_INT) {
       *code = (int)at[2].as.integer;
@@ -251,8 +290,10 @@ int cli_remote_run(cli_call *c, cli_remote *remote) {
   cli_frame_put(&b, &request);
   weft_err err = weft__buf_err(&b);
   int code = err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "the request");
+  const char *dir = cli_home_dir(c->home);
   if (code == CLI_OK && !send_all(remote->fd, weft__buf_view(&b)))
-    code = cli_fail(c, CLI_FAILED, "the daemon went away: look at its messages");
+    code = errno == EAGAIN ? fail_silent(c, dir, remote)
+                           : cli_fail(c, CLI_FAILED, "the daemon went away: look at its messages");
   weft__buf_reset(&b);
   bool last = code != CLI_OK;
   size_t used = 0; /* answers taken; they leave the buffer before the next read */
@@ -261,7 +302,7 @@ int cli_remote_run(cli_call *c, cli_remote *remote) {
     weft_bytes body;
     err = cli_frame_find(weft_bytes_of(b.at + used, b.len - used), &len, &body);
     if (err == WEFT_OK && len) {
-      last = take_answer(c, body, &code);
+      last = take_answer(c, remote, body, &code);
       used += len;
       continue;
     }
@@ -272,7 +313,10 @@ int cli_remote_run(cli_call *c, cli_remote *remote) {
     ssize_t got = err == WEFT_OK ? recv(remote->fd, piece, sizeof piece, 0) : -1;
     if (got < 0 && err == WEFT_OK && errno == EINTR) continue;
     if (got > 0) weft__buf_put_raw(&b, piece, (size_t)got);
-    if (got <= 0 || weft__buf_err(&b) != WEFT_OK) {
+    if (got < 0 && err == WEFT_OK && errno == EAGAIN) {
+      code = fail_silent(c, dir, remote);
+      last = true;
+    } else if (got <= 0 || weft__buf_err(&b) != WEFT_OK) {
       code = cli_fail(c, CLI_FAILED, "the daemon ended before it answered: look at its messages");
       last = true;
     }

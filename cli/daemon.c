@@ -22,7 +22,8 @@
 enum {
   listen_backlog = 64,
   read_len = 64 << 10,
-  ahead_max = 1 << 20 /* requests that wait behind a running one, before reading pauses */
+  ahead_max = 1 << 20, /* requests that wait behind a running one, before reading pauses */
+  unread_max = 4 << 20 /* answers that wait to be read, before a long one pauses */
 };
 
 typedef struct control_conn control_conn;
@@ -32,6 +33,7 @@ typedef struct control_call {
   cli_call call;
   weft_arena arena;
   control_conn *conn; /* NULL: nobody listens any more */
+  bool paused;        /* for a slow reader */
   int64_t id;
 } control_call;
 
@@ -40,6 +42,7 @@ struct control_conn {
   cli_control *control;
   control_conn *next;
   control_call *running;
+  control_call *orphan; /* paused for this reader, who is gone */
   weft_buf in;
   bool closing;
   uint8_t piece[read_len];
@@ -64,11 +67,19 @@ typedef struct control_write {
 } control_write;
 
 static void conn_close(control_conn *conn);
+static void go_on(control_conn *conn);
+
+static size_t unread(const control_conn *conn) {
+  return uv_stream_get_write_queue_size((const uv_stream_t *)&conn->pipe);
+}
 
 static void on_written(uv_write_t *req, int status) {
   control_conn *conn = req->handle->data;
   free(req);
-  if (status < 0) conn_close(conn);
+  if (status < 0)
+    conn_close(conn);
+  else
+    go_on(conn);
 }
 
 static void answer(control_call *call, const weft_value *items, size_t count) {
@@ -117,6 +128,12 @@ static void sink_progress(void *ctx, weft_bytes what, uint64_t done, uint64_t to
   answer(call, items, 5);
 }
 
+static cli_pace sink_pace(void *ctx) {
+  const control_call *call = ctx;
+  if (!call->conn || call->conn->closing) return CLI_GONE;
+  return unread(call->conn) > unread_max ? CLI_WAIT : CLI_GO;
+}
+
 static void serve_next(control_conn *conn);
 static void read_on(control_conn *conn);
 
@@ -142,6 +159,16 @@ static void call_ended(cli_call *c, int code) {
   read_on(conn);
 }
 
+/* A long answer that paused goes on when most of it was read. */
+static void go_on(control_conn *conn) {
+  control_call *call = conn->running;
+  if (conn->closing || !call || !call->paused || unread(conn) > unread_max / 4) return;
+  call->paused = false;
+  int code = call->call.resume(&call->call);
+  call->paused = code == CLI_PENDING;
+  if (!call->paused) call_ended(&call->call, code);
+}
+
 /* --- requests ------------------------------------------------------------------------------------
  */
 
@@ -150,6 +177,12 @@ static bool space_fits(const cli_space *s, weft_bytes wanted) {
   cli_hex(hex, s->id.b, sizeof s->id.b);
   return wanted.len == 0 || weft_bytes_cmp(s->name, wanted) == 0 ||
          (wanted.len >= 4 && wanted.len < sizeof hex && memcmp(hex, wanted.at, wanted.len) == 0);
+}
+
+/* Whoever asks learns that somebody works on it: only before that does it keep time. */
+static void tell_taken(control_call *call) {
+  weft_value items[] = {int_value(call->id), text_value(weft_bytes_str("taken")), int_value(0)};
+  answer(call, items, 3);
 }
 
 static int start_call(control_call *call, weft_bytes body) {
@@ -167,6 +200,7 @@ static int start_call(control_call *call, weft_bytes body) {
     return cli_fail(c, CLI_NOT_FOUND, "the daemon serves the space %.*s, not %.*s: stop it first",
                     (int)c->space->name.len, (const char *)c->space->name.at, (int)space.len,
                     (const char *)space.at);
+  tell_taken(call);
   return c->args.command->run(c);
 }
 
@@ -184,11 +218,12 @@ static void serve(control_conn *conn, weft_bytes body) {
                           .home = control->home,
                           .space = control->space,
                           .runtime = control->rt,
-                          .sink = {call, sink_record, sink_progress},
+                          .sink = {call, sink_record, sink_progress, sink_pace},
                           .ended = call_ended,
                           .ended_ctx = call};
   conn->running = call;
   int code = start_call(call, body);
+  call->paused = code == CLI_PENDING && call->call.resume;
   if (code == CLI_PENDING) return;
   cli_network_changed(&call->call);
   finish(call, code);
@@ -220,6 +255,7 @@ static void serve_next(control_conn *conn) {
 
 static void conn_closed(uv_handle_t *handle) {
   control_conn *conn = handle->data;
+  if (conn->orphan) finish(conn->orphan, conn->orphan->call.resume(&conn->orphan->call));
   for (control_conn **at = &conn->control->conns; *at; at = &(*at)->next) {
     if (*at != conn) continue;
     *at = conn->next;
@@ -232,7 +268,10 @@ static void conn_closed(uv_handle_t *handle) {
 static void conn_close(control_conn *conn) {
   if (conn->closing) return;
   conn->closing = true;
-  if (conn->running) conn->running->conn = NULL;
+  if (conn->running) {
+    conn->running->conn = NULL;
+    if (conn->running->paused) conn->orphan = conn->running;
+  }
   uv_close((uv_handle_t *)&conn->pipe, conn_closed);
 }
 

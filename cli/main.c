@@ -62,7 +62,7 @@ static int front_watch(front *f) {
 static int front_run(front *f, const cli_globals *globals) {
   cli_front how = {globals->dir, globals->space, globals->json, globals->quiet, globals->verbose};
   f->call.front = &how;
-  f->call.sink = (cli_sink){f, front_record, front_progress};
+  f->call.sink = (cli_sink){f, front_record, front_progress, NULL};
   if (globals->help || !f->call.args.command) as_help(f);
   int code = cli_input(&f->call);
   if (code == CLI_OK && cli_flag(&f->call, "watch")) return front_watch(f);

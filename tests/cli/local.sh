@@ -156,6 +156,10 @@ check "id --qr" [ "$(on a id --qr | wc -l)" -gt 12 ]
 check "a ticket that is good for nothing" fails 2 "--expires 0" on a invite --expires 0
 check "members" contains "$(on a members --json)" '"role":"admin"'
 check "connect needs the daemon" fails 5 "daemon" on a connect 127.0.0.1:1
+on a set c/place 'steps:=[1,2]' n:=5 -q
+check "a path that does not fit: an index" fails 2 '/steps/7 does not fit: its segment 2, "7", leads into /steps, where an array of 2 stands' on a get c/place /steps/7
+check "a path that does not fit: a key" fails 2 '"x", leads into /steps, where an array of 2 stands' on a set c/place /steps/x:=1
+check "a path that does not fit: through a value" fails 2 '"a", leads into /n, where a number stands' on a get c/place /n/a
 check "sync knows no address" fails 1 "no address" on a sync
 check "no space" fails 3 "no space" on a list --space nope
 

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# The daemon and whoever talks to it: long answers wait for slow readers, and nobody waits for a daemon that hangs.
+. "$(dirname "$0")/lib.sh"
+on a init --name alice --space s -q
+on a set t/x n:=1 -q
+seq 30000 | sed 's/.*/{"id":"d&","text":"some longer text so that this becomes several megabytes of text in all, xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}/' >many.jsonl
+on a import many.jsonl --collection c -q
+serve a
+check "export whole" equal "$(on a export | wc -l)" 30001
+check "audit whole" equal "$(on a audit | wc -l)" 30003
+rss() { awk '/RssAnon/ {print $2}' /proc/$daemon/status; }
+before=$(rss)
+(on a export | { sleep 4; wc -l; } >slow.out; on a export | head -n 1 >/dev/null; on a audit | head -n 1 >/dev/null) &
+sleep 2
+after=$(rss)
+check "a slow reader costs little" [ $((after - before)) -lt 16384 ]
+check "others are served meanwhile" equal "$(on a get t/x n --json)" 1
+wait $!
+check "slow gets all" equal "$(tr -d ' ' <slow.out)" 30001
+check "others are served after" equal "$(on a get t/x n --json)" 1
+kill -STOP $daemon
+check "silent" fails 1 "no answer for 0.5 s" env WEFT_CONTROL_TIMEOUT=500ms "$weft" --dir "$world/a" get t/x
+kill -CONT $daemon
+check "back" equal "$(on a get t/x n --json)" 1
+stop $daemon
+report
