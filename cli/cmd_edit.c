@@ -115,13 +115,13 @@ typedef struct announcement {
 } announcement;
 
 static void announce(cli_call *c, announcement *a) {
-  static const cli_sink nowhere = {NULL, no_record, NULL};
+  static const cli_sink nowhere = {NULL, no_record, NULL, NULL};
   const char *words[] = {"presence", "--set={\"editing\":true}", a->session, "--", a->doc};
   a->heard = presence(c, words, 5, &nowhere) == CLI_OK;
 }
 
 static void announce_begin(cli_call *c, announcement *a) {
-  cli_sink tell = {c, tell_editors, NULL};
+  cli_sink tell = {c, tell_editors, NULL, NULL};
   const char *words[] = {"presence", "--", a->doc};
   snprintf(a->session, sizeof a->session, "--session=edit-%ld", (long)getpid());
   (void)presence(c, words, 3, &tell);
@@ -129,7 +129,7 @@ static void announce_begin(cli_call *c, announcement *a) {
 }
 
 static void announce_end(cli_call *c, const announcement *a) {
-  static const cli_sink nowhere = {NULL, no_record, NULL};
+  static const cli_sink nowhere = {NULL, no_record, NULL, NULL};
   const char *words[] = {"presence", "--leave", a->session, "--", a->doc};
   if (a->heard) presence(c, words, 5, &nowhere);
 }
