@@ -110,10 +110,16 @@ typedef struct weft_serve {
 } weft_serve;
 
 /* A device we have been linked to: what survives a link. */
+enum { WEFT_KNOWN_BOOTS = 4 };
+
 typedef struct weft_known {
   weft_id device;
   uint64_t instance; /* of its store, as last heard */
   uint64_t arrival;  /* we hold all that had arrived there; 0: not known */
+  /* Starts of that instance, the newest first.  One that comes back after another one means that
+   * two stores run under one instance: then an arrival says nothing, and both keep their links. */
+  uint64_t boots[WEFT_KNOWN_BOOTS];
+  bool twins;
   weft_ms ban_until;
   weft_ms ban_ms; /* the next ban is twice this */
   weft_bytes name;

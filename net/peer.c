@@ -324,7 +324,8 @@ static void find_duplicates(weft_link *link) {
     weft_link *old = n->links[i];
     bool other = old != link && old->state == WEFT_LINK_OPEN && !old->close_due;
     if (!other || weft_id_cmp(&old->device, &link->device) != 0) continue;
-    if (old->instance == link->instance) {
+    bool twin = link->known->twins && old->boot != link->boot;
+    if (old->instance == link->instance && !twin) {
       settle_duplicate(link, old);
     } else {
       weft__node_note(n, WEFT_NOTE_CLONE, &link->device, link->remote, WEFT_OK);
@@ -332,13 +333,31 @@ static void find_duplicates(weft_link *link) {
   }
 }
 
+/* A store starts under a new number each time, so one that was followed by another is over, unless
+ * the store was copied and both run. */
+static void known_boot(weft_known *known, uint64_t boot) {
+  for (size_t i = 1; i < WEFT_KNOWN_BOOTS; i++) {
+    if (known->boots[i] == boot && boot != 0) known->twins = true;
+  }
+  if (known->boots[0] != boot) {
+    memmove(&known->boots[1], &known->boots[0], sizeof known->boots - sizeof known->boots[0]);
+    known->boots[0] = boot;
+  }
+  if (known->twins) known->arrival = 0;
+}
+
 static void known_renew(weft_link *link, const weft_msg_hello *m) {
   weft_node *n = link->node;
   weft_known *known = link->known;
   if (known->instance != m->instance || known->arrival > m->arrival) {
+    if (known->instance != m->instance) {
+      memset(known->boots, 0, sizeof known->boots);
+      known->twins = false;
+    }
     known->instance = m->instance;
     known->arrival = 0;
   }
+  known_boot(known, m->boot);
   if (weft_bytes_cmp(known->name, m->name) != 0) {
     weft_bytes copy;
     if (weft__node_copy(n, m->name, &copy) == WEFT_OK) {
@@ -531,8 +550,8 @@ static void in_step_check(weft_link *link) {
   if (held) {
     link->told = n->arrival;
     /* We hold all that had arrived there by then. */
-    bool newer =
-        link->known->instance == link->instance && link->their.arrival > link->known->arrival;
+    bool newer = link->known->instance == link->instance && !link->known->twins &&
+                 link->their.arrival > link->known->arrival;
     if (newer) link->known->arrival = link->their.arrival;
     link->resync_at = WEFT_NEVER;
     link->resync_ms = WEFT_LINK_RESYNC_MS;

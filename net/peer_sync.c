@@ -90,7 +90,8 @@ bool weft__sync_is_done(const weft_link *link) {
 static void cursor_move(weft_link *link) {
   weft_known *known = link->known;
   if (!weft__sync_is_done(link) || link->ask_count || link->incomplete) return;
-  if (link->cursor_next <= known->arrival || known->instance != link->instance) return;
+  if (known->twins || known->instance != link->instance) return;
+  if (link->cursor_next <= known->arrival) return;
   if (lacks_any(link)) return;
   known->arrival = link->cursor_next;
 }

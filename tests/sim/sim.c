@@ -350,9 +350,28 @@ bool sim_same(sim *s) {
   return true;
 }
 
+/* Who holds and shows how much of what, on standard error. */
+static void explain(const sim *s) {
+  for (size_t i = 0; i < s->count; i++) {
+    const peer *p = &s->peers[i];
+    if (!p->up) continue;
+    const weft_vector *held = weft_replica_held(p->replica);
+    const weft_vector *shown = weft_replica_shown(p->replica);
+    fprintf(stderr, "%s holds", p->name);
+    for (size_t k = 0; k < held->count && k < 32; k++) {
+      const weft_head *h = &held->heads[k];
+      fprintf(stderr, " %02x%02x:%llu", h->log.b[0], h->log.b[1], (unsigned long long)h->seq);
+    }
+    fprintf(stderr, "%s\n", test_same_heads(held, shown) ? "" : ", and does not show all of it");
+  }
+}
+
 weft_ms sim_settle(sim *s, weft_ms limit) {
   while (!sim_same(s)) {
-    if (s->event_count == 0 || s->events[s->heap[0]].at > limit) sim_fail(s, "I8: no convergence");
+    if (s->event_count == 0 || s->events[s->heap[0]].at > limit) {
+      explain(s);
+      sim_fail(s, "I8: no convergence");
+    }
     step(s);
   }
   return s->now;

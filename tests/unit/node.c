@@ -878,6 +878,46 @@ static void of_two_links_the_newer_stays(void **state) {
   rig_free(&r);
 }
 
+static void link_with_boot(puppet *p, rig *r, uint64_t boot) {
+  puppet_make(p, r, &r->space.devices[1]);
+  weft_msg_hello m = puppet_hello(p);
+  m.boot = boot;
+  m.arrival = 1;
+  weft_buf body = puppet_body();
+  weft__msg_hello_put(&body, &m);
+  puppet_send_buf(p, WEFT_FRAME_HELLO, &body);
+}
+
+/* A store and its copy have one instance until one of them writes.  A start that was followed by
+ * another one and comes back gives them away: both keep their links, and no cursor is kept. */
+static void a_copy_of_one_instance_is_told(void **state) {
+  (void)state;
+  rig r;
+  puppet a, b, again;
+  weft_msg_hello hello;
+  rig_make(&r, 2, 1);
+  link_with_boot(&a, &r, 1);
+  link_with_boot(&b, &r, 2);
+  puppet_flow(&a);
+  assert_true(rig_pipe_of(&r, a.conn)->closed);
+  assert_int_equal(r.notes[WEFT_NOTE_CLONE], 0);
+  link_with_boot(&again, &r, 1);
+  assert_int_equal(r.notes[WEFT_NOTE_CLONE], 1);
+  assert_false(rig_pipe_of(&r, b.conn)->closed);
+  assert_false(rig_pipe_of(&r, again.conn)->closed);
+  puppet_free(&a);
+  puppet_free(&b);
+  puppet_free(&again);
+  rig_wait(&r, 1000);
+  link_with_boot(&b, &r, 2);
+  const rig_frame *f = puppet_last(&b, WEFT_FRAME_HELLO);
+  assert_non_null(f);
+  assert_int_equal(weft__msg_hello_read(weft_bytes_of(f->at, f->len), &hello), WEFT_OK);
+  assert_int_equal(hello.cursor_arrival, 0);
+  puppet_free(&b);
+  rig_free(&r);
+}
+
 static void a_clone_is_told(void **state) {
   (void)state;
   rig r;
@@ -1063,6 +1103,7 @@ int main(void) {
       cmocka_unit_test(silence_is_probed_and_ends),
       cmocka_unit_test(of_two_links_the_newer_stays),
       cmocka_unit_test(a_clone_is_told),
+      cmocka_unit_test(a_copy_of_one_instance_is_told),
       cmocka_unit_test(goodbye_is_said),
       cmocka_unit_test(addresses_are_dialled_later_and_later),
       cmocka_unit_test(links_are_listed),
