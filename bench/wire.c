@@ -1,16 +1,23 @@
 /* W4, bytes on the wire: the W1 data with all its history, as a cold sync sends it.
  *
- * 10,000 templates and 100,000 updates of eight devices, whatever --size says; every byte of the
- * chunks counts (names, clocks, claims, signatures, values that were overwritten) and is divided by
- * the 120,000 live fields.  Variants: as the devices took their turns (held); with the pauses of
- * people between edits (human); and out of a store that got each update signed by itself and has
- * sealed them (sealed), which --quick leaves out.  The probe is one zstd frame of nothing but the
- * values, overwritten ones too. */
+ * 10,000 templates and 100,000 updates of eight devices, whatever --size says.  A node that has all
+ * of it meets one that has nothing (bench/line.c), and every byte of both counts: names, clocks,
+ * claims, signatures, values that were overwritten, handshake, framing and padding.  The sum is
+ * divided by the 120,000 live fields.  Variants: as the devices took their turns (held); with the
+ * pauses of people between edits (human); and out of a store that got each update signed by itself
+ * and has sealed them (sealed), which --quick leaves out.  The probe is one zstd frame of nothing
+ * but the values, overwritten ones too. */
 #include "bench/feed.h"
+#include "bench/line.h"
 #include "bench/probe.h"
-#include "bench/transfer.h"
 
-enum { TEMPLATES = 10000, UPDATES = 100000, HOLD_CHUNKS = 100, HOLD_CHUNKS_SINGLE = 1000 };
+enum {
+  TEMPLATES = 10000,
+  UPDATES = 100000,
+  HOLD_CHUNKS = 100,
+  HOLD_CHUNKS_SINGLE = 1000,
+  SENDER = 1
+};
 
 typedef struct wire_kind {
   const char *variant;
@@ -28,19 +35,21 @@ static weft_err hold_all(fleet *f, weft_replica *r, const weft_bytes *chunks, si
   return WEFT_OK;
 }
 
-static weft_err add_len(void *ctx, weft_bytes chunk) {
-  *(uint64_t *)ctx += chunk.len;
-  return WEFT_OK;
-}
-
 static weft_err measure_len(fleet *f, const feed *changes, size_t hold_chunks, uint64_t *len) {
-  fleet_replica r;
-  WEFT_TRY(fleet_open(f, FLEET_RECEIVER, "wire", &r));
-  weft_err err = hold_all(f, r.replica, changes->import, changes->import_count, HOLD_CHUNKS);
+  fleet_replica from = {0}, to = {0};
+  line_report report = {0};
+  weft_err err = fleet_open(f, SENDER, "wire-from", &from);
   if (err == WEFT_OK)
-    err = hold_all(f, r.replica, changes->updates, changes->update_count, hold_chunks);
-  if (err == WEFT_OK) err = transfer_all(f->b, r.replica, NULL, add_len, len);
-  fleet_close(&r);
+    err = hold_all(f, from.replica, changes->import, changes->import_count, HOLD_CHUNKS);
+  if (err == WEFT_OK) {
+    err = hold_all(f, from.replica, changes->updates, changes->update_count, hold_chunks);
+  }
+  if (err == WEFT_OK) err = fleet_show(f, from.replica, 0, &(uint64_t){0});
+  if (err == WEFT_OK) err = fleet_open(f, FLEET_RECEIVER, "wire-to", &to);
+  if (err == WEFT_OK) err = line_run(f, from.replica, SENDER, to.replica, FLEET_RECEIVER, &report);
+  *len = report.bytes;
+  fleet_close(&to);
+  fleet_close(&from);
   return err;
 }
 

@@ -8,6 +8,7 @@ set(WEFT_CRDT_SOURCES
   crdt/buf.c
   crdt/chunk_columns.c
   crdt/chunk_join.c
+  crdt/chunk_pack.c
   crdt/chunk_split.c
   crdt/chunk_words.c
   crdt/codec_change.c

@@ -209,6 +209,7 @@ typedef struct chunk_list {
   weft_bytes at[WEFT_MESSAGE_CHUNKS_MAX];
   size_t count;
   size_t len;
+  bool forked; /* some are of a log with several branches: they stay apart */
 } chunk_list;
 
 /* Reads one chunk of a log into the list; `last` gets its last seq. */
@@ -243,6 +244,7 @@ static void chunks_send(weft_link *link, uint8_t type, chunk_list *list) {
   weft__link_send(link, type, &body);
   weft__arena_reset(&list->arena);
   list->count = list->len = 0;
+  list->forked = false;
 }
 
 static chunk_list *chunk_list_new(weft_node *n) {
@@ -250,12 +252,20 @@ static chunk_list *chunk_list_new(weft_node *n) {
   if (!list) return NULL;
   weft__arena_init(&list->arena, &n->mem);
   list->count = list->len = 0;
+  list->forked = false;
   return list;
 }
 
 static void chunk_list_free(weft_node *n, chunk_list *list) {
   weft__arena_free(&list->arena);
   n->mem.free(n->mem.ctx, list);
+}
+
+/* Turns by several logs make many short chunks.  When packing fails they go as they are. */
+static void chunks_pack(weft_link *link, chunk_list *list) {
+  const weft_source *source = &link->node->source;
+  if (list->forked || list->count < 2) return;
+  (void)!source->pack(source->ctx, &list->arena, list->at, &list->count);
 }
 
 static void serve_wanted(weft_link *link, chunk_list *list) {
@@ -273,10 +283,12 @@ static void serve_wanted(weft_link *link, chunk_list *list) {
     }
     /* A chunk may run on where the range leaves the branch. */
     if (r->forked && last > piece.to) last = piece.to;
+    list->forked = list->forked || r->forked;
     r->from = last + 1;
     if (r->from > r->to) serve_drop(link, r);
     if (list->len >= WEFT_CHANGES_LEN || list->count == WEFT_MESSAGE_CHUNKS_MAX) break;
   }
+  chunks_pack(link, list);
   chunks_send(link, WEFT_FRAME_CHANGES, list);
 }
 

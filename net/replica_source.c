@@ -100,6 +100,10 @@ static weft_err source_read_chunk(void *ctx, const weft_id *log, uint32_t branch
   return weft_replica_read_chunk(replica_of(ctx), log, branch, from, to, out, last);
 }
 
+static weft_err source_pack(void *ctx, weft_arena *arena, weft_bytes *chunks, size_t *count) {
+  return weft_replica_pack_chunks(replica_of(ctx), arena, chunks, count);
+}
+
 static weft_err source_id_at(void *ctx, const weft_id *log, uint32_t branch, uint64_t seq,
                              weft_id *out) {
   return weft_replica_id_at(replica_of(ctx), log, branch, seq, out);
@@ -187,6 +191,7 @@ void weft__replica_source_fill(weft_replica_source *s, weft_source *out) {
       .missing = source_missing,
       .arrivals = source_arrivals,
       .read_chunk = source_read_chunk,
+      .pack = source_pack,
       .id_at = source_id_at,
       .find = source_find,
       .author = source_author,

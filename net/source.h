@@ -43,6 +43,9 @@ typedef struct weft_source {
    * signature; `last` gets its last seq.  WEFT_ENOTFOUND: not held. */
   weft_err (*read_chunk)(void *ctx, const weft_id *log, uint32_t branch, uint64_t from, uint64_t to,
                          weft_buf *out, uint64_t *last);
+  /* Makes several short chunks that read_chunk gave into fewer that hold the same; new ones lie in
+   * `arena`.  None may be of a log with several branches.  On an error they are as they were. */
+  weft_err (*pack)(void *ctx, weft_arena *arena, weft_bytes *chunks, size_t *count);
   /* The id of (log, seq) on a branch or before it. WEFT_ENOTFOUND. */
   weft_err (*id_at)(void *ctx, const weft_id *log, uint32_t branch, uint64_t seq, weft_id *out);
   /* Finds a held change: its branch, from the first to the last change that is of that branch

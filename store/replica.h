@@ -303,6 +303,12 @@ WEFT_API weft_err weft_replica_arrivals(weft_replica *r, weft_arena *arena, uint
 WEFT_API weft_err weft_replica_read_chunk(weft_replica *r, const weft_id *log, uint32_t branch,
                                           uint64_t from, uint64_t to, weft_buf *out,
                                           uint64_t *last) WEFT_MUST_USE;
+/* Makes short chunks that follow each other in `chunks`, all given by weft_replica_read_chunk, into
+ * fewer that hold the same changes, and sets `count` to how many there are then: shared names and
+ * frames take less.  None may be of a log with several branches.  New ones lie in `arena`.  On an
+ * error all is as it was.  WEFT_EMALFORMED; WEFT_ENOMEM.  The replica's thread. */
+WEFT_API weft_err weft_replica_pack_chunks(weft_replica *r, weft_arena *arena, weft_bytes *chunks,
+                                           size_t *count) WEFT_MUST_USE;
 /* The id of (log, seq) on a branch.  WEFT_ENOTFOUND. */
 WEFT_API weft_err weft_replica_id_at(weft_replica *r, const weft_id *log, uint32_t branch,
                                      uint64_t seq, weft_id *out) WEFT_MUST_USE;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "crdt/assert.h"
+#include "crdt/chunk_pack.h"
 #include "crdt/limits.h"
 #include "store/replica_internal.h"
 
@@ -307,6 +308,11 @@ weft_err weft_replica_read_chunk(weft_replica *r, const weft_id *log_id, uint32_
   }
   weft__read_end(r, txn);
   return err;
+}
+
+weft_err weft_replica_pack_chunks(weft_replica *r, weft_arena *arena, weft_bytes *chunks,
+                                  size_t *count) {
+  return weft__chunk_pack(r->codec, arena, chunks, count);
 }
 
 weft_err weft_replica_id_at(weft_replica *r, const weft_id *log_id, uint32_t branch, uint64_t seq,
