@@ -164,6 +164,11 @@ static weft_err told_read_chunk(void *ctx, const weft_id *log, uint32_t branch, 
   return WEFT_OK;
 }
 
+static weft_err told_pack(void *ctx, weft_arena *arena, weft_bytes *chunks, size_t *count) {
+  weft_source t = truth(ctx);
+  return t.pack(t.ctx, arena, chunks, count);
+}
+
 static weft_err told_id_at(void *ctx, const weft_id *log, uint32_t branch, uint64_t seq,
                            weft_id *out) {
   weft_source t = truth(ctx);
@@ -358,6 +363,7 @@ liar *liar_new(sim *s, size_t node, uint64_t seed, uint32_t ways) {
       .missing = told_missing,
       .arrivals = told_arrivals,
       .read_chunk = told_read_chunk,
+      .pack = told_pack,
       .id_at = told_id_at,
       .find = told_find,
       .author = told_author,
