@@ -12,6 +12,7 @@
 #include "tests/support/docs.h"
 #include "tests/support/fault_alloc.h"
 #include "tests/support/hex.h"
+#include "tests/support/pace.h"
 
 typedef struct fixture {
   weft_alloc mem;
@@ -122,7 +123,7 @@ static size_t any_runs(fixture *f, test_rng *rng, weft_run *runs, size_t count, 
 
 static void round_trips(void **state) {
   fixture *f = *state;
-  for (uint64_t seed = 1; seed <= 400; seed++) {
+  for (uint64_t seed = 1; seed <= test_share(400, 20); seed++) {
     test_rng rng = test_rng_of(seed);
     weft_run runs[5];
     weft__arena_reset(&f->arena);
@@ -181,7 +182,7 @@ static void edges_round_trip(void **state) {
 static void values_of_every_kind(void **state) {
   fixture *f = *state;
   static const char *const keys[] = {"null", "bool", "int", "decimal", "real", "text", "blob"};
-  for (uint64_t seed = 1; seed <= 30; seed++) {
+  for (uint64_t seed = 1; seed <= test_share(30, 10); seed++) {
     test_rng rng = test_rng_of(seed);
     weft_bytes changes[300];
     weft__arena_reset(&f->arena);
@@ -299,7 +300,7 @@ static weft_bytes short_value(weft_arena *arena, test_rng *rng) {
 
 static void a_single_field_costs_eight_bytes(void **state) {
   fixture *f = *state;
-  for (uint64_t seed = 1; seed <= 20; seed++) {
+  for (uint64_t seed = 1; seed <= test_share(20, 10); seed++) {
     test_rng rng = test_rng_of(seed);
     weft_bytes changes[1000];
     uint64_t us = 1750000000000000;
@@ -406,7 +407,7 @@ static void truncated_anywhere_is_refused(void **state) {
     weft__arena_reset(&f->arena);
     size_t count = any_runs(f, &rng, runs, 1 + seed % 3, 1 + seed * 3);
     if (count == 0 || encode(f, runs, count, WEFT_CHUNK_SEALED) != WEFT_OK) continue;
-    size_t step = 1 + f->out.len / 4000;
+    size_t step = 1 + f->out.len / test_share(4000, 40);
     for (size_t len = 0; len < f->out.len; len += step) {
       if (!refused(decode_metered(weft_bytes_of(f->out.at, len)))) {
         fail_msg("seed=%u cut at %zu", (unsigned)seed, len);
@@ -426,7 +427,7 @@ static void mutations_stay_within_bounds(void **state) {
     weft__arena_reset(&f->arena);
     size_t count = any_runs(f, &rng, runs, 1 + seed % 3, 1 + seed * 2);
     if (count == 0 || encode(f, runs, count, WEFT_CHUNK_SEALED) != WEFT_OK) continue;
-    size_t step = 1 + f->out.len / 4000;
+    size_t step = 1 + f->out.len / test_share(4000, 40);
     for (size_t at = 0; at < f->out.len; at += step) {
       uint8_t keep = f->out.at[at];
       for (unsigned flip = 1; flip < 256; flip = flip * 3 + 1) {
@@ -613,7 +614,7 @@ static void words_are_left_where_they_do_not_pay(void **state) {
 
 static void words_round_trip(void **state) {
   fixture *f = *state;
-  for (uint64_t seed = 1; seed <= 60; seed++) {
+  for (uint64_t seed = 1; seed <= test_share(60, 20); seed++) {
     test_rng rng = test_rng_of(seed);
     size_t len = test_rng_below(&rng, 60000);
     uint8_t *text = weft__arena_take(&f->arena, len);
@@ -698,7 +699,7 @@ static void allocations_fail(fixture *f, const weft_run *runs, size_t count) {
 
 static void every_allocation_may_fail(void **state) {
   fixture *f = *state;
-  for (uint64_t seed = 1; seed <= 24; seed++) {
+  for (uint64_t seed = 1; seed <= test_share(24, 8); seed++) {
     test_rng rng = test_rng_of(seed);
     weft_run runs[2];
     weft__arena_reset(&f->arena);

@@ -16,6 +16,7 @@
 #include "crdt/json.h"
 #include "store/replica_internal.h"
 #include "tests/support/fault_store.h"
+#include "tests/support/pace.h"
 #include "tests/support/recount.h"
 #include "tests/support/space.h"
 
@@ -390,7 +391,7 @@ static void test_worlds(void **state) {
   (void)state;
   const char *many = getenv("WEFT_FORK_SEEDS");
   const char *one = getenv("WEFT_FORK_SEED");
-  uint64_t seeds = many ? strtoull(many, NULL, 10) : 60;
+  uint64_t seeds = many ? strtoull(many, NULL, 10) : test_share(60, 20);
   reached all = {0};
   if (one) {
     run(strtoull(one, NULL, 10), &all);

@@ -287,11 +287,16 @@ static bool bench_case(const call *c, uint64_t k, weft_err err, bool sticky) {
   return reached;
 }
 
+/* The place to fail after `k`: long calls are sampled, short ones tried at every place. */
+static uint64_t place_after(uint64_t k) {
+  if (test_under_valgrind()) return 2 * k;
+  return k + (k < 60 ? 1 : 1 + k / 12);
+}
+
 static void every_call(weft_err err, bool sticky) {
   for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
     uint64_t k = 1;
-    /* Long calls are sampled, short ones tried at every place. */
-    while (bench_case(&calls[i], k, err, sticky)) k += k < 60 ? 1 : 1 + k / 12;
+    while (bench_case(&calls[i], k, err, sticky)) k = place_after(k);
     assert_true(k > 3);
   }
 }
@@ -350,7 +355,7 @@ static void test_allocations(void **state) {
   (void)state;
   for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
     for (int sticky = 0; sticky < 2; sticky++) {
-      for (size_t k = 1;; k += k < 60 ? 1 : 1 + k / 12) {
+      for (uint64_t k = 1;; k = place_after(k)) {
         bench b;
         bench_make(&b, &calls[i]);
         told before = told_of(b.r);
@@ -378,7 +383,7 @@ static void test_open_fails(void **state) {
   told before = told_of(b.r);
   static const weft_err errors[] = {WEFT_ENOMEM, WEFT_EIO};
   for (size_t e = 0; e < 2; e++) {
-    for (uint64_t k = 1;; k++) {
+    for (uint64_t k = 1;; k = test_under_valgrind() ? 2 * k : k + 1) {
       weft_replica_free(b.r);
       b.r = NULL;
       b.store_faults.calls = 0;
@@ -391,7 +396,7 @@ static void test_open_fails(void **state) {
       assert_int_equal(b.alloc_faults.live, 0);
     }
   }
-  for (size_t k = 1;; k++) {
+  for (uint64_t k = 1;; k = test_under_valgrind() ? 2 * k : k + 1) {
     weft_replica_free(b.r);
     b.r = NULL;
     b.alloc_faults.calls = 0;

@@ -11,6 +11,7 @@
 #include "store/lmdb_store.h"
 #include "tests/support/fault_store.h"
 #include "crdt/json.h"
+#include "tests/support/pace.h"
 #include "tests/support/recount.h"
 #include "tests/support/space.h"
 #include "tests/support/temp.h"
@@ -187,6 +188,7 @@ static weft_store *lmdb_store(run *w) {
   test_temp_path(&w->temp, "data.mdb", path);
   weft_lmdb_options_init(&o);
   o.path = path;
+  if (test_map_size()) o.map_size = test_map_size();
   must(w, weft_lmdb_store_open(&o, &store, NULL), "lmdb");
   return store;
 }
@@ -249,7 +251,7 @@ static void assert_all_same(run *w) {
 static void test_converge(void **state) {
   (void)state;
   const char *many = getenv("WEFT_REPLICA_SEEDS");
-  uint64_t seeds = many ? strtoull(many, NULL, 10) : 60;
+  uint64_t seeds = many ? strtoull(many, NULL, 10) : test_share(60, 6);
   size_t commits = 0;
   size_t refused = 0;
   uint64_t conflicts = 0;

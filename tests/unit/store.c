@@ -13,6 +13,7 @@
 #include "store/lmdb_store.h"
 #include "store/memory_store.h"
 #include "tests/support/fault_alloc.h"
+#include "tests/support/pace.h"
 #include "tests/support/rng.h"
 #include "tests/support/temp.h"
 
@@ -36,6 +37,7 @@ static weft_store *lmdb_open_sized(const test_temp *t, uint64_t map_size) {
   weft_lmdb_options o;
   weft_lmdb_options_init(&o);
   o.path = path;
+  if (test_map_size()) o.map_size = test_map_size();
   if (map_size) o.map_size = map_size;
   o.check_pages = true;
   weft_store *s;
@@ -805,6 +807,7 @@ static void test_reader_allocations(void **state) {
   weft_lmdb_options o;
   weft_lmdb_options_init(&o);
   o.path = path;
+  if (test_map_size()) o.map_size = test_map_size();
   o.mem = m.mem;
   assert_int_equal(weft_lmdb_store_open(&o, &s, NULL), WEFT_OK);
   reader_fault_case(s, &fault);
