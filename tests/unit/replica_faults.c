@@ -10,6 +10,7 @@
 
 #include "tests/support/fault_alloc.h"
 #include "tests/support/fault_store.h"
+#include "tests/support/pace.h"
 #include "tests/support/recount.h"
 #include "tests/support/space.h"
 
