@@ -222,6 +222,10 @@ static const cli_command commands[] = {
      -1, false, status_options, cmd_status, print_status},
     {"peers", "", "connections and known devices", "", DEVICES, CLI_STORE, CLI_ONE, 0, 0, -1, false,
      NO_OPTIONS, cmd_peers, print_peers},
+    {"metrics", "", "counters, gauges and histograms, in the text format of Prometheus",
+     "With the daemon, its live figures; without, what the store knows.  docs/metrics.md lists "
+     "them.",
+     DEVICES, CLI_STORE, CLI_ONE, 0, 0, -1, false, NO_OPTIONS, cmd_metrics, print_text},
     {"presence", "[DOC]", "who is where now; be seen with --set",
      "A session of a device is at a document, or without DOC at the space, as long as the device "
      "gives signs of life: its heartbeat comes every 15 s, and 45 s after the last one it is gone. "

@@ -130,6 +130,7 @@ int cli_node_start(cli_call *c, const cli_node_plan *plan) {
   o.node.epochs = &ne;
   o.node.epoch_count = 1;
   o.node.gossip = plan->gossip;
+  o.node.metrics = c->space->metrics;
   network_times(c->home, &o.node);
   o.listen = plan->listen;
   o.listen_count = plan->listen_count;

@@ -54,6 +54,8 @@ int cmd_connect(cli_call *c);
 /* cli/cmd_status.c */
 int cmd_status(cli_call *c);
 int cmd_peers(cli_call *c);
+/* cli/cmd_metrics.c */
+int cmd_metrics(cli_call *c);
 /* cli/cmd_presence.c */
 int cmd_presence(cli_call *c);
 /* cli/help.c */

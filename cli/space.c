@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <uv.h>
+
 #include "cli/files.h"
 #include "cli/home_internal.h"
 #include "cli/record.h"
@@ -51,6 +53,11 @@ static int store_failed(cli_call *c, weft_err err, const weft_diag *diag, const 
   return cli_fail_err(c, err, "%s", path);
 }
 
+static uint64_t clock_ns(void *ctx) {
+  (void)ctx;
+  return uv_hrtime();
+}
+
 static weft_bytes machine_id(weft_arena *arena) {
   weft_bytes id;
   if (cli_file_read(arena, "/etc/machine-id", 256, false, false, &id) == WEFT_OK) return id;
@@ -72,7 +79,11 @@ static weft_err store_open(const char *path, bool make, bool *read_only, weft_st
 }
 
 static weft_err replica_open(cli_home *h, const weft_id *space, weft_store *store, const char *path,
-                             bool read_only, weft_replica **out) {
+                             bool read_only, cli_space *out) {
+  weft_metrics_options mo;
+  weft_metrics_options_init(&mo);
+  mo.clock_ns = clock_ns;
+  WEFT_TRY(weft_metrics_new(&out->metrics, &mo));
   weft_replica_options o;
   weft_replica_options_init(&o);
   o.crypto = weft_crypto_sodium();
@@ -88,7 +99,8 @@ static weft_err replica_open(cli_home *h, const weft_id *space, weft_store *stor
     o.store_dev = (uint64_t)st.st_dev;
     o.store_ino = (uint64_t)st.st_ino;
   }
-  return weft_replica_open(out, &o);
+  o.metrics = out->metrics;
+  return weft_replica_open(&out->replica, &o);
 }
 
 /* The roster, and views in it, go whenever a record comes or the store is read again. */
@@ -114,9 +126,10 @@ static int space_open(cli_call *c, cli_home *h, const weft_id *space, bool make,
   weft_err err = store_open(path, make, &read_only, &store, &diag);
   if (err != WEFT_OK) return store_failed(c, err, &diag, path);
   cli_space *s = calloc(1, sizeof *s);
-  err = s ? replica_open(h, space, store, path, read_only, &s->replica) : WEFT_ENOMEM;
+  err = s ? replica_open(h, space, store, path, read_only, s) : WEFT_ENOMEM;
   if (err != WEFT_OK) {
     weft_store_free(store);
+    if (s) weft_metrics_free(s->metrics);
     free(s);
     return store_failed(c, err, &diag, path);
   }
@@ -130,6 +143,7 @@ static int space_open(cli_call *c, cli_home *h, const weft_id *space, bool make,
 void cli_space_free(cli_space *s) {
   if (!s) return;
   weft_replica_free(s->replica);
+  weft_metrics_free(s->metrics);
   free(s);
 }
 

@@ -11,6 +11,7 @@ struct cli_space {
   weft_bytes name; /* of the GENESIS record; view in `name_text` */
   char name_text[WEFT_SPACE_NAME_LEN_MAX];
   bool read_only; /* the folder cannot be written: reads work, writes fail */
+  weft_metrics *metrics;
 };
 
 /* Looks up a device by its name among the members, or by a prefix of its fingerprint or of its key

@@ -29,6 +29,7 @@ set(WEFT_CRDT_SOURCES
   crdt/hlc.c
   crdt/identity.c
   crdt/log.c
+  crdt/metrics.c
   crdt/path.c
   crdt/position.c
   crdt/sort.c
@@ -55,6 +56,7 @@ set(WEFT_CRDT_HEADERS
   crdt/identity.h
   crdt/json.h
   crdt/limits.h
+  crdt/metrics.h
   crdt/path.h
   crdt/record.h
   crdt/roster.h

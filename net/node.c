@@ -118,10 +118,32 @@ weft_err weft__node_push(weft_node *n, const weft_node_action *action) {
   return WEFT_OK;
 }
 
+static void count_note(weft_node *n, weft_node_note note) {
+  weft__count(n->metrics, WEFT_METRIC_LINKS_OPENED, note == WEFT_NOTE_UP);
+  weft__count(n->metrics, WEFT_METRIC_SYNCS, note == WEFT_NOTE_IN_STEP);
+  weft__count(n->metrics, WEFT_METRIC_DIALS_FAILED, note == WEFT_NOTE_FAILED);
+  weft__count(n->metrics, WEFT_METRIC_PEERS_REFUSED, note == WEFT_NOTE_REFUSED);
+}
+
+void weft__node_count_frame(weft_node *n, uint8_t type, size_t len, bool out) {
+  if (!n->metrics) return;
+  weft_metric of = WEFT_METRIC_FRAME_IN_VECTORS;
+  if (type <= WEFT_FRAME_BYE) of = WEFT_METRIC_FRAME_IN_CONTROL;
+  if (type >= WEFT_FRAME_AUTH_HAVE && type <= WEFT_FRAME_AUTH_REC)
+    of = WEFT_METRIC_FRAME_IN_MEMBERS;
+  if (type >= WEFT_FRAME_REDEEM && type <= WEFT_FRAME_REFUSE) of = WEFT_METRIC_FRAME_IN_MEMBERS;
+  if (weft__frame_is_bulk(type) && type != WEFT_FRAME_AUTH_REC) of = WEFT_METRIC_FRAME_IN_CHANGES;
+  if (type == WEFT_FRAME_ACK) of = WEFT_METRIC_FRAME_IN_ACKS;
+  if (type == WEFT_FRAME_PRESENCE) of = WEFT_METRIC_FRAME_IN_PRESENCE;
+  if (out) of += WEFT_METRIC_FRAME_OUT_CONTROL - WEFT_METRIC_FRAME_IN_CONTROL;
+  weft__count(n->metrics, of, len);
+}
+
 /* A note that finds no place is lost; nothing rests on it. */
 void weft__node_note(weft_node *n, weft_node_note note, const weft_id *device, weft_bytes text,
                      weft_err why) {
   weft_node_action a = {.kind = WEFT_NODE_NOTE, .note = note, .text = text, .why = why};
+  count_note(n, note);
   if (device) a.device = *device;
   (void)!weft__node_push(n, &a);
 }
@@ -314,6 +336,7 @@ weft_err weft_node_new(weft_node **out, const weft_node_options *options, weft_m
   n->crypto = o.crypto;
   n->identity = *o.identity;
   n->source = o.source;
+  n->metrics = o.metrics;
   n->now = now;
   n->wall = wall;
   n->conn_next = n->ticket_next = 1;
@@ -397,12 +420,23 @@ weft_err weft_node_set_invites(weft_node *n, const weft_node_invite *invites, si
 
 /* --- the replica as it is now --- */
 
+static bool anybody_listens(const weft_node *n) {
+  for (size_t i = 0; i < n->link_count; i++) {
+    if (n->links[i]->state == WEFT_LINK_OPEN) return true;
+  }
+  return false;
+}
+
 /* Our own runs are pushed at once; what a HOLD brought in waits for the hold-off. */
 static void ring_add(weft_node *n, const weft_source_span *span) {
   weft_recent *r = &n->ring[n->ring_end % WEFT_RING_MAX];
   bool own = !weft__vector_covers(&n->remote, &span->log, span->to);
   *r = (weft_recent){span->log, span->branch, span->from, span->to, own, 0, n->now};
   n->ring_end++;
+  if (!own || n->probe.seq || !n->metrics || !anybody_listens(n)) return;
+  n->probe.log = span->log;
+  n->probe.seq = span->to;
+  n->probe.at = n->now;
 }
 
 static void look_at_arrivals(weft_node *n) {
@@ -426,13 +460,6 @@ static void look_at_arrivals(weft_node *n) {
     n->arrival = last;
   }
   weft__arena_free(&arena);
-}
-
-static bool anybody_listens(const weft_node *n) {
-  for (size_t i = 0; i < n->link_count; i++) {
-    if (n->links[i]->state == WEFT_LINK_OPEN) return true;
-  }
-  return false;
 }
 
 void weft__node_look(weft_node *n) {
@@ -539,6 +566,9 @@ void weft_node_received(weft_node *n, weft_ms now, weft_ms wall, uint64_t conn, 
   weft_link *link = weft__node_link(n, conn);
   if (!link || !link->session || link->state == WEFT_LINK_ENDED) return;
   link->last_in = now;
+  weft__count(n->metrics,
+              link->initiator ? WEFT_METRIC_LINK_IN_DIALLED : WEFT_METRIC_LINK_IN_ACCEPTED,
+              bytes.len);
   while (bytes.len > 0 && link->state != WEFT_LINK_ENDED) {
     size_t used;
     (void)!weft_session_feed(link->session, now, bytes, &used); /* CLOSE tells what went wrong */
@@ -556,6 +586,7 @@ void weft_node_written(weft_node *n, weft_ms now, uint64_t conn, size_t queued) 
 }
 
 static void link_down(weft_node *n, weft_link *link) {
+  n->probe.seq = 0; /* what is acknowledged after a pause tells of the pause */
   weft__present_down(link);
   weft__hold_drop_link(n, link->conn);
   link->ask_count = 0;
@@ -657,6 +688,9 @@ static bool link_next(weft_node *n, weft_link *link, weft_node_action *out) {
   if (link->queued == 0) link->moved = n->now;
   link->tx_given = true;
   link->queued += link->tx.len;
+  weft__count(n->metrics,
+              link->initiator ? WEFT_METRIC_LINK_OUT_DIALLED : WEFT_METRIC_LINK_OUT_ACCEPTED,
+              link->tx.len);
   link->last_out = n->now;
   *out = (weft_node_action){.kind = WEFT_NODE_SEND, .conn = link->conn};
   out->data = weft__buf_view(&link->tx);

@@ -14,6 +14,7 @@
 #define WEFT_NODE_H
 
 #include "../crdt/identity.h"
+#include "../crdt/metrics.h"
 #include "../crdt/record.h"
 #include "../crdt/value.h"
 #include "source.h"
@@ -61,6 +62,7 @@ typedef struct weft_node_options {
   uint32_t ack_delay_ms;    /* 50 */
   size_t memory_max;        /* 64 MiB: reassembly, runs and send queues of all links together */
   size_t links_max;         /* 256 */
+  weft_metrics *metrics;    /* counted in; borrowed until the node is freed; NULL: none */
 } weft_node_options;
 #define weft_node_options_init(o) weft_node_options_init_sized((o), sizeof *(o))
 /* Sets every default.  Use the macro. */
@@ -284,6 +286,10 @@ WEFT_API weft_err weft_node_presence_leave(weft_node *n, weft_ms now, weft_bytes
  * session.  All in `arena`.  WEFT_ENOMEM. */
 WEFT_API weft_err weft_node_presence(const weft_node *n, weft_arena *arena, weft_present **out,
                                      size_t *count) WEFT_MUST_USE;
+
+/* Sets the gauges of `m` that tell of a node: pending work, links, queues, sessions.  `m` need not
+ * be the one of the options.  WEFT_ENOMEM. */
+WEFT_API weft_err weft_node_measure(const weft_node *n, weft_metrics *m) WEFT_MUST_USE;
 
 /* --- joining
  * --------------------------------------------------------------------------------------- */

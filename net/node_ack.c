@@ -269,6 +269,14 @@ static void ask_whole(weft_link *link, const weft_id *device) {
     weft__buf_free(&body); /* its next acknowledgement asks again */
 }
 
+/* The first acknowledgement of the own change that is waited for. */
+static void probe_end(weft_node *n, const weft_id *device) {
+  const weft_ack_entry *entry = n->probe.seq ? weft__ack_table_find(&n->acks, device) : NULL;
+  if (!entry || weft__vector_seq(&entry->vector, &n->probe.log) < n->probe.seq) return;
+  weft__observe(n->metrics, WEFT_METRIC_ACK_TIME, (n->now - n->probe.at) * UINT64_C(1000000));
+  n->probe.seq = 0;
+}
+
 /* False: the link was failed. */
 static bool receive_one(weft_link *link, const weft_msg_ack *a) {
   weft_node *n = link->node;
@@ -295,6 +303,8 @@ static bool receive_one(weft_link *link, const weft_msg_ack *a) {
   uint64_t *carried = carried_of(link, &a->ack.device);
   if (carried && *carried < a->ack.counter) *carried = a->ack.counter;
   if (!fresh) return true;
+  weft__count(n->metrics, WEFT_METRIC_ACKS, 1);
+  probe_end(n, &a->ack.device);
   stamp_all(n, &a->ack, a->delta, a->count);
   learn_held(n, a);
   ack_keep(n, &a->ack.device);

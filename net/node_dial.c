@@ -154,6 +154,7 @@ void weft__dial_run(weft_node *n) {
       continue;
     }
     link->state = WEFT_LINK_DIALLING;
+    weft__count(n->metrics, WEFT_METRIC_DIALS, 1);
     weft_node_action a = {.kind = WEFT_NODE_DIAL, .conn = link->conn, .text = d->text};
     d->conn = link->conn;
     busy++;

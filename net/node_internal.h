@@ -17,6 +17,7 @@
 #ifndef WEFT_NODE_INTERNAL_H
 #define WEFT_NODE_INTERNAL_H
 
+#include "crdt/metrics_table.h"
 #include "net/draw.h"
 #include "net/message.h"
 #include "net/node.h"
@@ -343,6 +344,13 @@ struct weft_node {
   uint64_t boot;
   weft_node_epoch epoch;
 
+  weft_metrics *metrics; /* NULL: none */
+  struct {
+    weft_id log;
+    uint64_t seq; /* 0: none; else an own change whose acknowledgement is waited for */
+    weft_ms at;
+  } probe;
+
   weft_ms now, wall;
   bool stopping;
   weft_link **links; /* ascending by conn */
@@ -410,6 +418,8 @@ weft_err weft__node_push(weft_node *n, const weft_node_action *action) WEFT_MUST
 /* Adds a NOTE; one that finds no place is lost. */
 void weft__node_note(weft_node *n, weft_node_note note, const weft_id *device, weft_bytes text,
                      weft_err why);
+/* Counts the body of a frame, by its type and direction. */
+void weft__node_count_frame(weft_node *n, uint8_t type, size_t len, bool out);
 /* Bytes of all links' buffers and of what waits to be held. */
 size_t weft__node_memory(const weft_node *n);
 /* Makes a link without a session.  NULL: no memory, or no place. */

@@ -104,3 +104,49 @@ weft_err weft_node_peers(const weft_node *n, weft_arena *arena, weft_node_peer *
   *out = list;
   return WEFT_OK;
 }
+
+/* The most that some member lacks of what this device wrote. */
+static weft_err pending_of(const weft_node *n, uint64_t *out) {
+  weft_arena arena;
+  weft_node_acked *list;
+  size_t count;
+  *out = 0;
+  weft__arena_init(&arena, &n->mem);
+  weft_err err = weft_node_acked_list(n, &arena, &list, &count);
+  for (size_t i = 0; err == WEFT_OK && i < count; i++) {
+    if (list[i].pending > *out) *out = list[i].pending;
+  }
+  weft__arena_free(&arena);
+  return err;
+}
+
+static weft_err sessions_of(const weft_node *n, size_t *count) {
+  weft_arena arena;
+  weft_present *list;
+  weft__arena_init(&arena, &n->mem);
+  weft_err err = weft_node_presence(n, &arena, &list, count);
+  weft__arena_free(&arena);
+  return err;
+}
+
+weft_err weft_node_measure(const weft_node *n, weft_metrics *m) {
+  uint64_t pending, links = 0, unsent = 0, stream = 0;
+  size_t sessions;
+  WEFT_TRY(pending_of(n, &pending));
+  WEFT_TRY(sessions_of(n, &sessions));
+  for (size_t i = 0; i < n->link_count; i++) {
+    const weft_link *link = n->links[i];
+    links += link->state == WEFT_LINK_OPEN;
+    stream += link->queued;
+    if (link->session) unsent += weft_session_stats_of(link->session).unsent;
+  }
+  weft__gauge(m, WEFT_METRIC_PENDING, pending);
+  weft__gauge(m, WEFT_METRIC_LINKS, links);
+  weft__gauge(m, WEFT_METRIC_SESSIONS, sessions);
+  weft__gauge(m, WEFT_METRIC_QUEUE_SESSION, unsent);
+  weft__gauge(m, WEFT_METRIC_QUEUE_STREAM, stream);
+  weft__gauge(m, WEFT_METRIC_QUEUE_HOLD, n->pieces.len + n->holding.len + n->record_len);
+  weft__gauge(m, WEFT_METRIC_QUEUE_ACTIONS, n->action_count);
+  weft__gauge(m, WEFT_METRIC_MEMORY, weft__node_memory(n));
+  return WEFT_OK;
+}

@@ -72,6 +72,7 @@ void weft__link_send(weft_link *link, uint8_t type, weft_buf *body) {
   weft_err err = weft__buf_err(body);
   bool bulk = weft__frame_is_bulk(type);
   if (err == WEFT_OK) err = weft_session_send(link->session, type, weft__buf_view(body));
+  if (err == WEFT_OK) weft__node_count_frame(link->node, type, body->len, true);
   if (err == WEFT_OK && bulk && type != WEFT_FRAME_AUTH_REC) weft__credit_use(link, body->len);
   weft__buf_free(body);
   if (err == WEFT_OK || err == WEFT_EMISUSE) return; /* misuse: the session is closing by itself */
@@ -593,6 +594,7 @@ static void on_status(weft_link *link, const weft_msg_status *m, bool ping) {
   if (!ping && m->token && m->token == link->ping_token) {
     link->ping_token = 0;
     link->round_trip_ms = (uint32_t)(n->now - link->ping_at);
+    weft__observe(n->metrics, WEFT_METRIC_PING_TIME, link->round_trip_ms * UINT64_C(1000000));
     weft_link *newer = weft__node_link(n, link->probe_for);
     link->probe_for = 0;
     if (newer) weft__link_bye(newer, WEFT_BYE_DUPLICATE, WEFT_EEXIST);
@@ -799,6 +801,7 @@ static bool is_known_type(uint8_t type) {
 static void on_frame(weft_link *link, uint8_t type, weft_bytes body) {
   weft_node *n = link->node;
   if (link->state == WEFT_LINK_CLOSING || link->state == WEFT_LINK_ENDED) return;
+  weft__node_count_frame(n, type, body.len, false);
   if (type < 0x80 && !is_known_type(type)) {
     weft__link_fail(link, WEFT_EVERSION, WEFT_CODE_UNSUPPORTED, type);
     return;

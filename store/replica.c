@@ -369,8 +369,22 @@ static weft_err write_finish(weft_replica *r, weft_txn *txn) {
   return said ? weft__meta_put(r, txn) : WEFT_OK;
 }
 
+static void count_published(weft_replica *r) {
+  weft_metrics *m = r->metrics;
+  if (!m) return;
+  uint64_t shown_before = r->restarted ? 0 : r->published.shown;
+  weft__count(m, WEFT_METRIC_TRANSACTIONS, 1);
+  weft__count(m, WEFT_METRIC_COMMITS, r->commits_open);
+  weft__count(m, WEFT_METRIC_COMMIT_OPS, r->commit_ops_open);
+  weft__count(m, WEFT_METRIC_HELD, r->now.held - r->published.held);
+  weft__count(m, WEFT_METRIC_SHOWN, r->now.shown - shown_before);
+  weft__metrics_lag(m, r->now.held, r->now.shown);
+  r->commits_open = r->commit_ops_open = 0;
+}
+
 /* The transaction is durable: from here on others may be told. */
 static void write_publish(weft_replica *r) {
+  count_published(r);
   if (r->restarted) {
     weft__vector_clear(&r->shown);
     weft__vector_clear(&r->showable);
@@ -393,6 +407,7 @@ static void write_publish(weft_replica *r) {
 static void write_undo(weft_replica *r) {
   r->restarted = false;
   weft__event_posts_done(r, false);
+  r->commits_open = r->commit_ops_open = 0;
   if (!r->moved) return;
   r->stale = true;
   if (r->dead != WEFT_OK) return;
@@ -468,6 +483,7 @@ weft_err weft_group_begin(weft_replica *r) {
 
 weft_err weft_group_end(weft_replica *r) {
   if (!r->group) return WEFT_EMISUSE;
+  uint64_t started = weft__metrics_clock(r->metrics);
   r->group = false;
   weft_err err = r->group_err;
   if (err != WEFT_OK) return err;
@@ -481,6 +497,7 @@ weft_err weft_group_end(weft_replica *r) {
   }
   if (err == WEFT_OK) {
     write_publish(r);
+    weft__observe_since(r->metrics, WEFT_METRIC_COMMIT_TIME, started);
     return WEFT_OK;
   }
   err = store_failed(r, err);
@@ -522,6 +539,7 @@ static void replica_init(weft_replica *r, const weft_replica_options *o) {
   r->space = o->space;
   r->store = o->store;
   r->events_kept = WEFT_EVENTS_KEPT;
+  r->metrics = o->metrics;
   r->lineage = (weft_lineage){r, weft__dot_precedes, weft__dot_rank};
   r->state_env.seal.crypto = o->crypto;
   weft__digest_key(o->crypto, &o->space, &r->state_env.seal.key);
@@ -554,10 +572,14 @@ static weft_err store_prepare(weft_replica *r) {
   return err == WEFT_ENOTFOUND ? weft__write(r, space_write, NULL) : err;
 }
 
-weft_err weft_replica_open(weft_replica **out, const weft_replica_options *o) {
+weft_err weft_replica_open(weft_replica **out, const weft_replica_options *options) {
+  weft_replica_options full = {0};
+  const weft_replica_options *o = &full;
+  size_t known = options->struct_size < sizeof full ? options->struct_size : sizeof full;
+  memcpy(&full, options, known);
   *out = NULL;
-  bool complete = o->struct_size >= sizeof *o && o->crypto && o->identity && o->store &&
-                  o->platform.wall_ms && o->platform.entropy;
+  bool complete = known >= offsetof(weft_replica_options, metrics) && o->crypto && o->identity &&
+                  o->store && o->platform.wall_ms && o->platform.entropy;
   if (!complete) return WEFT_EMISUSE;
   weft_replica *r = o->mem.alloc(o->mem.ctx, sizeof *r);
   if (!r) return WEFT_ENOMEM;
@@ -622,6 +644,29 @@ weft_err weft_replica_counts(weft_replica *r, weft_counts *out) {
   out->changes_shown = r->now.shown;
   out->logs = r->log_count;
   return weft__strategy_unresolved(r, &out->unresolved);
+}
+
+weft_err weft_replica_measure(weft_replica *r, weft_metrics *m) {
+  weft_counts counts;
+  const weft_roster_member *members;
+  size_t member_count, stuck = 0;
+  WEFT_TRY(weft_replica_counts(r, &counts));
+  weft__roster_members(r->roster, &members, &member_count);
+  for (uint32_t i = 0; i < r->log_count; i++) stuck += r->logs[i]->flow[WEFT_FLOW_READY].waiting;
+  uint64_t now = weft__metrics_clock(m);
+  bool lags = m->lag_since > 0 && now > m->lag_since;
+  weft__gauge(m, WEFT_METRIC_CHANGES_HELD, counts.changes_held);
+  weft__gauge(m, WEFT_METRIC_CHANGES_SHOWN, counts.changes_shown);
+  weft__gauge(m, WEFT_METRIC_SHOW_LAG, counts.changes_held - counts.changes_shown);
+  weft__gauge(m, WEFT_METRIC_SHOW_LAG_TIME, lags ? now - m->lag_since : 0);
+  weft__gauge(m, WEFT_METRIC_STUCK, stuck);
+  weft__gauge(m, WEFT_METRIC_DOCS, counts.docs);
+  weft__gauge(m, WEFT_METRIC_DELETED, counts.deleted);
+  weft__gauge(m, WEFT_METRIC_CONFLICTS, counts.conflicts);
+  weft__gauge(m, WEFT_METRIC_UNRESOLVED, counts.unresolved);
+  weft__gauge(m, WEFT_METRIC_LOGS, counts.logs);
+  weft__gauge(m, WEFT_METRIC_MEMBERS, member_count);
+  return WEFT_OK;
 }
 
 /* --- small tables --- */

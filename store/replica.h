@@ -18,6 +18,7 @@
 #include "../crdt/digest.h"
 #include "../crdt/doc.h"
 #include "../crdt/identity.h"
+#include "../crdt/metrics.h"
 #include "../crdt/roster.h"
 #include "../crdt/value.h"
 #include "../crdt/vector.h"
@@ -50,6 +51,7 @@ typedef struct weft_replica_options {
   weft_bytes machine;     /* what names this machine, e.g. /etc/machine-id; copied */
   uint64_t store_dev;     /* device and inode of the store file, 0 for memory */
   uint64_t store_ino;
+  weft_metrics *metrics; /* counted in; borrowed until the replica is freed; NULL: none */
 } weft_replica_options;
 
 #define weft_replica_options_init(o) weft_replica_options_init_sized((o), sizeof *(o))
@@ -486,6 +488,10 @@ typedef struct weft_counts {
 } weft_counts;
 /* Counts what is here; costs no look at documents.  WEFT_ECORRUPT, WEFT_EIO, WEFT_ENOMEM. */
 WEFT_API weft_err weft_replica_counts(weft_replica *r, weft_counts *out) WEFT_MUST_USE;
+
+/* Sets the gauges of `m` that tell of a replica: changes, lag, documents, conflicts, members.  `m`
+ * need not be the one of the options.  Errors as of weft_replica_counts. */
+WEFT_API weft_err weft_replica_measure(weft_replica *r, weft_metrics *m) WEFT_MUST_USE;
 
 /* --- history --- */
 

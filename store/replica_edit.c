@@ -634,8 +634,11 @@ static weft_err commit_steps(weft_replica *r, weft_txn *txn, commit_call *call, 
 static weft_err commit_write(weft_replica *r, weft_txn *txn, void *arg) {
   weft_arena arena;
   weft__arena_init(&arena, &r->mem);
-  weft_err err = commit_steps(r, txn, arg, &arena);
+  commit_call *call = arg;
+  weft_err err = commit_steps(r, txn, call, &arena);
   weft__arena_free(&arena);
+  r->commits_open += err == WEFT_OK;
+  r->commit_ops_open += err == WEFT_OK ? call->op_count : 0;
   return err;
 }
 
@@ -670,6 +673,7 @@ weft_err weft_edit_commit(weft_edit *e, weft_commit *out) {
   memset(out, 0, sizeof *out);
   if (e->broken != WEFT_OK) return e->broken;
   if (e->committed) return WEFT_EMISUSE;
+  uint64_t started = r->group ? 0 : weft__metrics_clock(r->metrics);
   weft__arena_init(&arena, &r->mem);
   weft_err err = commit_ops(e, &arena, &call);
   if (err == WEFT_OK && call.op_count > 0) {
@@ -683,6 +687,7 @@ weft_err weft_edit_commit(weft_edit *e, weft_commit *out) {
     return err;
   }
   e->committed = true;
+  if (out->written) weft__observe_since(r->metrics, WEFT_METRIC_COMMIT_TIME, started);
   return WEFT_OK;
 }
 

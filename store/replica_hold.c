@@ -93,6 +93,8 @@ static weft_err check_start(weft_replica *r, hold_call *call, const hold_run *h,
 static weft_err check_signature(weft_replica *r, hold_call *call, const hold_run *h,
                                 hold_check *c) {
   weft_err err = weft__run_verify(r->crypto, &r->space, &c->device, &h->run, c->ids);
+  weft__count(r->metrics, WEFT_METRIC_SIGNATURES, 1);
+  weft__count(r->metrics, WEFT_METRIC_VERIFIED, err == WEFT_OK ? h->run.count : 0);
   if (err == WEFT_OK) return WEFT_OK;
   return sender_fault(r, call, h, err, "the signature of a run is not valid");
 }
@@ -361,20 +363,30 @@ static weft_err hold_write(weft_replica *r, weft_txn *txn, void *arg) {
   return err;
 }
 
+/* Holds what decode_all took apart. */
+static weft_err hold_decoded(weft_replica *r, hold_call *call) {
+  weft_hold_report *report = call->report;
+  report->runs = weft__arena_zero(call->arena, call->run_count, sizeof *report->runs);
+  if (!report->runs) return WEFT_ENOMEM;
+  report->run_count = call->run_count;
+  weft_err err = weft__write(r, hold_write, call);
+  if (err != WEFT_OK) {
+    report->changes = 0;
+    report->run_count = 0;
+  }
+  return err;
+}
+
 weft_err weft_replica_hold(weft_replica *r, weft_arena *arena, const weft_bytes *chunks,
                            size_t count, weft_hold_report *report) {
   memset(report, 0, sizeof *report);
   if (r->group) return WEFT_EMISUSE;
   if (r->dead != WEFT_OK) return r->dead;
   hold_call call = {.arena = arena, .report = report};
-  WEFT_TRY(decode_all(r, chunks, count, &call));
-  report->runs = weft__arena_zero(arena, call.run_count, sizeof *report->runs);
-  if (!report->runs) return WEFT_ENOMEM;
-  report->run_count = call.run_count;
-  weft_err err = weft__write(r, hold_write, &call);
-  if (err != WEFT_OK) {
-    report->changes = 0;
-    report->run_count = 0;
-  }
+  uint64_t started = weft__metrics_clock(r->metrics);
+  weft_err err = decode_all(r, chunks, count, &call);
+  if (err == WEFT_OK) err = hold_decoded(r, &call);
+  weft__count(r->metrics, WEFT_METRIC_REFUSED, err <= WEFT_EMALFORMED && err > WEFT_EIO);
+  if (err == WEFT_OK) weft__observe_since(r->metrics, WEFT_METRIC_HOLD_TIME, started);
   return err;
 }

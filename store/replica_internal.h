@@ -15,6 +15,7 @@
 #define WEFT_STORE_REPLICA_INTERNAL_H
 
 #include "crdt/chunk.h"
+#include "crdt/metrics_table.h"
 #include "crdt/write.h"
 #include "store/events.h"
 #include "store/keys.h"
@@ -217,6 +218,9 @@ struct weft_replica {
   uint8_t incarnation[16];
   bool incarnation_new; /* not yet in the store */
   weft_begun_why begun_why;
+
+  weft_metrics *metrics;                  /* NULL: none */
+  uint64_t commits_open, commit_ops_open; /* of the transaction that goes on */
 
   weft_txn *txn; /* of the open group */
   bool group;

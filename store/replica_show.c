@@ -802,7 +802,9 @@ weft_err weft_replica_show(weft_replica *r, uint64_t changes_max, weft_show_repo
   if (r->stale) WEFT_TRY(weft__reload(r));
   show_call call = {changes_max, {0}};
   bool frozen = weft__roster_frozen(r->roster);
+  uint64_t started = weft__metrics_clock(r->metrics);
   if (!frozen && something_ready(r)) WEFT_TRY(show_shrinking(r, &call));
+  if (call.report.changes) weft__observe_since(r->metrics, WEFT_METRIC_SHOW_TIME, started);
   *report = call.report;
   report->waiting = r->now.held - r->now.shown;
   report->more = !frozen && something_ready(r);
