@@ -22,6 +22,7 @@ void weft__buf_reset(weft_buf *b) {
 
 static void buf_grow(weft_buf *b, size_t need) {
   size_t cap = b->cap ? b->cap : 64;
+  if (cap > b->max) cap = b->max;
   while (cap < need) cap = cap > b->max / 2 ? b->max : cap * 2;
   uint8_t *at = b->mem.grow(b->mem.ctx, b->at, cap);
   if (!at) {
@@ -32,7 +33,7 @@ static void buf_grow(weft_buf *b, size_t need) {
   b->cap = cap;
 }
 
-uint8_t *weft__buf_room(weft_buf *b, size_t len) {
+uint8_t *weft__buf_room_slow(weft_buf *b, size_t len) {
   if (b->err != WEFT_OK) return NULL;
   if (len > b->max - b->len) {
     b->err = WEFT_ELIMIT;
@@ -47,19 +48,6 @@ uint8_t *weft__buf_room(weft_buf *b, size_t len) {
   return at;
 }
 
-void weft__buf_put_raw(weft_buf *b, const void *at, size_t len) {
-  if (len == 0) return;
-  uint8_t *to = weft__buf_room(b, len);
-  if (to) memcpy(to, at, len);
-}
-
-void weft__buf_put(weft_buf *b, weft_bytes bytes) { weft__buf_put_raw(b, bytes.at, bytes.len); }
-
-void weft__buf_u8(weft_buf *b, uint8_t v) {
-  uint8_t *to = weft__buf_room(b, 1);
-  if (to) *to = v;
-}
-
 static void buf_big_endian(weft_buf *b, uint64_t v, unsigned len) {
   uint8_t *to = weft__buf_room(b, len);
   if (!to) return;
@@ -70,7 +58,7 @@ void weft__buf_u16(weft_buf *b, uint16_t v) { buf_big_endian(b, v, 2); }
 void weft__buf_u32(weft_buf *b, uint32_t v) { buf_big_endian(b, v, 4); }
 void weft__buf_u64(weft_buf *b, uint64_t v) { buf_big_endian(b, v, 8); }
 
-void weft__buf_varint(weft_buf *b, uint64_t v) {
+void weft__buf_varint_slow(weft_buf *b, uint64_t v) {
   uint8_t bytes[10];
   size_t len = 0;
   while (v >= 0x80) {
@@ -98,25 +86,6 @@ void weft__buf_fail(weft_buf *b, weft_err err) {
 
 weft_bytes weft__buf_view(const weft_buf *b) { return weft_bytes_of(b->at, b->len); }
 
-weft_rd weft__rd(weft_bytes bytes) {
-  weft_rd r = {bytes.at, bytes.at ? bytes.at + bytes.len : bytes.at, false};
-  return r;
-}
-
-size_t weft__rd_left(const weft_rd *r) { return r->failed ? 0 : (size_t)(r->end - r->at); }
-
-bool weft__rd_done(const weft_rd *r) { return !r->failed && r->at == r->end; }
-
-weft_bytes weft__rd_take(weft_rd *r, size_t len) {
-  if (r->failed || len > (size_t)(r->end - r->at)) {
-    r->failed = true;
-    return weft_bytes_of(NULL, 0);
-  }
-  weft_bytes view = weft_bytes_of(r->at, len);
-  if (len) r->at += len;
-  return view;
-}
-
 static uint64_t rd_big_endian(weft_rd *r, unsigned len) {
   weft_bytes b = weft__rd_take(r, len);
   uint64_t v = 0;
@@ -124,12 +93,11 @@ static uint64_t rd_big_endian(weft_rd *r, unsigned len) {
   return v;
 }
 
-uint8_t weft__rd_u8(weft_rd *r) { return (uint8_t)rd_big_endian(r, 1); }
 uint16_t weft__rd_u16(weft_rd *r) { return (uint16_t)rd_big_endian(r, 2); }
 uint32_t weft__rd_u32(weft_rd *r) { return (uint32_t)rd_big_endian(r, 4); }
 uint64_t weft__rd_u64(weft_rd *r) { return rd_big_endian(r, 8); }
 
-uint64_t weft__rd_varint(weft_rd *r) {
+uint64_t weft__rd_varint_slow(weft_rd *r) {
   uint64_t v = 0;
   for (unsigned shift = 0; shift < 70; shift += 7) {
     uint8_t byte = weft__rd_u8(r);

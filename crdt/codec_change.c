@@ -318,8 +318,13 @@ static weft_err data_read(weft_arena *arena, weft_rd *r, weft_change *out) {
     if (count > weft__rd_left(r) / op_len_min) return WEFT_EMALFORMED;
     size_t total = out->op_count + (size_t)count;
     if (total > WEFT_CHANGE_OPS_MAX) return WEFT_EMALFORMED;
-    WEFT_TRY(
-        weft__arena_grow(arena, (void **)&out->ops, out->op_count, &cap, total, sizeof *out->ops));
+    if (docs == 1) { /* as most: then the number of ops is known */
+      out->ops = weft__arena_take(arena, total * sizeof *out->ops);
+      if (!out->ops) return WEFT_ENOMEM;
+    } else {
+      WEFT_TRY(weft__arena_grow(arena, (void **)&out->ops, out->op_count, &cap, total,
+                                sizeof *out->ops));
+    }
     for (size_t i = out->op_count; i < total; i++) {
       weft_op *op = &out->ops[i];
       memset(op, 0, sizeof *op);

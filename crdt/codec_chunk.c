@@ -47,8 +47,9 @@ static void codec_init(weft_chunk_codec *c, const weft_alloc *mem) {
   memset(c, 0, sizeof *c);
   c->mem = *mem;
   weft__arena_init(&c->scratch, mem);
-  weft__buf_init(&c->packed, mem, SIZE_MAX);
-  for (unsigned i = 0; i < COLUMNS; i++) weft__buf_init(&c->columns.at[i].bytes, mem, SIZE_MAX);
+  size_t len_max = weft__columns_len_max(WEFT_CHANGE_LEN_MAX);
+  weft__buf_init(&c->packed, mem, ZSTD_compressBound(len_max));
+  for (unsigned i = 0; i < COLUMNS; i++) weft__buf_init(&c->columns.at[i].bytes, mem, len_max);
 }
 
 static void codec_clear(weft_chunk_codec *c) {
@@ -83,19 +84,17 @@ static void scratch_reset(weft_chunk_codec *c) {
   weft__arena_reset(&c->scratch);
 }
 
-/* Empties what the last chunk left in the columns, for one of `len` canonical bytes. */
-static void columns_reset(weft_chunk_codec *c, size_t len) {
+/* Empties what the last chunk left in the columns. */
+static void columns_reset(weft_chunk_codec *c) {
   weft__columns_out *columns = &c->columns;
   for (unsigned i = 0; i < COLUMNS; i++) {
     weft__column_out *column = &columns->at[i];
     kept_reset(&column->bytes);
-    column->bytes.max = weft__columns_len_max(len);
     column->value = 0;
     column->any = column->varies = false;
   }
   columns->len = columns->names = columns->paths = 0;
   kept_reset(&c->packed);
-  c->packed.max = ZSTD_compressBound(weft__columns_len_max(len));
 }
 
 static size_t total_count(const weft_run *runs, size_t run_count, size_t *len) {
@@ -231,7 +230,7 @@ weft_err weft__chunk_encode_with(weft_chunk_codec *c, weft_buf *out, const weft_
   size_t len = 0, from = out->len;
   size_t count = total_count(runs, run_count, &len);
   WEFT_TRY(sizes_check(count, len));
-  columns_reset(c, len);
+  columns_reset(c);
   weft__buf_u8(out, chunk_form);
   weft__buf_varint(out, run_count);
   for (size_t r = 0; r < run_count; r++) head_write(out, &runs[r]);

@@ -16,6 +16,7 @@
 typedef struct doc_entry {
   weft_register reg; /* first, so that a register leads back to its entry */
   struct doc_entry *next;
+  bool borrowed; /* its lists of siblings are the holder's: copied before they change */
 } doc_entry;
 
 struct weft_doc {
@@ -123,12 +124,12 @@ static weft_err doc_widen(weft_doc *doc) {
   return WEFT_OK;
 }
 
-/* Makes an empty register for `path`, which stands at index `idx` from then on. */
+/* Makes an empty register for `path`, which is not copied, at index `idx`. */
 static weft_err doc_insert(weft_doc *doc, size_t idx, weft_path path, doc_entry **out) {
   WEFT_TRY(doc_widen(doc));
   doc_entry *entry = weft__arena_zero(&doc->arena, 1, sizeof *entry);
   if (!entry) return WEFT_ENOMEM;
-  WEFT_TRY(weft__arena_copy(&doc->arena, path, &entry->reg.path));
+  entry->reg.path = path;
   memmove(doc->regs + idx + 1, doc->regs + idx, (doc->count - idx) * sizeof *doc->regs);
   doc->regs[idx] = entry;
   doc->count++;
@@ -170,13 +171,29 @@ weft_err weft__doc_put(weft_doc *doc, const weft_register *reg) {
   doc_entry *entry = doc_at(doc, idx);
   if (entry && path_equal(entry->reg.path, reg->path)) return WEFT_EMISUSE;
   weft_sibling *values = NULL, *positions = NULL;
+  weft_path path;
+  WEFT_TRY(weft__arena_copy(&doc->arena, reg->path, &path));
   WEFT_TRY(siblings_copy(&doc->arena, &values, reg->values, reg->value_count));
   WEFT_TRY(siblings_copy(&doc->arena, &positions, reg->positions, reg->position_count));
-  WEFT_TRY(doc_insert(doc, idx, reg->path, &entry));
+  WEFT_TRY(doc_insert(doc, idx, path, &entry));
   entry->reg.values = values;
   entry->reg.value_count = entry->reg.value_cap = reg->value_count;
   entry->reg.positions = positions;
   entry->reg.position_count = entry->reg.position_cap = reg->position_count;
+  return WEFT_OK;
+}
+
+weft_err weft__doc_borrow(weft_doc *doc, const weft_register *reg) {
+  if (reg->value_count == 0 && reg->position_count == 0) return WEFT_EMISUSE;
+  size_t idx = doc_lower(doc, reg->path);
+  doc_entry *entry = doc_at(doc, idx);
+  if (entry && path_equal(entry->reg.path, reg->path)) return WEFT_EMISUSE;
+  WEFT_TRY(doc_insert(doc, idx, reg->path, &entry));
+  entry->reg = *reg;
+  entry->reg.value_cap = reg->value_count;
+  entry->reg.position_cap = reg->position_count;
+  entry->reg.dirty = false;
+  entry->borrowed = true;
   return WEFT_OK;
 }
 
@@ -229,30 +246,70 @@ static bool change_covers(const weft_doc *doc, const weft_shown *change, const w
   return weft__covers(&doc->lineage, change->dot, change->claims, change->claim_count, s->dot);
 }
 
-/* Drops the siblings that `change` covers, keeping the order of the others. */
-static void drop_covered(const weft_doc *doc, const weft_shown *change, weft_register *reg,
-                         weft_sibling *list, size_t *count) {
+/* Makes the lists of a borrowed register its own; the bytes they point to stay the holder's. */
+static weft_err entry_own(weft_doc *doc, doc_entry *entry) {
+  weft_register *reg = &entry->reg;
+  weft_bytes values = weft_bytes_of(reg->values, reg->value_count * sizeof *reg->values);
+  weft_bytes positions = weft_bytes_of(reg->positions, reg->position_count * sizeof *reg->values);
+  if (!entry->borrowed) return WEFT_OK;
+  weft_sibling *at = weft__arena_take(&doc->arena, values.len + positions.len);
+  if (!at) return WEFT_ENOMEM;
+  if (values.len > 0) memcpy(at, values.at, values.len);
+  if (positions.len > 0) memcpy(at + reg->value_count, positions.at, positions.len);
+  reg->values = at;
+  reg->positions = at + reg->value_count;
+  reg->value_cap = reg->value_count;
+  reg->value_cap = reg->value_count;
+  reg->position_cap = reg->position_count;
+  entry->borrowed = false;
+  return WEFT_OK;
+}
+
+static bool covers_any(const weft_doc *doc, const weft_shown *change, const weft_sibling *list,
+                       size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    if (change_covers(doc, change, &list[i])) return true;
+  }
+  return false;
+}
+
+static void list_drop(const weft_doc *doc, const weft_shown *change, weft_sibling *list,
+                      size_t *count) {
   size_t kept = 0;
   for (size_t i = 0; i < *count; i++) {
     if (!change_covers(doc, change, &list[i])) list[kept++] = list[i];
   }
-  if (kept == *count) return;
   *count = kept;
-  reg->dirty = true;
 }
 
-static void drop_below(weft_doc *doc, const weft_shown *change, const doc_entry *top) {
-  for (doc_entry *e = top->next; e && weft_path_under(top->reg.path, e->reg.path); e = e->next) {
-    drop_covered(doc, change, &e->reg, e->reg.values, &e->reg.value_count);
-    drop_covered(doc, change, &e->reg, e->reg.positions, &e->reg.position_count);
+/* Drops the values (or positions) that `change` covers, keeping the order of the others. */
+static weft_err drop_covered(weft_doc *doc, const weft_shown *change, doc_entry *entry,
+                             bool positions) {
+  weft_register *reg = &entry->reg;
+  const weft_sibling *list = positions ? reg->positions : reg->values;
+  size_t count = positions ? reg->position_count : reg->value_count;
+  if (!covers_any(doc, change, list, count)) return WEFT_OK;
+  WEFT_TRY(entry_own(doc, entry));
+  if (positions) {
+    list_drop(doc, change, reg->positions, &reg->position_count);
+  } else {
+    list_drop(doc, change, reg->values, &reg->value_count);
   }
+  reg->dirty = true;
+  return WEFT_OK;
+}
+
+static weft_err drop_below(weft_doc *doc, const weft_shown *change, const doc_entry *top) {
+  for (doc_entry *e = top->next; e && weft_path_under(top->reg.path, e->reg.path); e = e->next) {
+    WEFT_TRY(drop_covered(doc, change, e, false));
+    WEFT_TRY(drop_covered(doc, change, e, true));
+  }
+  return WEFT_OK;
 }
 
 static bool covers_below(const weft_doc *doc, const weft_shown *change, const doc_entry *top) {
   for (doc_entry *e = top->next; e && weft_path_under(top->reg.path, e->reg.path); e = e->next) {
-    for (size_t i = 0; i < e->reg.value_count; i++) {
-      if (change_covers(doc, change, &e->reg.values[i])) return true;
-    }
+    if (covers_any(doc, change, e->reg.values, e->reg.value_count)) return true;
   }
   return false;
 }
@@ -290,9 +347,9 @@ static weft_err show_value(weft_doc *doc, const weft_shown *change, const weft_o
                            doc_entry *entry) {
   weft_register *reg = &entry->reg;
   weft_sibling s = {.dot = change->dot, .hlc = change->hlc, .kind = op->kind};
-  drop_covered(doc, change, reg, reg->values, &reg->value_count);
+  WEFT_TRY(drop_covered(doc, change, entry, false));
   if (op->kind == WEFT_OP_FRESH_OBJECT || op->kind == WEFT_OP_FRESH_ARRAY) {
-    drop_below(doc, change, entry);
+    WEFT_TRY(drop_below(doc, change, entry));
   } else if (op->kind == WEFT_OP_SCALAR || op->kind == WEFT_OP_UNSET) {
     if (covers_below(doc, change, entry)) WEFT_TRY(keep_claims(doc, change, &s));
   }
@@ -301,9 +358,10 @@ static weft_err show_value(weft_doc *doc, const weft_shown *change, const weft_o
 }
 
 static weft_err show_position(weft_doc *doc, const weft_shown *change, const weft_op *op,
-                              weft_register *reg) {
+                              doc_entry *entry) {
+  weft_register *reg = &entry->reg;
   weft_sibling s = {.dot = change->dot, .hlc = change->hlc, .kind = WEFT_OP_POSITION};
-  drop_covered(doc, change, reg, reg->positions, &reg->position_count);
+  WEFT_TRY(drop_covered(doc, change, entry, true));
   WEFT_TRY(weft__arena_copy(&doc->arena, op->position, &s.value));
   return add_sibling(&doc->arena, &reg->positions, &reg->position_count, &reg->position_cap, &s);
 }
@@ -312,10 +370,12 @@ weft_err weft__doc_show(weft_doc *doc, const weft_shown *change, const weft_op *
   size_t idx = doc_lower(doc, op->path);
   doc_entry *entry = doc_at(doc, idx);
   if (!entry || !path_equal(entry->reg.path, op->path)) {
-    WEFT_TRY(doc_insert(doc, idx, op->path, &entry));
+    weft_path path;
+    WEFT_TRY(weft__arena_copy(&doc->arena, op->path, &path));
+    WEFT_TRY(doc_insert(doc, idx, path, &entry));
   }
   entry->reg.dirty = true;
   if (op->kind != WEFT_OP_POSITION) WEFT_TRY(show_value(doc, change, op, entry));
-  if (op->position.len > 0) WEFT_TRY(show_position(doc, change, op, &entry->reg));
+  if (op->position.len > 0) WEFT_TRY(show_position(doc, change, op, entry));
   return WEFT_OK;
 }

@@ -86,6 +86,10 @@ weft_err weft__doc_copy(weft_doc *to, const weft_doc *from) WEFT_MUST_USE;
  * is there already; WEFT_ENOMEM: the document holds what it held. */
 weft_err weft__doc_put(weft_doc *doc, const weft_register *reg) WEFT_MUST_USE;
 
+/* The same without copying: paths, siblings and their bytes stay the holder's, who neither changes
+ * nor frees them before reset or free.  What is shown goes into copies. */
+weft_err weft__doc_borrow(weft_doc *doc, const weft_register *reg) WEFT_MUST_USE;
+
 /* Finds the register at `path`, or NULL.  It may be one that a join emptied.  Registers stay where
  * they are until clean, reset or free; a put or show changes what they hold.  Bytes of siblings
  * stay until reset or free. */

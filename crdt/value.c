@@ -177,6 +177,14 @@ static size_t utf8_character(const uint8_t *at, size_t left) {
 
 bool weft__utf8_ok(weft_bytes text) {
   for (size_t at = 0; at < text.len;) {
+    uint64_t eight;
+    if (text.len - at >= sizeof eight) {
+      memcpy(&eight, text.at + at, sizeof eight);
+      if ((eight & 0x8080808080808080u) == 0) { /* ASCII, as most text is */
+        at += sizeof eight;
+        continue;
+      }
+    }
     size_t len = utf8_character(text.at + at, text.len - at);
     if (len == 0) return false;
     at += len;

@@ -41,6 +41,7 @@ static weft_err conflicts_read(weft_txn *txn, uint32_t number, weft_doc_record *
   if (err == WEFT_ENOTFOUND) return WEFT_OK;
   if (err != WEFT_OK) return err;
   weft_rd r = weft__rd(value);
+  out->contested = true;
   out->conflicts = weft__rd_u64(&r);
   if (weft__rd_left(&r) > 0) {
     out->hidden = weft__rd_u64(&r);
@@ -55,7 +56,7 @@ weft_err weft__doc_record_read(weft_replica *r, weft_txn *txn, uint32_t number, 
   weft_bytes value;
   WEFT_TRY(weft_txn_get(txn, WEFT_TABLE_DOC, weft__dbkey_u32(&key, number), &value));
   weft_err err = weft__doc_record_decode(arena, number, value, out);
-  if (err == WEFT_OK) err = conflicts_read(txn, number, out);
+  if (err == WEFT_OK && out->suspect) err = conflicts_read(txn, number, out);
   if (err == WEFT_ECORRUPT) return weft__replica_fail(r, err, "a document record is damaged");
   return err;
 }
@@ -75,7 +76,7 @@ weft_err weft__doc_record_find(weft_replica *r, weft_txn *txn, weft_bytes name, 
   return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
 }
 
-weft_err weft__doc_record_put(weft_replica *r, weft_txn *txn, const weft_doc_record *doc) {
+weft_err weft__doc_record_put(weft_replica *r, weft_txn *txn, weft_doc_record *doc) {
   weft_buf b;
   weft_dbkey key;
   weft__buf_init(&b, &r->mem, SIZE_MAX);
@@ -99,12 +100,13 @@ weft_err weft__doc_record_put(weft_replica *r, weft_txn *txn, const weft_doc_rec
     weft__buf_u64(&b, doc->manual);
   }
   if (err == WEFT_OK) err = weft__buf_err(&b);
-  if (err == WEFT_OK && doc->conflicts + doc->hidden > 0) {
+  bool contested = doc->conflicts + doc->hidden > 0;
+  if (err == WEFT_OK && contested) {
     err = weft_txn_put(txn, WEFT_TABLE_CONTEST, k, weft__buf_view(&b));
-  } else if (err == WEFT_OK) {
+  } else if (err == WEFT_OK && doc->contested) {
     err = weft_txn_delete(txn, WEFT_TABLE_CONTEST, k);
-    if (err == WEFT_ENOTFOUND) err = WEFT_OK;
   }
+  doc->contested = contested;
   weft__buf_free(&b);
   return err;
 }

@@ -30,10 +30,11 @@ extern "C" {
 #define WEFT_LOG_NONE         UINT32_MAX
 #define WEFT_SHOW_CHANGES_MAX 65536u /* a batch, design section 5 */
 #define WEFT_SHOW_OPS_MAX     131072u
-/* A batch is to dirty about 8,192 pages at most.  Documents far apart cost about three each; so few
- * documents in all that their tables are that small may be touched together. */
-#define WEFT_SHOW_DOCS_MAX    3000u
-#define WEFT_SHOW_DOCS_DENSE  20000u
+/* A document costs a batch a page of segments and, where documents lie far apart, most of a page of
+ * records, all of which LMDB keeps in memory until it commits: some 128 MiB at most.  More
+ * documents in a batch cost less each, because their pages meet. */
+#define WEFT_SHOW_DOCS_MAX    16384u
+#define WEFT_SHOW_DOCS_DENSE  65536u
 #define WEFT_SHOW_LEN_MAX     (32u << 20) /* canonical bytes a batch keeps in memory */
 #define WEFT_LIVE_CHANGES_MAX 64u         /* a run shown in the transaction that holds it */
 #define WEFT_TAIL_COUNT_MAX   512u        /* a longer tail is sealed into chunks */
@@ -78,6 +79,14 @@ typedef struct weft_fresh_run {
   struct weft_fresh_run *next; /* goes on where this one ends */
 } weft_fresh_run;
 
+/* A chunk taken apart for somebody who reads on. */
+typedef struct weft_run_view {
+  uint64_t first;
+  size_t count; /* 0: none */
+  const weft_bytes *changes;
+  const uint8_t *states; /* weft_change_state */
+} weft_run_view;
+
 /* One branch of one log.  Its chain is its own changes, fork..held, behind those of the branches it
  * left; a change has one owner, so that one dot names it. */
 struct weft_log {
@@ -116,6 +125,7 @@ struct weft_log {
   uint64_t wait_at;   /* the change that is not showable yet, 0: none, */
   weft_ms wait_since; /* and when it began to wait, since 1970 */
   weft_log_flow flow[WEFT_FLOWS];
+  weft_run_view view; /* what a batch reads from; it lies in the batch */
 };
 
 /* Counters and sums, stored together. */
@@ -271,6 +281,10 @@ weft_err weft__reload(weft_replica *r) WEFT_MUST_USE;
 
 /* Reads the records of all logs into the empty table. */
 weft_err weft__logs_load(weft_replica *r, weft_txn *txn) WEFT_MUST_USE;
+/* Takes the chunk that holds a sealed `seq` apart, all of it in `arena`.  Errors as
+ * weft__log_chunk. */
+weft_err weft__log_run_view(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
+                            weft_arena *arena, weft_run_view *out) WEFT_MUST_USE;
 /* Gives the chunk that holds a sealed `seq`, taken apart; a view until the next call of this or of
  * anything that reads a log. */
 weft_err weft__log_chunk(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
@@ -322,6 +336,10 @@ weft_err weft__log_read(weft_replica *r, weft_txn *txn, const weft_log *log, uin
 /* The same, taken apart: state settled, claim->log filled in.  Not VALID: no claims, no ops. */
 weft_err weft__log_change(weft_replica *r, weft_txn *txn, weft_log *log, uint64_t seq,
                           weft_arena *arena, weft_change *change, weft_id *id) WEFT_MUST_USE;
+/* Takes a change apart whose bytes are at hand, as weft__log_change does. */
+weft_err weft__log_parse(weft_replica *r, weft_txn *txn, weft_log *log, weft_bytes raw,
+                         weft_change_state state, weft_arena *arena,
+                         weft_change *change) WEFT_MUST_USE;
 /* The id of `seq`; 0 gives the log's root.  Errors as weft__log_read. */
 weft_err weft__log_id_at(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
                          weft_id *out) WEFT_MUST_USE;
@@ -438,6 +456,7 @@ typedef struct weft_doc_record {
   weft_bytes name; /* in the arena given */
   bool live;       /* its root is shown as an object */
   bool suspect;    /* some register may be in conflict: look at the whole document */
+  bool contested;  /* has a row in `contest`; only where it is suspect */
   uint64_t created_hlc;
   weft_dot created;
   uint64_t modified_hlc;
@@ -462,8 +481,7 @@ weft_err weft__doc_record_read(weft_replica *r, weft_txn *txn, uint32_t number, 
 /* Takes apart what stands in the table `doc` (the counts of conflicts stay 0).  WEFT_ECORRUPT. */
 weft_err weft__doc_record_decode(weft_arena *arena, uint32_t number, weft_bytes value,
                                  weft_doc_record *out) WEFT_MUST_USE;
-weft_err weft__doc_record_put(weft_replica *r, weft_txn *txn,
-                              const weft_doc_record *doc) WEFT_MUST_USE;
+weft_err weft__doc_record_put(weft_replica *r, weft_txn *txn, weft_doc_record *doc) WEFT_MUST_USE;
 
 /* Renders what is shown at `pointer` of a loaded document.  WEFT_ENOTFOUND, WEFT_EBADPATH. */
 weft_err weft__doc_render_pointer(const weft_doc *doc, weft_bytes pointer, weft_arena *arena,

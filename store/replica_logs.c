@@ -472,30 +472,71 @@ static weft_err disk_fault(weft_err err) {
   return ours ? err : WEFT_ECORRUPT;
 }
 
-static weft_err cache_fill(weft_replica *r, weft_run_cache *c, const weft_log *log,
-                           const weft_entry *entry) {
+/* Finds the entry of the chunk that holds `seq`; a view of the cursor. */
+static weft_err chunk_find(const weft_log *log, uint64_t seq, weft_cursor *cursor,
+                           weft_entry *entry) {
+  weft_dbkey key;
+  weft_err err = weft_cursor_seek_back(cursor, weft__dbkey_u32_u64(&key, log->number, seq), entry);
+  if (err != WEFT_OK) return err == WEFT_EDONE ? WEFT_ECORRUPT : err;
+  weft_rd k = weft__rd(entry->key);
+  return weft__rd_u32(&k) == log->number ? WEFT_OK : WEFT_ECORRUPT;
+}
+
+/* Takes an entry apart into `arena`; `chunk` stays a view.  Chain and signature were good when the
+ * chunk was stored, and the keyed check tells damage since then, before anything is shown or sent
+ * on. */
+static weft_err chunk_open(weft_replica *r, const weft_log *log, const weft_entry *entry,
+                           weft_arena *arena, weft_run **run, uint8_t **states, weft_bytes *chunk) {
+  size_t count, run_count;
+  weft_bytes content;
+  weft_rd k = weft__rd(entry->key);
+  weft__rd_u32(&k);
+  WEFT_TRY(weft__row_open(r, entry->value, &content));
+  WEFT_TRY(chunk_record_decode(arena, content, states, &count, chunk));
+  WEFT_TRY(disk_fault(weft__chunk_decode_with(r->codec, arena, *chunk, run, &run_count)));
+  if (run_count != 1 || (*run)->count != count) return WEFT_ECORRUPT;
+  if (weft_id_cmp(&(*run)->log, &log->id) != 0) return WEFT_ECORRUPT;
+  return (*run)->first == weft__rd_u64(&k) ? WEFT_OK : WEFT_ECORRUPT;
+}
+
+static weft_err damaged_chunk(weft_replica *r, weft_err err) {
+  return err == WEFT_ECORRUPT ? weft__replica_fail(r, err, "a chunk of a log is damaged") : err;
+}
+
+weft_err weft__log_run_view(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
+                            weft_arena *arena, weft_run_view *out) {
+  weft_cursor *cursor;
+  weft_entry entry;
+  weft_run *run;
   uint8_t *states;
-  size_t count;
   weft_bytes chunk;
-  weft_run *runs;
-  size_t run_count;
-  /* Chain and signature were good when the chunk was stored, and the keyed check tells damage since
-   * then, before anything is shown or sent on. */
-  WEFT_TRY(weft__row_open(r, entry->value, &chunk));
-  WEFT_TRY(chunk_record_decode(&c->arena, chunk, &states, &count, &chunk));
-  WEFT_TRY(weft__arena_copy(&c->arena, chunk, &chunk));
-  WEFT_TRY(disk_fault(weft__chunk_decode_with(r->codec, &c->arena, chunk, &runs, &run_count)));
-  if (run_count != 1 || runs[0].count != count) return WEFT_ECORRUPT;
-  if (weft_id_cmp(&runs[0].log, &log->id) != 0) return WEFT_ECORRUPT;
+  out->count = 0;
+  WEFT_TRY(weft_cursor_open(txn, WEFT_TABLE_LOG, &cursor));
+  weft_err err = chunk_find(log, seq, cursor, &entry);
+  if (err == WEFT_OK) err = chunk_open(r, log, &entry, arena, &run, &states, &chunk);
+  weft_cursor_close(cursor);
+  if (err == WEFT_OK && seq - run->first >= run->count) err = WEFT_ECORRUPT;
+  if (err != WEFT_OK) return damaged_chunk(r, err);
+  *out = (weft_run_view){run->first, run->count, run->changes, states};
+  return WEFT_OK;
+}
+
+static weft_err cache_fill(weft_replica *r, weft_run_cache *c, const weft_log *log, uint64_t seq,
+                           const weft_entry *entry) {
+  weft_run *run;
+  uint8_t *states;
+  weft_bytes chunk;
+  WEFT_TRY(chunk_open(r, log, entry, &c->arena, &run, &states, &chunk));
+  if (seq - run->first >= run->count) return WEFT_ECORRUPT;
+  WEFT_TRY(weft__arena_copy(&c->arena, chunk, &c->chunk));
   c->log = log->number;
-  c->first = runs[0].first;
-  c->changes = runs[0].changes;
+  c->first = run->first;
+  c->changes = run->changes;
   c->ids = NULL;
   c->states = states;
-  c->prev = runs[0].prev;
-  c->sig = runs[0].sig;
-  c->chunk = chunk;
-  c->count = count;
+  c->prev = run->prev;
+  c->sig = run->sig;
+  c->count = run->count;
   return WEFT_OK;
 }
 
@@ -536,28 +577,15 @@ weft_err weft__log_chunk(weft_replica *r, weft_txn *txn, const weft_log *log, ui
     if (c->used < oldest->used) oldest = c;
   }
   weft_cursor *cursor;
-  weft_dbkey key;
   weft_entry entry;
   WEFT_TRY(weft_cursor_open(txn, WEFT_TABLE_LOG, &cursor));
-  weft_err err = weft_cursor_seek_back(cursor, weft__dbkey_u32_u64(&key, log->number, seq), &entry);
-  if (err == WEFT_EDONE) err = WEFT_ECORRUPT;
   oldest->count = 0;
   oldest->used = 0;
   weft__arena_reset(&oldest->arena);
-  if (err == WEFT_OK) {
-    weft_rd k = weft__rd(entry.key);
-    uint32_t number = weft__rd_u32(&k);
-    uint64_t first = weft__rd_u64(&k);
-    err = number == log->number ? cache_fill(r, oldest, log, &entry) : WEFT_ECORRUPT;
-    if (err == WEFT_OK && (oldest->first != first || seq - first >= oldest->count)) {
-      err = WEFT_ECORRUPT;
-    }
-  }
+  weft_err err = chunk_find(log, seq, cursor, &entry);
+  if (err == WEFT_OK) err = cache_fill(r, oldest, log, seq, &entry);
   weft_cursor_close(cursor);
-  if (err != WEFT_OK) {
-    oldest->count = 0;
-    return err == WEFT_ECORRUPT ? weft__replica_fail(r, err, "a chunk of a log is damaged") : err;
-  }
+  if (err != WEFT_OK) return damaged_chunk(r, err);
   oldest->used = ++r->cache_clock;
   *out = oldest;
   return WEFT_OK;
@@ -600,10 +628,15 @@ weft_err weft__log_change(weft_replica *r, weft_txn *txn, weft_log *log, uint64_
     return WEFT_OK;
   }
   WEFT_TRY(weft__log_read(r, txn, log, seq, arena, &item));
-  WEFT_TRY(weft__change_parse(arena, item.raw, change));
   *id = item.id;
-  if (item.state != WEFT_CHANGE_VALID) {
-    change->state = item.state;
+  return weft__log_parse(r, txn, log, item.raw, item.state, arena, change);
+}
+
+weft_err weft__log_parse(weft_replica *r, weft_txn *txn, weft_log *log, weft_bytes raw,
+                         weft_change_state state, weft_arena *arena, weft_change *change) {
+  WEFT_TRY(weft__change_parse(arena, raw, change));
+  if (state != WEFT_CHANGE_VALID) {
+    change->state = state;
     change->claim_count = 0;
     change->op_count = 0;
     return WEFT_OK;
@@ -747,10 +780,9 @@ static weft_err arrival_put(weft_replica *r, weft_txn *txn, const weft_log *log,
 weft_err weft__log_append(weft_replica *r, weft_txn *txn, weft_log *log, const weft_log_run *run) {
   WEFT_ASSERT(run->count > 0);
   size_t len = raws_len(run->raws, run->count);
-  bool big = run->sig && (run->count >= WEFT_TAIL_COUNT_MAX || len >= WEFT_SIGN_LEN_MAX);
-  /* Behind a tail a short run joins it: sealed together they take less. */
-  bool alone = run->chunk.len > 0 && log->sealed == log->held;
-  big = big || (alone && run->count >= WEFT_CHUNK_COUNT_MIN);
+  bool as_it_came = run->chunk.len > 0 && run->count >= WEFT_CHUNK_COUNT_MIN;
+  bool long_run = run->count >= WEFT_TAIL_COUNT_MAX || len >= WEFT_SIGN_LEN_MAX;
+  bool big = run->sig && (as_it_came || long_run);
   weft__log_touch(r, log);
   WEFT_TRY(big ? append_chunk(r, txn, log, run) : append_tail(r, txn, log, run));
   WEFT_TRY(arrival_put(r, txn, log, run->count));

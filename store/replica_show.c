@@ -102,9 +102,10 @@ void weft__ready_orphans(weft_replica *r, const weft_log *log) {
 
 /* --- what is showable --- */
 
-/* Finds the first thing that the next change of a log needs and the walk has not settled. */
+/* Finds the first thing that the next change of a log needs and the walk has not settled.  Where
+ * there is nothing, `dots` has all that it claims. */
 static weft_err first_unsettled(weft_replica *r, weft_txn *txn, weft_flow flow, weft_log *log,
-                                const weft_change *change, unsettled *u) {
+                                const weft_change *change, weft_dot *dots, unsettled *u) {
   uint64_t seq = log->flow[flow].at + 1;
   *u = (unsettled){.log = log->id, .seq = log->fork - 1};
   if (seq == log->fork && log->parent != WEFT_LOG_NONE) {
@@ -112,13 +113,13 @@ static weft_err first_unsettled(weft_replica *r, weft_txn *txn, weft_flow flow, 
     u->any = u->target->flow[flow].at < u->seq;
   }
   for (size_t i = 0; i < change->claim_count && !u->any; i++) {
-    weft_dot dot;
+    weft_dot *dot = &dots[i];
     u->claim = &change->claims[i];
     u->log = u->claim->log;
     u->seq = u->claim->seq;
-    weft_err err = weft__claim_dot(r, txn, log, seq, u->claim, flow == WEFT_FLOW_READY, &dot);
+    weft_err err = weft__claim_dot(r, txn, log, seq, u->claim, flow == WEFT_FLOW_READY, dot);
     if (err != WEFT_OK && err != WEFT_ENOTFOUND) return err;
-    u->target = err == WEFT_OK ? weft__log_of(r, dot.log) : NULL;
+    u->target = err == WEFT_OK ? weft__log_of(r, dot->log) : NULL;
     u->any = !u->target || u->target->flow[flow].at < u->seq;
   }
   return WEFT_OK;
@@ -133,7 +134,9 @@ static weft_err ready_advance(weft_replica *r, weft_txn *txn, weft_log *log, wef
     unsettled missing;
     weft__arena_reset(arena);
     WEFT_TRY(weft__log_change(r, txn, log, f->at + 1, arena, &change, &id));
-    WEFT_TRY(first_unsettled(r, txn, WEFT_FLOW_READY, log, &change, &missing));
+    weft_dot *dots = weft__arena_take(arena, change.claim_count * sizeof *dots);
+    if (!dots) return WEFT_ENOMEM;
+    WEFT_TRY(first_unsettled(r, txn, WEFT_FLOW_READY, log, &change, dots, &missing));
     if (missing.any) {
       wait_for(r, WEFT_FLOW_READY, log, &missing);
       break;
@@ -168,11 +171,12 @@ weft_err weft__ready_run(weft_replica *r, weft_txn *txn) {
 
 enum { DOC_SLOTS_MIN = 64 };
 
+/* What is kept of a change: a batch has tens of thousands. */
 typedef struct batch_change {
-  weft_change change;
   weft_dot dot;
+  uint64_t hlc;
   weft_dot *claims;
-  weft_id id;
+  size_t claim_count;
   size_t events;  /* that follow from it; 0: they were told before */
   uint64_t event; /* the number of the first */
 } batch_change;
@@ -188,8 +192,7 @@ typedef struct batch_doc {
   weft_bytes name;
   uint64_t hash;
   weft_doc_record record;
-  size_t place; /* in the batch's list */
-  bool fresh;   /* was not in the store */
+  bool fresh; /* was not in the store */
   uint32_t first_write;
   uint32_t last_write;
 } batch_doc;
@@ -200,7 +203,8 @@ typedef struct batch {
   weft_arena arena; /* everything the batch consists of */
   weft_arena one;   /* what one document needs */
   weft_doc *doc;
-  batch_change **changes;
+  weft_state state;
+  batch_change *changes;
   size_t change_count;
   size_t change_cap;
   batch_write *writes;
@@ -218,13 +222,12 @@ typedef struct batch {
   uint64_t changes_max;
   weft_conflict *found; /* of the document being judged, in `one` */
   size_t found_count;
-  size_t old_doc_count; /* documents that were there before */
-  size_t old_docs_max;
+  size_t docs_max;
 } batch;
 
 static bool batch_full(const batch *b) {
   return b->change_count >= b->changes_max || b->write_count >= WEFT_SHOW_OPS_MAX ||
-         b->old_doc_count >= b->old_docs_max || b->raw_len >= WEFT_SHOW_LEN_MAX;
+         b->doc_count >= b->docs_max || b->raw_len >= WEFT_SHOW_LEN_MAX;
 }
 
 /* The hash is keyed, so that no author can choose names that collide. */
@@ -267,15 +270,6 @@ static weft_err batch_doc_find(batch *b, weft_bytes name, batch_doc **out) {
   doc->name = name;
   doc->hash = hash;
   doc->first_write = doc->last_write = NO_WRITE;
-  weft_err err = weft__doc_record_find(b->r, b->txn, name, &b->arena, &doc->record);
-  if (err != WEFT_OK && err != WEFT_ENOTFOUND) return err;
-  b->old_doc_count += err == WEFT_OK;
-  if (err == WEFT_ENOTFOUND) {
-    doc->fresh = true;
-    doc->record.number = b->r->now.doc_next++;
-    doc->record.name = name;
-  }
-  doc->place = b->doc_count;
   b->docs[b->doc_count++] = doc;
   b->slots[slot] = (uint32_t)b->doc_count;
   *out = doc;
@@ -301,18 +295,36 @@ static weft_err batch_add_op(batch *b, const weft_op *op) {
 }
 
 /* Takes a change whose claims are all in the batch or shown before. */
-static weft_err batch_add(batch *b, weft_log *log, batch_change *c) {
+static weft_err batch_add(batch *b, weft_log *log, const weft_change *change, weft_dot *claims) {
   void *at = b->changes;
-  WEFT_TRY(weft__claim_dots(b->r, b->txn, log, c->dot.seq, &c->change, &b->arena, &c->claims));
   WEFT_TRY(weft__arena_grow(&b->arena, &at, b->change_count, &b->change_cap, b->change_count + 1,
                             sizeof *b->changes));
   b->changes = at;
-  for (size_t i = 0; i < c->change.op_count; i++) WEFT_TRY(batch_add_op(b, &c->change.ops[i]));
-  if (c->dot.seq > log->told) c->events = weft__event_count(&c->change);
-  b->changes[b->change_count++] = c;
-  b->raw_len += c->change.raw.len;
-  log->flow[WEFT_FLOW_SHOW].at++;
+  for (size_t i = 0; i < change->op_count; i++) WEFT_TRY(batch_add_op(b, &change->ops[i]));
+  batch_change *c = &b->changes[b->change_count++];
+  *c = (batch_change){.dot = {log->number, ++log->flow[WEFT_FLOW_SHOW].at},
+                      .hlc = change->hlc,
+                      .claims = claims,
+                      .claim_count = change->claim_count};
+  if (c->dot.seq > log->told) c->events = weft__event_count(change);
+  b->raw_len += change->raw.len;
   return WEFT_OK;
+}
+
+/* Reads a change for the batch, in whose arena everything stays.  A chunk is taken apart once for
+ * all that the batch wants of it. */
+static weft_err batch_read(batch *b, weft_log *log, uint64_t seq, weft_change *change) {
+  weft_id id;
+  weft_run_view *v = &log->view;
+  if (seq > log->sealed || seq < log->fork || weft__log_fresh(log, seq)) {
+    return weft__log_change(b->r, b->txn, log, seq, &b->arena, change, &id);
+  }
+  if (v->count == 0 || seq - v->first >= v->count) {
+    WEFT_TRY(weft__log_run_view(b->r, b->txn, log, seq, &b->arena, v));
+  }
+  size_t i = (size_t)(seq - v->first);
+  return weft__log_parse(b->r, b->txn, log, v->changes[i], (weft_change_state)v->states[i],
+                         &b->arena, change);
 }
 
 static weft_err show_advance(batch *b, weft_log *log) {
@@ -320,19 +332,16 @@ static weft_err show_advance(batch *b, weft_log *log) {
   uint64_t before = f->at;
   while (f->at < log->flow[WEFT_FLOW_READY].at && !batch_full(b)) {
     unsettled missing;
-    weft_id id;
-    batch_change *c = weft__arena_zero(&b->arena, 1, sizeof *c);
-    if (!c) return WEFT_ENOMEM;
-    WEFT_TRY(weft__log_change(b->r, b->txn, log, f->at + 1, &b->arena, &c->change, &id));
-    WEFT_TRY(first_unsettled(b->r, b->txn, WEFT_FLOW_SHOW, log, &c->change, &missing));
+    weft_change change;
+    WEFT_TRY(batch_read(b, log, f->at + 1, &change));
+    weft_dot *claims = weft__arena_take(&b->arena, change.claim_count * sizeof *claims);
+    if (!claims) return WEFT_ENOMEM;
+    WEFT_TRY(first_unsettled(b->r, b->txn, WEFT_FLOW_SHOW, log, &change, claims, &missing));
     if (missing.any) {
       wait_for(b->r, WEFT_FLOW_SHOW, log, &missing);
       break;
     }
-    c->dot = (weft_dot){log->number, f->at + 1};
-    c->id = id;
-    WEFT_TRY(batch_add(b, log, c));
-    log->shown_id = id;
+    WEFT_TRY(batch_add(b, log, &change, claims));
   }
   if (f->at > before) {
     weft__log_touch(b->r, log);
@@ -354,6 +363,7 @@ static weft_err walk_add(batch *b, weft_log *log) {
                             sizeof(weft_log *)));
   b->logs = at;
   b->logs[b->log_count++] = log;
+  log->view.count = 0;
   queue_add(b->r, WEFT_FLOW_SHOW, log);
   return WEFT_OK;
 }
@@ -377,6 +387,7 @@ static void walk_end(batch *b) {
     weft_log_flow *f = &b->logs[i]->flow[WEFT_FLOW_SHOW];
     f->busy = f->waiting = false;
     f->waiters = f->next = NULL;
+    b->logs[i]->view.count = 0;
   }
 }
 
@@ -389,6 +400,47 @@ static weft_err batch_collect(batch *b, show_scope scope, weft_log *one) {
   }
   walk_end(b);
   return err;
+}
+
+/* --- the documents of a batch --- */
+
+static int doc_name_cmp(const void *ctx, const void *a, const void *b) {
+  (void)ctx;
+  return weft_bytes_cmp(((const batch_doc *)a)->name, ((const batch_doc *)b)->name);
+}
+
+static int doc_number_cmp(const void *ctx, const void *a, const void *b) {
+  (void)ctx;
+  const batch_doc *x = a;
+  const batch_doc *y = b;
+  return x->record.number < y->record.number ? -1 : x->record.number > y->record.number;
+}
+
+static weft_err docs_sort(batch *b, weft_sort_cmp cmp) {
+  const void **list = weft__arena_take(&b->arena, 2 * b->doc_count * sizeof *list);
+  if (!list) return WEFT_ENOMEM;
+  for (size_t i = 0; i < b->doc_count; i++) list[i] = b->docs[i];
+  weft__sort(list, list + b->doc_count, b->doc_count, cmp, NULL);
+  /* Pointers to what is no constant: only their order is taken over. */
+  memcpy(b->docs, list, b->doc_count * sizeof *list);
+  return WEFT_OK;
+}
+
+/* Finds the documents in the order of their names, which is that of the table, and leaves them in
+ * that of their numbers, in which everything about them is written.  The slots mean nothing
+ * afterwards. */
+static weft_err docs_find(batch *b) {
+  WEFT_TRY(docs_sort(b, doc_name_cmp));
+  for (size_t i = 0; i < b->doc_count; i++) {
+    batch_doc *doc = b->docs[i];
+    weft_err err = weft__doc_record_find(b->r, b->txn, doc->name, &b->arena, &doc->record);
+    if (err != WEFT_OK && err != WEFT_ENOTFOUND) return err;
+    if (err == WEFT_OK) continue;
+    doc->fresh = true;
+    doc->record.number = b->r->now.doc_next++;
+    doc->record.name = doc->name;
+  }
+  return docs_sort(b, doc_number_cmp);
 }
 
 /* --- order --- */
@@ -411,11 +463,16 @@ static weft_err order_add(weft_replica *r, weft_txn *txn, weft_dot dot) {
 static weft_err batch_order(batch *b) {
   weft_replica *r = b->r;
   for (size_t i = 0; i < b->change_count; i++) {
-    weft_dot dot = b->changes[i]->dot;
-    WEFT_TRY(order_add(r, b->txn, dot));
-    b->changes[i]->event = r->now.events + 1;
-    WEFT_TRY(weft__event_derived(r, b->txn, b->changes[i]->events));
-    weft__log_of(r, dot.log)->shown = dot.seq;
+    batch_change *c = &b->changes[i];
+    WEFT_TRY(order_add(r, b->txn, c->dot));
+    c->event = r->now.events + 1;
+    WEFT_TRY(weft__event_derived(r, b->txn, c->events));
+  }
+  for (size_t i = 0; i < b->log_count; i++) {
+    weft_log *log = b->logs[i];
+    if (log->shown == log->flow[WEFT_FLOW_SHOW].at) continue;
+    log->shown = log->flow[WEFT_FLOW_SHOW].at;
+    WEFT_TRY(weft__log_id_at(r, b->txn, log, log->shown, &log->shown_id));
   }
   if (b->change_count == 0) return WEFT_OK;
   weft_log_span span = {r->order.log, r->order.first, r->order.count};
@@ -531,7 +588,7 @@ static int change_cmp(const weft_replica *r, uint64_t hlc_a, weft_dot a, uint64_
 static weft_err doc_note(batch *b, batch_doc *doc, const batch_change *c, uint64_t shown) {
   weft_doc_record *record = &doc->record;
   const weft_replica *r = b->r;
-  uint64_t hlc = c->change.hlc;
+  uint64_t hlc = c->hlc;
   if (record->versions == 0 ||
       change_cmp(r, hlc, c->dot, record->created_hlc, record->created) < 0) {
     record->created_hlc = hlc;
@@ -567,10 +624,10 @@ static weft_err doc_show_writes(batch *b, batch_doc *doc, weft_state *state,
   uint32_t last = NO_WRITE;
   for (uint32_t i = doc->first_write; i != NO_WRITE; i = b->writes[i].next) {
     const batch_write *w = &b->writes[i];
-    const batch_change *c = b->changes[w->change];
+    const batch_change *c = &b->changes[w->change];
     if (w->change != last) WEFT_TRY(doc_note(b, doc, c, shown_before + w->change + 1));
     last = w->change;
-    weft_shown shown = {c->dot, c->change.hlc, c->claims, c->change.claim_count};
+    weft_shown shown = {c->dot, c->hlc, c->claims, c->claim_count};
     WEFT_TRY(weft__doc_show(state->doc, &shown, w->op));
   }
   return WEFT_OK;
@@ -600,17 +657,18 @@ static weft_err conflicts_tell(batch *b, const batch_doc *doc, const weft_doc_re
   const batch_change *cause = NULL;
   if (doc->record.conflicts == was->conflicts) return WEFT_OK;
   for (uint32_t i = doc->first_write; i != NO_WRITE; i = b->writes[i].next) {
-    const batch_change *c = b->changes[b->writes[i].change];
+    const batch_change *c = &b->changes[b->writes[i].change];
     if (c->events > 0) cause = c;
   }
   if (!cause) return WEFT_OK;
   bool more = doc->record.conflicts > was->conflicts;
   weft_event event =
       weft__event_own(b->r, more ? WEFT_EVENT_CONFLICT_OPENED : WEFT_EVENT_CONFLICT_CLOSED);
-  event.source = weft__log_of(b->r, cause->dot.log)->device;
+  const weft_log *log = weft__log_of(b->r, cause->dot.log);
+  event.source = log->device;
   event.doc = doc->name;
   event.has_change = true;
-  event.change = cause->id;
+  WEFT_TRY(weft__log_id_at(b->r, b->txn, log, cause->dot.seq, &event.change));
   event.cause = cause->event;
   event.count = doc->record.conflicts;
   event.paths = weft__arena_zero(&b->one, WEFT_EVENT_PATHS_MAX, sizeof *event.paths);
@@ -632,36 +690,33 @@ static weft_err docid_put(batch *b, const batch_doc *doc) {
 
 static weft_err doc_apply(batch *b, batch_doc *doc, uint64_t shown_before) {
   weft_replica *r = b->r;
-  weft_state state = {0};
+  weft_state *state = &b->state;
   weft_index_entries *entries = NULL;
   weft_doc_record was = doc->record;
   weft__arena_reset(&b->one);
   weft__doc_reset(b->doc);
   b->found_count = 0;
-  weft_err err =
-      weft__state_begin(&state, &r->state_env, b->txn, doc->record.number, b->doc, &b->one);
-  if (err == WEFT_OK) err = doc_load_wanted(b, doc, &state);
-  if (err == WEFT_OK) err = weft__index_before(r, &was, &state, &b->one, &entries);
-  if (err == WEFT_OK) err = doc_show_writes(b, doc, &state, shown_before);
-  if (err == WEFT_OK) err = doc_judge(b, &state, &doc->record);
-  if (err == WEFT_OK && entries) {
-    err = weft__index_after(r, &doc->record, &state, &b->one, entries);
-  }
-  if (err == WEFT_OK) err = weft__state_save(&state, doc->name, &r->now.digest);
-  if (err == WEFT_OK) err = conflicts_tell(b, doc, &was);
-  weft__state_end(&state);
-  if (err == WEFT_ECORRUPT) return weft__replica_fail(r, err, "a segment is damaged");
-  WEFT_TRY(err);
+  weft__state_again(state, doc->record.number);
+  WEFT_TRY(doc_load_wanted(b, doc, state));
+  WEFT_TRY(weft__index_before(r, &was, state, &b->one, &entries));
+  WEFT_TRY(doc_show_writes(b, doc, state, shown_before));
+  WEFT_TRY(doc_judge(b, state, &doc->record));
+  if (entries) WEFT_TRY(weft__index_after(r, &doc->record, state, &b->one, entries));
+  WEFT_TRY(weft__state_save(state, doc->name, &r->now.digest));
+  WEFT_TRY(conflicts_tell(b, doc, &was));
   totals_move(r, doc, &was);
   WEFT_TRY(docid_put(b, doc));
   return weft__doc_record_put(r, b->txn, &doc->record);
 }
 
-static int doc_number_cmp(const void *ctx, const void *a, const void *b) {
-  (void)ctx;
-  const batch_doc *x = a;
-  const batch_doc *y = b;
-  return x->record.number < y->record.number ? -1 : x->record.number > y->record.number;
+static weft_err docs_apply(batch *b, uint64_t shown_before) {
+  weft_err err = weft__state_begin(&b->state, &b->r->state_env, b->txn, 0, b->doc, &b->one);
+  b->state.borrow = true;
+  for (size_t i = 0; i < b->doc_count && err == WEFT_OK; i++) {
+    err = doc_apply(b, b->docs[i], shown_before);
+  }
+  weft__state_end(&b->state);
+  return err == WEFT_ECORRUPT ? weft__replica_fail(b->r, err, "a segment is damaged") : err;
 }
 
 /* Lets the rules that the batch showed come into force. */
@@ -677,16 +732,9 @@ static weft_err batch_rules(batch *b) {
 
 static weft_err batch_apply(batch *b) {
   uint64_t shown_before = b->r->now.shown;
+  WEFT_TRY(docs_find(b));
   WEFT_TRY(batch_order(b));
-  const void **list = weft__arena_zero(&b->arena, b->doc_count, sizeof *list);
-  const void **scratch = weft__arena_zero(&b->arena, b->doc_count, sizeof *scratch);
-  if (!list || !scratch) return WEFT_ENOMEM;
-  for (size_t i = 0; i < b->doc_count; i++) list[i] = b->docs[i];
-  weft__sort(list, scratch, b->doc_count, doc_number_cmp, NULL);
-  for (size_t i = 0; i < b->doc_count; i++) {
-    const batch_doc *next = list[i];
-    WEFT_TRY(doc_apply(b, b->docs[next->place], shown_before));
-  }
+  WEFT_TRY(docs_apply(b, shown_before));
   return batch_rules(b);
 }
 
@@ -696,7 +744,7 @@ static weft_err show_batch(weft_replica *r, weft_txn *txn, show_scope scope, wef
   r->moved = true;
   bool bounded = changes_max > 0 && changes_max < WEFT_SHOW_CHANGES_MAX;
   b.changes_max = bounded ? changes_max : WEFT_SHOW_CHANGES_MAX;
-  b.old_docs_max = r->now.doc_next <= WEFT_SHOW_DOCS_DENSE ? SIZE_MAX : WEFT_SHOW_DOCS_MAX;
+  b.docs_max = r->now.doc_next <= WEFT_SHOW_DOCS_DENSE ? SIZE_MAX : WEFT_SHOW_DOCS_MAX;
   weft__arena_init(&b.arena, &r->mem);
   weft__arena_init(&b.one, &r->mem);
   weft_err err = weft__doc_new(&b.doc, &r->mem, &r->lineage);

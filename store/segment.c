@@ -22,6 +22,8 @@ typedef struct change_list {
   size_t count;
   uint32_t *slots; /* place + 1; 0 is free */
   size_t mask;
+  uint32_t *places; /* of the changes of all siblings, in the order in which they are written */
+  size_t next;
 } change_list;
 
 static bool same_change(const weft_sibling *a, const weft_sibling *b) {
@@ -47,21 +49,37 @@ static weft_err change_list_init(change_list *list, weft_arena *scratch,
   list->mask = slots - 1;
   list->count = 0;
   list->slots = weft__arena_zero(scratch, slots, sizeof *list->slots);
-  list->at = weft__arena_zero(scratch, siblings + 1, sizeof *list->at);
-  return list->slots && list->at ? WEFT_OK : WEFT_ENOMEM;
+  list->at = weft__arena_take(scratch, siblings * sizeof *list->at);
+  list->places = weft__arena_take(scratch, siblings * sizeof *list->places);
+  list->next = 0;
+  return list->slots && list->at && list->places ? WEFT_OK : WEFT_ENOMEM;
 }
 
 /* Gives the place of the change of `s`, a new one when it is new. */
-static size_t change_place(change_list *list, const weft_sibling *s) {
+static uint32_t change_place(change_list *list, const weft_sibling *s) {
   size_t slot = change_hash(s) & list->mask;
   while (list->slots[slot] != 0) {
-    size_t place = list->slots[slot] - 1;
+    uint32_t place = list->slots[slot] - 1;
     if (same_change(list->at[place], s)) return place;
     slot = (slot + 1) & list->mask;
   }
   list->at[list->count] = s;
-  list->slots[slot] = (uint32_t)(list->count + 1);
-  return list->count++;
+  list->slots[slot] = (uint32_t)++list->count;
+  return list->slots[slot] - 1;
+}
+
+/* Finds all changes, because they are written before what refers to them. */
+static void find_changes(change_list *list, const weft_register *const *regs, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    const weft_register *reg = regs[i];
+    for (size_t k = 0; k < reg->value_count; k++) {
+      list->places[list->next++] = change_place(list, &reg->values[k]);
+    }
+    for (size_t k = 0; k < reg->position_count; k++) {
+      list->places[list->next++] = change_place(list, &reg->positions[k]);
+    }
+  }
+  list->next = 0;
 }
 
 static void put_changes(weft_buf *out, const change_list *list) {
@@ -83,12 +101,12 @@ static void put_changes(weft_buf *out, const change_list *list) {
 }
 
 static void put_value(weft_buf *out, change_list *list, const weft_sibling *s) {
-  weft__buf_varint(out, change_place(list, s));
+  weft__buf_varint(out, list->places[list->next++]);
   if (s->kind == WEFT_OP_SCALAR) weft__buf_block(out, s->value);
 }
 
 static void put_position(weft_buf *out, change_list *list, const weft_sibling *s) {
-  weft__buf_varint(out, change_place(list, s));
+  weft__buf_varint(out, list->places[list->next++]);
   weft__buf_block(out, s->value);
 }
 
@@ -126,25 +144,19 @@ weft_err weft__segment_encode(weft_buf *out, weft_arena *scratch, const weft_seg
                               weft_bytes key, const weft_register *const *regs, size_t count) {
   change_list list;
   WEFT_TRY(change_list_init(&list, scratch, regs, count));
-  /* Registers are written first, aside, because only then the list of changes is complete. */
-  weft_buf body;
-  weft__buf_init(&body, &out->mem, SIZE_MAX);
+  find_changes(&list, regs, count);
   weft_path before = {NULL, 0};
-  weft__buf_varint(&body, count);
-  for (size_t i = 0; i < count; i++) {
-    put_register(&body, &list, before, regs[i]);
-    before = regs[i]->path;
-  }
   size_t start = out->len;
   weft__buf_u8(out, WEFT_SEGMENT_VERSION);
   put_changes(out, &list);
-  weft__buf_put(out, weft__buf_view(&body));
-  weft_err err = weft__buf_err(&body);
-  weft__buf_free(&body);
+  weft__buf_varint(out, count);
+  for (size_t i = 0; i < count; i++) {
+    put_register(out, &list, before, regs[i]);
+    before = regs[i]->path;
+  }
   size_t end = out->len;
   weft__buf_put(out, key);
-  if (err == WEFT_OK) err = weft__buf_err(out);
-  if (err != WEFT_OK) return err;
+  WEFT_TRY(weft__buf_err(out));
   uint8_t hash[16];
   seal_hash(seal, weft_bytes_of(out->at + start, out->len - start), hash);
   out->len = end;

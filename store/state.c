@@ -60,12 +60,23 @@ weft_err weft__state_begin(weft_state *s, const weft_state_env *env, weft_txn *t
   s->number = number;
   s->doc = doc;
   s->arena = arena;
+  weft__buf_init(&s->row, &env->mem, SIZE_MAX);
+  weft__buf_init(&s->term, &env->mem, SIZE_MAX);
   return weft_cursor_open(txn, WEFT_TABLE_STATE, &s->cursor);
 }
 
+void weft__state_again(weft_state *s, uint32_t number) {
+  s->number = number;
+  s->pieces = NULL;
+  s->piece_count = s->piece_cap = 0;
+}
+
 void weft__state_end(weft_state *s) {
+  if (!s->env) return;
   weft_cursor_close(s->cursor);
   s->cursor = NULL;
+  weft__buf_free(&s->row);
+  weft__buf_free(&s->term);
 }
 
 /* --- loading --- */
@@ -166,7 +177,10 @@ static weft_err piece_load(weft_state *s, weft_path path, size_t *idx) {
   } else {
     piece.last = true; /* a document's first segment starts at its root: so it has none */
   }
-  for (size_t i = 0; i < piece.count; i++) WEFT_TRY(weft__doc_put(s->doc, &piece.regs[i]));
+  for (size_t i = 0; i < piece.count; i++) {
+    const weft_register *reg = &piece.regs[i];
+    WEFT_TRY(s->borrow ? weft__doc_borrow(s->doc, reg) : weft__doc_put(s->doc, reg));
+  }
   *idx = place;
   return piece_insert(s, place, &piece);
 }
@@ -227,7 +241,7 @@ typedef struct digest_move {
   const weft_state_env *env;
   weft_bytes name;
   weft_digest *digest;
-  weft_buf scratch;
+  weft_buf *scratch;
 } digest_move;
 
 static bool same_sibling(const weft_sibling *a, const weft_sibling *b) {
@@ -250,7 +264,7 @@ static weft_err move_siblings(digest_move *m, weft_path path, const weft_sibling
     const weft_id *log = m->env->log_id(m->env->ctx, list[i].dot.log);
     if (!log) return WEFT_ECORRUPT;
     weft_digest term;
-    WEFT_TRY(weft__digest_term(m->env->seal.crypto, &m->env->seal.key, &m->scratch, m->name, path,
+    WEFT_TRY(weft__digest_term(m->env->seal.crypto, &m->env->seal.key, m->scratch, m->name, path,
                                log, &list[i], &term));
     if (add) {
       weft__digest_add(m->digest, term);
@@ -353,9 +367,10 @@ static weft_err parts_delete(weft_state *s, const weft_state_piece *piece) {
   return WEFT_OK;
 }
 
-static weft_err segment_put(weft_state *s, weft_buf *out, weft_path start,
-                            const weft_register *const *regs, size_t count) {
+static weft_err segment_put(weft_state *s, weft_path start, const weft_register *const *regs,
+                            size_t count) {
   weft_dbkey key;
+  weft_buf *out = &s->row;
   weft_bytes k = weft__dbkey_u32_bytes(&key, s->number, start);
   weft__buf_reset(out);
   WEFT_TRY(weft__segment_encode(out, s->arena, &s->env->seal, k, regs, count));
@@ -365,8 +380,6 @@ static weft_err segment_put(weft_state *s, weft_buf *out, weft_path start,
 
 /* Cuts `list` into segments of about equal length and stores them; the first starts at `start`. */
 static weft_err segments_put(weft_state *s, weft_path start, const keep_list *list) {
-  weft_buf out;
-  weft__buf_init(&out, &s->env->mem, SIZE_MAX);
   size_t cuts = list->estimate / WEFT_SEGMENT_LEN_SPLIT + 1;
   size_t aim = list->estimate / cuts + 1;
   size_t first = 0;
@@ -376,7 +389,7 @@ static weft_err segments_put(weft_state *s, weft_path start, const keep_list *li
     if (len >= aim) {
       weft_path next = start_between(list->at[i - 1]->path, list->at[i]->path);
       if (next.len <= START_LEN_MAX) {
-        err = segment_put(s, &out, start, list->at + first, i - first);
+        err = segment_put(s, start, list->at + first, i - first);
         first = i;
         start = next;
         len = 0;
@@ -384,9 +397,7 @@ static weft_err segments_put(weft_state *s, weft_path start, const keep_list *li
     }
     len += weft__segment_estimate(list->at[i]);
   }
-  if (err == WEFT_OK) err = segment_put(s, &out, start, list->at + first, list->count - first);
-  weft__buf_free(&out);
-  return err;
+  return err == WEFT_OK ? segment_put(s, start, list->at + first, list->count - first) : err;
 }
 
 static weft_err segment_delete(weft_state *s, const weft_state_piece *piece) {
@@ -420,11 +431,9 @@ static weft_err piece_save(weft_state *s, digest_move *m, size_t *idx) {
 }
 
 weft_err weft__state_save(weft_state *s, weft_bytes name, weft_digest *digest) {
-  digest_move m = {.env = s->env, .name = name, .digest = digest};
-  weft__buf_init(&m.scratch, &s->env->mem, SIZE_MAX);
+  digest_move m = {s->env, name, digest, &s->term};
   weft_err err = WEFT_OK;
   size_t idx = 0;
   while (idx < s->piece_count && err == WEFT_OK) err = piece_save(s, &m, &idx);
-  weft__buf_free(&m.scratch);
   return err;
 }

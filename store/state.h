@@ -52,12 +52,17 @@ typedef struct weft_state {
   weft_state_piece *pieces; /* loaded, ascending by start */
   size_t piece_count;
   size_t piece_cap;
+  bool borrow;  /* `doc` uses what lies in `arena` instead of copies; it is reset before that */
+  weft_buf row; /* what is written next */
+  weft_buf term;
 } weft_state;
 
 /* Begins with the empty document `doc`, loading nothing.  Opens a cursor: weft__state_end must
  * follow before the transaction ends.  WEFT_ENOMEM, WEFT_EIO. */
 weft_err weft__state_begin(weft_state *s, const weft_state_env *env, weft_txn *txn, uint32_t number,
                            weft_doc *doc, weft_arena *arena) WEFT_MUST_USE;
+/* Goes on with another document in the same transaction; `doc` and `arena` have been reset. */
+void weft__state_again(weft_state *s, uint32_t number);
 /* Closes the cursor.  Harmless on a zeroed state and when called twice. */
 void weft__state_end(weft_state *s);
 
@@ -74,7 +79,8 @@ weft_err weft__state_need_all(weft_state *s) WEFT_MUST_USE;
 const weft_register *weft__state_was(const weft_state *s, weft_path path);
 
 /* Writes back every piece with a changed register, and moves `digest` by what changed.  `name` is
- * the document's.  Afterwards only weft__state_end may follow.
+ * the document's.  Afterwards only weft__state_again
+ * or weft__state_end may follow.
  * WEFT_EFULL, WEFT_EIO, WEFT_ECORRUPT, WEFT_ENOMEM: the transaction must be aborted. */
 weft_err weft__state_save(weft_state *s, weft_bytes name, weft_digest *digest) WEFT_MUST_USE;
 

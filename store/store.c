@@ -362,6 +362,10 @@ weft_err weft_cursor_seek_back(weft_cursor *c, weft_bytes key, weft_entry *entry
   weft_err err = txn_check(c->txn);
   if (err == WEFT_OK) err = cursor_seek(c, key, entry);
   bool equal = err == WEFT_OK && weft_bytes_cmp(entry->key, key) == 0;
-  if (!equal && (err == WEFT_OK || err == WEFT_EDONE)) err = cursor_before(c, key, entry);
+  if (err == WEFT_EDONE) {
+    err = cursor_move(c, WEFT_MOVE_LAST, key, entry);
+  } else if (err == WEFT_OK && !equal) {
+    err = cursor_move(c, WEFT_MOVE_PREV, key, entry);
+  }
   return cursor_land(c, err, entry);
 }

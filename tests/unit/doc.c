@@ -781,8 +781,61 @@ static void a_store_gives_the_same_document_back(void **state) {
   }
 }
 
+/* Shows a change that covers all siblings, or the first one of each other log. */
+static void show_over(weft_doc *doc, const world *w, uint64_t seed) {
+  static const uint8_t one = 1;
+  static const weft_op_kind kinds[] = {WEFT_OP_SCALAR, WEFT_OP_MARK_OBJECT, WEFT_OP_UNSET,
+                                       WEFT_OP_FRESH_ARRAY, WEFT_OP_POSITION};
+  weft_dot claims[TEST_BRANCHES_MAX];
+  for (uint32_t i = 1; i < w->branches.count; i++) {
+    claims[i - 1] = (weft_dot){i, seed % 3 == 0 ? 1 : 1000};
+  }
+  weft_shown over = {{0, 1000}, UINT64_MAX, claims, w->branches.count - 1};
+  for (size_t i = 0; i < places; i++) {
+    weft_op op = {.path = w->paths[i], .kind = kinds[(i + seed) % 5]};
+    if (op.kind == WEFT_OP_SCALAR) op.value = weft_bytes_of(&one, 1);
+    if (op.kind == WEFT_OP_POSITION) op.position = weft_bytes_of(&one, 1);
+    assert_int_equal(weft__doc_show(doc, &over, &op), WEFT_OK);
+  }
+}
+
+/* A borrowing document shows like one of copies, and leaves what it borrowed as it was. */
+static void borrowed_registers_stay_as_they_are(void **state) {
+  (void)state;
+  weft_alloc mem = weft_alloc_libc();
+  for (uint64_t seed = 1; seed <= worlds; seed++) {
+    fixture *f = fixture_make(seed);
+    weft_doc *copy, *borrowing;
+    weft_buf before;
+    assert_int_equal(weft__doc_new(&copy, &mem, &f->lineage), WEFT_OK);
+    assert_int_equal(weft__doc_new(&borrowing, &mem, &f->lineage), WEFT_OK);
+    assert_int_equal(weft__doc_copy(copy, f->doc), WEFT_OK);
+    const weft_register *reg = weft__doc_seek(f->doc, weft_bytes_of(NULL, 0));
+    for (; reg; reg = weft__doc_next(f->doc, reg)) {
+      bool empty = reg->value_count + reg->position_count == 0;
+      assert_int_equal(weft__doc_borrow(borrowing, reg), empty ? WEFT_EMISUSE : WEFT_OK);
+      if (!empty) assert_int_equal(weft__doc_borrow(borrowing, reg), WEFT_EMISUSE);
+    }
+    weft__buf_init(&before, &mem, 1 << 22);
+    test_doc_text(&before, f->doc);
+    show_over(copy, &f->w, seed);
+    show_over(borrowing, &f->w, seed);
+    test_doc_text(&f->want, copy);
+    test_doc_text(&f->got, borrowing);
+    fixture_compare(f, "shown");
+    weft__buf_reset(&f->got);
+    test_doc_text(&f->got, f->doc);
+    same_text(&f->got, &before, seed, "lender");
+    weft__buf_free(&before);
+    weft__doc_free(borrowing);
+    weft__doc_free(copy);
+    fixture_free(f);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(borrowed_registers_stay_as_they_are),
       cmocka_unit_test(every_causal_order_gives_the_defined_registers),
       cmocka_unit_test(render_shows_the_defined_view),
       cmocka_unit_test(sides_and_visibility_are_as_defined),
