@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/draft.h"
 #include "cli/fields.h"
 #include "cli/record.h"
 #include "cli/run.h"
@@ -10,23 +11,6 @@
 #include "crdt/json.h"
 
 #define TEXT(b) (int)(b).len, (const char *)(b).at
-
-/* Commits `e` and answers, or fails with what went wrong at `doc`; ends the edit either way. */
-static int finish(cli_call *c, weft_edit *e, weft_bytes doc) {
-  weft_commit commit;
-  weft_err err = weft_edit_commit(e, &commit);
-  weft_edit_free(e);
-  if (err != WEFT_OK) return cli_fail_err(c, err, "%.*s", TEXT(doc));
-  return cli_emit_commit(c, &commit);
-}
-
-static int begin(cli_call *c, weft_edit **e) {
-  weft_edit_options o;
-  int code = cli_edit_options(c, &o);
-  if (code != CLI_OK) return code;
-  weft_err err = weft_edit_begin(e, c->space->replica, &o);
-  return err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "%s", c->args.command->name);
-}
 
 /* A person who writes below a visible scalar most likely mistyped: name it instead of replacing it.
  */
@@ -50,7 +34,7 @@ int cmd_set(cli_call *c) {
   if (c->args.arg_count < 2)
     return cli_fail(c, CLI_USAGE, "set %.*s: FIELD=TEXT or FIELD:=JSON is wanted", TEXT(doc));
   weft_edit *e;
-  code = begin(c, &e);
+  code = cli_edit_open(c, NULL, &e);
   if (code != CLI_OK) return code;
   for (size_t i = 1; i < c->args.arg_count && code == CLI_OK; i++) {
     weft_bytes pointer;
@@ -61,7 +45,7 @@ int cmd_set(cli_call *c) {
     weft_err err = weft_edit_set(e, doc, pointer, &value);
     if (err != WEFT_OK) code = cli_fail_place(c, err, doc, pointer);
   }
-  if (code == CLI_OK) return finish(c, e, doc);
+  if (code == CLI_OK) return cli_edit_finish(c, e, doc);
   weft_edit_free(e);
   return code;
 }
@@ -71,7 +55,7 @@ int cmd_unset(cli_call *c) {
   int code = cli_doc_arg(c, 0, &doc);
   if (code != CLI_OK) return code;
   weft_edit *e;
-  code = begin(c, &e);
+  code = cli_edit_open(c, NULL, &e);
   if (code != CLI_OK) return code;
   for (size_t i = 1; i < c->args.arg_count && code == CLI_OK; i++) {
     weft_bytes pointer;
@@ -80,7 +64,7 @@ int cmd_unset(cli_call *c) {
     weft_err err = weft_edit_unset(e, doc, pointer);
     if (err != WEFT_OK) code = cli_fail_place(c, err, doc, pointer);
   }
-  if (code == CLI_OK) return finish(c, e, doc);
+  if (code == CLI_OK) return cli_edit_finish(c, e, doc);
   weft_edit_free(e);
   return code;
 }
@@ -107,6 +91,22 @@ static void emit_with_base(cli_call *c, const weft_value *v, const weft_vector *
   weft__buf_free(&b);
 }
 
+static int get_draft(cli_call *c, weft_bytes doc, weft_bytes pointer) {
+  weft_value v;
+  weft_vector base;
+  weft__vector_init(&base, &c->arena->mem);
+  int code = cli_draft_get(c, doc, &v, &base);
+  const weft_value *part = code == CLI_OK ? cli_value_at(c, &v, pointer) : NULL;
+  if (part && cli_flag(c, "with-base"))
+    emit_with_base(c, part, &base);
+  else if (part)
+    cli_emit(c, part);
+  else if (code == CLI_OK)
+    code = cli_fail(c, CLI_NOT_FOUND, "%.*s has nothing at %.*s", TEXT(doc), TEXT(pointer));
+  weft__vector_free(&base);
+  return code;
+}
+
 int cmd_get(cli_call *c) {
   weft_bytes doc, pointer = weft_bytes_of("", 0), at;
   int code = cli_doc_arg(c, 0, &doc);
@@ -115,6 +115,12 @@ int cmd_get(cli_call *c) {
   cli_version version;
   cli_version_none(c, &version);
   bool old = cli_option_get(c, "at", &at);
+  if (cli_flag(c, "draft")) {
+    code = old ? cli_fail(c, CLI_USAGE, "get: either --at or --draft is wanted")
+               : get_draft(c, doc, pointer);
+    weft__vector_free(&version.at);
+    return code;
+  }
   if (old) code = cli_version_read(c, doc, at, &version);
   if (code == CLI_OK) {
     weft_value v;
@@ -160,7 +166,7 @@ int cmd_new(cli_call *c) {
       return cli_fail(c, CLI_FAILED, "the input is not a JSON object: a document is one");
   }
   weft_edit *e;
-  int code = begin(c, &e);
+  int code = cli_edit_open(c, NULL, &e);
   if (code != CLI_OK) return code;
   weft_err err = weft_edit_import(e, doc, &value, false);
   weft_commit commit;
@@ -192,7 +198,7 @@ typedef weft_err (*on_document)(weft_edit *e, weft_bytes doc);
 /* Does one thing to each of `docs` in one change; a document that is not there fails the whole. */
 static int each(cli_call *c, const weft_bytes *docs, size_t count, on_document what) {
   weft_edit *e;
-  int code = begin(c, &e);
+  int code = cli_edit_open(c, NULL, &e);
   if (code != CLI_OK) return code;
   weft_commit commit = {0};
   for (size_t i = 0; i < count && code == CLI_OK; i++) {
@@ -204,10 +210,10 @@ static int each(cli_call *c, const weft_bytes *docs, size_t count, on_document w
       code = cli_fail_err(c, err, "%.*s", TEXT(docs[i]));
   }
   if (code == CLI_OK && count) {
-    weft_err err = weft_edit_commit(e, &commit);
-    if (err != WEFT_OK) code = cli_fail_err(c, err, "%s", c->args.command->name);
+    code = cli_edit_close(c, e, weft_bytes_str(c->args.command->name), &commit);
+  } else {
+    weft_edit_free(e);
   }
-  weft_edit_free(e);
   return code == CLI_OK ? emit_count(c, count, &commit) : code;
 }
 

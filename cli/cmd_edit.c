@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/draft.h"
 #include "cli/fields.h"
 #include "cli/files.h"
 #include "cli/record.h"
@@ -27,8 +28,6 @@ enum { renew_s = 15 };
 int cmd_assign(cli_call *c) {
   weft_bytes doc, text, bytes;
   int code = cli_doc_arg(c, 0, &doc);
-  weft_edit_options o;
-  if (code == CLI_OK) code = cli_edit_options(c, &o);
   if (code != CLI_OK) return code;
   weft_value value;
   weft_json_error why;
@@ -38,19 +37,17 @@ int cmd_assign(cli_call *c) {
   if (value.kind != WEFT_OBJECT) return cli_fail(c, CLI_FAILED, "a document is a JSON object");
   weft_vector base;
   weft__vector_init(&base, &c->arena->mem);
-  if (cli_option_get(c, "base", &text)) {
-    if (!cli_unhex(c->arena, text, &bytes) || weft__vector_decode(&base, bytes) != WEFT_OK)
-      return cli_fail(c, CLI_USAGE, "--base: not what get --with-base printed");
-    o.base = &base;
-  }
+  bool based = cli_option_get(c, "base", &text);
+  if (based && (!cli_unhex(c->arena, text, &bytes) || weft__vector_decode(&base, bytes) != WEFT_OK))
+    return cli_fail(c, CLI_USAGE, "--base: not what get --with-base printed");
   weft_edit *e = NULL;
-  weft_commit commit;
-  weft_err err = weft_edit_begin(&e, c->space->replica, &o);
-  if (err == WEFT_OK) err = weft_edit_import(e, doc, &value, false);
-  if (err == WEFT_OK) err = weft_edit_commit(e, &commit);
-  weft_edit_free(e);
+  code = cli_edit_open(c, based ? &base : NULL, &e);
   weft__vector_free(&base);
-  return err == WEFT_OK ? cli_emit_commit(c, &commit) : cli_fail_err(c, err, "%.*s", TEXT(doc));
+  if (code != CLI_OK) return code;
+  weft_err err = weft_edit_import(e, doc, &value, false);
+  if (err == WEFT_OK) return cli_edit_finish(c, e, doc);
+  weft_edit_free(e);
+  return cli_fail_err(c, err, "%.*s", TEXT(doc));
 }
 
 /* --- edit ----------------------------------------------------------------------------------------
@@ -206,6 +203,20 @@ static char *text_copy(cli_call *c, weft_bytes text, const char *prefix) {
   return copy;
 }
 
+static void drop_record(void *ctx, const weft_value *record) {
+  (void)ctx;
+  (void)record;
+}
+
+/* Opens the draft before it is read, so that it rests on what the editor shows. */
+static int open_draft(cli_call *c) {
+  weft_bytes name;
+  cli_sink sink = {NULL, drop_record, NULL, NULL};
+  if (!cli_option_get(c, "draft", &name)) return CLI_OK;
+  const char *words[] = {"draft", "open", "--", text_copy(c, name, "")};
+  return cli_invoke(c, words, 4, &sink);
+}
+
 int cmd_edit(cli_call *c) {
   weft_bytes doc;
   int code = cli_doc_arg(c, 0, &doc);
@@ -213,8 +224,11 @@ int cmd_edit(cli_call *c) {
   char *name = text_copy(c, doc, "");
   keep kept = {.arena = c->arena};
   cli_sink sink = {&kept, keep_record, NULL, NULL};
-  const char *get[] = {"get", "--with-base", "--", name};
-  code = cli_invoke(c, get, 4, &sink);
+  const char *draft = option_word(c, "draft");
+  code = draft ? open_draft(c) : CLI_OK;
+  if (code != CLI_OK) return code;
+  const char *get[] = {"get", "--with-base", draft ? draft : "--", draft ? "--" : name, name};
+  code = cli_invoke(c, get, draft ? 5 : 4, &sink);
   if (code != CLI_OK) return code;
   weft_value record;
   weft_err err = kept.err;
@@ -229,13 +243,14 @@ int cmd_edit(cli_call *c) {
     announce_end(c, &a);
   }
   if (code != CLI_OK) return code;
-  const char *assign[7] = {"assign"};
+  const char *assign[8] = {"assign"};
   size_t count = 1;
   assign[count++] = text_copy(c, cli_member_text(&record, "base"), "--base=");
   const char *message = option_word(c, "message");
   if (message) assign[count++] = message;
   const char *priority = option_word(c, "priority");
   if (priority) assign[count++] = priority;
+  if (draft) assign[count++] = draft;
   assign[count++] = "--";
   assign[count++] = name;
   assign[count++] = path;

@@ -177,6 +177,24 @@ static bool seen_before(const weft_conflict_entry *e, size_t i) {
   return false;
 }
 
+weft_value cli_conflict_record(cli_call *c, const weft_conflict_entry *e) {
+  cli_obj o = cli_obj_begin(c->arena);
+  cli_obj_bytes(&o, "doc", e->doc);
+  cli_obj_text(&o, "kind", kind_name(e->kind));
+  cli_obj_put(&o, "typed_path", cli_path_value(c->arena, e->path));
+  if (e->pointer.at)
+    cli_obj_bytes(&o, "path", e->pointer);
+  else
+    cli_obj_text(&o, "path", NULL);
+  weft_value *values = weft__arena_zero(c->arena, e->value_count + 1, sizeof *values);
+  size_t distinct = 0;
+  for (size_t k = 0; values && k < e->value_count; k++)
+    if (!seen_before(e, k)) values[distinct++] = value_record(c, e, k);
+  cli_obj_put(&o, "values", cli_array(values, distinct));
+  cli_obj_text(&o, "strategy", e->manual ? "manual" : "field");
+  return cli_obj_end(&o);
+}
+
 /* A log that its device signed twice: nothing to resolve, and something to look into. */
 static weft_err emit_forks(cli_call *c) {
   weft_fork *forks;
@@ -210,22 +228,7 @@ int cmd_conflicts(cli_call *c) {
   if (err == WEFT_ENOTFOUND) return cli_fail(c, CLI_NOT_FOUND, "no document %.*s", TEXT(doc));
   if (err != WEFT_OK) return cli_fail_err(c, err, "conflicts");
   for (size_t i = 0; i < count; i++) {
-    const weft_conflict_entry *e = &entries[i];
-    cli_obj o = cli_obj_begin(c->arena);
-    cli_obj_bytes(&o, "doc", e->doc);
-    cli_obj_text(&o, "kind", kind_name(e->kind));
-    cli_obj_put(&o, "typed_path", cli_path_value(c->arena, e->path));
-    if (e->pointer.at)
-      cli_obj_bytes(&o, "path", e->pointer);
-    else
-      cli_obj_text(&o, "path", NULL);
-    weft_value *values = weft__arena_zero(c->arena, e->value_count + 1, sizeof *values);
-    size_t distinct = 0;
-    for (size_t k = 0; values && k < e->value_count; k++)
-      if (!seen_before(e, k)) values[distinct++] = value_record(c, e, k);
-    cli_obj_put(&o, "values", cli_array(values, distinct));
-    cli_obj_text(&o, "strategy", e->manual ? "manual" : "field");
-    weft_value record = cli_obj_end(&o);
+    weft_value record = cli_conflict_record(c, &entries[i]);
     cli_emit(c, &record);
   }
   if (c->args.arg_count == 0) err = emit_forks(c);

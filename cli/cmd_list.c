@@ -15,28 +15,6 @@ enum { page = 500, group_documents = 5000 };
 /* --- list ----------------------------------------------------------------------------------------
  */
 
-/* Walks a pointer through a rendered tree; NULL when nothing is there. */
-static const weft_value *value_at(cli_call *c, const weft_value *v, weft_bytes pointer) {
-  weft_bytes *tokens;
-  size_t count;
-  if (weft_pointer_split(c->arena, pointer, &tokens, &count) != WEFT_OK) return NULL;
-  for (size_t i = 0; v && i < count; i++) {
-    if (v->kind == WEFT_OBJECT) {
-      v = weft_value_member(v, tokens[i]);
-    } else if (v->kind == WEFT_ARRAY) {
-      size_t idx = 0;
-      for (size_t k = 0; k < tokens[i].len; k++) {
-        if (tokens[i].at[k] < '0' || tokens[i].at[k] > '9' || idx > v->as.array.count) return NULL;
-        idx = idx * 10 + (size_t)(tokens[i].at[k] - '0');
-      }
-      v = tokens[i].len && idx < v->as.array.count ? &v->as.array.at[idx] : NULL;
-    } else {
-      v = NULL;
-    }
-  }
-  return v;
-}
-
 static weft_value string_of(weft_bytes text) {
   weft_value v = {.kind = WEFT_STRING};
   v.as.bytes = text;
@@ -73,7 +51,7 @@ static weft_value field_value(cli_call *c, const weft_list_item *item, weft_byte
   }
   weft_bytes pointer;
   if (cli_pointer_of(c, field, &pointer) != CLI_OK) return none;
-  const weft_value *v = value_at(c, &item->value, pointer);
+  const weft_value *v = cli_value_at(c, &item->value, pointer);
   return v ? *v : none;
 }
 

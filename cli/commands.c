@@ -13,6 +13,12 @@ static const cli_option change_options[] = {
     {"priority", 0, "P", "critical, high, normal or low: what travels first"},
     {NULL, 0, NULL, NULL},
 };
+static const cli_option write_options[] = {
+    {"message", 'm', "TEXT", "a note kept with the change"},
+    {"priority", 0, "P", "critical, high, normal or low: what travels first"},
+    {"draft", 0, "NAME", "write it into a draft, and show it to nobody yet: see weft draft"},
+    {NULL, 0, NULL, NULL},
+};
 static const cli_option init_options[] = {
     {"name", 0, "NAME", "name of this device (default: the host's name)"},
     {"space", 0, "NAME", "name of the first space (default: home)"},
@@ -21,9 +27,11 @@ static const cli_option init_options[] = {
 static const cli_option get_options[] = {
     {"at", 0, "CHANGE|TAG|TIME", "as it stood after a change, at a tag or at a time (RFC 3339)"},
     {"with-base", 0, NULL, "with the vector it was read at, for assign --base"},
+    {"draft", 0, "NAME", "as a draft shows it"},
     {NULL, 0, NULL, NULL},
 };
 static const cli_option delete_options[] = {
+    {"draft", 0, "NAME", "write it into a draft, and show it to nobody yet: see weft draft"},
     {"where", 0, "EXPR", "delete what matches; several are joined by and"},
     {"collection", 0, "C", "with --where: only in this collection"},
     {"message", 'm', "TEXT", "a note kept with the change"},
@@ -56,6 +64,7 @@ static const cli_option export_options[] = {
 static const cli_option assign_options[] = {
     {"priority", 0, "P", "critical, high, normal or low"},
     {"base", 0, "TEXT", "the vector the value was read at"},
+    {"draft", 0, "NAME", "write it into a draft, and show it to nobody yet: see weft draft"},
     {"message", 'm', "TEXT", "a note kept with the change"},
     {NULL, 0, NULL, NULL},
 };
@@ -78,6 +87,7 @@ static const cli_option resolve_options[] = {
 static const cli_option diff_options[] = {
     {"at", 0, "CHANGE|TAG|TIME", "the first version"},
     {"patch", 0, NULL, "as a JSON Patch (RFC 6902)"},
+    {"side-by-side", 0, NULL, "in two columns, as on a terminal"},
     {NULL, 0, NULL, NULL},
 };
 static const cli_option blame_options[] = {
@@ -102,6 +112,7 @@ static const cli_option audit_options[] = {
     {NULL, 0, NULL, NULL},
 };
 static const cli_option conflicts_options[] = {
+    {"side-by-side", 0, NULL, "in two columns, as on a terminal"},
     {"limit", 0, "N", "at most N (1 to 10000, default 1000)"},
     {NULL, 0, NULL, NULL},
 };
@@ -169,9 +180,9 @@ static const cli_command commands[] = {
      "FIELD is a name or a JSON Pointer such as /steps/0/title; - as the last step appends to an "
      "array.  "
      "FIELD=TEXT writes a string, FIELD:=JSON any JSON value.  Only what differs is written.",
-     DOCS, CLI_STORE, CLI_ONE, 1, -1, -1, false, change_options, cmd_set, print_change},
+     DOCS, CLI_STORE, CLI_ONE, 1, -1, -1, false, write_options, cmd_set, print_change},
     {"unset", "DOC FIELD...", "remove fields of a document", "", DOCS, CLI_STORE, CLI_ONE, 2, -1,
-     -1, false, change_options, cmd_unset, print_change},
+     -1, false, write_options, cmd_unset, print_change},
     {"get", "DOC [POINTER]", "print a document, or a part of it, as JSON", "", DOCS, CLI_STORE,
      CLI_ONE, 1, 2, -1, false, get_options, cmd_get, print_value},
     {"new", "COLLECTION [FILE|-]", "make a document with a generated name, and print the name", "",
@@ -180,7 +191,7 @@ static const cli_command commands[] = {
      "Prints how many were deleted.", DOCS, CLI_STORE, CLI_ONE, 0, -1, -1, false, delete_options,
      cmd_delete, print_count},
     {"undelete", "DOC...", "bring deleted documents back", "", DOCS, CLI_STORE, CLI_ONE, 1, -1, -1,
-     false, change_options, cmd_undelete, print_count},
+     false, write_options, cmd_undelete, print_count},
     {"list", "[COLLECTION]", "list documents, filtered, sorted, by pages",
      "Without COLLECTION: every document but those of the collection weft, where tags and "
      "strategies are kept.",
@@ -197,10 +208,21 @@ static const cli_command commands[] = {
     {"edit", "DOC", "edit the JSON in $EDITOR; only the difference is written",
      "While the daemon runs, others see who is editing (weft presence), and you are told before "
      "the editor opens.  That is advice and no lock: both edits merge.",
-     DOCS, CLI_FRONT, CLI_ONE, 1, 1, -1, false, change_options, cmd_edit, print_change},
+     DOCS, CLI_FRONT, CLI_ONE, 1, 1, -1, false, write_options, cmd_edit, print_change},
     {"assign", "DOC FILE|-", "make a document equal to a JSON object",
      "With --base, as it was decided on an older state: what others wrote since stays.", DOCS,
      CLI_STORE, CLI_ONE, 2, 2, 1, true, assign_options, cmd_assign, print_change},
+
+    {"draft", "[open|show|commit|drop NAME]", "edits that are not committed yet",
+     "Without arguments: the drafts of this device, with their age.  A draft rests on what was "
+     "shown "
+     "when it was opened; set, unset, delete, undelete, edit and assign write into it with --draft "
+     "NAME, which opens it where it is not open.  show tells the documents as they would be and "
+     "the "
+     "conflicts that would come; commit writes one change; drop forgets it.  Drafts outlive "
+     "crashes, and "
+     "never travel.",
+     DOCS, CLI_STORE, CLI_ONE, 0, 2, -1, false, write_options, cmd_draft, print_draft},
 
     {"id", "", "show this device: its name and fingerprint", "", DEVICES, CLI_STORE, CLI_ONE, 0, 0,
      -1, false, id_options, cmd_id, print_id},

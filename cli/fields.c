@@ -221,6 +221,27 @@ int cli_fields_option(const cli_call *c, weft_arena *arena, weft_bytes **names, 
   return CLI_OK;
 }
 
+const weft_value *cli_value_at(cli_call *c, const weft_value *v, weft_bytes pointer) {
+  weft_bytes *tokens;
+  size_t count;
+  if (weft_pointer_split(c->arena, pointer, &tokens, &count) != WEFT_OK) return NULL;
+  for (size_t i = 0; v && i < count; i++) {
+    if (v->kind == WEFT_OBJECT) {
+      v = weft_value_member(v, tokens[i]);
+    } else if (v->kind == WEFT_ARRAY) {
+      size_t idx = 0;
+      for (size_t k = 0; k < tokens[i].len; k++) {
+        if (tokens[i].at[k] < '0' || tokens[i].at[k] > '9' || idx > v->as.array.count) return NULL;
+        idx = idx * 10 + (size_t)(tokens[i].at[k] - '0');
+      }
+      v = tokens[i].len && idx < v->as.array.count ? &v->as.array.at[idx] : NULL;
+    } else {
+      v = NULL;
+    }
+  }
+  return v;
+}
+
 int cli_edit_options(cli_call *c, weft_edit_options *o) {
   static const char *const lanes[WEFT_LANES] = {"critical", "high", "normal", "low"};
   weft_edit_options_init(o);

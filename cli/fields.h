@@ -28,6 +28,9 @@ int cli_wheres(cli_call *c, weft_where **out, size_t *count);
 /* The names after --fields, split at commas, in `arena`; none without the option. */
 int cli_fields_option(const cli_call *c, weft_arena *arena, weft_bytes **names, size_t *count);
 
+/* Walks a pointer through a rendered tree; NULL when nothing is there. */
+const weft_value *cli_value_at(cli_call *c, const weft_value *v, weft_bytes pointer);
+
 /* Options of a change: message and priority. */
 int cli_edit_options(cli_call *c, weft_edit_options *o);
 

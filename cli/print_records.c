@@ -18,6 +18,12 @@ void print_change(cli_printer *p, const cli_call *call, const weft_value *record
   (void)call;
   if (p->quiet) return;
   weft_bytes change = cli_member_text(record, "change");
+  if (weft_value_member(record, weft_bytes_str("draft"))) {
+    put(p, "kept in draft ");
+    put_member(p, record, "draft");
+    put(p, "\n");
+    return;
+  }
   if (change.len == 0) {
     put(p, "nothing to write: it is so already\n");
     return;
@@ -160,84 +166,8 @@ void print_log(cli_printer *p, const cli_call *call, const weft_value *record) {
             (int)(change.len < 12 ? change.len : 12), (const char *)change.at);
 }
 
-static void print_conflict_value(cli_printer *p, const weft_value *value) {
-  put(p, cli_member_bool(value, "winner") ? "  * " : "    ");
-  const weft_value *content = weft_value_member(value, weft_bytes_str("value"));
-  if (content)
-    cli_print_json(p, content);
-  else
-    put(p, "(deleted)");
-  put(p, "  by ");
-  put_member(p, value, "name");
-  put(p, "  ");
-  put_member(p, value, "time");
-  weft_bytes change = cli_member_text(value, "change");
-  put(p, "  --keep ");
-  cli_print_bytes(p, weft_bytes_of(change.at, change.len < 12 ? change.len : 12));
-  put(p, "\n");
-}
-
-static void print_fork(cli_printer *p, const weft_value *record) {
-  weft_bytes log = cli_member_text(record, "log");
-  put(p, "log ");
-  cli_print_bytes(p, weft_bytes_of(log.at, log.len < 16 ? log.len : 16));
-  put(p, "  fork: signed more than once at seq ");
-  cli_print_json(p, cli_member(record, "seq"));
-  put(p, " by ");
-  put_member(p, record, "device");
-  put(p, "\n");
-}
-
-void print_conflict(cli_printer *p, const cli_call *call, const weft_value *record) {
-  (void)call;
-  if (weft_bytes_cmp(cli_member_text(record, "kind"), weft_bytes_str("fork")) == 0) {
-    print_fork(p, record);
-    return;
-  }
-  put_member(p, record, "doc");
-  put(p, " ");
-  const weft_value *pointer = cli_member(record, "path");
-  if (pointer->kind == WEFT_STRING)
-    cli_print_bytes(p, pointer->as.bytes);
-  else {
-    put_member(p, record, "typed_path");
-    put(p, " (not visible now)");
-  }
-  put(p, "  ");
-  put_member(p, record, "kind");
-  put(p, "\n");
-  const weft_value *values = cli_member(record, "values");
-  for (size_t i = 0; values->kind == WEFT_ARRAY && i < values->as.array.count; i++)
-    print_conflict_value(p, &values->as.array.at[i]);
-}
-
 static void put_short(cli_printer *p, weft_bytes id) {
   cli_print_bytes(p, weft_bytes_of(id.at, id.len < 12 ? id.len : 12));
-}
-
-void print_diff(cli_printer *p, const cli_call *call, const weft_value *record) {
-  if (record->kind == WEFT_ARRAY) {
-    print_value(p, call, record);
-    return;
-  }
-  const weft_value *changes = cli_member(record, "changes");
-  for (size_t i = 0; changes->kind == WEFT_ARRAY && i < changes->as.array.count; i++) {
-    const weft_value *row = &changes->as.array.at[i];
-    const weft_value *before = weft_value_member(row, weft_bytes_str("before"));
-    const weft_value *after = weft_value_member(row, weft_bytes_str("after"));
-    weft_bytes path = cli_member_text(row, "path"), from = cli_member_text(row, "from");
-    put(p, from.len ? "> " : !before ? "+ " : !after ? "- " : "~ ");
-    if (from.len) {
-      cli_print_bytes(p, from);
-      put(p, " -> ");
-    }
-    cli_print_bytes(p, path.len ? path : weft_bytes_str("(document)"));
-    put(p, "  ");
-    if (before && !from.len) cli_print_json(p, before);
-    if (before && after && !from.len) put(p, " -> ");
-    if (after) cli_print_json(p, after);
-    put(p, "\n");
-  }
 }
 
 void print_blame(cli_printer *p, const cli_call *call, const weft_value *record) {

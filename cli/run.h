@@ -30,6 +30,8 @@ int cmd_tag(cli_call *c);
 int cmd_restore(cli_call *c);
 int cmd_revert(cli_call *c);
 int cmd_redo(cli_call *c);
+/* cli/cmd_draft.c */
+int cmd_draft(cli_call *c);
 /* cli/cmd_strategy.c */
 int cmd_strategy(cli_call *c);
 /* cli/cmd_audit.c */
@@ -65,7 +67,7 @@ int cmd_version(cli_call *c);
 /* cli/bench.c */
 int cmd_bench(cli_call *c);
 
-/* cli/print.c: how records look to a person. */
+/* cli/print_records.c, cli/print_trust.c: how records look to a person. */
 void print_change(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_count(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_value(cli_printer *p, const cli_call *call, const weft_value *record);
@@ -81,6 +83,7 @@ void print_revert(cli_printer *p, const cli_call *call, const weft_value *record
 void print_rules(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_resolve(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_conflict(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_draft(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_data(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_fields(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_doctor(cli_printer *p, const cli_call *call, const weft_value *record);

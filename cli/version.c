@@ -40,7 +40,10 @@ weft_value cli_path_value(weft_arena *arena, weft_path path) {
 void cli_put_change(const cli_call *c, cli_obj *o, const weft_history_entry *e) {
   char scratch[17];
   weft_bytes name = cli_device_name(c->space, &e->device, scratch), copy;
-  cli_obj_hex(o, "change", e->change.b, sizeof e->change.b);
+  if (e->seq > 0)
+    cli_obj_hex(o, "change", e->change.b, sizeof e->change.b);
+  else
+    cli_obj_text(o, "change", NULL);
   cli_obj_hex(o, "device", e->device.b, sizeof e->device.b);
   if (weft__arena_copy(o->arena, name, &copy) == WEFT_OK) cli_obj_bytes(o, "name", copy);
   cli_obj_time(o, "time", e->hlc);

@@ -22,7 +22,10 @@ void cli_version_none(const cli_call *c, cli_version *out);
  * with the error set; a time before anything was written is CLI_NOT_FOUND. */
 int cli_version_read(cli_call *c, weft_bytes doc, weft_bytes text, cli_version *out);
 
-/* Puts who, when and which change. */
+/* A conflict as the contract tells it. */
+weft_value cli_conflict_record(cli_call *c, const weft_conflict_entry *e);
+
+/* Puts who, when and which change; of one that is only planned the change is null. */
 void cli_put_change(const cli_call *c, cli_obj *o, const weft_history_entry *e);
 
 /* A typed path as text: /key for a key, /[hex] for an element; null when memory is out. */

@@ -284,6 +284,10 @@ typedef struct weft_forecast {
 WEFT_API weft_err weft_edit_forecast(weft_edit *e, weft_arena *arena,
                                      weft_forecast *out) WEFT_MUST_USE;
 
+/* Gives the vector that an edit rests on.  Replaces what `out` holds.  WEFT_EIO, WEFT_ECORRUPT,
+ * WEFT_ENOMEM. */
+WEFT_API weft_err weft_edit_rests_on(weft_edit *e, weft_vector *out) WEFT_MUST_USE;
+
 /* Keeps an open edit in the store under a name, in place of what was kept there; durable on return.
  * From then on its commit takes it out of there; freeing it does not.  A name is 1 to 64 bytes of
  * UTF-8 without control characters, spaces and slashes.  WEFT_EBADVALUE: it is no such name;

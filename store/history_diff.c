@@ -167,10 +167,15 @@ weft_err weft__node_children(const weft_tree *tree, size_t idx, weft_arena *aren
   return WEFT_OK;
 }
 
+/* Children lie in the order of their keys, which is not the order of their paths. */
+static int by_key(const weft_node *x, const weft_node *y) {
+  return weft_bytes_cmp(weft__node_step(x).name, weft__node_step(y).name);
+}
+
 static weft_err diff_object(diff_job *job, const diff_task *task, kids a, kids b) {
   size_t i = 0, k = 0;
   while (i < a.count || k < b.count) {
-    int order = i == a.count ? 1 : k == b.count ? -1 : weft_bytes_cmp(a.at[i]->path, b.at[k]->path);
+    int order = i == a.count ? 1 : k == b.count ? -1 : by_key(a.at[i], b.at[k]);
     const weft_node *x = order <= 0 ? a.at[i++] : NULL;
     const weft_node *y = order >= 0 ? b.at[k++] : NULL;
     weft_bytes name = weft__node_step(x ? x : y).name;

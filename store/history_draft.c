@@ -138,6 +138,18 @@ weft_err weft_edit_save(weft_edit *e, weft_bytes name) {
   return err;
 }
 
+weft_err weft_edit_rests_on(weft_edit *e, weft_vector *out) {
+  weft_replica *r = weft__edit_replica(e);
+  weft_arena arena;
+  weft_txn *txn;
+  WEFT_TRY(weft__read_begin(r, &txn));
+  weft__arena_init(&arena, &r->mem);
+  weft_err err = weft__edit_base(e, txn, &arena, out);
+  weft__arena_free(&arena);
+  weft__read_end(r, txn);
+  return err;
+}
+
 /* --- reading --- */
 
 static weft_err row_read(const weft_replica *r, weft_bytes value, draft_row *out) {

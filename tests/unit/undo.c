@@ -82,6 +82,7 @@ static weft_value gen_value(run *w) {
                                        "[1,[2,3]]",
                                        "[3,1,2,4,5]",
                                        "{\"a\":[1,2,{\"b\":3}]}",
+                                       "{\"abc\":1,\"b\":2,\"bc\":{\"a\":1}}",
                                        "[{\"a\":1},{\"id\":7,\"b\":[1]}]",
                                        "[{\"id\":7,\"b\":[2,1]},{\"a\":1},5]"};
   weft_value v;
@@ -91,9 +92,9 @@ static weft_value gen_value(run *w) {
 }
 
 static weft_bytes gen_pointer(run *w) {
-  static const char *const pointers[] = {"/a",     "/b",     "/a/a", "/a/b", "/b/a",
-                                         "/a/0",   "/a/-",   "/a/1", "/b/0", "/b/1",
-                                         "/a/a/b", "/a/1/0", "/b/-", "/~0~1"};
+  static const char *const pointers[] = {"/a",   "/b",    "/a/a", "/a/b",  "/b/a",   "/a/0",
+                                         "/a/-", "/a/1",  "/b/0", "/b/1",  "/a/a/b", "/a/1/0",
+                                         "/b/-", "/~0~1", "/ab",  "/ab/a", "/a/ab"};
   return text(pointers[test_rng_below(&w->rng, sizeof pointers / sizeof *pointers)]);
 }
 
@@ -529,7 +530,7 @@ static void test_laws(void **state) {
   print_message("%zu undone, %zu left alone, %zu moves in %zu differences\n", done, skipped, moved,
                 items);
   /* The generator reaches what it is meant to reach. */
-  assert_true(done > seeds * 10 && skipped > seeds && moved > seeds / 4 && items > seeds * 50);
+  assert_true(done > seeds * 10 && skipped > seeds && moved > seeds / 8 && items > seeds * 50);
 }
 
 /* --- single cases --- */
