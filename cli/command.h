@@ -25,7 +25,8 @@ enum {
   CLI_ATTENTION = 6,
   CLI_TIMEOUT = 7,
   CLI_PARTIAL = 8,
-  CLI_PENDING = -1 /* of run(): the call goes on and ends through cli_call_end() */
+  CLI_PENDING = -1, /* of run(): the call goes on and ends through cli_call_end() */
+  CLI_AGAIN = -2    /* of run() in this process: run again from `seen` on when the store changed */
 };
 
 typedef struct cli_option {
@@ -114,9 +115,11 @@ struct cli_call {
   cli_space *space;     /* opened, for CLI_STORE */
   cli_runtime *runtime; /* the loop and the node, where the command wants the network */
   cli_sink sink;
-  bool locked;     /* the space did not open since another process has it */
-  char error[512]; /* one line, set by cli_fail */
-  void *state;     /* of a pending call */
+  bool locked;            /* the space did not open since another process has it */
+  char error[512];        /* one line, set by cli_fail */
+  void *state;            /* of a pending call */
+  uint64_t seen;          /* after CLI_AGAIN: the last event looked at */
+  const char *store_file; /* and the file to look at for more */
   /* Set by a command that gave CLI_PENDING for a reader that is slow: called when it has read on,
    * or is gone; gives an exit code or CLI_PENDING again. */
   int (*resume)(cli_call *call);

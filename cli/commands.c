@@ -163,6 +163,14 @@ static const cli_option status_options[] = {
     {"watch", 0, NULL, "again every second, until interrupted"},
     {NULL, 0, NULL, NULL},
 };
+static const cli_option events_options[] = {
+    {"since", 0, "SEQ", "only what came after the event with this number"},
+    {"follow", 0, NULL, "go on with what happens, until interrupted"},
+    {"collection", 0, "C", "only events about documents of this collection"},
+    {"path", 0, "POINTER", "only events about this place, above or below it"},
+    {"debug", 0, NULL, "with the cause of each event and the subscriptions it went to"},
+    {NULL, 0, NULL, NULL},
+};
 static const cli_option help_options[] = {
     {"man", 0, NULL, "the manual page, as troff source"},
     {NULL, 0, NULL, NULL},
@@ -292,6 +300,16 @@ static const cli_command commands[] = {
      "strongest "
      "first.",
      HISTORY, CLI_STORE, CLI_ONE, 0, 3, -1, false, change_options, cmd_strategy, print_rules},
+    {"events", "[PATTERN...]", "what has happened here, by number; the last 10000 are kept",
+     "A pattern is words joined by points, * for one, ** for the rest: doc.*, sync.**.  The "
+     "events: "
+     "change.committed, shown, invalid, unknown; doc.created, changed, deleted, restored; "
+     "conflict.opened, closed, forked; sync.done, mismatch; peer.admitted, connected, "
+     "disconnected, unreachable, refused, clone; network.online, offline, up, down, changed; "
+     "presence.joined, changed, left; clock.ahead; store.begun, rebuilt, full.  docs/events.md "
+     "says "
+     "what each carries.",
+     HISTORY, CLI_STORE, CLI_LINES, 0, -1, -1, false, events_options, cmd_events, print_event},
     {"audit", "", "every membership record and every change, with what proves them",
      "Chains and signatures are checked as they are read.  docs/examples/verify_log.py verifies "
      "what --raw prints, without weft.",

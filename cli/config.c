@@ -3,12 +3,13 @@
 #include <string.h>
 
 #include "cli/fields.h"
+#include "store/events.h"
 
 #define TEXT(b) (int)(b).len, (const char *)(b).at
 
-typedef enum config_kind { CONFIG_TEXT, CONFIG_SWITCH, CONFIG_TIME } config_kind;
+typedef enum config_kind { CONFIG_TEXT, CONFIG_SWITCH, CONFIG_TIME, CONFIG_NUMBER } config_kind;
 
-/* Times: lo..hi milliseconds.  docs/configuration.md lists what each is for. */
+/* Times: lo..hi milliseconds.  Numbers: lo..hi.  docs/configuration.md lists what each is for. */
 static const struct {
   const char *key;
   config_kind kind;
@@ -27,6 +28,10 @@ static const struct {
     {"dial-timeout", CONFIG_TIME, 100, 600000},
     {"redial-cap", CONFIG_TIME, 500, 86400000},
     {"anti-entropy", CONFIG_TIME, 1000, 86400000},
+    {"network-poll", CONFIG_TIME, 100, 3600000},
+    {"retries", CONFIG_NUMBER, 0, 1000000},
+    {"links-max", CONFIG_NUMBER, 1, 4096},
+    {"event-history", CONFIG_NUMBER, WEFT_EVENTS_KEPT_MIN, WEFT_EVENTS_KEPT_MAX},
 };
 
 static bool is_blank(uint8_t c) { return c == ' ' || c == '\t' || c == '\r'; }
@@ -75,17 +80,31 @@ static bool is_switch(weft_bytes value) {
   return false;
 }
 
+static bool parse_number(weft_bytes text, uint64_t *n) {
+  *n = 0;
+  for (size_t i = 0; i < text.len; i++) {
+    if (text.at[i] < '0' || text.at[i] > '9') return false;
+    *n = *n * 10 + (uint64_t)(text.at[i] - '0');
+  }
+  return text.len > 0 && text.len < 19;
+}
+
 static int check_line(cli_call *c, weft_bytes key, weft_bytes value, const char *path,
                       size_t line) {
   for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
     if (weft_bytes_cmp(key, weft_bytes_str(keys[i].key)) != 0) continue;
-    uint64_t ms;
+    uint64_t ms; /* or the number */
     if (keys[i].kind == CONFIG_SWITCH && !is_switch(value))
       return cli_fail(c, CLI_FAILED, "%s line %zu: %s is true or false", path, line, keys[i].key);
     if (keys[i].kind == CONFIG_TIME &&
         (!cli_duration_parse(value, &ms) || ms < keys[i].lo || ms > keys[i].hi))
       return cli_fail(c, CLI_FAILED, "%s line %zu: %s is a time from %llums to %llums, such as 15s",
                       path, line, keys[i].key, (unsigned long long)keys[i].lo,
+                      (unsigned long long)keys[i].hi);
+    if (keys[i].kind == CONFIG_NUMBER &&
+        (!parse_number(value, &ms) || ms < keys[i].lo || ms > keys[i].hi))
+      return cli_fail(c, CLI_FAILED, "%s line %zu: %s is a whole number from %llu to %llu", path,
+                      line, keys[i].key, (unsigned long long)keys[i].lo,
                       (unsigned long long)keys[i].hi);
     return CLI_OK;
   }
@@ -103,6 +122,12 @@ int cli_config_check(cli_call *c, weft_bytes text, const char *path) {
     if (code != CLI_OK) return code;
   }
   return CLI_OK;
+}
+
+uint64_t cli_config_number(weft_bytes text, const char *key, uint64_t fallback) {
+  weft_bytes value;
+  uint64_t n;
+  return cli_config_get(text, key, &value) && parse_number(value, &n) ? n : fallback;
 }
 
 uint32_t cli_config_ms(weft_bytes text, const char *key, uint32_t fallback) {

@@ -15,4 +15,7 @@ int cli_config_check(cli_call *c, weft_bytes text, const char *path);
 /* A time of the network in milliseconds: the configured one, else `fallback`. */
 uint32_t cli_config_ms(weft_bytes text, const char *key, uint32_t fallback);
 
+/* The same of a whole number. */
+uint64_t cli_config_number(weft_bytes text, const char *key, uint64_t fallback);
+
 #endif

@@ -3,7 +3,8 @@
  *
  * A connection carries one request at a time.  A call that waits (sync, wait) may outlive its
  * connection: then it goes on without an audience until it ends by itself, which its time limit
- * guarantees; the daemon's own end comes first (cli_runtime.ending). */
+ * guarantees; the daemon's own end comes first (cli_runtime.ending).  One without a limit (events
+ * --follow) asks its sink whether anybody is left. */
 #define _GNU_SOURCE /* struct ucred */
 #include "cli/daemon.h"
 
@@ -165,8 +166,8 @@ static void go_on(control_conn *conn) {
   if (conn->closing || !call || !call->paused || unread(conn) > unread_max / 4) return;
   call->paused = false;
   int code = call->call.resume(&call->call);
-  call->paused = code == CLI_PENDING;
-  if (!call->paused) call_ended(&call->call, code);
+  call->paused = code == CLI_PENDING && call->call.resume;
+  if (code != CLI_PENDING) call_ended(&call->call, code);
 }
 
 /* --- requests ------------------------------------------------------------------------------------

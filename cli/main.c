@@ -10,6 +10,10 @@
 #include "cli/print.h"
 #include "cli/runtime.h"
 
+/* Without a daemon a follower looks at the store's file this often, and at a daemon that may have
+ * begun to serve after so many looks. */
+enum { follow_turns = 50, follow_pause_ns = 100 * 1000 * 1000 };
+
 typedef struct front {
   cli_printer printer;
   cli_call call;
@@ -59,6 +63,57 @@ static int front_watch(front *f) {
   return code;
 }
 
+/* Waits until the file is another than it was, or for a while. */
+static void wait_changed(const char *path, const struct stat *was) {
+  for (unsigned turn = 0; turn < follow_turns; turn++) {
+    struct stat now;
+    nanosleep(&(struct timespec){0, follow_pause_ns}, NULL);
+    if (stat(path, &now) != 0 || now.st_ino != was->st_ino ||
+        now.st_mtim.tv_sec != was->st_mtim.tv_sec || now.st_mtim.tv_nsec != was->st_mtim.tv_nsec)
+      return;
+  }
+}
+
+/* Makes the call one that goes on after the event `seen`; `options` has room for one more. */
+static void follow_from(front *f, cli_option_value *options, char since[24]) {
+  cli_args *a = &f->call.args;
+  const cli_option *o = a->command->options;
+  while (strcmp(o->name, "since") != 0) o++;
+  snprintf(since, 24, "%llu", (unsigned long long)f->call.seen);
+  if (a->options != options) {
+    for (size_t i = 0; i < a->option_count; i++) options[i] = a->options[i];
+    options[a->option_count].option = o;
+    a->options = options;
+    a->option_count++;
+  }
+  options[a->option_count - 1].value = weft_bytes_str(since);
+}
+
+/* The command again, from where it ended, whenever the store has changed; a daemon that has begun
+ * to serve takes over.  The file is looked at before it is read, so that nothing is missed. */
+static int front_follow(front *f) {
+  weft_arena *whole = f->call.arena, turn;
+  char since[24], path[4096];
+  struct stat was = {0};
+  cli_option_value *options =
+      weft__arena_zero(whole, f->call.args.option_count + 1, sizeof *options);
+  if (!options) return cli_fail_err(&f->call, WEFT_ENOMEM, "events");
+  weft__arena_init(&turn, &whole->mem);
+  f->call.arena = &turn;
+  int code = cli_run(&f->call);
+  while (code == CLI_AGAIN && f->printer.write_error == 0) {
+    snprintf(path, sizeof path, "%s", f->call.store_file);
+    follow_from(f, options, since);
+    weft__arena_reset(&turn);
+    wait_changed(path, &was);
+    if (stat(path, &was) != 0) memset(&was, 0, sizeof was);
+    code = cli_run(&f->call);
+  }
+  f->call.arena = whole;
+  weft__arena_free(&turn);
+  return code == CLI_AGAIN ? CLI_OK : code;
+}
+
 static int front_run(front *f, const cli_globals *globals) {
   cli_front how = {globals->dir, globals->space, globals->json, globals->quiet, globals->verbose};
   f->call.front = &how;
@@ -66,6 +121,7 @@ static int front_run(front *f, const cli_globals *globals) {
   if (globals->help || !f->call.args.command) as_help(f);
   int code = cli_input(&f->call);
   if (code == CLI_OK && cli_flag(&f->call, "watch")) return front_watch(f);
+  if (code == CLI_OK && cli_flag(&f->call, "follow")) return front_follow(f);
   return code == CLI_OK ? cli_run(&f->call) : code;
 }
 

@@ -13,7 +13,7 @@
  */
 
 static void on_note(void *ctx, const weft_node_action *note) {
-  (void)note;
+  (void)note; /* the node has made an event of it */
   cli_watch_all(ctx);
 }
 
@@ -99,6 +99,8 @@ static void network_times(const cli_home *h, weft_node_options *o) {
   o->dial_timeout_ms = cli_config_ms(config, "dial-timeout", o->dial_timeout_ms);
   o->redial_cap_ms = cli_config_ms(config, "redial-cap", o->redial_cap_ms);
   o->anti_entropy_ms = cli_config_ms(config, "anti-entropy", o->anti_entropy_ms);
+  o->retries_max = (uint32_t)cli_config_number(config, "retries", o->retries_max);
+  o->links_max = (size_t)cli_config_number(config, "links-max", o->links_max);
 }
 
 int cli_node_start(cli_call *c, const cli_node_plan *plan) {
@@ -132,6 +134,12 @@ int cli_node_start(cli_call *c, const cli_node_plan *plan) {
   o.node.gossip = plan->gossip;
   o.node.metrics = c->space->metrics;
   network_times(c->home, &o.node);
+  o.network_poll_ms =
+      cli_config_ms(cli_home_config_text(c->home), "network-poll", o.network_poll_ms);
+  weft_alloc mem = weft_alloc_libc();
+  weft_err made = weft_events_new(&rt->bus, c->space->replica, &mem);
+  if (made != WEFT_OK) return cli_fail_err(c, made, "the network");
+  o.bus = rt->bus;
   o.listen = plan->listen;
   o.listen_count = plan->listen_count;
   o.connect = plan->connect;
@@ -183,6 +191,7 @@ void cli_runtime_close(cli_runtime *rt) {
   }
   while (uv_run(&rt->loop, UV_RUN_DEFAULT) != 0) continue;
   uv_loop_close(&rt->loop);
+  weft_events_free(rt->bus);
   cli_control_free(rt->control);
   free(rt);
 }

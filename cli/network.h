@@ -10,6 +10,7 @@
 #include "cli/command.h"
 #include "cli/home.h"
 #include "net/uv_node.h"
+#include "store/events.h"
 
 /* Somebody waits for something of the network; kept in a list, asked after every event. */
 typedef struct cli_watch {
@@ -31,6 +32,8 @@ struct cli_runtime {
   weft_err failed_err;
   bool full; /* the disk is full, for now */
   cli_watch *watches;
+  weft_events *bus;            /* with the node */
+  struct cli_follows *follows; /* who follows the events (cli/cmd_events.c); NULL: nobody yet */
 };
 
 typedef struct cli_node_plan {

@@ -364,6 +364,25 @@ void print_peers(cli_printer *p, const cli_call *call, const weft_value *record)
   print_table(p, cli_member(record, "peers"), keys, widths, 6);
 }
 
+/* Number, time, type, who, and what it is about. */
+void print_event(cli_printer *p, const cli_call *call, const weft_value *record) {
+  static const char *const keys[] = {"seq", "time", "type", "name", "subject", "why"};
+  static const unsigned widths[] = {7, 24, 18, 14, 40, 20};
+  weft_bytes cells[6];
+  (void)call;
+  for (size_t k = 0; k < 6; k++) {
+    const weft_value *v = cli_member(record, keys[k]);
+    cells[k] = v->kind == WEFT_NULL ? weft_bytes_of("", 0) : text_of(p, v);
+  }
+  cli_print_row(p, cells, widths, cells[5].len ? 6 : 5);
+  if (!cli_flag(call, "debug")) return;
+  cli_print_bytes(p, weft_bytes_str("        "));
+  put_member(p, record, "because");
+  put(p, "; went to ");
+  cli_print_json(p, cli_member(record, "to"));
+  put(p, "\n");
+}
+
 void print_presence(cli_printer *p, const cli_call *call, const weft_value *record) {
   (void)call;
   static const char *const keys[] = {"name", "session", "doc", "seen", "state"};

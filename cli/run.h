@@ -34,6 +34,8 @@ int cmd_redo(cli_call *c);
 int cmd_draft(cli_call *c);
 /* cli/cmd_strategy.c */
 int cmd_strategy(cli_call *c);
+/* cli/cmd_events.c */
+int cmd_events(cli_call *c);
 /* cli/cmd_audit.c */
 int cmd_audit(cli_call *c);
 /* cli/cmd_trust.c */
@@ -89,6 +91,7 @@ void print_fields(cli_printer *p, const cli_call *call, const weft_value *record
 void print_doctor(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_id(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_ticket(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_event(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_members(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_presence(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_status(cli_printer *p, const cli_call *call, const weft_value *record);

@@ -9,9 +9,11 @@
 
 #include <uv.h>
 
+#include "cli/config.h"
 #include "cli/files.h"
 #include "cli/home_internal.h"
 #include "cli/record.h"
+#include "store/events.h"
 #include "store/lmdb_store.h"
 
 #define TEXT(b) (int)(b).len, (const char *)(b).at
@@ -133,11 +135,21 @@ static int space_open(cli_call *c, cli_home *h, const weft_id *space, bool make,
     free(s);
     return store_failed(c, err, &diag, path);
   }
+  (void)!weft_replica_keep_events(
+      s->replica, cli_config_number(cli_home_config_text(h), "event-history", WEFT_EVENTS_KEPT));
   s->id = *space;
   s->read_only = read_only;
   space_name(s);
   *out = s;
   return CLI_OK;
+}
+
+const char *cli_space_file(weft_arena *arena, const cli_home *home, const weft_id *space) {
+  char folder[CLI_PATH_MAX];
+  char *path = weft__arena_take(arena, CLI_PATH_MAX);
+  bool ok = path && folder_of(home, space, folder) &&
+            cli_path_join(path, CLI_PATH_MAX, folder, "data.mdb") == WEFT_OK;
+  return ok ? path : NULL;
 }
 
 void cli_space_free(cli_space *s) {

@@ -14,6 +14,9 @@ struct cli_space {
   weft_metrics *metrics;
 };
 
+/* The file that a space is stored in, in `arena`; NULL when memory is out or the path too long. */
+const char *cli_space_file(weft_arena *arena, const cli_home *home, const weft_id *space);
+
 /* Looks up a device by its name among the members, or by a prefix of its fingerprint or of its key
  * in hex.  WEFT_ENOTFOUND; WEFT_EMALFORMED: more than one fits. */
 weft_err cli_device_find(const cli_space *space, weft_bytes text, weft_id *device) WEFT_MUST_USE;

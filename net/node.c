@@ -617,13 +617,21 @@ void weft_node_ask(weft_node *n, weft_ms now) {
   for (size_t i = 0; i < n->link_count; i++) weft__link_ask(n->links[i]);
 }
 
+/* When a change of the network that is told now leads to a redial. */
+static weft_ms redial_at(const weft_node *n) {
+  if (!n->redialled || n->now >= n->redial_at + WEFT_REDIAL_MS) return n->now;
+  return n->redial_at > n->now ? n->redial_at : n->redial_at + WEFT_REDIAL_MS;
+}
+
 void weft_node_network_changed(weft_node *n, weft_ms now) {
   weft__node_enter(n, now);
+  n->redial_at = redial_at(n);
+  n->redialled = true;
   for (size_t i = 0; i < n->dial_count; i++) {
     weft_dial *d = n->dials[i];
-    if (d->conn || d->self || d->next_try <= now + 1000) continue;
+    if (d->conn || d->self) continue;
     d->attempts = 0;
-    d->next_try = now;
+    if (d->next_try > n->redial_at) d->next_try = n->redial_at;
   }
 }
 

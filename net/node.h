@@ -63,6 +63,8 @@ typedef struct weft_node_options {
   size_t memory_max;        /* 64 MiB: reassembly, runs and send queues of all links together */
   size_t links_max;         /* 256 */
   weft_metrics *metrics;    /* counted in; borrowed until the node is freed; NULL: none */
+  uint32_t retries_max;     /* 0: an address that does not answer is tried for ever; else so often
+                               after the first time, until the network changes */
 } weft_node_options;
 #define weft_node_options_init(o) weft_node_options_init_sized((o), sizeof *(o))
 /* Sets every default.  Use the macro. */
@@ -135,7 +137,8 @@ WEFT_API void weft_node_admitted(weft_node *n, weft_ms now, uint64_t ticket, wef
 WEFT_API void weft_node_changed(weft_node *n, weft_ms now);
 /* Asks every open link what it holds and shows now.  One that opens later tells so in its HELLO. */
 WEFT_API void weft_node_ask(weft_node *n, weft_ms now);
-/* The network changed: dial again now. */
+/* The network changed: what waits for its next try is dialled now, but not twice within a second,
+ * and what was given up is tried anew. */
 WEFT_API void weft_node_network_changed(weft_node *n, weft_ms now);
 /* Lets time pass: call it at weft_node_deadline.  Early or repeated calls do nothing. */
 WEFT_API void weft_node_tick(weft_node *n, weft_ms now, weft_ms wall);

@@ -138,6 +138,7 @@ static size_t dials_under_way(const weft_node *n) {
 
 static bool dial_wanted(const weft_node *n, const weft_dial *d) {
   if (d->conn || d->self || d->done) return false;
+  if (n->o.retries_max > 0 && d->attempts > n->o.retries_max) return false;
   if (!d->known) return d->given;
   const weft_link *link = weft__node_link_to(n, &d->device);
   return !link || (link->expiring && link->initiator);

@@ -65,6 +65,7 @@ enum {
   WEFT_HOLD_FAIL_MS = 5000,
   WEFT_ACTIONS_MAX = 4096,
   WEFT_ADDRESSES_MAX = 1024,
+  WEFT_REDIAL_MS = 1000, /* between two changes of the network that lead to a redial */
   WEFT_DIALS_MAX = 8,
   WEFT_HALF_OPEN_MAX = 64,
   WEFT_HALF_OPEN_HOST_MAX = 4,
@@ -360,6 +361,8 @@ struct weft_node {
   weft_known **knowns; /* ascending by device */
   size_t known_count, known_cap;
   weft_dial **dials;
+  weft_ms redial_at; /* the last redial for a change of the network, done or to come */
+  bool redialled;
   size_t dial_count, dial_cap;
   weft_host_rate *hosts;
   size_t host_count;

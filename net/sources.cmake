@@ -5,6 +5,7 @@ set(WEFT_NET_SOURCES
   net/draw.c
   net/frame.c
   net/gate.c
+  net/interfaces.c
   net/joiner.c
   net/node.c
   net/node_ack.c
@@ -24,6 +25,7 @@ set(WEFT_NET_SOURCES
   net/uv_address.c
   net/uv_common.c
   net/uv_dial.c
+  net/uv_events.c
   net/uv_join.c
   net/uv_node.c
 )

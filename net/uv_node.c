@@ -18,6 +18,7 @@
 #include "net/uv_address.h"
 #include "net/uv_common.h"
 #include "net/uv_dial.h"
+#include "net/uv_events.h"
 
 enum {
   backlog = 128,
@@ -29,6 +30,7 @@ enum {
   transfer_ms = 100, /* progress is told this often at most */
   show_step = 4096,  /* changes shown in one loop turn */
   full_ms = 3000,    /* a full disk is tried again */
+  tell_ms = 100,     /* events that wait for a write get one of their own */
   listening_max = 32
 };
 
@@ -67,7 +69,10 @@ struct weft_uv_node {
   uv_timer_t accept_again;
   uv_timer_t settle; /* after own commits: the mirror */
   uv_timer_t again;  /* after a full disk: showing */
-  bool full;         /* and that is told */
+  uv_timer_t tell;   /* for events that wait to be written */
+  uv_timer_t look;   /* for the machine's interfaces */
+  weft_uv_teller teller;
+  bool full; /* and that is told */
   uv_idle_t show;
   bool showing, stopping, stopped, pumping;
   unsigned handles;
@@ -439,6 +444,15 @@ static void do_replica(weft_uv_node *n, const weft_node_action *a) {
     show_soon(n);
 }
 
+/* When somebody can be reached for the first time, or nobody any more, the network is another: who
+ * else waits for a next try gets it now. */
+static void do_note(weft_uv_node *n, const weft_node_action *a) {
+  weft_ms now = weft_uv_node_now(n);
+  bool changed = weft__uv_tell_note(&n->teller, now, a);
+  if (n->events.note) n->events.note(n->events.ctx, a);
+  if (changed && !n->stopping) weft_node_network_changed(n->node, now);
+}
+
 static void do_action(weft_uv_node *n, const weft_node_action *a) {
   switch (a->kind) {
   case WEFT_NODE_DIAL: do_dial(n, a->conn, a->text); break;
@@ -449,9 +463,7 @@ static void do_action(weft_uv_node *n, const weft_node_action *a) {
   case WEFT_NODE_ACK:
   case WEFT_NODE_ADDRESS: do_replica(n, a); break;
   case WEFT_NODE_ADMIT: do_admit(n, a); break;
-  case WEFT_NODE_NOTE:
-    if (n->events.note) n->events.note(n->events.ctx, a);
-    break;
+  case WEFT_NODE_NOTE: do_note(n, a); break;
   }
 }
 
@@ -510,6 +522,24 @@ static void tell_transfer(weft_uv_node *n) {
   n->events.transfer(n->events.ctx, done, n->transfer_total);
 }
 
+/* What cannot be written waits for a write that can. */
+static void on_tell(uv_timer_t *timer) {
+  weft_uv_node *n = timer->data;
+  (void)!weft_replica_flush_events(n->replica);
+}
+
+static void tell_soon(weft_uv_node *n) {
+  if (weft_replica_events_waiting(n->replica) == 0) return;
+  if (!uv_is_active((uv_handle_t *)&n->tell)) uv_timer_start(&n->tell, on_tell, tell_ms, 0);
+}
+
+static void on_look(uv_timer_t *timer) {
+  weft_uv_node *n = timer->data;
+  if (!weft__uv_tell_interfaces(&n->teller, false)) return;
+  weft_node_network_changed(n->node, weft_uv_node_now(n));
+  pump(n);
+}
+
 static void on_timer(uv_timer_t *timer) {
   weft_uv_node *n = timer->data;
   weft_node_tick(n->node, weft_uv_node_now(n), weft__uv_wall());
@@ -526,6 +556,7 @@ static void pump(weft_uv_node *n) {
   n->pumping = false;
   if (n->stopping) return;
   tell_transfer(n);
+  tell_soon(n);
   weft_ms deadline = weft_node_deadline(n->node), now = weft_uv_node_now(n);
   if (deadline == WEFT_NEVER)
     uv_timer_stop(&n->timer);
@@ -539,6 +570,7 @@ static void pump(weft_uv_node *n) {
 void weft_uv_node_options_init_sized(weft_uv_node_options *o, size_t struct_size) {
   memset(o, 0, struct_size);
   o->struct_size = struct_size;
+  o->network_poll_ms = 2000;
   weft_node_options_init(&o->node);
 }
 
@@ -547,9 +579,12 @@ static void own_handles(weft_uv_node *n) {
   uv_timer_init(n->loop, &n->accept_again);
   uv_timer_init(n->loop, &n->settle);
   uv_timer_init(n->loop, &n->again);
+  uv_timer_init(n->loop, &n->tell);
+  uv_timer_init(n->loop, &n->look);
   uv_idle_init(n->loop, &n->show);
   n->timer.data = n->accept_again.data = n->settle.data = n->again.data = n->show.data = n;
-  n->handles = 5;
+  n->tell.data = n->look.data = n;
+  n->handles = 7;
 }
 
 static weft_err core_new(weft_uv_node *n, const weft_uv_node_options *o) {
@@ -596,6 +631,9 @@ weft_err weft_uv_node_start(weft_uv_node **out, const weft_uv_node_options *o, c
   n->crypto = o->node.crypto;
   n->identity = *o->node.identity;
   n->events = o->events;
+  n->teller.replica = o->replica;
+  n->teller.bus = o->bus;
+  n->teller.self = o->node.identity->device;
   uv_update_time(n->loop);
   own_handles(n);
   weft_err err = WEFT_OK;
@@ -605,6 +643,10 @@ weft_err weft_uv_node_start(weft_uv_node **out, const weft_uv_node_options *o, c
   if (err == WEFT_OK) err = dial_all(n, o);
   *out = n;
   if (err != WEFT_OK) return err;
+  if (o->network_poll_ms > 0) {
+    weft__uv_tell_interfaces(&n->teller, true);
+    uv_timer_start(&n->look, on_look, o->network_poll_ms, o->network_poll_ms);
+  }
   show_soon(n);
   pump(n);
   return WEFT_OK;
@@ -615,12 +657,15 @@ void weft_uv_node_stop(weft_uv_node *n) {
   if (n->node) {
     weft_node_stop(n->node, weft_uv_node_now(n));
     pump(n);
+    (void)!weft_replica_flush_events(n->replica); /* the goodbyes; else they wait on */
   }
   n->stopping = true;
   uv_close((uv_handle_t *)&n->timer, own_closed);
   uv_close((uv_handle_t *)&n->accept_again, own_closed);
   uv_close((uv_handle_t *)&n->settle, own_closed);
   uv_close((uv_handle_t *)&n->again, own_closed);
+  uv_close((uv_handle_t *)&n->tell, own_closed);
+  uv_close((uv_handle_t *)&n->look, own_closed);
   uv_close((uv_handle_t *)&n->show, own_closed);
   for (size_t i = 0; i < n->listener_count; i++) {
     n->listeners[i].open = false;

@@ -8,6 +8,7 @@
 
 #include "node.h"
 #include "../store/admission.h"
+#include "../store/events.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -47,6 +48,9 @@ typedef struct weft_uv_node_options {
   size_t connect_count;
   bool remembered; /* dial addresses that worked before */
   weft_uv_node_events events;
+  /* What the node tells becomes events of the replica, within a tenth of a second. */
+  weft_events *bus;         /* borrowed: who hears of presence; NULL: nobody */
+  uint32_t network_poll_ms; /* 2,000: how often the machine's interfaces are looked at; 0: never */
 } weft_uv_node_options;
 #define weft_uv_node_options_init(o) weft_uv_node_options_init_sized((o), sizeof *(o))
 /* Fills in defaults: nothing to listen on or to dial, remembered addresses left alone. */
