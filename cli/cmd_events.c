@@ -209,7 +209,7 @@ static void follow_end(cli_runtime *rt, follow *f, int code) {
     break;
   }
   cli_watch_remove(rt, &f->watch);
-  (void)weft_events_unsubscribe(rt->bus, f->id); /* it is there: nobody else ends it */
+  (void)!weft_events_unsubscribe(rt->bus, f->id); /* it is there: nobody else ends it */
   if (!all->first) {
     rt->follows = NULL;
     uv_close((uv_handle_t *)&all->prepare, follows_closed);
@@ -301,7 +301,7 @@ static int follow_start(cli_call *c, const wanted *w) {
   weft_err err = f ? weft_events_subscribe(rt->bus, &o, &f->id) : WEFT_ENOMEM;
   struct cli_follows *all = err == WEFT_OK ? follows_of(rt) : NULL;
   if (!all) {
-    if (err == WEFT_OK) (void)weft_events_unsubscribe(rt->bus, f->id);
+    if (err == WEFT_OK) (void)!weft_events_unsubscribe(rt->bus, f->id);
     free(f);
     return cli_fail_err(c, err == WEFT_OK ? WEFT_ENOMEM : err, "events");
   }

@@ -136,9 +136,13 @@ static size_t dials_under_way(const weft_node *n) {
   return count;
 }
 
+bool weft__dial_given_up(const weft_node *n, const weft_dial *d) {
+  return n->o.retries_max > 0 && d->attempts > n->o.retries_max;
+}
+
 static bool dial_wanted(const weft_node *n, const weft_dial *d) {
   if (d->conn || d->self || d->done) return false;
-  if (n->o.retries_max > 0 && d->attempts > n->o.retries_max) return false;
+  if (weft__dial_given_up(n, d)) return false;
   if (!d->known) return d->given;
   const weft_link *link = weft__node_link_to(n, &d->device);
   return !link || (link->expiring && link->initiator);

@@ -453,6 +453,8 @@ void weft__dial_renew(weft_node *n, const weft_link *link);
 void weft__dial_learn(weft_node *n, const weft_id *device, weft_bytes text);
 /* Dials what is due. */
 void weft__dial_run(weft_node *n);
+/* True of an address that was tried often enough. */
+bool weft__dial_given_up(const weft_node *n, const weft_dial *d);
 /* When weft__dial_run is due; WEFT_NEVER. */
 weft_ms weft__dial_deadline(const weft_node *n);
 /* Asks whether `host` may connect now, and counts it. */

@@ -83,6 +83,7 @@ static void dial_fill(const weft_node *n, const weft_dial *d, weft_node_peer *ou
   out->last_error = d->last_error;
   bool linked = d->known && weft__node_link_to(n, &d->device);
   bool tried = !d->done && !d->self && !linked && (d->given || d->known);
+  if (weft__dial_given_up(n, d)) tried = false;
   out->next_try = tried ? d->next_try : WEFT_NEVER;
   for (size_t i = 0; d->known && i < n->known_count; i++) {
     if (weft_id_cmp(&n->knowns[i]->device, &d->device) == 0) out->name = n->knowns[i]->name;

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include <uv.h>
+
 #include "net/uv_common.h"
 
 static void post(weft_uv_teller *t, weft_event_type type, const weft_node_action *note) {

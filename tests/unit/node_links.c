@@ -294,6 +294,46 @@ static void a_changed_network_is_tried_at_once(void **state) {
   rig_free(&r);
 }
 
+/* Tries what the last dial of `r` led to, as one that nobody answers. */
+static void fail_dial(rig *r) {
+  weft_node_dialled(r->node, r->now, r->dialled, WEFT_EUNREACHABLE);
+  rig_pump(r);
+}
+
+static void what_does_not_answer_is_given_up(void **state) {
+  (void)state;
+  rig r;
+  weft_arena arena;
+  size_t count;
+  weft_node_options o = rig_options(&r, 2, 1);
+  o.retries_max = 2;
+  rig_make_with(&r, &o);
+  weft__arena_init(&arena, &r.mem);
+  assert_int_equal(weft_node_add_address(r.node, r.now, weft_bytes_str("192.0.2.9:7600")), WEFT_OK);
+  rig_pump(&r);
+  for (unsigned i = 1; i < 3; i++) {
+    fail_dial(&r);
+    rig_wait(&r, weft_node_deadline(r.node) - r.now);
+    assert_int_equal(r.dials, i + 1);
+  }
+  fail_dial(&r);
+  rig_wait(&r, 3600000);
+  assert_int_equal(r.dials, 3);
+  assert_true(peer_of(&r, &arena, 0, &count).next_try == WEFT_NEVER);
+  /* The network changes, and changes again: one redial at once, one a second later. */
+  weft_node_network_changed(r.node, r.now);
+  rig_pump(&r);
+  assert_int_equal(r.dials, 4);
+  fail_dial(&r);
+  for (unsigned i = 0; i < 5; i++) weft_node_network_changed(r.node, r.now);
+  rig_wait(&r, 100);
+  assert_int_equal(r.dials, 4);
+  rig_wait(&r, 900);
+  assert_int_equal(r.dials, 5);
+  weft__arena_free(&arena);
+  rig_free(&r);
+}
+
 static void addresses_are_few_and_short(void **state) {
   (void)state;
   rig r;
@@ -567,6 +607,7 @@ int main(void) {
       cmocka_unit_test(a_stream_that_takes_nothing_is_slow),
       cmocka_unit_test(sessions_do_not_live_for_ever),
       cmocka_unit_test(a_changed_network_is_tried_at_once),
+      cmocka_unit_test(what_does_not_answer_is_given_up),
       cmocka_unit_test(addresses_are_few_and_short),
       cmocka_unit_test(one_time_dials_are_not_repeated),
       cmocka_unit_test(addresses_are_learnt),
