@@ -70,6 +70,7 @@
 #define WEFT_PRESENCE_SESSION_LEN_MAX 64u        /* its name */
 #define WEFT_PRESENCE_STATE_LEN_MAX   1024u      /* encoded: a cursor, a selection, no content */
 #define WEFT_PRESENCE_BODY_LEN_MAX    (8u << 10) /* of a device: fits a control frame */
+#define WEFT_PRESENCE_LIFE_MS_MAX     45000u     /* of a statement: three heartbeats */
 #define WEFT_PRESENCE_DEVICES_MAX     1024u      /* remembered: 8 MiB at most */
 
 /* --- the gate: what a node remembers of those who knocked --- */

@@ -210,10 +210,11 @@ void weft__msg_presence_put(weft_buf *out, const weft_msg_presence *m) {
   msgpack_pack_array(&p, m->count);
   for (size_t i = 0; i < m->count; i++) {
     const weft_msg_statement *s = &m->at[i];
-    msgpack_pack_array(&p, 6);
+    msgpack_pack_array(&p, 7);
     put_bin(&p, s->device.b, sizeof s->device.b);
     put_uint(&p, s->counter);
     put_uint(&p, s->age_ms);
+    put_uint(&p, s->life_ms);
     put_bin(&p, s->digest, sizeof s->digest);
     put_bin(&p, s->sig.b, sizeof s->sig.b);
     put_bin(&p, s->body.at, s->body.len);
@@ -607,10 +608,11 @@ weft_err weft__msg_presence_read(weft_arena *arena, weft_bytes in, weft_msg_pres
   fields list = get_list(&f, WEFT_MESSAGE_STATEMENTS_MAX);
   weft_msg_statement *at = list_room(&list, sizeof *at, 112);
   for (size_t i = 0; at && i < list.count; i++) {
-    fields item = get_item(&list, 6);
+    fields item = get_item(&list, 7);
     get_bin(&item, at[i].device.b, sizeof at[i].device.b);
     at[i].counter = get_uint(&item, UINT64_MAX);
     at[i].age_ms = (uint32_t)get_uint(&item, UINT32_MAX);
+    at[i].life_ms = (uint32_t)get_uint(&item, UINT32_MAX);
     get_bin(&item, at[i].digest, sizeof at[i].digest);
     get_bin(&item, at[i].sig.b, sizeof at[i].sig.b);
     at[i].body = get_blob(&item, WEFT_PRESENCE_BODY_LEN_MAX);

@@ -191,7 +191,8 @@ typedef struct weft_msg_acks {
 typedef struct weft_msg_statement {
   weft_id device;
   uint64_t counter;
-  uint32_t age_ms; /* since the device said it, as far as the sender knows */
+  uint32_t age_ms;  /* since the device said it, as far as the sender knows */
+  uint32_t life_ms; /* for which it was said */
   uint8_t digest[16];
   weft_sig sig;
   weft_bytes body; /* empty: gone, or not to be told */

@@ -5,8 +5,8 @@
  * out.  So everybody ends with the newest statement of everybody, in any order of arrival.
  *
  * Invariants: an entry's counter never falls; an entry with a body ends at `until`, which is never
- * later than `gone_ms` after the newest statement was made, but for what links delayed it; of a
- * body that ended only the counter is kept, so that nobody can show it once more.
+ * later than the life of the newest statement after it was made, but for what links delayed it; of
+ * a body that ended only the counter is kept, so that nobody can show it once more.
  *
  * Happy path: set, sign, next on every link; take, next on the links whose peers do not hear that
  * device themselves.  Failure modes: a device that lost its clock signs with a counter that the
@@ -26,14 +26,14 @@
 enum {
   frame_len = 15 << 10, /* of statements: a control frame with room for the rest */
   state_depth_max = 32, /* and what wraps it stays within what a receiver takes */
-  statement_len = 144,  /* of one without its body, at most */
+  statement_len = 149,  /* of one without its body, at most */
   body_empty = 0x90,    /* msgpack of no sessions */
   overtaken_ms = 1000,  /* between two steps above a counter of ours that others told */
   events_len_max = 1 << 20
 };
 
 static const char label[] = "weft-v1 presence";
-enum { label_len = sizeof label - 1, message_len = label_len + 32 + 32 + 8 + 16 };
+enum { label_len = sizeof label - 1, message_len = label_len + 32 + 32 + 8 + 4 + 16 };
 
 typedef struct own_session {
   weft_bytes doc, session, state; /* one piece of memory, which begins at doc.at */
@@ -45,6 +45,7 @@ typedef struct entry {
   uint64_t counter;
   weft_ms until;   /* with a body: when its sessions are gone */
   weft_bytes body; /* owned; empty: gone */
+  uint32_t life_ms;
   uint8_t digest[16];
   weft_sig sig;
 } entry;
@@ -124,6 +125,8 @@ weft_err weft__presence_new(weft_presence **out, const weft_presence_options *o)
   memset(p, 0, sizeof *p);
   p->mem = o->mem;
   p->o = *o;
+  if (p->o.gone_ms > WEFT_PRESENCE_LIFE_MS_MAX) p->o.gone_ms = WEFT_PRESENCE_LIFE_MS_MAX;
+  if (p->o.heartbeat_ms > p->o.gone_ms / 3) p->o.heartbeat_ms = p->o.gone_ms / 3;
   p->generation = p->links_generation = 1;
   weft__buf_init(&p->events, &p->mem, events_len_max);
   *out = p;
@@ -216,13 +219,14 @@ static void digest_of(const weft_presence *p, weft_bytes body, uint8_t out[16]) 
 }
 
 static weft_bytes message_of(uint8_t out[message_len], const weft_presence *p,
-                             const weft_id *device, uint64_t counter, const uint8_t digest[16]) {
+                             const weft_msg_statement *s) {
   memcpy(out, label, label_len);
   uint8_t *to = out + label_len;
   memcpy(to, p->o.space.b, 32);
-  memcpy(to + 32, device->b, 32);
-  for (unsigned i = 0; i < 8; i++) to[64 + i] = (uint8_t)(counter >> (56 - 8 * i));
-  memcpy(to + 72, digest, 16);
+  memcpy(to + 32, s->device.b, 32);
+  for (unsigned i = 0; i < 8; i++) to[64 + i] = (uint8_t)(s->counter >> (56 - 8 * i));
+  for (unsigned i = 0; i < 4; i++) to[72 + i] = (uint8_t)(s->life_ms >> (24 - 8 * i));
+  memcpy(to + 76, s->digest, 16);
   return weft_bytes_of(out, message_len);
 }
 
@@ -347,6 +351,7 @@ static void entry_put(weft_presence *p, entry *e, const weft_msg_statement *s, w
   drop(p, &e->body);
   e->body = body;
   e->counter = s->counter;
+  e->life_ms = s->life_ms;
   e->until = until;
   memcpy(e->digest, s->digest, sizeof e->digest);
   e->sig = s->sig;
@@ -465,7 +470,7 @@ weft_err weft__presence_leave(weft_presence *p, weft_ms now, weft_bytes session,
 /* Makes our statement.  Without memory it is tried again a little later. */
 static void own_sign(weft_presence *p, weft_ms now, uint64_t clock) {
   const weft_identity *me = p->o.identity;
-  weft_msg_statement s = {.device = me->device};
+  weft_msg_statement s = {.device = me->device, .life_ms = p->o.gone_ms};
   uint8_t message[message_len];
   entry *e;
   weft_buf b;
@@ -482,8 +487,7 @@ static void own_sign(weft_presence *p, weft_ms now, uint64_t clock) {
   }
   s.counter = p->counter = clock > p->counter ? clock : p->counter + 1;
   digest_of(p, body, s.digest);
-  p->o.crypto->sign(&s.sig, &me->sign_seed, &me->device,
-                    message_of(message, p, &me->device, s.counter, s.digest));
+  p->o.crypto->sign(&s.sig, &me->sign_seed, &me->device, message_of(message, p, &s));
   p->changed = false;
   p->signed_at = now;
   entry_put(p, e, &s, body, now + p->o.gone_ms);
@@ -584,13 +588,18 @@ static weft_err statement_check(weft_presence *p, weft_arena *arena, const weft_
     digest_of(p, s->body, digest);
     if (memcmp(digest, s->digest, sizeof digest) != 0) return WEFT_EMALFORMED;
   }
-  bool ok = p->o.crypto->verify(&s->sig, &s->device,
-                                message_of(message, p, &s->device, s->counter, s->digest));
+  bool ok = p->o.crypto->verify(&s->sig, &s->device, message_of(message, p, s));
   return ok ? WEFT_OK : WEFT_EBADSIG;
 }
 
+/* Nobody is believed to live for longer than this. */
+static uint32_t life_of(uint32_t said_ms) {
+  return said_ms < WEFT_PRESENCE_LIFE_MS_MAX ? said_ms : WEFT_PRESENCE_LIFE_MS_MAX;
+}
+
 static weft_err take_new(weft_presence *p, weft_ms now, const weft_msg_statement *s) {
-  bool live = s->body.len > 0 && s->age_ms < p->o.gone_ms;
+  uint32_t life_ms = life_of(s->life_ms);
+  bool live = s->body.len > 0 && s->age_ms < life_ms;
   weft_bytes body = weft_bytes_of(NULL, 0);
   entry *e;
   if (live) WEFT_TRY(copy_of(p, s->body, &body));
@@ -599,7 +608,7 @@ static weft_err take_new(weft_presence *p, weft_ms now, const weft_msg_statement
     drop(p, &body);
     return err == WEFT_ELIMIT ? WEFT_OK : err; /* nobody of the table is gone: passed over */
   }
-  entry_put(p, e, s, body, live ? now + (p->o.gone_ms - s->age_ms) : now);
+  entry_put(p, e, s, body, live ? now + (life_ms - s->age_ms) : now);
   return WEFT_OK;
 }
 
@@ -673,12 +682,12 @@ weft_ms weft__presence_due(weft_presence *p, uint64_t conn) {
 }
 
 /* A device itself needs to hear of a counter only. */
-static weft_msg_statement statement_of(const weft_presence *p, weft_ms now, const link *l,
-                                       const entry *e) {
-  weft_msg_statement s = {.device = e->device, .counter = e->counter, .sig = e->sig};
+static weft_msg_statement statement_of(weft_ms now, const link *l, const entry *e) {
+  weft_msg_statement s = {
+      .device = e->device, .counter = e->counter, .life_ms = e->life_ms, .sig = e->sig};
   weft_ms left = e->until > now ? e->until - now : 0;
   memcpy(s.digest, e->digest, sizeof s.digest);
-  s.age_ms = p->o.gone_ms - (uint32_t)left;
+  s.age_ms = life_of(e->life_ms) - (uint32_t)left;
   if (left && weft_id_cmp(&e->device, &l->device) != 0) s.body = e->body;
   return s;
 }
@@ -710,7 +719,7 @@ bool weft__presence_next(weft_presence *p, weft_ms now, uint64_t conn, weft_aren
     if (!lacks(p, l, e)) continue;
     len += statement_len + e->body.len;
     if (len > frame_len) break;
-    at[out->count++] = statement_of(p, now, l, e);
+    at[out->count++] = statement_of(now, l, e);
     carried_put(p, l, &e->device, e->counter);
   }
   out->at = at;
@@ -790,7 +799,7 @@ weft_err weft__presence_list(const weft_presence *p, weft_ms now, weft_arena *ar
                                     .session = items[k].session,
                                     .doc = items[k].doc,
                                     .state = items[k].state,
-                                    .age_ms = p->o.gone_ms - (e->until - now)};
+                                    .age_ms = life_of(e->life_ms) - (e->until - now)};
     }
   }
   *out = list;

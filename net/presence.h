@@ -4,8 +4,8 @@
  * with a small JSON state: a cursor, a selection.  A device says in one signed, numbered statement
  * where all its sessions are, whenever that changes and every `heartbeat_ms`; a statement without
  * sessions is goodbye.  Of each device the newest statement counts.  It is passed on to links that
- * do not hear that device themselves, with its age; `gone_ms` after it was made, its sessions are
- * gone.  Nothing is stored.
+ * do not hear that device themselves, with its age and the life that its device gave it, its
+ * `gone_ms`; then its sessions are gone.  Nothing is stored.
  *
  * The core has no clock, socket or random number: every call takes `now`, and the node sends what
  * weft__presence_next gives.  What waits for a link is state and not a queue: a link that is slow
@@ -30,7 +30,9 @@ typedef struct weft_presence_options {
   const weft_crypto *crypto;     /* must outlive it */
   const weft_identity *identity; /* likewise */
   weft_id space;
-  uint32_t heartbeat_ms, gone_ms, update_ms;
+  uint32_t gone_ms;      /* of our statements; at most WEFT_PRESENCE_LIFE_MS_MAX counts */
+  uint32_t heartbeat_ms; /* at most a third of that counts */
+  uint32_t update_ms;
 } weft_presence_options;
 
 /* Makes an empty one.  WEFT_ENOMEM. */

@@ -13,6 +13,7 @@ serve bob --connect "$a_address" --no-remembered
 b_pid=$daemon b_address=$address
 on carol sync "$a_address" -q
 serve carol --connect "$b_address" --no-remembered
+c_pid=$daemon
 
 sees() { contains "$(on "$1" presence --json)" "$2"; }
 sees_not() { case $(on "$1" presence --json) in *"$2"*) return 1 ;; esac; }
@@ -81,4 +82,15 @@ serve bob --connect "$a_address" --listen "$b_address" --no-remembered
 check "seen again after a reconnect" until_true 20 sees bob '"session":"long"'
 stop "$a_pid"
 check "a daemon that stops says goodbye" until_true 5 sees_not bob '"session":"long"'
+# One that is killed says nothing: it is gone when its last word is too old, here by its own configuration.
+stop "$c_pid"
+printf 'heartbeat = 1s\ndead-after = 3s\n' >>"$world/carol/config"
+serve carol --connect "$b_address" --no-remembered
+on carol presence notes/plan --set 1 --for 1h --session doomed >/dev/null
+check "seen before it is killed" until_true 5 sees bob '"session":"doomed"'
+sleep 4
+check "seen for as long as it lives" sees bob '"session":"doomed"'
+kill -9 "$daemon"
+wait "$daemon" 2>/dev/null
+check "no ghost" until_true 5 sees_not bob '"session":"doomed"'
 report

@@ -197,6 +197,7 @@ static void presence_any(test_rng *rng, weft_arena *arena, weft_buf *out) {
     test_rng_fill(rng, at[i].device.b, sizeof at[i].device.b);
     at[i].counter = number(rng, UINT64_MAX);
     at[i].age_ms = (uint32_t)number(rng, UINT32_MAX);
+    at[i].life_ms = (uint32_t)number(rng, UINT32_MAX);
     test_rng_fill(rng, at[i].digest, sizeof at[i].digest);
     test_rng_fill(rng, at[i].sig.b, sizeof at[i].sig.b);
     at[i].body = text(rng, arena, WEFT_PRESENCE_BODY_LEN_MAX);

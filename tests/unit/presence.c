@@ -147,8 +147,8 @@ static void a_known_statement(void **state) {
   test_assert_hex(m.at[0].body, "9193a76e6f7465732f61a3746162a178");
   test_assert_hex(weft_bytes_of(m.at[0].digest, 16), "1a2ded4bd9d460b2eb4d4a5b8dc9925d");
   test_assert_hex(weft_bytes_of(m.at[0].sig.b, 64),
-                  "c1577c32e1d5b8fb6bf44ba2a0a753cd65e3d3f5272c61e192b8e7b60595963e"
-                  "f624f2f2d3ef26f767166ed011a6c0b142e2161cb6819ed528134ea34cfe5406");
+                  "b0498551d453e5141b04abcd715c2b8adb9ce40e82075d8455c3204c4b576d74"
+                  "dd45680dcf106489bc409fe6d7f215ebf1eda10b011a7c0751bc2eb44103f10f");
   assert_true(m.direct_told && m.direct_count == 1);
   weft__arena_free(&arena);
   two_free(&t);
@@ -236,6 +236,42 @@ static void a_session_ends_with_its_time_unless_renewed(void **state) {
   two_free(&t);
 }
 
+/* Devices with other times agree: a statement says how long it is good. */
+static void each_device_has_its_own_times(void **state) {
+  (void)state;
+  const weft_crypto *c = weft_crypto_sodium();
+  two t;
+  two_make(&t, c);
+  weft_presence_options o = options_of(c, &t.me);
+  o.gone_ms = 3000;
+  weft__presence_free(t.a);
+  assert_int_equal(weft__presence_new(&t.a, &o), WEFT_OK);
+  weft__presence_link_up(t.a, 1, &t.you.device);
+  assert_int_equal(set_text(t.a, 1000, "quick", "notes/a", "1"), WEFT_OK);
+  assert_int_equal(set_text(t.b, 1000, "slow", "notes/a", "1"), WEFT_OK);
+  weft__presence_tick(t.a, 1000, 5);
+  weft__presence_tick(t.b, 1000, 5);
+  assert_int_equal(weft__presence_deadline(t.a), 2000);
+  assert_int_equal(carry(t.a, 1, t.b, 2, 1000), 1);
+  assert_int_equal(carry(t.b, 2, t.a, 1, 1000), 1);
+  assert_string_equal(listed(t.b, 3999), "self slow at notes/a: \"1\"\nquick at notes/a: \"1\"\n");
+  assert_string_equal(listed(t.b, 4000), "self slow at notes/a: \"1\"\n");
+  assert_string_equal(listed(t.a, 45999), "self quick at notes/a: \"1\"\nslow at notes/a: \"1\"\n");
+  /* Whoever claims to live for ever is not believed. */
+  weft_presence *forever;
+  o.gone_ms = UINT32_MAX;
+  assert_int_equal(weft__presence_new(&forever, &o), WEFT_OK);
+  weft__presence_link_up(forever, 1, &t.you.device);
+  assert_int_equal(set_text(forever, 1000, "ever", "", "1"), WEFT_OK);
+  assert_int_equal(weft__presence_deadline(forever), 1000);
+  weft__presence_tick(forever, 1000, 6);
+  assert_int_equal(weft__presence_deadline(forever), 1000 + HEARTBEAT);
+  assert_int_equal(carry(forever, 1, t.b, 2, 1000), 1);
+  assert_string_equal(listed(t.b, 46000), "self slow at notes/a: \"1\"\n");
+  weft__presence_free(forever);
+  two_free(&t);
+}
+
 /* 1,000 changes in a second leave as 20 statements, the last one whole. */
 static void updates_are_coalesced(void **state) {
   (void)state;
@@ -306,13 +342,16 @@ static weft_msg_statement statement_by(const weft_crypto *crypto, const weft_ide
                                        uint64_t counter, weft_bytes body) {
   static const char label[] = "weft-v1 presence";
   weft_msg_statement s = {.device = me->device, .counter = counter, .body = body};
-  uint8_t m[16 + 88];
+  uint8_t m[16 + 92] = {0};
+  s.life_ms = GONE;
   crypto->hash(s.digest, 16, weft_bytes_of(NULL, 0), NULL, NULL, &body, 1);
   memcpy(m, label, 16);
   memset(m + 16, 0x44, 32);
   memcpy(m + 48, me->device.b, 32);
   for (unsigned i = 0; i < 8; i++) m[80 + i] = (uint8_t)(counter >> (56 - 8 * i));
-  memcpy(m + 88, s.digest, 16);
+  m[90] = GONE >> 8;
+  m[91] = GONE & 0xff;
+  memcpy(m + 92, s.digest, 16);
   crypto->sign(&s.sig, &me->sign_seed, &me->device, weft_bytes_of(m, sizeof m));
   return s;
 }
@@ -846,6 +885,7 @@ int main(void) {
       cmocka_unit_test(sessions_come_change_and_go),
       cmocka_unit_test(silence_ends_a_session_and_heartbeats_keep_it),
       cmocka_unit_test(a_session_ends_with_its_time_unless_renewed),
+      cmocka_unit_test(each_device_has_its_own_times),
       cmocka_unit_test(updates_are_coalesced),
       cmocka_unit_test(what_may_be_said_has_bounds),
       cmocka_unit_test(what_is_forged_or_broken_is_refused),
