@@ -62,6 +62,8 @@ int cli_edit_open(cli_call *c, const weft_vector *base, weft_edit **e) {
   }
   o.base = base;
   weft_err err = weft_edit_begin(e, c->space->replica, &o);
+  if (base && err == WEFT_EBASE)
+    return cli_fail(c, CLI_FAILED, "--base names changes that are not shown here");
   return err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "%s", c->args.command->name);
 }
 

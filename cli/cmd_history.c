@@ -62,7 +62,8 @@ static void put_relations(cli_obj *o, weft_bytes extensions) {
   }
 }
 
-static weft_value log_record(cli_call *c, const weft_history_entry *e) {
+/* The last change of a page says where the next one goes on. */
+static weft_value log_record(cli_call *c, const weft_history_entry *e, weft_bytes next) {
   cli_obj o = cli_obj_begin(c->arena);
   cli_put_change(c, &o, e);
   cli_obj_hex(&o, "log", e->log.b, sizeof e->log.b);
@@ -75,6 +76,7 @@ static weft_value log_record(cli_call *c, const weft_history_entry *e) {
   weft_value *ops = weft__arena_zero(c->arena, e->op_count + 1, sizeof *ops);
   for (size_t i = 0; ops && i < e->op_count; i++) ops[i] = op_record(c, &e->ops[i]);
   cli_obj_put(&o, "ops", cli_array(ops, ops ? e->op_count : 0));
+  if (next.len) cli_obj_bytes(&o, "next", next);
   return cli_obj_end(&o);
 }
 
@@ -95,9 +97,14 @@ static int log_query(cli_call *c, weft_history_query *q, weft_id *device) {
                       err == WEFT_ENOTFOUND ? "no such device" : "more than one device fits");
     q->device = device;
   }
-  if (cli_option_get(c, "since", &text) && !cli_time_parse(text, &q->since))
-    return cli_fail(c, CLI_USAGE, "--since %.*s: a time such as 2026-01-31T12:00:00Z is wanted",
-                    TEXT(text));
+  static const char *const bounds[] = {"since", "until"};
+  for (size_t i = 0; i < 2; i++) {
+    if (cli_option_get(c, bounds[i], &text) &&
+        !cli_time_parse(text, i == 0 ? &q->since : &q->until))
+      return cli_fail(c, CLI_USAGE, "--%s %.*s: a time such as 2026-01-31T12:00:00Z is wanted",
+                      bounds[i], TEXT(text));
+  }
+  cli_option_get(c, "cursor", &q->cursor);
   uint64_t limit;
   if (!cli_option_number(c, "limit", 1, 10000, 100, &limit)) return CLI_USAGE;
   q->limit = (size_t)limit;
@@ -115,9 +122,12 @@ int cmd_log(cli_call *c) {
   weft_err err = weft_replica_history(c->space->replica, c->arena, &q, &entries, &count, &next);
   if (err == WEFT_ENOTFOUND) return cli_fail(c, CLI_NOT_FOUND, "no document %.*s", TEXT(q.doc));
   if (err != WEFT_OK && q.has_pointer) return cli_fail_place(c, err, q.doc, q.pointer);
+  if (err == WEFT_EMALFORMED)
+    return cli_fail(c, CLI_USAGE, "--cursor: it belongs to another query; start without it");
   if (err != WEFT_OK) return cli_fail_err(c, err, "log");
   for (size_t i = 0; i < count; i++) {
-    weft_value record = log_record(c, &entries[i]);
+    weft_bytes none = weft_bytes_of("", 0);
+    weft_value record = log_record(c, &entries[i], i + 1 == count ? next : none);
     cli_emit(c, &record);
   }
   return CLI_OK;
@@ -127,7 +137,7 @@ int cmd_show(cli_call *c) {
   weft_history_entry entry;
   int code = cli_find_change(c, c->args.args[0], &entry);
   if (code != CLI_OK) return code;
-  weft_value record = log_record(c, &entry);
+  weft_value record = log_record(c, &entry, weft_bytes_of("", 0));
   cli_emit(c, &record);
   return CLI_OK;
 }

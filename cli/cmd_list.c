@@ -34,6 +34,18 @@ static weft_value name_value(cli_call *c, const weft_id *device) {
   return string_of(copy);
 }
 
+/* Names of all who wrote to a document, the busiest first. */
+static weft_value contributors_value(cli_call *c, weft_bytes doc) {
+  weft_value none = {.kind = WEFT_NULL};
+  weft_contributor *list;
+  size_t count;
+  if (weft_replica_contributors(c->space->replica, c->arena, doc, &list, &count) != WEFT_OK)
+    return none;
+  weft_value *names = weft__arena_zero(c->arena, count + 1, sizeof *names);
+  for (size_t i = 0; names && i < count; i++) names[i] = name_value(c, &list[i].device);
+  return names ? cli_array(names, count) : none;
+}
+
 /* One field of an item: metadata with @, else what stands in the document; null when nothing does.
  */
 static weft_value field_value(cli_call *c, const weft_list_item *item, weft_bytes field) {
@@ -49,6 +61,8 @@ static weft_value field_value(cli_call *c, const weft_list_item *item, weft_byte
     v.as.integer = (int64_t)info->versions;
     return v;
   }
+  if (weft_bytes_cmp(field, weft_bytes_str("@contributors")) == 0)
+    return contributors_value(c, info->name);
   weft_bytes pointer;
   if (cli_pointer_of(c, field, &pointer) != CLI_OK) return none;
   const weft_value *v = cli_value_at(c, &item->value, pointer);

@@ -41,7 +41,7 @@ static const cli_option delete_options[] = {
 static const cli_option list_options[] = {
     {"where", 0, "EXPR", "FIELD=V, !=, <, <=, >, >=, or FIELD~V for contains; several: and"},
     {"sort", 0, "FIELD",
-     "sort by a field, -FIELD descending; also @created @modified @by @versions"},
+     "sort by a field, -FIELD descending; also @created @modified @by @versions @contributors"},
     {"limit", 0, "N", "at most N (1 to 10000, default 100)"},
     {"cursor", 0, "C", "go on where the last page ended"},
     {"fields", 0, "A,B", "show these fields"},
@@ -71,6 +71,8 @@ static const cli_option assign_options[] = {
 static const cli_option log_options[] = {
     {"by", 0, "DEVICE", "only changes of this device (name or fingerprint)"},
     {"since", 0, "TIME", "only changes at or after a time (RFC 3339)"},
+    {"until", 0, "TIME", "only changes at or before a time (RFC 3339)"},
+    {"cursor", 0, "C", "go on where the last page ended: the \"next\" of its last change"},
     {"limit", 0, "N", "at most N (1 to 10000, default 100)"},
     {NULL, 0, NULL, NULL},
 };

@@ -81,6 +81,14 @@ static weft_bytes text_of(cli_printer *p, const weft_value *v) {
   return copy;
 }
 
+/* How to go on behind a page. */
+static void print_next(cli_printer *p, const weft_value *record) {
+  weft_bytes next = cli_member_text(record, "next");
+  if (next.len == 0 || p->quiet) return;
+  fflush(p->out);
+  fprintf(p->messages, "more: --cursor %.*s\n", (int)next.len, (const char *)next.at);
+}
+
 /* The name of each document, and the fields asked for. */
 void print_list(cli_printer *p, const cli_call *call, const weft_value *record) {
   weft_bytes *fields = NULL;
@@ -100,11 +108,7 @@ void print_list(cli_printer *p, const cli_call *call, const weft_value *record) 
     }
     cli_print_row(p, cells, widths, field_count + 1);
   }
-  weft_bytes next = cli_member_text(record, "next");
-  if (next.len && !p->quiet) {
-    fflush(p->out);
-    fprintf(p->messages, "more: --cursor %.*s\n", (int)next.len, (const char *)next.at);
-  }
+  print_next(p, record);
 }
 
 void print_import(cli_printer *p, const cli_call *call, const weft_value *record) {
@@ -164,6 +168,7 @@ void print_log(cli_printer *p, const cli_call *call, const weft_value *record) {
   if (most < count)
     fprintf(p->out, "    ... %zu more: weft show %.*s\n", count - most,
             (int)(change.len < 12 ? change.len : 12), (const char *)change.at);
+  print_next(p, record);
 }
 
 static void put_short(cli_printer *p, weft_bytes id) {

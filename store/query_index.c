@@ -231,6 +231,7 @@ weft_err weft_replica_declare_index(weft_replica *r, weft_bytes collection, weft
   if (collection.len > WEFT_NAME_LEN_MAX) return WEFT_EBADNAME;
   weft__arena_init(&scratch, &r->mem);
   weft_err err = weft__field_parse(&scratch, pointer, &field);
+  if (err == WEFT_OK && field.source == WEFT_FIELD_CONTRIBUTORS) err = WEFT_EBADPATH;
   weft__arena_free(&scratch);
   return err == WEFT_OK ? weft__write(r, declare_write, &call) : err;
 }

@@ -25,7 +25,8 @@ typedef enum weft_field_source {
   WEFT_FIELD_CREATED, /* milliseconds since 1970 */
   WEFT_FIELD_MODIFIED,
   WEFT_FIELD_BY, /* the device key of the last author in hex */
-  WEFT_FIELD_VERSIONS
+  WEFT_FIELD_VERSIONS,
+  WEFT_FIELD_CONTRIBUTORS /* of lists alone: it takes a walk over the history */
 } weft_field_source;
 
 /* What a condition, a sort or an index speaks of. */
@@ -118,6 +119,12 @@ const weft_index *weft__index_find(const weft_replica *r, weft_bytes collection,
 /* Makes the key of an entry, or with an empty name where entries of a value begin. */
 weft_bytes weft__index_key(weft_dbkey *out, const weft_index *index, weft_bytes sort_key,
                            weft_bytes name);
+
+/* --- people (store/query_people.c) --- */
+
+/* Who wrote to a document, in no particular order; array in `arena`. */
+weft_err weft__contributors(weft_replica *r, weft_txn *txn, uint32_t doc, weft_arena *arena,
+                            weft_contributor **out, size_t *count) WEFT_MUST_USE;
 
 /* --- conflicts (store/query_conflicts.c) --- */
 

@@ -222,13 +222,34 @@ static weft_err hit_add(list_job *job, const hit *h) {
 
 /* --- candidates --- */
 
+static weft_err field_value(list_job *job, const weft_field *field, const weft_doc_record *record,
+                            bool *there, weft_value *out) {
+  weft_contributor *people;
+  size_t count;
+  weft_arena *arena = &job->reader.arena;
+  if (field->source != WEFT_FIELD_CONTRIBUTORS)
+    return weft__field_value(job->r, field, record, job->reader.doc, arena, there, out);
+  WEFT_TRY(weft__contributors(job->r, job->txn, record->number, arena, &people, &count));
+  *there = true;
+  *out = (weft_value){.kind = WEFT_INT, .as.integer = (int64_t)count};
+  return WEFT_OK;
+}
+
+static weft_err field_key(list_job *job, const weft_field *field, const weft_doc_record *record,
+                          weft_sort_key *out) {
+  weft_value value;
+  bool there;
+  WEFT_TRY(field_value(job, field, record, &there, &value));
+  weft__sort_key(there ? &value : NULL, out);
+  return WEFT_OK;
+}
+
 static weft_err conditions_hold(list_job *job, const weft_doc_record *record, bool *hold) {
   *hold = true;
   for (size_t i = 0; i < job->q->where_count && *hold; i++) {
     weft_value value;
     bool there;
-    WEFT_TRY(weft__field_value(job->r, &job->fields[i], record, job->reader.doc, &job->reader.arena,
-                               &there, &value));
+    WEFT_TRY(field_value(job, &job->fields[i], record, &there, &value));
     *hold = weft__where_holds(&job->q->where[i], there ? &value : NULL);
   }
   return WEFT_OK;
@@ -261,8 +282,7 @@ static weft_err consider(list_job *job, weft_bytes number_bytes, weft_bytes entr
     memcpy(h.key.b, entry.at + 4, len);
     h.key.len = (uint8_t)len;
   } else if (job->sorted) {
-    WEFT_TRY(
-        weft__field_key(job->r, &job->sort, &record, job->reader.doc, &job->reader.arena, &h.key));
+    WEFT_TRY(field_key(job, &job->sort, &record, &h.key));
   }
   return hit_add(job, &h);
 }

@@ -44,6 +44,8 @@ weft_err weft__field_parse(weft_arena *scratch, weft_bytes text, weft_field *out
     out->source = WEFT_FIELD_BY;
   } else if (text_is(text, "@versions")) {
     out->source = WEFT_FIELD_VERSIONS;
+  } else if (text_is(text, "@contributors")) {
+    out->source = WEFT_FIELD_CONTRIBUTORS;
   } else {
     return WEFT_EBADPATH;
   }
@@ -86,6 +88,7 @@ weft_err weft__field_value(const weft_replica *r, const weft_field *field,
   case WEFT_FIELD_MODIFIED: *out = integer_of(weft_hlc_ms(record->modified_hlc)); break;
   case WEFT_FIELD_VERSIONS: *out = integer_of(record->versions); break;
   case WEFT_FIELD_BY: return device_text(r, record, arena, out);
+  case WEFT_FIELD_CONTRIBUTORS: return WEFT_EMISUSE; /* defensive: lists ask elsewhere */
   case WEFT_FIELD_POINTER:
     err = weft__doc_render_pointer(doc, field->pointer, arena, out);
     *there = err == WEFT_OK;

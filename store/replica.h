@@ -411,6 +411,17 @@ typedef struct weft_doc_info {
 WEFT_API weft_err weft_replica_doc_info(weft_replica *r, weft_arena *arena, weft_bytes doc,
                                         weft_doc_info *out) WEFT_MUST_USE;
 
+/* A device that wrote to a document. */
+typedef struct weft_contributor {
+  weft_id device;
+  uint64_t changes;
+  uint64_t first_hlc, last_hlc; /* of its changes */
+} weft_contributor;
+/* Lists who wrote to a document, the busiest first; array in `arena`.  Walks its history.
+ * WEFT_ENOTFOUND, WEFT_EBADNAME, WEFT_ECORRUPT, WEFT_EIO, WEFT_ENOMEM. */
+WEFT_API weft_err weft_replica_contributors(weft_replica *r, weft_arena *arena, weft_bytes doc,
+                                            weft_contributor **out, size_t *count) WEFT_MUST_USE;
+
 typedef enum weft_where_op {
   WEFT_WHERE_EQ,
   WEFT_WHERE_NE,
@@ -426,7 +437,8 @@ typedef enum weft_where_op {
  * lists are sorted, meets WEFT_WHERE_NE, and no other condition. */
 typedef struct weft_where {
   weft_bytes pointer; /* JSON Pointer, or @created @modified (integers, milliseconds since 1970),
-                         @by (the last author's device key in hex), @versions */
+                         @by (the last author's device key in hex), @versions, @contributors (how
+                         many devices wrote to it; found by walking its history) */
   weft_where_op op;
   weft_value value; /* scalar */
   weft_bytes text;  /* may be empty: a string field is compared with this instead, so that what a
@@ -472,8 +484,8 @@ WEFT_API weft_err weft_replica_list(weft_replica *r, weft_arena *arena, const we
                                     weft_list *out) WEFT_MUST_USE;
 /* Declares an index over one field (as in weft_where) of a collection ("" for all); builds it at
  * once, in one transaction, and keeps it from then on.  A list uses it when it asks for the same
- * collection.  WEFT_EEXIST; WEFT_EBADPATH, WEFT_EBADNAME; WEFT_ELIMIT: there are 64;
- * WEFT_EMISUSE: within a group; and the errors of writes. */
+ * collection.  WEFT_EEXIST; WEFT_EBADPATH, also of @contributors; WEFT_EBADNAME; WEFT_ELIMIT: there
+ * are 64; WEFT_EMISUSE: within a group; and the errors of writes. */
 WEFT_API weft_err weft_replica_declare_index(weft_replica *r, weft_bytes collection,
                                              weft_bytes pointer) WEFT_MUST_USE;
 /* Drops it again.  WEFT_ENOTFOUND: there is none; WEFT_EMISUSE: within a group; and the errors of

@@ -23,6 +23,7 @@ set(WEFT_STORE_SOURCES
   store/query_history.c
   store/query_index.c
   store/query_list.c
+  store/query_people.c
   store/query_value.c
   store/replica.c
   store/replica_branches.c

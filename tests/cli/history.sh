@@ -71,6 +71,32 @@ check "dropped twice" fails 3 "no tag gone" on a tag t/one gone --delete
 meet
 check "tags travel" equal "$(on b get t/one /x --at v2 --json)" 2
 
+# --- pages, filters, who ----------------------------------------------------------------------------
+ids() { sed 's/.*"change":"\([0-9a-f]*\)".*/\1/'; }
+all=$(on a log t/one --json | ids)
+page=$(on a log t/one --limit 2 --json)
+cursor=$(printf '%s' "$page" | sed -n 's/.*"next":"\([^"]*\)".*/\1/p')
+rest=$(on a log t/one --limit 100 --cursor "$cursor" --json)
+check "pages follow each other" equal "$(printf '%s\n%s\n' "$page" "$rest" | ids)" "$all"
+check "the last page has no next" equal "$(printf '%s' "$rest" | grep -c '"next"')" 0
+check "people are told how to go on" contains "$(on a log t/one --limit 1 2>&1)" "more: --cursor "
+check "a cursor of another query" fails 2 "--cursor: it belongs to another query" on a log --cursor "$cursor"
+at=$(on a log t/one --json | sed -n '2s/.*"time":"\([^"]*\)".*/\1/p')
+check "until a time" equal "$(on a log t/one --until "$at" --json | ids)" "$(printf '%s\n' "$all" | tail -n +2)"
+check "since and until" equal "$(on a log t/one --since "$at" --until "$at" --json | ids)" "$(printf '%s\n' "$all" | sed -n 2p)"
+on b set t/one who=b -q
+meet
+check "by device" equal "$(on a log t/one --by b --json | wc -l)" 1
+check "of a path" equal "$(on a log t/one /who --json | wc -l)$(on a log t/one /l --json | wc -l)" 22
+check "contributors, the busiest first" contains "$(on a list t --fields @contributors,@versions,@by --json)" '"@by":"b","@contributors":["laptop","b"],"@versions":5,"doc":"t/one"'
+on a set t/solo x:=1 -q
+check "sorted by how many" equal "$(on a list t --sort -@contributors --fields @contributors --json | grep -o '"doc":"[^"]*"' | tr '\n' ' ')" '"doc":"t/one" "doc":"t/solo" '
+check "sorted by versions" equal "$(on a list t --sort @versions --json | grep -o '"doc":"[^"]*"' | tr '\n' ' ')" '"doc":"t/solo" "doc":"t/one" '
+on a delete t/solo -q
+check "the deleted are listed" equal "$(on a list --deleted --json | grep -o '"doc":"[^"]*"')" '"doc":"t/solo"'
+check "and come back" equal "$(on a undelete t/solo -q; on a get t/solo --json)" '{"x":1}'
+on a unset t/one who -q
+
 # --- restore --------------------------------------------------------------------------------------
 out=$(on a restore t/one begun -m "as it began" --json)
 check "restore answers" contains "$out" '"change":"'

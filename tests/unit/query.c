@@ -454,6 +454,60 @@ static void test_reserved(void **state) {
   assert_int_equal(list.count, 2);
 }
 
+/* Who wrote what, of one device in several logs too. */
+static void test_contributors(void **state) {
+  fixture *f = *state;
+  weft_contributor *list;
+  size_t count;
+  weft_replica *other = test_space_memory(&f->s, 1);
+  weft_edit_options o;
+  weft_edit_options_init(&o);
+  for (size_t i = 0; i < 5; i++) {
+    weft_edit *e;
+    weft_commit done;
+    weft_value v = {.kind = WEFT_INT, .as.integer = (int64_t)i};
+    o.lane = i % 2 ? WEFT_LANE_HIGH : WEFT_LANE_NORMAL;
+    f->s.platforms[0].now += 10;
+    assert_int_equal(weft_edit_begin(&e, f->r, &o), WEFT_OK);
+    assert_int_equal(weft_edit_set(e, text("t/a"), text("/n"), &v), WEFT_OK);
+    assert_int_equal(weft_edit_commit(e, &done), WEFT_OK);
+    weft_edit_free(e);
+  }
+  test_pull(other, f->r, 64);
+  assert_int_equal(test_set(other, "t/a", "/m", "1"), WEFT_OK);
+  assert_int_equal(test_set(other, "t/b", "/m", "1"), WEFT_OK);
+  test_pull(f->r, other, 64);
+  weft_replica_free(other);
+  assert_int_equal(weft_replica_contributors(f->r, &f->arena, text("t/a"), &list, &count), WEFT_OK);
+  assert_int_equal(count, 2);
+  assert_memory_equal(&list[0].device, &f->s.devices[0].device, sizeof list[0].device);
+  assert_int_equal(list[0].changes, 5);
+  assert_int_equal(weft_hlc_ms(list[0].last_hlc) - weft_hlc_ms(list[0].first_hlc), 40);
+  assert_int_equal(list[1].changes, 1);
+  assert_int_equal(weft_replica_contributors(f->r, &f->arena, text("t/none"), &list, &count),
+                   WEFT_ENOTFOUND);
+  assert_int_equal(weft_replica_contributors(f->r, &f->arena, text("none"), &list, &count),
+                   WEFT_EBADNAME);
+  assert_int_equal(weft_replica_declare_index(f->r, text("t"), text("@contributors")),
+                   WEFT_EBADPATH);
+  weft_query q;
+  weft_list all;
+  weft_where one = {.pointer = text("@contributors"),
+                    .op = WEFT_WHERE_EQ,
+                    .value = {.kind = WEFT_INT, .as.integer = 1}};
+  weft_query_init(&q);
+  q.sort = text("@contributors");
+  q.descending = true;
+  assert_int_equal(weft_replica_list(f->r, &f->arena, &q, &all), WEFT_OK);
+  assert_int_equal(all.count, 2);
+  assert_int_equal(weft_bytes_cmp(all.items[0].info.name, text("t/a")), 0);
+  q.where = &one;
+  q.where_count = 1;
+  assert_int_equal(weft_replica_list(f->r, &f->arena, &q, &all), WEFT_OK);
+  assert_int_equal(all.count, 1);
+  assert_int_equal(weft_bytes_cmp(all.items[0].info.name, text("t/b")), 0);
+}
+
 /* While pages are read, others write: what stays is neither skipped nor doubled. */
 static void test_pages_while_writing(void **state) {
   fixture *f = *state;
@@ -1286,6 +1340,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(test_history, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_history, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_pages_while_writing, setup_memory, teardown),
+    cmocka_unit_test_setup_teardown(test_contributors, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_reserved, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_long_texts, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_by_device, setup_memory, teardown),
