@@ -28,11 +28,11 @@ static const char *op_name(weft_op_kind kind) {
   return "?";
 }
 
-static weft_value op_record(cli_call *c, const weft_op *op) {
-  cli_obj o = cli_obj_begin(c->arena);
+static weft_value op_record(weft_arena *arena, const weft_op *op) {
+  cli_obj o = cli_obj_begin(arena);
   cli_obj_bytes(&o, "doc", op->doc);
   cli_obj_text(&o, "op", op_name(op->kind));
-  cli_obj_put(&o, "path", cli_path_value(c->arena, op->path));
+  cli_obj_put(&o, "path", cli_path_value(arena, op->path));
   weft_value v;
   if (op->kind == WEFT_OP_SCALAR && weft__scalar_decode(op->value, &v) == WEFT_OK)
     cli_obj_put(&o, "value", v);
@@ -62,9 +62,9 @@ static void put_relations(cli_obj *o, weft_bytes extensions) {
   }
 }
 
-/* The last change of a page says where the next one goes on. */
-static weft_value log_record(cli_call *c, const weft_history_entry *e, weft_bytes next) {
-  cli_obj o = cli_obj_begin(c->arena);
+weft_value cli_change_record(const cli_call *c, weft_arena *arena, const weft_history_entry *e,
+                             weft_bytes next) {
+  cli_obj o = cli_obj_begin(arena);
   cli_put_change(c, &o, e);
   cli_obj_hex(&o, "log", e->log.b, sizeof e->log.b);
   cli_obj_int(&o, "seq", (int64_t)e->seq);
@@ -73,8 +73,8 @@ static weft_value log_record(cli_call *c, const weft_history_entry *e, weft_byte
   else
     cli_obj_text(&o, "message", NULL);
   put_relations(&o, e->extensions);
-  weft_value *ops = weft__arena_zero(c->arena, e->op_count + 1, sizeof *ops);
-  for (size_t i = 0; ops && i < e->op_count; i++) ops[i] = op_record(c, &e->ops[i]);
+  weft_value *ops = weft__arena_zero(arena, e->op_count + 1, sizeof *ops);
+  for (size_t i = 0; ops && i < e->op_count; i++) ops[i] = op_record(arena, &e->ops[i]);
   cli_obj_put(&o, "ops", cli_array(ops, ops ? e->op_count : 0));
   if (next.len) cli_obj_bytes(&o, "next", next);
   return cli_obj_end(&o);
@@ -127,7 +127,7 @@ int cmd_log(cli_call *c) {
   if (err != WEFT_OK) return cli_fail_err(c, err, "log");
   for (size_t i = 0; i < count; i++) {
     weft_bytes none = weft_bytes_of("", 0);
-    weft_value record = log_record(c, &entries[i], i + 1 == count ? next : none);
+    weft_value record = cli_change_record(c, c->arena, &entries[i], i + 1 == count ? next : none);
     cli_emit(c, &record);
   }
   return CLI_OK;
@@ -137,7 +137,7 @@ int cmd_show(cli_call *c) {
   weft_history_entry entry;
   int code = cli_find_change(c, c->args.args[0], &entry);
   if (code != CLI_OK) return code;
-  weft_value record = log_record(c, &entry, weft_bytes_of("", 0));
+  weft_value record = cli_change_record(c, c->arena, &entry, weft_bytes_of("", 0));
   cli_emit(c, &record);
   return CLI_OK;
 }

@@ -15,21 +15,50 @@ static const weft_node_peer *link_of(const weft_node_peer *peers, size_t count,
   return NULL;
 }
 
-static void put_seen(cli_call *c, cli_obj *o, const weft_node_peer *link,
-                     const weft_node_acked *ack) {
+/* A time of the node's clock as people write it; null for never. */
+static void put_node_time(cli_call *c, cli_obj *o, const char *key, weft_ms at) {
   char text[32];
-  if (link && link->last_heard) {
-    weft_ms now = weft_uv_node_now(c->runtime->node);
-    cli_time_text(text, cli_wall_ms() - (now - link->last_heard));
-    cli_obj_text(o, "last_seen", text);
-  } else if (ack && ack->heard) {
-    cli_obj_time(o, "last_seen", ack->at);
-  } else {
-    cli_obj_text(o, "last_seen", NULL);
+  weft_ms now = weft_uv_node_now(c->runtime->node);
+  uint64_t wall = cli_wall_ms();
+  if (at == 0 || at == WEFT_NEVER) {
+    cli_obj_text(o, key, NULL);
+    return;
   }
+  cli_time_text(text, at > now ? wall + (at - now) : wall - (now - at));
+  cli_obj_text(o, key, text);
 }
 
-static void put_link(cli_obj *o, const weft_node_peer *link) {
+static void put_seen(cli_call *c, cli_obj *o, const weft_node_peer *link,
+                     const weft_node_acked *ack) {
+  if (!(link && link->last_heard) && ack && ack->heard)
+    cli_obj_time(o, "last_seen", ack->at);
+  else
+    put_node_time(c, o, "last_seen", link ? link->last_heard : 0);
+}
+
+/* Who has what, and as of when that is known: of ours by its signed word, which may come through
+ * others; of theirs as it last said over a link. */
+static void put_having(cli_call *c, cli_obj *o, const weft_node_peer *link,
+                       const weft_node_acked *ack) {
+  cli_obj_bool(o, "has_mine", ack && ack->heard && ack->pending == 0);
+  if (ack && ack->heard)
+    cli_obj_time(o, "has_mine_at", ack->at);
+  else
+    cli_obj_text(o, "has_mine_at", NULL);
+  weft_value theirs = {.kind = link && link->roots_heard ? WEFT_BOOL : WEFT_NULL};
+  if (theirs.kind == WEFT_BOOL) theirs.as.boolean = link->need == 0 || link->in_step;
+  cli_obj_put(o, "have_theirs", theirs);
+  put_node_time(c, o, "have_theirs_at", link ? link->roots_heard : 0);
+}
+
+static void put_trouble(cli_call *c, cli_obj *o, const weft_node_peer *link) {
+  cli_obj_int(o, "attempts", link ? link->attempts : 0);
+  bool failed = link && link->last_error != WEFT_OK && link->last_error != WEFT_EDONE;
+  cli_obj_text(o, "last_error", failed ? weft_err_str(link->last_error) : NULL);
+  put_node_time(c, o, "next_try", link ? link->next_try : WEFT_NEVER);
+}
+
+static void put_link(cli_call *c, cli_obj *o, const weft_node_peer *link) {
   static const char *const states[] = {"offline", "dialling", "handshake",
                                        "proving", "syncing",  "live"};
   bool connected = link && link->state >= WEFT_PEER_SYNCING;
@@ -42,28 +71,40 @@ static void put_link(cli_obj *o, const weft_node_peer *link) {
   cli_obj_int(o, "received", link ? (int64_t)link->received : 0);
   cli_obj_int(o, "bytes_in", link ? (int64_t)link->bytes_in : 0);
   cli_obj_int(o, "bytes_out", link ? (int64_t)link->bytes_out : 0);
-  if (link && link->round_trip_ms) cli_obj_int(o, "round_trip_ms", link->round_trip_ms);
+  weft_value none = {.kind = WEFT_NULL};
+  if (connected && link->round_trip_ms)
+    cli_obj_int(o, "round_trip_ms", link->round_trip_ms);
+  else
+    cli_obj_put(o, "round_trip_ms", none);
+  if (connected)
+    cli_obj_int(o, "clock_offset_ms", link->clock_offset_ms);
+  else
+    cli_obj_put(o, "clock_offset_ms", none);
   if (link && link->address.len)
     cli_obj_bytes(o, "address", link->address);
   else
     cli_obj_text(o, "address", NULL);
-  if (link && link->last_error != WEFT_OK)
-    cli_obj_text(o, "last_error", weft_err_str(link->last_error));
+  put_trouble(c, o, link);
 }
 
 /* Everything the lists below are made of. */
 typedef struct known {
+  const weft_node *node;
   weft_node_peer *peers;
   size_t peer_count;
   weft_node_acked *acks;
   size_t ack_count;
   const weft_roster_member *members;
   size_t member_count;
+  weft_node_park *parks;
+  size_t park_count;
 } known;
 
 static weft_err gather(cli_call *c, known *k) {
   const weft_node *node = weft_uv_node_core(c->runtime->node);
+  k->node = node;
   WEFT_TRY(weft_node_peers(node, c->arena, &k->peers, &k->peer_count));
+  WEFT_TRY(weft_node_parked(node, c->arena, &k->parks, &k->park_count));
   WEFT_TRY(weft_node_acked_list(node, c->arena, &k->acks, &k->ack_count));
   weft__roster_members(weft_replica_roster(c->space->replica), &k->members, &k->member_count);
   return WEFT_OK;
@@ -73,6 +114,12 @@ static const weft_node_acked *ack_of(const known *k, const weft_id *device) {
   for (size_t i = 0; i < k->ack_count; i++)
     if (weft_id_cmp(&k->acks[i].device, device) == 0) return &k->acks[i];
   return NULL;
+}
+
+static size_t parked_of(const known *k, const weft_id *device) {
+  size_t count = 0;
+  for (size_t i = 0; i < k->park_count; i++) count += weft_id_cmp(&k->parks[i].device, device) == 0;
+  return count;
 }
 
 /* One row a member, then one for each address that has not led to a member yet. */
@@ -88,8 +135,11 @@ static weft_value peer_rows(cli_call *c, const known *k) {
     cli_obj o = cli_obj_begin(c->arena);
     cli_obj_hex(&o, "device", m->device.b, sizeof m->device.b);
     cli_obj_bytes(&o, "name", m->name);
-    put_link(&o, link);
+    put_link(c, &o, link);
+    put_having(c, &o, link, ack);
     put_seen(c, &o, link, ack);
+    cli_obj_bool(&o, "paused", weft_node_is_paused(k->node, &m->device));
+    cli_obj_int(&o, "parked", (int64_t)parked_of(k, &m->device));
     cli_obj_int(&o, "pending", ack ? (int64_t)ack->pending : 0);
     rows[count++] = cli_obj_end(&o);
   }
@@ -98,7 +148,7 @@ static weft_value peer_rows(cli_call *c, const known *k) {
     cli_obj o = cli_obj_begin(c->arena);
     cli_obj_text(&o, "device", NULL);
     cli_obj_text(&o, "name", NULL);
-    put_link(&o, &k->peers[i]);
+    put_link(c, &o, &k->peers[i]);
     put_seen(c, &o, &k->peers[i], NULL);
     rows[count++] = cli_obj_end(&o);
   }
@@ -121,16 +171,42 @@ int cmd_peers(cli_call *c) {
 /* --- status --------------------------------------------------------------------------------------
  */
 
-static const char *state_of(const known *k, uint64_t pending, size_t stuck) {
+/* What keeps a space from being in order, each in a few words. */
+typedef struct reasons {
+  weft_arena *arena;
+  weft_value rows[8];
+  size_t count;
+} reasons;
+
+static void reason(reasons *r, uint64_t n, const char *one, const char *more) {
+  char text[96];
+  if (n == 0) return;
+  snprintf(text, sizeof text, "%llu %s", (unsigned long long)n, n == 1 ? one : more);
+  r->rows[r->count++] = cli_text(r->arena, text);
+}
+
+static size_t paused_members(const known *k, const weft_id *me) {
+  size_t count = 0;
+  for (size_t i = 0; i < k->member_count; i++)
+    count += weft_id_cmp(&k->members[i].device, me) != 0 &&
+             weft_node_is_paused(k->node, &k->members[i].device);
+  return count;
+}
+
+/* "synced" is said only when every member has acknowledged everything written here, everybody who
+ * is linked holds and shows the same, and nothing wants a person. */
+static const char *state_of(const known *k, uint64_t pending, const reasons *r) {
   size_t open = 0, in_step = 0;
   if (k->member_count < 2) return "alone";
   for (size_t i = 0; i < k->peer_count; i++) {
     open += k->peers[i].state >= WEFT_PEER_SYNCING;
     in_step += k->peers[i].state >= WEFT_PEER_SYNCING && k->peers[i].in_step;
   }
+  if (weft_node_is_paused(k->node, NULL)) return "paused";
   if (open == 0) return "offline";
   if (in_step < open) return "syncing";
-  return pending || stuck ? "pending" : "synced";
+  if (r->count) return "attention";
+  return pending ? "pending" : "synced";
 }
 
 static weft_value fork_rows(cli_call *c, const weft_fork *forks, size_t count) {
@@ -158,7 +234,8 @@ static weft_value begun_rows(cli_call *c, const weft_begun *begun, size_t count)
 
 /* How far a transfer is: first what is received of what others told they have, then what is shown
  * of that.  What is stuck waits for others and is no progress. */
-static void put_progress(cli_obj *o, const known *k, const weft_counts *counts, bool stuck) {
+static void put_progress(const cli_call *c, cli_obj *o, const known *k, const weft_counts *counts,
+                         bool stuck) {
   uint64_t need = 0, received = 0;
   for (size_t i = 0; i < k->peer_count; i++) {
     need += k->peers[i].need;
@@ -170,6 +247,15 @@ static void put_progress(cli_obj *o, const known *k, const weft_counts *counts, 
   cli_obj_text(&p, "phase", showing ? "showing" : "receiving");
   cli_obj_int(&p, "done", (int64_t)(showing ? counts->changes_shown : received));
   cli_obj_int(&p, "total", (int64_t)(showing ? counts->changes_held : received + need));
+  weft_value rate = {.kind = WEFT_NULL}, left = {.kind = WEFT_NULL};
+  double each, rest;
+  if (cli_transfer_rate(c->runtime, &each, &rest)) {
+    rate = (weft_value){.kind = WEFT_DOUBLE, .as.real = each};
+    left = (weft_value){.kind = WEFT_DOUBLE, .as.real = rest};
+  }
+  cli_obj_int(&p, "bytes", (int64_t)c->runtime->transfer.bytes);
+  cli_obj_put(&p, "rate", rate);
+  cli_obj_put(&p, "seconds_left", left);
   cli_obj_put(o, "progress", cli_obj_end(&p));
 }
 
@@ -193,11 +279,33 @@ int cmd_status(cli_call *c) {
   for (size_t i = 0; i < k.ack_count; i++)
     if (k.acks[i].pending > pending) pending = k.acks[i].pending;
   cli_obj o = cli_obj_begin(c->arena);
-  cli_obj_text(&o, "state", state_of(&k, pending, stuck_count));
+  reasons r = {.arena = c->arena};
+  const weft_id *me = &cli_home_identity(c->home)->device;
+  reason(&r, counts.unresolved, "document stands in conflict in a manual collection",
+         "documents stand in conflict in manual collections");
+  reason(&r, k.park_count, "log is refused by a member: weft pending",
+         "logs are refused by members: weft pending");
+  reason(&r, stuck_count, "log waits for changes that are not here",
+         "logs wait for changes that are not here");
+  reason(&r, later_count, "log needs a later weft: upgrade this one",
+         "logs need a later weft: upgrade this one");
+  reason(&r, c->runtime->full, "disk is full: free some space", "");
+  reason(&r, weft__roster_frozen(weft_replica_roster(c->space->replica)),
+         "membership record needs a later weft: upgrade this one", "");
+  cli_obj_text(&o, "state", state_of(&k, pending, &r));
+  size_t paused = paused_members(&k, me);
+  if (paused) {
+    char text[64];
+    snprintf(text, sizeof text, "paused for %zu member%s: weft resume", paused,
+             paused == 1 ? "" : "s");
+    r.rows[r.count++] = cli_text(c->arena, text);
+  }
+  cli_obj_put(&o, "attention", cli_array(r.rows, r.count));
   cli_obj_bytes(&o, "space", c->space->name);
   cli_obj_bytes(&o, "name", cli_home_name(c->home));
   cli_obj_hex(&o, "device", cli_home_identity(c->home)->device.b, sizeof(weft_id));
   cli_obj_int(&o, "pending", (int64_t)pending);
+  cli_obj_int(&o, "parked", (int64_t)k.park_count);
   cli_obj_int(&o, "conflicts", (int64_t)counts.conflicts);
   cli_obj_int(&o, "unresolved", (int64_t)counts.unresolved);
   cli_obj_int(&o, "docs", (int64_t)counts.docs);
@@ -211,13 +319,13 @@ int cmd_status(cli_call *c) {
   cli_obj_digest(&o, "digest", weft_replica_digest(c->space->replica).high,
                  weft_replica_digest(c->space->replica).low);
   cli_obj_bool(&o, "disk_full", c->runtime->full);
-  put_progress(&o, &k, &counts, stuck_count > 0);
+  put_progress(c, &o, &k, &counts, stuck_count > 0);
   cli_obj_put(&o, "peers", peer_rows(c, &k));
   weft_value record = cli_obj_end(&o);
   cli_emit(c, &record);
-  if (!cli_flag(c, "check") || (counts.conflicts == 0 && stuck_count == 0)) return CLI_OK;
-  return cli_fail(
-      c, CLI_ATTENTION,
-      "%llu conflicts and %zu waiting logs need attention: see weft conflicts, weft doctor",
-      (unsigned long long)counts.conflicts, stuck_count);
+  if (!cli_flag(c, "check") || counts.conflicts + r.count == 0) return CLI_OK;
+  weft_bytes first = r.count ? r.rows[0].as.bytes : weft_bytes_of("", 0);
+  return cli_fail(c, CLI_ATTENTION, "%llu conflicts%s%.*s: see weft conflicts, weft doctor",
+                  (unsigned long long)counts.conflicts, r.count ? "; " : "", (int)first.len,
+                  (const char *)first.at);
 }

@@ -173,6 +173,10 @@ static const cli_option events_options[] = {
     {"debug", 0, NULL, "with the cause of each event and the subscriptions it went to"},
     {NULL, 0, NULL, NULL},
 };
+static const cli_option pending_options[] = {
+    {"limit", 0, "N", "at most so many changes, the oldest first (default: 1000)"},
+    {NULL, 0, NULL, NULL},
+};
 static const cli_option help_options[] = {
     {"man", 0, NULL, "the manual page, as troff source"},
     {NULL, 0, NULL, NULL},
@@ -258,6 +262,18 @@ static const cli_command commands[] = {
      "With the daemon, its live figures; without, what the store knows.  docs/metrics.md lists "
      "them.",
      DEVICES, CLI_STORE, CLI_ONE, 0, 0, -1, false, NO_OPTIONS, cmd_metrics, print_text},
+    {"pending", "[retry|export FILE]", "what was written here and is not everywhere yet",
+     "Lists own changes that some member has not acknowledged: how old and how large, for whom "
+     "they wait, how often that was tried, why it failed and when it is tried next; and changes of "
+     "others that cannot be shown yet.  What a member refuses is parked for that member, with the "
+     "reason, and holds up nothing else.  retry offers it again and dials everybody now; export "
+     "writes the changes to a new file.",
+     DEVICES, CLI_STORE, CLI_LINES, 0, 2, -1, false, pending_options, cmd_pending, print_pending},
+    {"pause", "[PEER]", "end connections to a member, or to all, and make none",
+     "Until weft resume, also over restarts of the daemon.  Changes go on being written here.",
+     DEVICES, CLI_STORE, CLI_ONE, 0, 1, -1, false, NO_OPTIONS, cmd_pause, print_fields},
+    {"resume", "[PEER]", "undo a pause: of a member, or all of them", "", DEVICES, CLI_STORE,
+     CLI_ONE, 0, 1, -1, false, NO_OPTIONS, cmd_resume, print_fields},
     {"presence", "[DOC]", "who is where now; be seen with --set",
      "A session of a device is at a document, or without DOC at the space, as long as the device "
      "gives signs of life: its heartbeat comes every 15 s, and 45 s after the last one it is gone. "

@@ -242,8 +242,12 @@ const weft_value *cli_value_at(cli_call *c, const weft_value *v, weft_bytes poin
   return v;
 }
 
-int cli_edit_options(cli_call *c, weft_edit_options *o) {
+const char *cli_lane_name(weft_lane lane) {
   static const char *const lanes[WEFT_LANES] = {"critical", "high", "normal", "low"};
+  return lanes[lane < WEFT_LANES ? lane : WEFT_LANE_NORMAL];
+}
+
+int cli_edit_options(cli_call *c, weft_edit_options *o) {
   weft_edit_options_init(o);
   weft_bytes text;
   if (cli_option_get(c, "message", &text)) {
@@ -254,7 +258,7 @@ int cli_edit_options(cli_call *c, weft_edit_options *o) {
   }
   if (!cli_option_get(c, "priority", &text)) return CLI_OK;
   for (int i = 0; i < WEFT_LANES; i++) {
-    if (weft_bytes_cmp(text, weft_bytes_str(lanes[i])) != 0) continue;
+    if (weft_bytes_cmp(text, weft_bytes_str(cli_lane_name((weft_lane)i))) != 0) continue;
     o->lane = (weft_lane)i;
     return CLI_OK;
   }

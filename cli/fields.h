@@ -31,6 +31,8 @@ int cli_fields_option(const cli_call *c, weft_arena *arena, weft_bytes **names, 
 /* Walks a pointer through a rendered tree; NULL when nothing is there. */
 const weft_value *cli_value_at(cli_call *c, const weft_value *v, weft_bytes pointer);
 
+/* critical, high, normal or low. */
+const char *cli_lane_name(weft_lane lane);
 /* Options of a change: message and priority. */
 int cli_edit_options(cli_call *c, weft_edit_options *o);
 

@@ -53,6 +53,7 @@ static int front_watch(front *f) {
   f->call.arena = &turn;
   while (f->printer.write_error == 0) {
     f->call.error[0] = 0;
+    cli_printer_redraw(&f->printer);
     code = cli_run(&f->call);
     if (code != CLI_OK && code != CLI_ATTENTION) break;
     weft__arena_reset(&turn);

@@ -6,6 +6,7 @@
 
 #include "cli/config.h"
 #include "cli/daemon.h"
+#include "cli/waiting.h"
 
 #define TEXT(b) (int)(b).len, (const char *)(b).at
 
@@ -17,9 +18,40 @@ static void on_note(void *ctx, const weft_node_action *note) {
   cli_watch_all(ctx);
 }
 
+static uint64_t bytes_moved(const cli_runtime *rt) {
+  weft_arena arena;
+  weft_alloc mem = weft_alloc_libc();
+  weft_node_peer *peers;
+  size_t count = 0;
+  uint64_t sum = 0;
+  weft__arena_init(&arena, &mem);
+  if (weft_node_peers(weft_uv_node_core(rt->node), &arena, &peers, &count) != WEFT_OK) count = 0;
+  for (size_t i = 0; i < count; i++) sum += peers[i].bytes_in + peers[i].bytes_out;
+  weft__arena_free(&arena);
+  return sum;
+}
+
+bool cli_transfer_rate(const cli_runtime *rt, double *rate, double *left) {
+  const cli_transfer *t = &rt->transfer;
+  uint64_t passed = uv_now(&rt->loop) - t->started_ms;
+  if (!t->on || passed < 1000 || t->done == 0) return false;
+  *rate = (double)t->done * 1000 / (double)passed;
+  *left = (double)(t->total - t->done) / *rate;
+  return true;
+}
+
 static void on_transfer(void *ctx, uint64_t done, uint64_t total) {
   cli_runtime *rt = ctx;
-  for (cli_watch *w = rt->watches; w; w = w->next) cli_progress(w->call, "sync", done, total);
+  cli_transfer *t = &rt->transfer;
+  if (!t->on || total < t->total || done < t->done)
+    *t = (cli_transfer){.started_ms = uv_now(&rt->loop), .bytes_before = bytes_moved(rt)};
+  t->on = done < total;
+  t->done = done;
+  t->total = total;
+  if (t->on) t->bytes = bytes_moved(rt) - t->bytes_before;
+  char what[32];
+  snprintf(what, sizeof what, "sync %.1f MB", (double)t->bytes / 1e6);
+  for (cli_watch *w = rt->watches; w; w = w->next) cli_progress(w->call, what, done, total);
   cli_watch_all(rt);
 }
 
@@ -150,7 +182,8 @@ int cli_node_start(cli_call *c, const cli_node_plan *plan) {
   weft_err err = weft_uv_node_start(&rt->node, &o, detail, sizeof detail);
   weft_crypto_sodium()->wipe(&ne, sizeof ne);
   if (err != WEFT_OK) return start_failed(c, err, detail);
-  return cli_node_invites(c, rt);
+  int paused = cli_pauses_apply(c);
+  return paused == CLI_OK ? cli_node_invites(c, rt) : paused;
 }
 
 int cli_node_invites(cli_call *c, cli_runtime *rt) {

@@ -19,6 +19,14 @@ typedef struct cli_watch {
   void (*look)(struct cli_watch *w); /* something happened: end the call if it is done */
 } cli_watch;
 
+/* A transfer under way: changes moved or shown since it began. */
+typedef struct cli_transfer {
+  bool on;
+  uint64_t started_ms; /* on the loop's clock */
+  uint64_t done, total;
+  uint64_t bytes_before, bytes; /* over all links, both ways */
+} cli_transfer;
+
 struct cli_runtime {
   uv_loop_t loop;
   bool loop_open;
@@ -31,6 +39,7 @@ struct cli_runtime {
   char failed[256]; /* storage failure, told once */
   weft_err failed_err;
   bool full; /* the disk is full, for now */
+  cli_transfer transfer;
   cli_watch *watches;
   weft_events *bus;            /* with the node */
   struct cli_follows *follows; /* who follows the events (cli/cmd_events.c); NULL: nobody yet */
@@ -51,6 +60,10 @@ int cli_runtime_open(cli_call *c);
 int cli_node_start(cli_call *c, const cli_node_plan *plan);
 /* Hands the node the invites of the home for its space: call after start and after each new one. */
 int cli_node_invites(cli_call *c, cli_runtime *rt);
+
+/* Changes a second since a transfer began, and the seconds that it will still take; false in its
+ * first second. */
+bool cli_transfer_rate(const cli_runtime *rt, double *rate, double *left);
 
 void cli_watch_add(cli_runtime *rt, cli_watch *w);
 void cli_watch_remove(cli_runtime *rt, cli_watch *w);

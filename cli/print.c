@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -107,6 +108,24 @@ void cli_printer_record(cli_printer *p, const cli_call *call, const weft_value *
   if (call->args.command->style == CLI_LINES || cli_flag(call, "watch")) flush_out(p);
 }
 
+static uint64_t clock_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* How fast it goes and how long it takes, once that can be told. */
+static void progress_rate(cli_printer *p, uint64_t done, uint64_t total) {
+  uint64_t now = clock_ms();
+  if (!p->progress || done < p->progress_done || total < p->progress_total) p->progress_ms = now;
+  p->progress_done = done;
+  p->progress_total = total;
+  uint64_t passed = now - p->progress_ms;
+  if (passed < 1000 || done == 0) return;
+  double rate = (double)done * 1000 / (double)passed;
+  fprintf(p->messages, " %.0f/s %.0f s left", rate, (double)(total - done) / rate);
+}
+
 void cli_printer_progress(cli_printer *p, weft_bytes what, uint64_t done, uint64_t total) {
   if (p->quiet || p->json || !isatty(fileno(p->messages))) return;
   enum { bar = 24 };
@@ -123,8 +142,15 @@ void cli_printer_progress(cli_printer *p, weft_bytes what, uint64_t done, uint64
   fputs(clear_line, p->messages);
   fprintf(p->messages, "%.*s [%s] %llu/%llu", (int)what.len, (const char *)what.at, cells,
           (unsigned long long)done, (unsigned long long)total);
+  progress_rate(p, done, total);
   fflush(p->messages);
   p->progress = true;
+}
+
+void cli_printer_redraw(cli_printer *p) {
+  if (!p->terminal || p->json) return;
+  fputs("\033[H\033[2J", p->out);
+  p->any = false;
 }
 
 void cli_printer_error(cli_printer *p, const char *text) {

@@ -14,9 +14,10 @@ struct cli_printer {
   bool json;
   bool quiet;
   unsigned verbose;
-  unsigned width;   /* columns of the terminal; 80 otherwise */
-  bool any;         /* something was printed in this call */
-  bool progress;    /* a progress line stands on stderr */
+  unsigned width;                                      /* columns of the terminal; 80 otherwise */
+  bool any;                                            /* something was printed in this call */
+  bool progress;                                       /* a progress line stands on stderr */
+  uint64_t progress_ms, progress_done, progress_total; /* since when, and what was told last */
   int write_error;  /* errno of the first write to `out` that failed; 0: none */
   weft_arena arena; /* scratch of one record */
 };
@@ -31,6 +32,8 @@ bool cli_printer_close(cli_printer *p, char *error, size_t error_len);
 void cli_printer_record(cli_printer *p, const cli_call *call, const weft_value *record);
 /* Redraws the progress line; nothing without a terminal. */
 void cli_printer_progress(cli_printer *p, weft_bytes what, uint64_t done, uint64_t total);
+/* Begins anew at the top of an empty terminal; nothing elsewhere. */
+void cli_printer_redraw(cli_printer *p);
 /* Prints "weft: TEXT" to stderr, as one line whatever TEXT holds. */
 void cli_printer_error(cli_printer *p, const char *text);
 

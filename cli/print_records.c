@@ -362,6 +362,59 @@ void print_members(cli_printer *p, const cli_call *call, const weft_value *recor
   print_table(p, cli_member(record, "members"), keys, widths, 3);
 }
 
+/* "2 devices", "phone", or "-". */
+static void put_targets(cli_printer *p, const weft_value *rows) {
+  size_t count = rows->kind == WEFT_ARRAY ? rows->as.array.count : 0;
+  for (size_t i = 0; i < count; i++) {
+    const weft_value *row = &rows->as.array.at[i];
+    weft_bytes why = cli_member_text(row, "last_error"), next = cli_member_text(row, "next_try");
+    put(p, i ? ", " : "");
+    put_member(p, row, "name");
+    if (cli_member_bool(row, "paused"))
+      put(p, " (paused)");
+    else if (cli_member_bool(row, "connected") && !why.len)
+      put(p, " (connected)");
+    else if (why.len) {
+      put(p, " (");
+      cli_print_bytes(p, why);
+      if (next.len >= 19) fprintf(p->out, "; next try %.8s", (const char *)next.at + 11);
+      put(p, ")");
+    }
+  }
+}
+
+void print_pending(cli_printer *p, const cli_call *call, const weft_value *record) {
+  if (!cli_member_text(record, "state").len) {
+    print_fields(p, call, record);
+    return;
+  }
+  put_short(p, cli_member_text(record, "change"));
+  put(p, "  ");
+  put_member(p, record, "state");
+  if (weft_bytes_cmp(cli_member_text(record, "state"), weft_bytes_str("waiting")) == 0) {
+    fprintf(p->out, "  %lld change(s) of ", (long long)cli_member_int(record, "count"));
+    put_member(p, record, "name");
+    put(p, ", for log ");
+    put_short(p, cli_member_text(record, "wants_log"));
+    fprintf(p->out, " seq %lld, which ", (long long)cli_member_int(record, "wants_seq"));
+    put_member(p, cli_member(record, "last_had"), "name");
+    put(p, " had\n");
+    return;
+  }
+  fprintf(p->out, "  %llds  %lld bytes  ", (long long)cli_member_int(record, "age_seconds"),
+          (long long)cli_member_int(record, "bytes"));
+  put_member(p, record, "priority");
+  put(p, "  for ");
+  put_targets(p, cli_member(record, "waiting_for"));
+  const weft_value *docs = cli_member(record, "docs");
+  if (docs->kind == WEFT_ARRAY && docs->as.array.count) {
+    put(p, "  ");
+    cli_print_bytes(p, docs->as.array.at[0].as.bytes);
+    if (docs->as.array.count > 1) fprintf(p->out, " and %zu more", docs->as.array.count - 1);
+  }
+  put(p, "\n");
+}
+
 void print_peers(cli_printer *p, const cli_call *call, const weft_value *record) {
   (void)call;
   static const char *const keys[] = {"name", "connected", "have", "need", "address", "last_seen"};
@@ -406,6 +459,27 @@ static void print_rows(cli_printer *p, const char *key, const weft_value *rows,
   put(p, "\n");
 }
 
+static void print_reasons(cli_printer *p, const weft_value *rows) {
+  for (size_t i = 0; rows->kind == WEFT_ARRAY && i < rows->as.array.count; i++) {
+    put(p, i ? "           " : "attention  ");
+    cli_print_bytes(p, rows->as.array.at[i].as.bytes);
+    put(p, "\n");
+  }
+}
+
+static void print_transfer(cli_printer *p, const weft_value *t) {
+  if (t->kind != WEFT_OBJECT) return;
+  const weft_value *rate = cli_member(t, "rate"), *left = cli_member(t, "seconds_left");
+  put(p, "progress   ");
+  put_member(p, t, "phase");
+  fprintf(p->out, " %lld of %lld", (long long)cli_member_int(t, "done"),
+          (long long)cli_member_int(t, "total"));
+  if (rate->kind == WEFT_DOUBLE && left->kind == WEFT_DOUBLE)
+    fprintf(p->out, ", %.0f/s, %.1f MB, %.0f s left", rate->as.real,
+            (double)cli_member_int(t, "bytes") / 1e6, left->as.real);
+  put(p, "\n");
+}
+
 void print_status(cli_printer *p, const cli_call *call, const weft_value *record) {
   static const char *const keys[] = {"state", "space", "docs", "conflicts", "pending", "digest"};
   if (p->any) put(p, "\n");
@@ -416,6 +490,8 @@ void print_status(cli_printer *p, const cli_call *call, const weft_value *record
     print_plain(p, v);
     put(p, "\n");
   }
+  print_reasons(p, cli_member(record, "attention"));
+  print_transfer(p, cli_member(record, "progress"));
   print_rows(p, "waiting", cli_member(record, "stuck"), cli_stuck_text);
   print_rows(p, "upgrade", cli_member(record, "needs_upgrade"), cli_later_text);
   print_peers(p, call, record);

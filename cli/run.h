@@ -55,6 +55,10 @@ int cmd_serve(cli_call *c);
 int cmd_sync(cli_call *c);
 int cmd_wait(cli_call *c);
 int cmd_connect(cli_call *c);
+/* cli/cmd_pending.c */
+int cmd_pending(cli_call *c);
+int cmd_pause(cli_call *c);
+int cmd_resume(cli_call *c);
 /* cli/cmd_status.c */
 int cmd_status(cli_call *c);
 int cmd_peers(cli_call *c);
@@ -95,6 +99,7 @@ void print_event(cli_printer *p, const cli_call *call, const weft_value *record)
 void print_members(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_presence(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_status(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_pending(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_peers(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_text(cli_printer *p, const cli_call *call, const weft_value *record);
 

@@ -76,7 +76,23 @@ static int run_there(cli_call *c) {
   return code;
 }
 
+/* The daemon may stand in another folder: it is told the whole name of a file it is to write. */
+static void whole_name(cli_call *c, weft_bytes *name) {
+  char here[CLI_PATH_MAX];
+  if (name->len == 0 || name->at[0] == '/' || !getcwd(here, sizeof here)) return;
+  size_t len = strlen(here);
+  char *whole = weft__arena_take(c->arena, len + name->len + 1);
+  if (!whole) return;
+  memcpy(whole, here, len);
+  whole[len] = '/';
+  memcpy(whole + len + 1, name->at, name->len);
+  *name = weft_bytes_of((const uint8_t *)whole, len + name->len + 1);
+}
+
 static int run_on_store(cli_call *c) {
+  bool writes = c->args.command == cli_command_find("pending") && c->args.arg_count == 2;
+  if (writes) whole_name(c, &c->args.args[1]);
+
   int code = run_there(c);
   if (code != CLI_NO_DAEMON || c->error[0]) return code;
   if (c->args.command->where == CLI_DAEMON)

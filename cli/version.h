@@ -25,6 +25,11 @@ int cli_version_read(cli_call *c, weft_bytes doc, weft_bytes text, cli_version *
 /* A conflict as the contract tells it. */
 weft_value cli_conflict_record(cli_call *c, const weft_conflict_entry *e);
 
+/* A change with all it wrote, as log and show print it; in `arena`.  The last one of a page says
+ * where the `next` one goes on; empty: nowhere. */
+weft_value cli_change_record(const cli_call *c, weft_arena *arena, const weft_history_entry *e,
+                             weft_bytes next);
+
 /* Puts who, when and which change; of one that is only planned the change is null. */
 void cli_put_change(const cli_call *c, cli_obj *o, const weft_history_entry *e);
 

@@ -41,6 +41,7 @@ typedef enum weft_frame {
   WEFT_FRAME_REFUSE = 0x52,
   WEFT_FRAME_FORK = 0x60, /* bulk */
   WEFT_FRAME_PRESENCE = 0x80,
+  WEFT_FRAME_REFUSED = 0x81,
 } weft_frame;
 
 /* What an ERROR frame says. */

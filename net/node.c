@@ -500,7 +500,8 @@ void weft__node_enter(weft_node *n, weft_ms now) {
 
 uint64_t weft_node_accepted(weft_node *n, weft_ms now, weft_bytes remote, bool loopback) {
   weft__node_enter(n, now);
-  if (n->stopping || !weft__accept_allowed(n, weft__host_of(remote), loopback)) return 0;
+  if (n->stopping || n->paused_all || !weft__accept_allowed(n, weft__host_of(remote), loopback))
+    return 0;
   weft_link *link = weft__node_link_new(n, remote, false);
   if (!link) return 0;
   weft_session_options o;
@@ -672,6 +673,7 @@ static void settle(weft_node *n) {
   weft__record_run(n);
   weft__hold_run(n);
   weft__ack_run(n);
+  weft__park_run(n);
   weft__present_run(n);
   for (size_t i = 0; i < n->link_count; i++) {
     weft_link *link = n->links[i];

@@ -174,7 +174,8 @@ typedef enum weft_node_note {
   WEFT_NOTE_DIGEST,  /* equal shown vectors, different digests: verify */
   WEFT_NOTE_JOINED,  /* presence: a session (`data`) of `device` came to the document `text` */
   WEFT_NOTE_UPDATED, /* its state changed */
-  WEFT_NOTE_LEFT     /* it left, or gave no sign of life for `dead_ms` */
+  WEFT_NOTE_LEFT,    /* it left, or gave no sign of life for `dead_ms` */
+  WEFT_NOTE_PARKED   /* `device` has refused changes: why */
 } weft_node_note;
 
 typedef struct weft_node_action {
@@ -224,6 +225,7 @@ typedef struct weft_node_peer {
   weft_ms next_try;        /* WEFT_NEVER: none */
   uint32_t attempts;
   weft_err last_error;
+  bool paused; /* by the owner: no link is made or let in */
 } weft_node_peer;
 
 /* Lists links and known addresses; array in `arena`. */
@@ -242,6 +244,12 @@ typedef struct weft_node_acked {
 WEFT_API weft_err weft_node_acked_list(const weft_node *n, weft_arena *arena, weft_node_acked **out,
                                        size_t *count) WEFT_MUST_USE;
 
+/* Replaces what `out`, an initialised vector, holds by what of this device's own logs every other
+ * member has acknowledged; what lies beyond is pending.  Logs of which somebody has acknowledged
+ * nothing are left out.  Without other members it is all that is held.  Ids are those held here.
+ * WEFT_ENOMEM; what the source said. */
+WEFT_API weft_err weft_node_floor(const weft_node *n, weft_vector *out) WEFT_MUST_USE;
+
 /* How far each member has acknowledged one log. */
 typedef struct weft_node_reach {
   weft_id device;
@@ -253,6 +261,35 @@ typedef struct weft_node_reach {
  * asked for too.  WEFT_ENOMEM. */
 WEFT_API weft_err weft_node_reaches(const weft_node *n, weft_arena *arena, const weft_id *log,
                                     weft_node_reach **out, size_t *count) WEFT_MUST_USE;
+
+/* --- holding back ---
+ * ------------------------------------------------------------------------------ */
+
+/* Ends the links to a member, or, with NULL, all of them, and keeps them closed: nobody is dialled
+ * or let in.  WEFT_ELIMIT: 256 members are paused by name. */
+WEFT_API weft_err weft_node_pause(weft_node *n, weft_ms now, const weft_id *device) WEFT_MUST_USE;
+/* Undoes a pause: of one member, or, with NULL, all of them.  Who can be dialled is dialled at
+ * once. */
+WEFT_API void weft_node_resume(weft_node *n, weft_ms now, const weft_id *device);
+/* Whether links to a member, or, with NULL, all links, are paused. */
+WEFT_API bool weft_node_is_paused(const weft_node *n, const weft_id *device);
+
+/* What a member has refused: of one log, from a change on.  Other logs go on. */
+typedef struct weft_node_park {
+  weft_id device;
+  weft_id log;
+  uint64_t from, to; /* the last one that was there to refuse */
+  weft_err why;      /* WEFT_EBADSIG, WEFT_EMALFORMED: its content, and it is not sent again before
+                        weft_node_retry; WEFT_ELIMIT: there was no place, and it is asked for again
+                        when there is */
+  weft_ms at;        /* node time */
+} weft_node_park;
+/* Lists them; array in `arena`.  They are remembered until the member has acknowledged the change,
+ * or the node is freed.  WEFT_ENOMEM. */
+WEFT_API weft_err weft_node_parked(const weft_node *n, weft_arena *arena, weft_node_park **out,
+                                   size_t *count) WEFT_MUST_USE;
+/* Tries everything again: addresses are dialled now, and what was refused is offered once more. */
+WEFT_API void weft_node_retry(weft_node *n, weft_ms now);
 
 /* --- presence: who is where, never stored (docs/wire.md)
  * ----------------------------------------------------------- */

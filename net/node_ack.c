@@ -434,3 +434,44 @@ weft_err weft_node_reaches(const weft_node *n, weft_arena *arena, const weft_id 
   *out = list;
   return WEFT_OK;
 }
+
+/* The newest change of an own log that everybody has acknowledged; 0: none. */
+static uint64_t floor_of(const weft_node *n, const weft_head *head) {
+  const weft_roster_member *members;
+  size_t count;
+  uint64_t least = head->seq;
+  weft__roster_members(n->source.roster(n->source.ctx), &members, &count);
+  for (size_t i = 0; i < count; i++) {
+    if (weft_id_cmp(&members[i].device, &n->identity.device) == 0) continue;
+    uint64_t seq = acked_seq(weft__ack_table_find(&n->acks, &members[i].device), head);
+    if (seq < least) least = seq;
+  }
+  return least;
+}
+
+weft_err weft_node_floor(const weft_node *n, weft_vector *out) {
+  const weft_vector *held = n->source.held(n->source.ctx);
+  weft_vector floor;
+  weft__vector_init(&floor, &n->mem);
+  weft_err err = WEFT_OK;
+  for (size_t i = 0; i < held->count && err == WEFT_OK; i++) {
+    weft_id author;
+    weft_head head = held->heads[i];
+    if (n->source.author(n->source.ctx, &head.log, &author) != WEFT_OK) continue;
+    if (weft_id_cmp(&author, &n->identity.device) != 0) continue;
+    uint64_t seq = floor_of(n, &head);
+    if (seq == 0) continue;
+    if (seq < head.seq) {
+      head.seq = seq;
+      err = n->source.id_at(n->source.ctx, &head.log, WEFT_SOURCE_ANY, seq, &head.id);
+      if (err == WEFT_ENOTFOUND) { /* on another branch: it counts as pending from its start */
+        err = WEFT_OK;
+        continue;
+      }
+    }
+    if (err == WEFT_OK) err = weft__vector_raise(&floor, NULL, &head);
+  }
+  if (err == WEFT_OK) err = weft__vector_copy(out, &floor);
+  weft__vector_free(&floor);
+  return err;
+}

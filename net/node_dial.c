@@ -143,6 +143,7 @@ bool weft__dial_given_up(const weft_node *n, const weft_dial *d) {
 static bool dial_wanted(const weft_node *n, const weft_dial *d) {
   if (d->conn || d->self || d->done) return false;
   if (weft__dial_given_up(n, d)) return false;
+  if (weft_node_is_paused(n, d->known ? &d->device : NULL)) return false;
   if (!d->known) return d->given;
   const weft_link *link = weft__node_link_to(n, &d->device);
   return !link || (link->expiring && link->initiator);

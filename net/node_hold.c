@@ -186,7 +186,8 @@ static void holding_fill(weft_node *n) {
   for (size_t i = 0; i < rest.count; i++) {
     weft_piece p = rest.at[i];
     bool fits = n->holding.len < WEFT_HOLD_LEN && n->holding.changes < WEFT_HOLD_CHANGES;
-    if ((fits || taken == 0) && kept == 0 && (!n->split || p.conn == conn)) {
+    if ((fits || taken == 0) && kept == 0 && (!n->split || p.conn == conn) &&
+        (!n->single || taken == 0)) {
       if (pieces_push(n, &n->holding, &p) == WEFT_OK) {
         taken++;
         continue;
@@ -267,8 +268,11 @@ static void run_judged(weft_node *n, const weft_node_verdict *v) {
   case WEFT_RUN_BRANCH:
     if (link) weft__sync_branch(link, &(weft_head){v->log, v->last, v->id}, v->first);
     break;
-  case WEFT_RUN_UNKNOWN:
   case WEFT_RUN_FULL:
+    if (link) weft__park_say(link, &v->log, v->first, v->last, WEFT_CODE_QUOTA);
+    if (link) weft__sync_forget(link, &v->log);
+    break;
+  case WEFT_RUN_UNKNOWN:
     if (link) weft__sync_forget(link, &v->log);
     break;
   }
@@ -314,6 +318,8 @@ static void hold_failed(weft_node *n, weft_err err) {
     if (!link) return;
     ban(n, link);
     weft_code code = err == WEFT_EBADSIG ? WEFT_CODE_BAD_SIG : WEFT_CODE_BAD_BODY;
+    const weft_piece *p = &n->holding.at[0];
+    weft__park_say(link, &p->log, p->first, p->last, code);
     weft__link_fail(link, err, code, WEFT_FRAME_CHANGES);
     return;
   }
@@ -333,7 +339,9 @@ void weft_node_held(weft_node *n, weft_ms now, uint64_t ticket, weft_err result,
   n->settle = true;
   if (ticket != n->hold_ticket || ticket == 0) return;
   n->hold_ticket = 0;
-  if (senders_fault(result) && !of_one_link(&n->holding)) {
+  if (senders_fault(result) && n->holding.count > 1) {
+    /* What is good of it is held, and the sender is told which was not. */
+    n->single = of_one_link(&n->holding);
     hold_again(n);
     return;
   }
@@ -343,7 +351,7 @@ void weft_node_held(weft_node *n, weft_ms now, uint64_t ticket, weft_err result,
     credit_back(n, n->holding.at[i].conn, n->holding.at[i].credit);
   }
   pieces_clear(n, &n->holding);
-  if (n->pieces.count == 0) n->split = false;
+  if (n->pieces.count == 0) n->split = n->single = false;
   weft__node_look(n);
 }
 

@@ -74,6 +74,8 @@ enum {
   WEFT_ACCEPT_BURST = 10,
   WEFT_BAN_MS = 60000,
   WEFT_BAN_MS_MAX = 3600000,
+  WEFT_PAUSED_MAX = 256, /* devices paused by name */
+  WEFT_PARKS_MAX = 256   /* refusals remembered */
 };
 
 typedef struct weft_link weft_link;
@@ -126,6 +128,15 @@ typedef struct weft_known {
   weft_ms ban_ms; /* the next ban is twice this */
   weft_bytes name;
 } weft_known;
+
+/* What a peer refused: of one log, from a change on. */
+typedef struct weft_park {
+  weft_id device;
+  weft_id log;
+  uint64_t from, to; /* to: the last one that was there to refuse */
+  uint8_t code;      /* weft_code */
+  weft_ms at;
+} weft_park;
 
 /* An address to keep a link to. */
 typedef struct weft_dial {
@@ -354,6 +365,11 @@ struct weft_node {
 
   weft_ms now, wall;
   bool stopping;
+  bool paused_all;
+  weft_id paused[WEFT_PAUSED_MAX];
+  size_t paused_count;
+  weft_park parks[WEFT_PARKS_MAX];
+  size_t park_count;
   weft_link **links; /* ascending by conn */
   size_t link_count, link_cap;
   uint64_t conn_next;
@@ -385,7 +401,8 @@ struct weft_node {
   weft_pieces holding; /* in the HOLD under way */
   weft_bytes *hold_chunks;
   size_t hold_chunk_cap;
-  bool split; /* the last HOLD failed: one link at a time */
+  bool split;  /* the last HOLD failed: one link at a time, */
+  bool single; /* and one chunk at a time */
   uint64_t split_conn_after;
   uint64_t hold_ticket; /* 0: none under way */
   weft_ms hold_last, hold_pause_until, hold_retry_at;
@@ -487,6 +504,23 @@ void weft__record_add(weft_link *link, weft_bytes record);
 /* Sends the next RECORD out when none is under way. */
 void weft__record_run(weft_node *n);
 
+/* --- node_pause.c --- */
+
+/* What a peer refused of a log; NULL. */
+weft_park *weft__park_of(weft_node *n, const weft_id *device, const weft_id *log);
+/* Whether all of a range that is asked for was refused by who asks; shortens `to` to what was not.
+ * What found no place there is forgotten: it is asked for, so it finds one. */
+bool weft__park_holds(const weft_link *link, const weft_id *log, uint64_t from, uint64_t *to);
+/* Whether a run is not to be pushed. */
+bool weft__park_skips(const weft_link *link, const weft_id *log, uint64_t from);
+/* Tells the sender of a run that it is not taken. */
+void weft__park_say(weft_link *link, const weft_id *log, uint64_t from, uint64_t to,
+                    weft_code code);
+/* A peer says so. */
+void weft__park_receive(weft_link *link, const weft_msg_nohave *m);
+/* Forgets what was taken after all. */
+void weft__park_run(weft_node *n);
+
 /* --- node_ack.c --- */
 
 /* Reads the acknowledgements that the replica keeps.  WEFT_ENOMEM, or what the source said. */
@@ -525,6 +559,9 @@ weft_err weft__present_receive(weft_link *link, weft_arena *arena, weft_bytes bo
 void weft__present_stop(weft_node *n);
 
 /* --- peer.c --- */
+
+/* What an ERROR code means here. */
+weft_err weft__code_err(uint16_t code);
 
 /* The session is established: greets a member, lets others prove themselves or join. */
 void weft__link_start(weft_link *link);

@@ -63,6 +63,7 @@ static void link_fill(const weft_node *n, const weft_link *link, weft_node_peer 
   out->roots_heard = link->roots_heard;
   out->next_try = WEFT_NEVER;
   out->last_error = link->why;
+  out->paused = weft_node_is_paused(n, out->known ? &out->device : NULL);
   const weft_dial *d = dial_of(n, link);
   if (!d) return;
   out->attempts = d->attempts;
@@ -79,10 +80,11 @@ static void dial_fill(const weft_node *n, const weft_dial *d, weft_node_peer *ou
   out->device = d->device;
   out->address = d->text;
   out->outbound = true;
+  out->paused = weft_node_is_paused(n, d->known ? &d->device : NULL);
   out->attempts = d->attempts;
   out->last_error = d->last_error;
   bool linked = d->known && weft__node_link_to(n, &d->device);
-  bool tried = !d->done && !d->self && !linked && (d->given || d->known);
+  bool tried = !d->done && !d->self && !linked && (d->given || d->known) && !out->paused;
   if (weft__dial_given_up(n, d)) tried = false;
   out->next_try = tried ? d->next_try : WEFT_NEVER;
   for (size_t i = 0; d->known && i < n->known_count; i++) {

@@ -442,6 +442,10 @@ void weft__link_start(weft_link *link) {
     weft__link_bye(link, WEFT_BYE_DUPLICATE, WEFT_EEXIST);
     return;
   }
+  if (weft_node_is_paused(n, &link->device)) {
+    weft__link_bye(link, WEFT_BYE_USER, WEFT_EDONE);
+    return;
+  }
   if (n->now < link->known->ban_until) {
     weft__node_note(n, WEFT_NOTE_REFUSED, &link->device, link->remote, WEFT_EPROTO);
     weft__link_fail(link, WEFT_EPROTO, WEFT_CODE_BUSY, 0);
@@ -607,14 +611,21 @@ static void on_status(weft_link *link, const weft_msg_status *m, bool ping) {
   n->settle = true;
 }
 
+weft_err weft__code_err(uint16_t code) {
+  if (code == WEFT_CODE_NOT_MEMBER || code == WEFT_CODE_REVOKED) return WEFT_EDENIED;
+  if (code == WEFT_CODE_VERSION || code == WEFT_CODE_UNSUPPORTED) return WEFT_EVERSION;
+  if (code >= WEFT_CODE_LIMIT && code <= WEFT_CODE_INTERNAL) return WEFT_EAGAIN;
+  if (code == WEFT_CODE_BAD_SIG) return WEFT_EBADSIG;
+  if (code == WEFT_CODE_BAD_BODY) return WEFT_EMALFORMED;
+  if (code == WEFT_CODE_QUOTA) return WEFT_ELIMIT;
+  return WEFT_EPROTO;
+}
+
 static void on_error(weft_link *link, const weft_msg_error *m) {
-  weft_err why = WEFT_EPROTO;
   link->ended_by_fault = true;
-  if (m->code == WEFT_CODE_NOT_MEMBER || m->code == WEFT_CODE_REVOKED) why = WEFT_EDENIED;
-  if (m->code == WEFT_CODE_VERSION || m->code == WEFT_CODE_UNSUPPORTED) why = WEFT_EVERSION;
-  if (m->code >= WEFT_CODE_LIMIT && m->code <= WEFT_CODE_INTERNAL) why = WEFT_EAGAIN;
-  if (m->code == WEFT_CODE_BAD_SIG) why = WEFT_EBADSIG;
-  close_begin(link, why);
+  close_begin(link, m->code == WEFT_CODE_BAD_BODY || m->code == WEFT_CODE_QUOTA
+                        ? WEFT_EPROTO
+                        : weft__code_err(m->code));
 }
 
 static void on_bye(weft_link *link) {
@@ -775,6 +786,12 @@ static weft_err open_frame(weft_link *link, weft_arena *arena, uint8_t type, wef
   if (type == WEFT_FRAME_HELLO) return link->early_len ? WEFT_EPROTO : hello_frame(link, body);
   if (type == WEFT_FRAME_PRESENCE && link->state == WEFT_LINK_OPEN) {
     return weft__present_receive(link, arena, body);
+  }
+  if (type == WEFT_FRAME_REFUSED && link->state == WEFT_LINK_OPEN) {
+    weft_msg_nohave m;
+    WEFT_TRY(weft__msg_nohave_read(body, &m));
+    weft__park_receive(link, &m);
+    return WEFT_OK;
   }
   if (type >= 0x80 || type == WEFT_FRAME_GRAFT || type == WEFT_FRAME_PRUNE) return WEFT_OK;
   if (link->state != WEFT_LINK_OPEN) return WEFT_EPROTO;

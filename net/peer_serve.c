@@ -116,6 +116,7 @@ void weft__serve_want(weft_link *link, const weft_msg_want *m) {
   for (size_t i = 0; i < m->count && link->state == WEFT_LINK_OPEN; i++) {
     weft_serve serve;
     weft_nohave why = range_branch(n, &m->at[i], &serve);
+    if (!why && weft__park_holds(link, &serve.log, serve.from, &serve.to)) why = WEFT_NOHAVE_NEVER;
     if (why) {
       nohave(link, &m->at[i].log, m->at[i].from, m->at[i].to, why);
       continue;
@@ -310,6 +311,7 @@ static uint64_t next_push(const weft_link *link, uint64_t from, bool own) {
     const weft_recent *r = ring_at(n, place);
     bool covered = weft__vector_covers(&link->theirs, &r->log, r->to);
     if (r->own != own || (covered && !weft__log_forked(n, &r->log))) continue;
+    if (n->park_count && weft__park_skips(link, &r->log, r->from)) continue;
     return place;
   }
   return n->ring_end;

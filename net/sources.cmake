@@ -12,6 +12,7 @@ set(WEFT_NET_SOURCES
   net/node_dial.c
   net/node_hold.c
   net/node_list.c
+  net/node_pause.c
   net/node_presence.c
   net/noise.c
   net/outbox.c

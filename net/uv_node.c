@@ -740,6 +740,25 @@ void weft_uv_node_ask(weft_uv_node *n) {
   pump(n);
 }
 
+weft_err weft_uv_node_pause(weft_uv_node *n, const weft_id *device) {
+  uv_update_time(n->loop);
+  weft_err err = weft_node_pause(n->node, weft_uv_node_now(n), device);
+  pump(n);
+  return err;
+}
+
+void weft_uv_node_resume(weft_uv_node *n, const weft_id *device) {
+  uv_update_time(n->loop);
+  weft_node_resume(n->node, weft_uv_node_now(n), device);
+  pump(n);
+}
+
+void weft_uv_node_retry(weft_uv_node *n) {
+  uv_update_time(n->loop);
+  weft_node_retry(n->node, weft_uv_node_now(n));
+  pump(n);
+}
+
 weft_err weft_uv_node_presence_set(weft_uv_node *n, const weft_presence_session *s) {
   weft_err err = weft_node_presence_set(n->node, weft_uv_node_now(n), s);
   pump(n);

@@ -549,6 +549,20 @@ WEFT_API weft_err weft_replica_change(weft_replica *r, weft_arena *arena, weft_b
                                       weft_history_entry *out,
                                       weft_change_state *state) WEFT_MUST_USE;
 
+/* One own change, as a list of pending work tells it. */
+typedef struct weft_own_change {
+  weft_history_entry change;
+  weft_lane lane;
+  uint64_t len; /* canonical bytes */
+} weft_own_change;
+/* Lists the changes of this device, of any incarnation, that `beyond` does not contain, by (hlc,
+ * log, seq), oldest first, at most `limit` (1..10,000); a START is none.  `total` gets how many
+ * there are in all.  Array in `arena`.  WEFT_ELIMIT: the limit; WEFT_ECORRUPT, WEFT_EIO,
+ * WEFT_ENOMEM. */
+WEFT_API weft_err weft_replica_own(weft_replica *r, weft_arena *arena, const weft_vector *beyond,
+                                   size_t limit, weft_own_change **out, size_t *count,
+                                   uint64_t *total) WEFT_MUST_USE;
+
 /* --- conflicts --- */
 
 /* One side of a conflict.  Every surviving scalar and deletion is one, also where values are equal;

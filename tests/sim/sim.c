@@ -228,6 +228,7 @@ static const char *note_name(weft_node_note note) {
   case WEFT_NOTE_JOINED: return "joined";
   case WEFT_NOTE_UPDATED: return "updated";
   case WEFT_NOTE_LEFT: return "left";
+  case WEFT_NOTE_PARKED: return "parked";
   }
   return "?";
 }

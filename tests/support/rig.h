@@ -29,7 +29,7 @@ typedef struct rig {
   weft_ms now;
   rig_pipe pipes[RIG_CONNS_MAX];
   size_t pipe_count;
-  unsigned notes[WEFT_NOTE_LEFT + 1];
+  unsigned notes[WEFT_NOTE_PARKED + 1];
   unsigned holds, records;
   weft_err hold_err; /* not WEFT_OK: HOLDs fail with it and do nothing */
   bool stall;        /* streams take nothing */

@@ -223,6 +223,21 @@ static void an_acknowledgement_settles_pending(void **state) {
     assert_int_equal(list[i].pending, is_p ? 2 : 4); /* 5 changes with START, 3 acknowledged */
     assert_int_equal(list[i].at, is_p ? 77 : 0);
   }
+  /* Each log by itself; what somebody lacks is pending. */
+  weft_node_reach *reaches;
+  assert_int_equal(weft_node_reaches(r.node, &arena, &some.log, &reaches, &count), WEFT_OK);
+  assert_int_equal(count, 2);
+  for (size_t i = 0; i < count; i++) {
+    bool is_p = weft_id_cmp(&reaches[i].device, &r.space.devices[1].device) == 0;
+    assert_int_equal(reaches[i].heard, is_p);
+    assert_int_equal(reaches[i].seq, is_p ? 3 : 0);
+    assert_int_equal(reaches[i].at, is_p ? 77 : 0);
+  }
+  weft_vector floor;
+  weft__vector_init(&floor, &r.mem);
+  assert_int_equal(weft_node_floor(r.node, &floor), WEFT_OK);
+  assert_int_equal(floor.count, 0);
+  weft__vector_free(&floor);
   /* It is stored before long, or when the node stops: the next one begins with it. */
   rig_wait(&r, 100);
   weft_bytes *early;
@@ -598,7 +613,7 @@ static void unknown_high_types_are_ignored(void **state) {
   puppet p;
   rig_make(&r, 2, 1);
   open_link(&p, &r, 1);
-  puppet_send(&p, 0x81, weft_bytes_str("anything"));
+  puppet_send(&p, 0x8f, weft_bytes_str("anything"));
   puppet_send(&p, 0xff, weft_bytes_str(""));
   puppet_send(&p, WEFT_FRAME_PRUNE, weft_bytes_str("\x90"));
   assert_false(p.closed);
@@ -717,7 +732,7 @@ static void control_frames_are_policed(void **state) {
   unsigned sent = 0;
   while (!p.closed && sent < 2000) {
     sent++;
-    if (weft_session_send(p.session, 0x81, weft_bytes_str("x")) != WEFT_OK) break;
+    if (weft_session_send(p.session, 0x8f, weft_bytes_str("x")) != WEFT_OK) break;
     puppet_flow(&p);
   }
   assert_in_range(sent, 990, 1001);

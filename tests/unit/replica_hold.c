@@ -597,6 +597,57 @@ static void test_branch_too_many(void **state) {
   test_recount(f->a, 0);
 }
 
+/* Own changes that a vector lacks, oldest first over all lanes. */
+static void test_own_changes_are_listed(void **state) {
+  fixture *f = *state;
+  weft_own_change *list;
+  size_t count;
+  uint64_t total;
+  weft_vector none;
+  weft__vector_init(&none, &f->mem);
+  assert_int_equal(weft_replica_own(f->a, &f->arena, &none, 10, &list, &count, &total), WEFT_OK);
+  assert_int_equal(count + total, 0);
+  for (int i = 0; i < 6; i++) {
+    weft_edit *e;
+    weft_commit done;
+    weft_edit_options o;
+    weft_edit_options_init(&o);
+    o.lane = i % 2 ? WEFT_LANE_CRITICAL : WEFT_LANE_LOW;
+    weft_value v = {.kind = WEFT_INT, .as.integer = i};
+    f->s.platforms[0].now += 10;
+    assert_int_equal(weft_edit_begin(&e, f->a, &o), WEFT_OK);
+    assert_int_equal(weft_edit_set(e, weft_bytes_str("t/a"), weft_bytes_str("/x"), &v), WEFT_OK);
+    assert_int_equal(weft_edit_commit(e, &done), WEFT_OK);
+    weft_edit_free(e);
+  }
+  test_pull(f->a, f->b, 7);
+  assert_int_equal(weft_replica_own(f->a, &f->arena, &none, 4, &list, &count, &total), WEFT_OK);
+  assert_int_equal(count, 4);
+  assert_int_equal(total, 6);
+  for (size_t i = 0; i < count; i++) {
+    assert_int_equal(list[i].lane, i % 2 ? WEFT_LANE_CRITICAL : WEFT_LANE_LOW);
+    assert_true(i == 0 || list[i].change.hlc > list[i - 1].change.hlc);
+    assert_true(list[i].len > 10);
+    assert_true(list[i].change.op_count > 0);
+  }
+  weft_head head = {list[2].change.log, list[2].change.seq, list[2].change.change};
+  assert_int_equal(weft__vector_raise(&none, NULL, &head), WEFT_OK);
+  assert_int_equal(weft_replica_own(f->a, &f->arena, &none, 10, &list, &count, &total), WEFT_OK);
+  assert_int_equal(total, 4);
+  assert_int_equal(count, 4);
+  assert_int_equal(list[0].lane, WEFT_LANE_CRITICAL);
+  assert_int_equal(weft_replica_own(f->a, &f->arena, &none, 0, &list, &count, &total), WEFT_ELIMIT);
+  assert_int_equal(weft_replica_own(f->a, &f->arena, &none, 10001, &list, &count, &total),
+                   WEFT_ELIMIT);
+  /* Those of others are none of ours. */
+  test_pull(f->b, f->a, 7);
+  weft__vector_free(&none);
+  weft__vector_init(&none, &f->mem);
+  assert_int_equal(weft_replica_own(f->b, &f->arena, &none, 10, &list, &count, &total), WEFT_OK);
+  assert_int_equal(total, 0);
+  weft__vector_free(&none);
+}
+
 /* A peer shows changes of ours that we lack: we hold them, and go on under a new incarnation. */
 static void test_own_changes_come_back(void **state) {
   fixture *f = *state;
@@ -644,6 +695,7 @@ int main(void) {
       CASE(test_wrong_tag_waits),
       CASE(test_fork_is_held),
       CASE(test_branch_too_many),
+      CASE(test_own_changes_are_listed),
       CASE(test_own_changes_come_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
