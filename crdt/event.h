@@ -53,7 +53,8 @@ extern "C" {
   X(CLOCK_AHEAD, 29, "clock.ahead", STORED, "a change is more than ten minutes ahead")             \
   X(STORE_BEGUN, 30, "store.begun", STORED, "this device writes under a new incarnation")          \
   X(STORE_REBUILT, 31, "store.rebuilt", STORED, "what is shown is made anew from the logs")        \
-  X(STORE_FULL, 32, "store.full", STORED, "a write found no room")
+  X(STORE_FULL, 32, "store.full", STORED, "a write found no room")                                 \
+  X(SYNC_REFUSED, 33, "sync.refused", STORED, "a peer does not take changes of a log")
 
 typedef enum weft_event_type {
 #define WEFT_EVENT_ENUM(id, number, name, kind, cause) WEFT_EVENT_##id = number,

@@ -122,6 +122,7 @@ bool weft__uv_tell_note(weft_uv_teller *t, weft_ms now, const weft_node_action *
   case WEFT_NOTE_FAILED:
     if (dial_is_new(t, note)) post(t, WEFT_EVENT_PEER_UNREACHABLE, note);
     break;
+  case WEFT_NOTE_PARKED: post(t, WEFT_EVENT_SYNC_REFUSED, note); break;
   case WEFT_NOTE_REFUSED: tell_refused(t, now, note); break;
   case WEFT_NOTE_JOINED: tell_presence(t, now, WEFT_EVENT_PRESENCE_JOINED, note); break;
   case WEFT_NOTE_UPDATED: tell_presence(t, now, WEFT_EVENT_PRESENCE_CHANGED, note); break;

@@ -85,9 +85,11 @@ WEFT_API weft_err weft_uv_node_presence_set(weft_uv_node *n,
 /* Tells that it left: weft_node_presence_leave. */
 WEFT_API weft_err weft_uv_node_presence_leave(weft_uv_node *n, weft_bytes session,
                                               weft_bytes doc) WEFT_MUST_USE;
-/* weft_node_pause, weft_node_resume and weft_node_retry. */
+/* As weft_node_pause. */
 WEFT_API weft_err weft_uv_node_pause(weft_uv_node *n, const weft_id *device) WEFT_MUST_USE;
+/* As weft_node_resume. */
 WEFT_API void weft_uv_node_resume(weft_uv_node *n, const weft_id *device);
+/* As weft_node_retry. */
 WEFT_API void weft_uv_node_retry(weft_uv_node *n);
 /* The core, for its lists; do not free or feed it. */
 WEFT_API const weft_node *weft_uv_node_core(const weft_uv_node *n);
