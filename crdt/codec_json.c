@@ -198,6 +198,12 @@ static weft_err convert(weft_arena *arena, json_t *from, weft_value *out) {
   }
 }
 
+static json_t *load(weft_bytes text, json_error_t *error) {
+  memset(error, 0, sizeof *error);
+  return json_loadb(text.len > 0 ? (const char *)text.at : "", text.len,
+                    JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, error);
+}
+
 weft_err weft_json_parse(weft_arena *arena, weft_bytes text, weft_value *out,
                          weft_json_error *why) {
   size_t need;
@@ -205,9 +211,10 @@ weft_err weft_json_parse(weft_arena *arena, weft_bytes text, weft_value *out,
   WEFT_TRY(json_scan(text, why, &need));
   if (!memory_is_there(need)) return refuse(why, text, SIZE_MAX, "out of memory", WEFT_ENOMEM);
   json_error_t error;
-  memset(&error, 0, sizeof error);
-  json_t *root = json_loadb(text.len > 0 ? (const char *)text.at : "", text.len,
-                            JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+  json_t *root = load(text, &error);
+  /* jansson takes a lack of memory in some places as wrong text: what it refuses, it reads twice.
+   */
+  if (!root) root = load(text, &error);
   if (!root) return load_refused(&error, text, need, why);
   weft_value v = {WEFT_NULL, {false}};
   weft_err err = convert(arena, root, &v);

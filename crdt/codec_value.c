@@ -231,7 +231,7 @@ static weft_err scalar_unpack(weft_bytes in, weft_value *out, size_t *len) {
   weft_value v = {WEFT_NULL, {false}};
   bool ok = got == MSGPACK_UNPACK_SUCCESS && value_of_object(&one.data, &v);
   msgpack_unpacked_destroy(&one);
-  if (!ok) return WEFT_EMALFORMED; /* defensive: what was scanned, msgpack-c takes */
+  if (!ok) return WEFT_ENOMEM; /* what was scanned, msgpack-c takes, given memory */
   *out = v;
   *len = used;
   return WEFT_OK;

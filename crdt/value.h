@@ -114,7 +114,7 @@ void weft__scalar_encode(weft_buf *b, const weft_value *v);
 
 /* Decodes exactly one canonical scalar from all of `in`; string and bytes are views into `in`.
  * WEFT_EMALFORMED for anything else, including a second encoding, bad UTF-8, a container, an
- * encoding over WEFT_VALUE_LEN_MAX. */
+ * encoding over WEFT_VALUE_LEN_MAX.  WEFT_ENOMEM. */
 weft_err weft__scalar_decode(weft_bytes in, weft_value *out) WEFT_MUST_USE;
 
 /* Length of the canonical scalar that starts `in`, 0 when there is none.  Constant time but for the

@@ -361,7 +361,9 @@ static void turn_take(weft_link *link) {
   nodes_flush(link, nodes, &node_count);
   if (link->state != WEFT_LINK_OPEN) return;
   link->prefix_count -= said;
-  memmove(link->prefixes, link->prefixes + said, link->prefix_count * sizeof *link->prefixes);
+  if (said > 0 && link->prefix_count > 0) {
+    memmove(link->prefixes, link->prefixes + said, link->prefix_count * sizeof *link->prefixes);
+  }
   link->quiet_said = said == 0;
   send_turn(link, link->quiet_said);
 }

@@ -57,7 +57,8 @@ typedef struct side {
 static weft_err scalar_value(weft_arena *arena, weft_bytes encoded, weft_value *out) {
   weft_bytes copy;
   WEFT_TRY(weft__arena_copy(arena, encoded, &copy));
-  return weft__scalar_decode(copy, out) == WEFT_OK ? WEFT_OK : WEFT_ECORRUPT;
+  weft_err err = weft__scalar_decode(copy, out);
+  return err == WEFT_OK || err == WEFT_ENOMEM ? err : WEFT_ECORRUPT;
 }
 
 /* Renders one side of a place, whichever side is shown. */

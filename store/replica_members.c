@@ -100,6 +100,7 @@ static weft_err add_record_write(weft_replica *r, weft_txn *txn, void *arg) {
 weft_err weft_replica_add_record(weft_replica *r, weft_bytes record) {
   weft_record parsed;
   if (r->group) return WEFT_EMISUSE;
+  if (r->stale) WEFT_TRY(weft__reload(r)); /* else the roster may have what is not held */
   weft_err err = weft__record_parse(&parsed, r->crypto, record);
   if (err != WEFT_OK) return weft__replica_fail(r, WEFT_EMALFORMED, "a record does not parse");
   if (weft__roster_record(r->roster, &parsed.id).len > 0) return WEFT_EEXIST;

@@ -2,7 +2,7 @@
  * full; the power is cut after every write, and what was not synced is lost or torn: what was
  * acknowledged stays, what was not is there whole or not at all, and nothing crashes.
  *
- * The calls are interposed: tests/disk/disk.c defines those on files, this program malloc. */
+ * The calls are interposed: tests/disk/disk.c defines those on files, heap.c malloc. */
 #define _DEFAULT_SOURCE /* syscall() */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,44 +21,13 @@
 #include "store/lmdb_store.h"
 #include "store/mirror.h"
 #include "tests/disk/cuts.h"
+#include "tests/disk/heap.h"
 #include "tests/support/rng.h"
 #include "tests/support/temp.h"
 
-/* --- what is interposed --- */
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-static const bool can_fail_malloc = false;
-static struct {
-  size_t calls, fail_at;
-  bool sticky;
-} heap;
-#else
-static const bool can_fail_malloc = true;
-static struct {
-  size_t calls, fail_at;
-  bool sticky;
-} heap;
-
-void *__libc_malloc(size_t len);
-void *__libc_calloc(size_t count, size_t len);
-void *__libc_realloc(void *at, size_t len);
-
-static bool heap_fails(void) {
-  heap.calls++;
-  if (heap.fail_at == 0) return false;
-  bool bad = heap.sticky ? heap.calls >= heap.fail_at : heap.calls == heap.fail_at;
-  if (bad) errno = ENOMEM;
-  return bad;
-}
-
-void *malloc(size_t len) { return heap_fails() ? NULL : __libc_malloc(len); }
-void *calloc(size_t count, size_t len) { return heap_fails() ? NULL : __libc_calloc(count, len); }
-void *realloc(void *at, size_t len) { return heap_fails() ? NULL : __libc_realloc(at, len); }
-#endif
-
 static void all_well(void) {
   *test_disk() = (test_disk_faults){0};
-  heap.fail_at = heap.calls = 0;
+  test_heap_calm();
 }
 
 /* --- the workload --- */
@@ -206,8 +175,8 @@ static bool heap_round(size_t k, bool sticky) {
   char path[256];
   test_temp_path(&temp, "data.mdb", path);
   all_well();
-  heap.fail_at = k;
-  heap.sticky = sticky;
+  test_heap()->fail_at = k;
+  test_heap()->sticky = sticky;
   run r = run_once(path);
   bool reached = r.err != WEFT_OK;
   all_well();
@@ -223,7 +192,7 @@ static bool heap_round(size_t k, bool sticky) {
 
 static void test_every_allocation(void **state) {
   (void)state;
-  if (!can_fail_malloc) skip();
+  if (!test_heap_works()) skip();
   for (int sticky = 0; sticky < 2; sticky++) {
     size_t failed = 0, quiet = 0;
     for (size_t k = 1; quiet < 60; k++) {
