@@ -422,7 +422,7 @@ static weft_err docs_sort(batch *b, weft_sort_cmp cmp) {
   for (size_t i = 0; i < b->doc_count; i++) list[i] = b->docs[i];
   weft__sort(list, list + b->doc_count, b->doc_count, cmp, NULL);
   /* Pointers to what is no constant: only their order is taken over. */
-  memcpy(b->docs, list, b->doc_count * sizeof *list);
+  if (b->doc_count > 0) memcpy(b->docs, list, b->doc_count * sizeof *list);
   return WEFT_OK;
 }
 

@@ -5,7 +5,9 @@
 
 #include "crdt/embed.h"
 #include "crdt/json.h"
+#include "crdt/metrics.h"
 #include "store/admission.h"
+#include "store/events.h"
 #include "store/memory_store.h"
 #include "tests/disk/kth.h"
 
@@ -528,6 +530,102 @@ static weft_err audit(kth_world *w) {
   return WEFT_OK;
 }
 
+/* --- drafts, events, figures --- */
+
+static weft_err edit_forecast(kth_world *w) {
+  weft_forecast out;
+  WEFT_TRY(edit_start(w));
+  weft_err err = weft_edit_set(w->edit, str(doc_a), str("/new"), &w->value);
+  if (err == WEFT_OK) err = weft_edit_forecast(w->edit, &w->arena, &out);
+  return edit_end(w, err);
+}
+
+static weft_err edit_save(kth_world *w) {
+  WEFT_TRY(edit_start(w));
+  weft_err err = weft_edit_set(w->edit, str(doc_a), str("/new"), &w->value);
+  if (err == WEFT_OK) err = weft_edit_save(w->edit, str("draft"));
+  return edit_end(w, err);
+}
+
+static void draft_saved(kth_world *w) {
+  if (edit_save(w) != WEFT_OK) abort();
+}
+
+static weft_err edit_resume(kth_world *w) {
+  weft_edit *e;
+  weft_err err = weft_edit_resume(&e, w->r, str("draft"), NULL);
+  if (err == WEFT_OK) weft_edit_free(e);
+  return err;
+}
+
+static weft_err drafts(kth_world *w) {
+  weft_draft *out;
+  size_t count;
+  return weft_replica_drafts(w->r, &w->arena, &out, &count);
+}
+
+static weft_err drop_draft(kth_world *w) { return weft_replica_drop_draft(w->r, str("draft")); }
+
+static weft_err later(kth_world *w) {
+  weft_later *out;
+  size_t count;
+  return weft_replica_later(w->r, &w->arena, &out, &count);
+}
+
+static weft_err events(kth_world *w) {
+  weft_event *out;
+  size_t count;
+  weft_err err = weft_replica_events(w->r, &w->arena, 0, 50, &out, &count);
+  return err == WEFT_OK && count == 0 ? WEFT_EPROTO : err;
+}
+
+static weft_err events_span(kth_world *w) {
+  uint64_t first, last;
+  return weft_replica_events_span(w->r, &first, &last);
+}
+
+static weft_err post_event(kth_world *w) {
+  weft_event e = {.type = WEFT_EVENT_STORE_FULL, .text = str("text")};
+  WEFT_TRY(weft_replica_post_event(w->r, &e));
+  return weft_replica_flush_events(w->r);
+}
+
+static weft_err keep_events(kth_world *w) { return weft_replica_keep_events(w->r, 100); }
+
+/* A bus with a subscription, from its making to what it delivers. */
+static weft_err bus(kth_world *w) {
+  weft_events *b;
+  weft_delivery got;
+  weft_subscription_options o;
+  uint64_t id;
+  weft_event e = {.type = WEFT_EVENT_PRESENCE_JOINED, .text = str("text")};
+  weft_subscription_options_init(&o);
+  o.has_since = true;
+  WEFT_TRY(weft_events_new(&b, w->r, &w->mem));
+  weft_err err = weft_events_subscribe(b, &o, &id);
+  if (err == WEFT_OK) err = weft_events_publish(b, 1000, &e);
+  if (err == WEFT_OK) err = weft_events_pump(b, 1000);
+  while (err == WEFT_OK && weft_events_next(b, 2000, &got)) continue;
+  if (err == WEFT_OK && weft_events_take(b, 3000, id, &got)) err = WEFT_OK;
+  if (err == WEFT_OK) err = weft_events_unsubscribe(b, id);
+  weft_events_free(b);
+  return err;
+}
+
+static weft_err measure(kth_world *w) {
+  weft_metrics_options o;
+  weft_metrics *m;
+  weft_metrics_options_init(&o);
+  o.mem = w->mem;
+  WEFT_TRY(weft_metrics_new(&m, &o));
+  weft_buf_free(&w->out);
+  weft_err err = weft_replica_measure(w->r, m);
+  if (err == WEFT_OK) weft_metrics_write(&w->out, m, false);
+  if (err == WEFT_OK) err = w->out.err;
+  weft_metrics_free(m);
+  return err;
+}
+
 #define VALUE(function)                                                                            \
   { "weft_" #function, NULL, function, KTH_VALUE }
 #define READ(function)                                                                             \
@@ -618,6 +716,27 @@ const kth_case kth_cases[] = {
     READ(strategies),
     READ(strategy_of),
     READ(audit),
+    EDIT(edit_forecast),
+    EDIT(edit_save),
+    {"weft_edit_resume", draft_saved, edit_resume, 0},
+    READ(drafts),
+    {"weft_replica_drop_draft", draft_saved, drop_draft, 0},
+    READ(later),
+    READ(events),
+    READ(events_span),
+    {"weft_replica_post_event", NULL, post_event, KTH_STEPS},
+    {"weft_replica_flush_events", NULL, post_event, KTH_STEPS},
+    READ(keep_events),
+    {"weft_events_new", NULL, bus, 0},
+    {"weft_events_subscribe", NULL, bus, 0},
+    {"weft_events_unsubscribe", NULL, bus, 0},
+    {"weft_events_publish", NULL, bus, 0},
+    {"weft_events_pump", NULL, bus, 0},
+    {"weft_events_next", NULL, bus, 0},
+    {"weft_events_take", NULL, bus, 0},
+    READ(measure),
+    {"weft_metrics_new", NULL, measure, 0},
+    {"weft_metrics_write", NULL, measure, 0},
 };
 const size_t kth_case_count = sizeof kth_cases / sizeof *kth_cases;
 
@@ -645,6 +764,15 @@ const char *const kth_nothing[] = {
     "weft_epoch_id",
     "weft_err_name",
     "weft_err_str",
+    "weft_event_cause",
+    "weft_event_kind_of",
+    "weft_event_name",
+    "weft_event_passes",
+    "weft_event_pattern",
+    "weft_events_deadline",
+    "weft_events_free",
+    "weft_events_stats",
+    "weft_events_subscriptions",
     "weft_fingerprint_of",
     "weft_history_query_init_sized",
     "weft_hlc_is_ahead",
@@ -660,6 +788,9 @@ const char *const kth_nothing[] = {
     "weft_joiner_result",
     "weft_lmdb_options_init_sized",
     "weft_memory_options_init_sized",
+    "weft_metrics_at",
+    "weft_metrics_free",
+    "weft_metrics_options_init_sized",
     "weft_node_deadline",
     "weft_node_free",
     "weft_node_options_init_sized",
@@ -677,6 +808,8 @@ const char *const kth_nothing[] = {
     "weft_replica_clock",
     "weft_replica_digest",
     "weft_replica_error",
+    "weft_replica_events_newest",
+    "weft_replica_events_waiting",
     "weft_replica_held",
     "weft_replica_instance",
     "weft_replica_options_init_sized",
@@ -691,6 +824,7 @@ const char *const kth_nothing[] = {
     "weft_set_assert_handler",
     "weft_store_free",
     "weft_store_get_diag",
+    "weft_subscription_options_init_sized",
     "weft_ticket_encode",
     "weft_ticket_keys_derive",
     "weft_ticket_keys_wipe",

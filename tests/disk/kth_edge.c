@@ -50,7 +50,15 @@ static void pair_run(pair *p, bool *same) {
   if (err == WEFT_OK)
     *same = edge_in_step(&p->edges[0], &p->edges[1], p->alloc.fail_at ? 30 : 3000);
   if (err == WEFT_OK) {
+    weft_presence_session session = {.session = weft_bytes_str("tab"),
+                                     .doc = weft_bytes_str("t/a")};
     weft_uv_node_ask(p->edges[1].node);
+    err = weft_uv_node_presence_set(p->edges[1].node, &session);
+    if (err == WEFT_OK) {
+      err = weft_uv_node_presence_leave(p->edges[1].node, session.session, session.doc);
+    }
+  }
+  if (err == WEFT_OK) {
     weft_uv_node_changed(p->edges[1].node);
     err = join(p, address, &mem);
     for (unsigned i = 0; err == WEFT_OK && !p->joined && i < 200; i++) edge_turn(&p->loop, 5);

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "crdt/metrics.h"
 #include "tests/disk/kth.h"
 #include "tests/support/messages.h"
 #include "tests/support/rig.h"
@@ -158,6 +159,19 @@ static void call_lists(stage *s) {
   assert_true(err == WEFT_ENOMEM || (err == WEFT_OK && count >= 2));
   err = weft_node_acked_list(s->r.node, &arena, &acked, &count);
   assert_true(err == WEFT_ENOMEM || (err == WEFT_OK && count == 3));
+  weft_node_reach *reach;
+  const weft_id *log = &weft_replica_held(s->r.replica)->heads[0].log;
+  err = weft_node_reaches(s->r.node, &arena, log, &reach, &count);
+  assert_true(err == WEFT_ENOMEM || err == WEFT_OK);
+  weft_metrics_options mo;
+  weft_metrics *m;
+  weft_metrics_options_init(&mo);
+  mo.mem = mem;
+  if (weft_metrics_new(&m, &mo) == WEFT_OK) {
+    err = weft_node_measure(s->r.node, m);
+    assert_true(err == WEFT_ENOMEM || err == WEFT_OK);
+    weft_metrics_free(m);
+  }
   err = weft_node_presence(s->r.node, &arena, &present, &count);
   assert_true(err == WEFT_ENOMEM || err == WEFT_OK);
   weft__arena_free(&arena);
@@ -355,12 +369,14 @@ const char *const kth_elsewhere[][2] = {
     {"weft_node_dialled", HERE},
     {"weft_node_held", HERE},
     {"weft_node_network_changed", HERE},
+    {"weft_node_measure", HERE},
     {"weft_node_new", HERE},
     {"weft_node_next", HERE},
     {"weft_node_peers", HERE},
     {"weft_node_presence", HERE},
     {"weft_node_presence_leave", HERE},
     {"weft_node_presence_set", HERE},
+    {"weft_node_reaches", HERE},
     {"weft_node_received", HERE},
     {"weft_node_recorded", HERE},
     {"weft_node_set_invites", HERE},
@@ -372,6 +388,8 @@ const char *const kth_elsewhere[][2] = {
     {"weft_uv_node_changed", EDGE},
     {"weft_uv_node_connect", EDGE},
     {"weft_uv_node_free", EDGE},
+    {"weft_uv_node_presence_leave", EDGE},
+    {"weft_uv_node_presence_set", EDGE},
     {"weft_uv_node_set_invites", EDGE},
     {"weft_uv_node_start", EDGE},
     {"weft_uv_node_stop", EDGE},
