@@ -540,6 +540,26 @@ static weft_err edit_forecast(kth_world *w) {
   return edit_end(w, err);
 }
 
+static weft_err edit_rests_on(kth_world *w) {
+  WEFT_TRY(edit_start(w));
+  weft_vector_free(&w->vector);
+  return edit_end(w, weft_edit_rests_on(w->edit, &w->vector));
+}
+
+/* Two chunks that follow each other. */
+static weft_err pack_chunks(kth_world *w) {
+  weft_bytes chunks[2];
+  size_t count = 2;
+  uint64_t last = 0;
+  for (size_t i = 0; i < 2; i++) {
+    weft_buf_free(&w->out);
+    WEFT_TRY(weft_replica_read_chunk(w->r, &w->log, WEFT_BRANCH_ANY, last + 1, last + 1, &w->out,
+                                     &last));
+    WEFT_TRY(weft__arena_copy(&w->arena, weft_buf_view(&w->out), &chunks[i]));
+  }
+  return weft_replica_pack_chunks(w->r, &w->arena, chunks, &count);
+}
+
 static weft_err edit_save(kth_world *w) {
   WEFT_TRY(edit_start(w));
   weft_err err = weft_edit_set(w->edit, str(doc_a), str("/new"), &w->value);
@@ -717,6 +737,8 @@ const kth_case kth_cases[] = {
     READ(strategy_of),
     READ(audit),
     EDIT(edit_forecast),
+    EDIT(edit_rests_on),
+    READ(pack_chunks),
     EDIT(edit_save),
     {"weft_edit_resume", draft_saved, edit_resume, 0},
     READ(drafts),
