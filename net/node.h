@@ -120,7 +120,7 @@ typedef struct weft_node_verdict {
   weft_run_verdict verdict;
   uint64_t want;   /* GAP, BRANCH: first seq to ask for */
   uint32_t branch; /* TAKEN, KNOWN: as in a weft_source_span */
-  weft_id id;      /* GAP, BRANCH: of `last` */
+  weft_id id;      /* TAKEN, KNOWN, GAP, BRANCH: of `last` */
 } weft_node_verdict;
 /* A HOLD action was carried out: everything TAKEN is durable.  `result` other than WEFT_OK: nothing
  * is held; WEFT_EBADSIG, WEFT_EMALFORMED and such are the sender's fault, WEFT_EIO and WEFT_EFULL

@@ -233,16 +233,15 @@ static weft_link *sender_of(weft_node *n, const weft_id *log) {
 }
 
 static void run_taken(weft_node *n, const weft_node_verdict *v) {
-  weft_id id;
-  if (n->source.id_at(n->source.ctx, &v->log, v->branch, v->last, &id) != WEFT_OK) return;
-  weft_head head = {v->log, v->last, id};
+  weft_head head = {v->log, v->last, v->id};
   (void)!weft__vector_raise(&n->remote, NULL, &head); /* it is then pushed like an own one */
   for (size_t i = 0; i < n->holding.count; i++) {
     const weft_piece *p = &n->holding.at[i];
     weft_link *link = weft__node_link(n, p->conn);
     if (!link || weft_id_cmp(&p->log, &v->log) != 0) continue;
-    weft_id reached;
-    if (p->last > v->last ||
+    weft_id reached = v->id;
+    if (p->last > v->last) continue;
+    if (p->last < v->last &&
         n->source.id_at(n->source.ctx, &p->log, v->branch, p->last, &reached) != WEFT_OK) {
       continue;
     }

@@ -28,7 +28,7 @@ enum {
   accept_pause_ms = 1000,
   settle_ms = 1000,  /* as often as the mirror is written at most */
   transfer_ms = 100, /* progress is told this often at most */
-  show_step = 4096,  /* changes shown in one loop turn */
+  show_step = 16384, /* changes shown in one loop turn: a fraction of a second */
   full_ms = 3000,    /* a full disk is tried again */
   tell_ms = 100,     /* events that wait for a write get one of their own */
   listening_max = 32

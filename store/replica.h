@@ -190,7 +190,7 @@ typedef struct weft_held_run {
   weft_hold_verdict verdict;
   uint64_t want;   /* GAP: first seq to ask for */
   uint32_t branch; /* TAKEN, KNOWN: which holds `last`, as in weft_span */
-  weft_id id;      /* GAP, BRANCH: of `last` */
+  weft_id id;      /* TAKEN, KNOWN, GAP, BRANCH: of `last` */
 } weft_held_run;
 
 typedef struct weft_hold_report {

@@ -336,6 +336,7 @@ static weft_err hold_one(weft_replica *r, weft_txn *txn, hold_call *call, size_t
   WEFT_TRY(check_run(r, txn, call, h, &c, out));
   if (out->verdict == WEFT_HOLD_TAKEN) WEFT_TRY(take_run(r, txn, call, h, &c));
   bool held = out->verdict == WEFT_HOLD_TAKEN || out->verdict == WEFT_HOLD_KNOWN;
+  if (held) out->id = c.ids[h->run.count - 1];
   out->branch = held ? c.log->number : WEFT_BRANCH_ANY;
   return WEFT_OK;
 }

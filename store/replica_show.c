@@ -276,10 +276,12 @@ static weft_err batch_doc_find(batch *b, weft_bytes name, batch_doc **out) {
   return WEFT_OK;
 }
 
-static weft_err batch_add_op(batch *b, const weft_op *op) {
-  batch_doc *doc;
+/* `same` is the document of the op before, NULL where that was another's. */
+static weft_err batch_add_op(batch *b, const weft_op *op, batch_doc *same, batch_doc **out) {
+  batch_doc *doc = same;
   void *at = b->writes;
-  WEFT_TRY(batch_doc_find(b, op->doc, &doc));
+  if (!doc) WEFT_TRY(batch_doc_find(b, op->doc, &doc));
+  *out = doc;
   WEFT_TRY(weft__arena_grow(&b->arena, &at, b->write_count, &b->write_cap, b->write_count + 1,
                             sizeof *b->writes));
   b->writes = at;
@@ -300,7 +302,12 @@ static weft_err batch_add(batch *b, weft_log *log, const weft_change *change, we
   WEFT_TRY(weft__arena_grow(&b->arena, &at, b->change_count, &b->change_cap, b->change_count + 1,
                             sizeof *b->changes));
   b->changes = at;
-  for (size_t i = 0; i < change->op_count; i++) WEFT_TRY(batch_add_op(b, &change->ops[i]));
+  batch_doc *doc = NULL;
+  for (size_t i = 0; i < change->op_count; i++) {
+    /* The parser gives the name of a document as one view. */
+    bool same = i > 0 && change->ops[i].doc.at == change->ops[i - 1].doc.at;
+    WEFT_TRY(batch_add_op(b, &change->ops[i], same ? doc : NULL, &doc));
+  }
   batch_change *c = &b->changes[b->change_count++];
   *c = (batch_change){.dot = {log->number, ++log->flow[WEFT_FLOW_SHOW].at},
                       .hlc = change->hlc,
@@ -512,27 +519,26 @@ static bool hide_covers(const weft_replica *r, const weft_register *hide, const 
 static bool register_plain(const weft_replica *r, const weft_doc *doc, const weft_register *reg) {
   if (reg->value_count > 1) return false;
   if (reg->value_count == 0) return true;
-  weft_step last;
+  const weft_register *above = NULL; /* in the end the parent */
   bool covered = false;
   size_t at = 0;
   size_t before = 0;
   weft_step step;
   while (weft_path_next(reg->path, &at, &step)) {
-    const weft_register *above = weft__doc_find(doc, weft_bytes_of(reg->path.at, before));
+    above = weft__doc_find(doc, weft_bytes_of(reg->path.at, before));
     if (above && is_hide(above)) {
       if (!hide_covers(r, above, reg)) return false;
       covered = true;
     }
     before = at;
   }
-  if (covered || !weft_path_last(reg->path, &last)) return true;
-  const weft_register *parent = weft__doc_find(doc, weft_path_parent(reg->path));
-  return mark_shape(parent) == (last.element ? WEFT_SHAPE_ARRAY : WEFT_SHAPE_OBJECT);
+  if (covered || reg->path.len == 0) return true;
+  return mark_shape(above) == (step.element ? WEFT_SHAPE_ARRAY : WEFT_SHAPE_OBJECT);
 }
 
-/* Looks at every loaded register at or below `path`. */
-static bool plain_below(const weft_replica *r, const weft_doc *doc, weft_path path) {
-  const weft_register *reg = weft__doc_seek(doc, path);
+/* Looks at every loaded register from `reg` on that is at or below `path`. */
+static bool plain_below(const weft_replica *r, const weft_doc *doc, weft_path path,
+                        const weft_register *reg) {
   for (; reg && weft__key_has_prefix(reg->path, path); reg = weft__doc_next(doc, reg)) {
     if (!register_plain(r, doc, reg)) return false;
   }
@@ -549,10 +555,10 @@ static bool changes_plain(const batch *b, const weft_state *state) {
     if (!reg->dirty) continue;
     if (!register_plain(b->r, doc, reg)) return false;
     weft_shape is = mark_shape(reg);
-    const weft_register *was = weft__state_was(state, reg->path);
     bool container = is == WEFT_SHAPE_OBJECT || is == WEFT_SHAPE_ARRAY;
-    if (container && was && was->value_count > 0 && mark_shape(was) != is) return false;
-    if (!container && !plain_below(b->r, doc, reg->path)) return false;
+    const weft_register *was = container ? weft__state_was(state, reg->path) : NULL;
+    if (was && was->value_count > 0 && mark_shape(was) != is) return false;
+    if (!container && !plain_below(b->r, doc, reg->path, weft__doc_next(doc, reg))) return false;
   }
   return true;
 }
@@ -566,7 +572,7 @@ static weft_err doc_judge(batch *b, weft_state *state, weft_doc_record *record) 
     return WEFT_OK;
   }
   WEFT_TRY(weft__state_need_all(state));
-  record->suspect = !plain_below(b->r, state->doc, root);
+  record->suspect = !plain_below(b->r, state->doc, root, weft__doc_seek(state->doc, root));
   record->conflicts = record->hidden = record->manual = 0;
   if (record->suspect) {
     WEFT_TRY(weft__doc_conflicts(state->doc, root, &b->one, &b->found, &b->found_count));
@@ -611,6 +617,8 @@ static bool reaches_below(weft_op_kind kind) {
 
 static weft_err doc_load_wanted(batch *b, const batch_doc *doc, weft_state *state) {
   if (doc->record.suspect) return weft__state_need_all(state);
+  WEFT_TRY(weft__state_need(state, weft_bytes_of(NULL, 0)));
+  if (weft__state_is_whole(state)) return WEFT_OK; /* as short documents are */
   for (uint32_t i = doc->first_write; i != NO_WRITE; i = b->writes[i].next) {
     const weft_op *op = b->writes[i].op;
     WEFT_TRY(weft__state_need_above(state, op->path));

@@ -216,6 +216,10 @@ weft_err weft__state_need_all(weft_state *s) {
   return weft__state_need_below(s, weft_bytes_of(NULL, 0));
 }
 
+bool weft__state_is_whole(const weft_state *s) {
+  return s->piece_count == 1 && s->pieces[0].last && s->pieces[0].start.len == 0;
+}
+
 const weft_register *weft__state_was(const weft_state *s, weft_path path) {
   size_t place = pieces_before(s, path);
   if (place == 0) return NULL;

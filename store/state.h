@@ -74,6 +74,9 @@ weft_err weft__state_need_above(weft_state *s, weft_path path) WEFT_MUST_USE;
 weft_err weft__state_need_below(weft_state *s, weft_path path) WEFT_MUST_USE;
 weft_err weft__state_need_all(weft_state *s) WEFT_MUST_USE;
 
+/* True when all of the document is known to be loaded: it lies in one piece. */
+bool weft__state_is_whole(const weft_state *s);
+
 /* The register at `path` as it was loaded, before anything was shown; NULL when there was none or
  * it was not loaded. */
 const weft_register *weft__state_was(const weft_state *s, weft_path path);
