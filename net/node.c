@@ -341,7 +341,7 @@ weft_err weft_node_new(weft_node **out, const weft_node_options *options, weft_m
   n->wall = wall;
   n->conn_next = n->ticket_next = 1;
   n->hold_pause_until = 0;
-  n->ack_due = n->ack_store_at = WEFT_NEVER;
+  n->ack_due = n->ack_store_at = n->ack_relay_at = WEFT_NEVER;
   weft__draw_init(&n->draw, n->crypto, o.seed);
   n->boot = weft__draw_between(&n->draw, 1, UINT64_MAX);
   weft__vector_init(&n->remote, &n->mem);
@@ -479,7 +479,7 @@ void weft__node_look(weft_node *n) {
     weft__link_status_soon(n->links[i]);
   }
   bool due = (moved || roster) && n->ack_due == WEFT_NEVER && !n->stopping;
-  if (due && anybody_listens(n)) n->ack_due = n->now + n->o.ack_delay_ms;
+  if (due && anybody_listens(n)) n->ack_due = n->now + weft__ack_delay(n);
 }
 
 void weft__node_roots(weft_node *n) {
@@ -647,6 +647,7 @@ weft_ms weft_node_deadline(const weft_node *n) {
   at = weft__min_ms(at, weft__dial_deadline(n));
   at = weft__min_ms(at, weft__hold_deadline(n));
   at = weft__min_ms(at, weft__min_ms(n->ack_due, n->ack_store_at));
+  at = weft__min_ms(at, n->ack_relay_at);
   at = weft__min_ms(at, weft__present_deadline(n));
   for (size_t i = 0; i < n->link_count; i++) {
     at = weft__min_ms(at, weft__link_deadline(n->links[i]));

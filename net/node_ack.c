@@ -147,6 +147,24 @@ static void all_stale(weft_node *n) {
   for (size_t i = 0; i < n->link_count; i++) n->links[i]->acks_stale = true;
 }
 
+weft_ms weft__ack_delay(const weft_node *n) {
+  const weft_roster_member *members;
+  size_t count;
+  weft__roster_members(n->source.roster(n->source.ctx), &members, &count);
+  uint64_t times = count / WEFT_ACK_PROMPT_MEMBERS;
+  if (times <= 1) return n->o.ack_delay_ms;
+  return weft__min_ms(n->o.ack_delay_ms * times * times, WEFT_ACK_WAIT_MAX_MS);
+}
+
+/* What came in goes on: at once among few members, later among many. */
+static void relay(weft_node *n) {
+  weft_ms delay = weft__ack_delay(n);
+  if (delay <= n->o.ack_delay_ms)
+    all_stale(n);
+  else if (n->ack_relay_at == WEFT_NEVER)
+    n->ack_relay_at = n->now + delay;
+}
+
 static weft_err own_sign(weft_node *n, weft_arena *arena, const weft_vector *v) {
   const weft_ack_entry *old = weft__ack_table_find(&n->acks, &n->identity.device);
   uint64_t counter = n->source.clock(n->source.ctx);
@@ -166,6 +184,10 @@ static weft_err own_sign(weft_node *n, weft_arena *arena, const weft_vector *v) 
 
 void weft__ack_run(weft_node *n) {
   if (n->now >= n->ack_store_at) weft__ack_flush(n);
+  if (n->now >= n->ack_relay_at) {
+    n->ack_relay_at = WEFT_NEVER;
+    all_stale(n);
+  }
   if (n->now < n->ack_due) return;
   n->ack_due = WEFT_NEVER;
   /* Who hears that we have something hears first where we stand with it. */
@@ -308,7 +330,7 @@ static bool receive_one(weft_link *link, const weft_msg_ack *a) {
   stamp_all(n, &a->ack, a->delta, a->count);
   learn_held(n, a);
   ack_keep(n, &a->ack.device);
-  all_stale(n);
+  relay(n);
   n->settle = true;
   return true;
 }

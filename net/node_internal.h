@@ -137,6 +137,10 @@ typedef struct weft_park {
   uint8_t code;      /* weft_code */
   weft_ms at;
 } weft_park;
+/* So many members hear of every acknowledgement as soon as it is made.  In larger spaces each one
+ * waits longer, so that a link carries the newest of all members in a frame now and then, and not
+ * one of each after every change: messages would grow with members times links. */
+enum { WEFT_ACK_PROMPT_MEMBERS = 8, WEFT_ACK_WAIT_MAX_MS = 10000 };
 
 /* An address to keep a link to. */
 typedef struct weft_dial {
@@ -415,6 +419,7 @@ struct weft_node {
   weft_stamps *stamps; /* ascending by device */
   size_t stamp_count, stamp_cap;
   weft_ms ack_due;
+  weft_ms ack_relay_at; /* those of others go on then; WEFT_NEVER: there are none */
   weft_ms ack_store_at; /* dirty ones go to the replica then; WEFT_NEVER: there are none */
   uint8_t ack_root[WEFT_ROOT_LEN]; /* of the last own one */
   bool ack_known;
@@ -531,6 +536,8 @@ void weft__ack_free(weft_node *n);
 void weft__ack_flush(weft_node *n);
 /* Signs our own when it is due. */
 void weft__ack_run(weft_node *n);
+/* How long acknowledgements wait for others to go with: longer the more members there are. */
+weft_ms weft__ack_delay(const weft_node *n);
 /* What a HELLO says of the acknowledgements its sender has, and what ours says. */
 void weft__ack_greet(weft_link *link, const weft_msg_hello *m);
 void weft__ack_list(const weft_node *n, weft_msg_hello *m);

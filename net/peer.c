@@ -412,7 +412,7 @@ static void on_hello(weft_link *link, const weft_msg_hello *m) {
     memcpy(link->auth_sent, n->auth_root, sizeof link->auth_sent);
   }
   link->acks_stale = true;
-  if (n->ack_due == WEFT_NEVER) n->ack_due = n->now + n->o.ack_delay_ms;
+  if (n->ack_due == WEFT_NEVER) n->ack_due = n->now + weft__ack_delay(n);
   link->sweep_at = n->now + sweep_after(n);
   link->resync_ms = WEFT_LINK_RESYNC_MS;
   weft__sync_begin(link);

@@ -415,6 +415,40 @@ static void equal_seeds_equal_runs(void **state) {
   assert_true(first != run(&p, 78));
 }
 
+/* In a larger space acknowledgements wait for each other: else every change would be followed by
+ * one of each member over each link, here some 1,000 frames. */
+static void acknowledgements_are_gathered(void **state) {
+  (void)state;
+  enum { nodes = 40, changes = 10 };
+  sim_options o = {.seed = 3, .nodes = nodes, .plain = true, .delay_min = 5, .delay_max = 20};
+  sim *s = sim_new(&o);
+  for (size_t i = 0; i < nodes; i++) sim_address(s, i, (i + 1) % nodes);
+  sim_start_all(s);
+  must(s, sim_set(s, 0, "notes/a", "/n", "0"));
+  sim_settle(s, minute);
+  sim_run(s, sim_now(s) + minute);
+  uint64_t before = sim_so_far(s)->frames;
+  for (unsigned i = 0; i < changes; i++) {
+    must(s, sim_set(s, 0, "notes/a", "/n", i % 2 ? "1" : "2"));
+    sim_run(s, sim_now(s) + 100);
+  }
+  sim_settle(s, sim_now(s) + minute);
+  uint64_t frames = sim_so_far(s)->frames - before;
+  if (frames > changes * 500) fail_msg("%llu frames", (unsigned long long)frames);
+  /* All the same, everybody comes to know that everybody has it. */
+  sim_run(s, sim_now(s) + minute);
+  weft_alloc mem = weft_alloc_libc();
+  weft_arena arena;
+  weft_node_acked *acked;
+  size_t count;
+  weft__arena_init(&arena, &mem);
+  must(s, weft_node_acked_list(sim_node(s, 0), &arena, &acked, &count));
+  assert_int_equal(count, nodes - 1);
+  for (size_t i = 0; i < count; i++) assert_int_equal(acked[i].pending, 0);
+  weft__arena_free(&arena);
+  sim_free(s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(two_nodes_sync),
@@ -434,6 +468,7 @@ int main(void) {
       cmocka_unit_test(on_disk),
       cmocka_unit_test(eight_nodes),
       cmocka_unit_test(equal_seeds_equal_runs),
+      cmocka_unit_test(acknowledgements_are_gathered),
   };
   return cmocka_run_group_tests_name("sim", tests, NULL, NULL);
 }
