@@ -201,6 +201,7 @@ static void on_held(sim *s, const event *e) {
   }
   weft_node_held(p->node, s->now, e->hold->ticket, result.err, result.verdicts, result.count);
   weft__arena_free(&arena);
+  if (s->watch) s->watch(s->watch_ctx, e->node);
   show_soon(s, e->node);
   sim__pump(s, e->node);
 }
@@ -213,6 +214,7 @@ static void on_show(sim *s, const event *e) {
   if (weft__replica_show(p->source, p->node, s->now, s->o.show_max, &more) == WEFT_OK && more) {
     show_soon(s, e->node);
   }
+  if (s->watch) s->watch(s->watch_ctx, e->node);
   sim__pump(s, e->node);
 }
 
@@ -776,6 +778,11 @@ test_space *sim_space(sim *s) {
 void sim_trace_clear(sim *s) {
   s->trace_len = 0;
   s->trace[0] = 0;
+}
+
+void sim_watch(sim *s, void (*fn)(void *ctx, size_t node), void *ctx) {
+  s->watch = fn;
+  s->watch_ctx = ctx;
 }
 
 void sim_changed(sim *s, size_t idx) {

@@ -132,6 +132,9 @@ bool sim_same(sim *s);
 /* Runs one event that is due by `until`; false when there is none. */
 bool sim_step(sim *s, weft_ms until);
 
+/* Calls `fn` whenever a node may show something new by what came in. */
+void sim_watch(sim *s, void (*fn)(void *ctx, size_t node), void *ctx);
+
 /* One edit, durable at once and told to the node. */
 weft_err sim_set(sim *s, size_t idx, const char *doc, const char *pointer, const char *json);
 weft_replica *sim_replica(sim *s, size_t idx);

@@ -116,6 +116,8 @@ struct sim {
   size_t wire_count, wire_cap;
   sim_counts counts;
   uint64_t hash;
+  void (*watch)(void *ctx, size_t node);
+  void *watch_ctx;
   size_t differs; /* the node that was found to differ last */
   char *trace;
   size_t trace_len;

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/sim/scenario.h"
 #include "tests/sim/swarm.h"
 
 enum {
@@ -31,6 +32,8 @@ typedef struct arguments {
   swarm_options each;
   size_t jobs;
   bool json, trace, repeat;
+  const char *scenario, *plot;
+  bool seeds_given;
 } arguments;
 
 typedef struct summary {
@@ -41,6 +44,7 @@ typedef struct summary {
 static const char usage[] =
     "usage: weft-sim [--seeds A..B] [--nodes N] [--steps N] [--faults LIST] [--jobs N]\n"
     "                [--repeat] [--json] [--trace]\n"
+    "       weft-sim --scenario FILE [--seeds A..B] [--json] [--plot FILE.svg]\n"
     "  --seeds A..B   inclusive; 1..WEFT_SIM_SEEDS, or 1..40, when not given\n"
     "  --nodes N      2 to 10; 5\n"
     "  --steps N      operations of each seed; 200\n"
@@ -55,7 +59,10 @@ static int help(FILE *to) {
   fputs("\n  --jobs N       processes; 1\n"
         "  --repeat       every tenth seed is run twice and must go the same way\n"
         "  --json         the summary as one JSON record\n"
-        "  --trace        prints what happened in each seed\n",
+        "  --trace        prints what happened in each seed\n"
+        "  --scenario FILE   one described network instead (docs/testing.md tells how); reports\n"
+        "                 convergence, latency and traffic of each seed\n"
+        "  --plot FILE    draws the first seed of a scenario as SVG\n",
         to);
   return to == stdout ? 0 : 2;
 }
@@ -428,6 +435,35 @@ static int run_all(const arguments *a) {
   return 0;
 }
 
+/* --- scenarios --- */
+
+static int run_scenario(const arguments *a) {
+  scenario c;
+  scenario_result r;
+  char why[160];
+  if (!scenario_read(a->scenario, &c, why)) {
+    fprintf(stderr, "weft-sim: %s: %s\n", a->scenario, why);
+    return 2;
+  }
+  if (a->seeds_given) {
+    c.first = a->first;
+    c.last = a->last;
+  }
+  FILE *plot = a->plot ? fopen(a->plot, "w") : NULL;
+  if (a->plot && !plot) die(a->plot);
+  for (uint64_t seed = c.first; seed <= c.last; seed++) {
+    scenario_run(&c, seed, &r);
+    if (a->json)
+      scenario_json(&c, &r, stdout);
+    else
+      scenario_text(&c, &r, stdout);
+    if (plot && seed == c.first) scenario_plot(&c, &r, plot);
+    scenario_free(&r);
+  }
+  if (plot && fclose(plot) != 0) die(a->plot);
+  return 0;
+}
+
 /* --- arguments --- */
 
 static bool number(const char *text, uint64_t *out) {
@@ -468,7 +504,9 @@ static bool faults(const char *text, uint32_t *out) {
 
 static bool option(arguments *a, const char *name, const char *value) {
   uint64_t n = 0;
-  if (strcmp(name, "--seeds") == 0) return seeds(value, a);
+  if (strcmp(name, "--scenario") == 0) return (a->scenario = value) != NULL;
+  if (strcmp(name, "--plot") == 0) return (a->plot = value) != NULL;
+  if (strcmp(name, "--seeds") == 0) return a->seeds_given = seeds(value, a);
   if (strcmp(name, "--faults") == 0) return faults(value, &a->each.faults);
   if (!number(value, &n)) return false;
   if (strcmp(name, "--nodes") == 0) {
@@ -501,6 +539,7 @@ int main(int argc, char **argv) {
     else
       return help(stderr);
   }
+  if (a.scenario) return run_scenario(&a);
   if (a.last - a.first < a.jobs) a.jobs = (size_t)(a.last - a.first) + 1;
   return run_all(&a);
 }
