@@ -137,6 +137,7 @@ typedef struct weft_park {
   uint8_t code;      /* weft_code */
   weft_ms at;
 } weft_park;
+
 /* So many members hear of every acknowledgement as soon as it is made.  In larger spaces each one
  * waits longer, so that a link carries the newest of all members in a frame now and then, and not
  * one of each after every change: messages would grow with members times links. */
