@@ -546,6 +546,20 @@ static weft_err edit_rests_on(kth_world *w) {
   return edit_end(w, weft_edit_rests_on(w->edit, &w->vector));
 }
 
+static weft_err contributors(kth_world *w) {
+  weft_contributor *out;
+  size_t count;
+  return weft_replica_contributors(w->r, &w->arena, str(doc_a), &out, &count);
+}
+
+static weft_err own(kth_world *w) {
+  weft_own_change *out;
+  size_t count;
+  uint64_t total;
+  weft_vector none = {.count = 0};
+  return weft_replica_own(w->r, &w->arena, &none, 50, &out, &count, &total);
+}
+
 /* Two chunks that follow each other. */
 static weft_err pack_chunks(kth_world *w) {
   weft_bytes chunks[2];
@@ -738,6 +752,8 @@ const kth_case kth_cases[] = {
     READ(audit),
     EDIT(edit_forecast),
     EDIT(edit_rests_on),
+    READ(contributors),
+    READ(own),
     READ(pack_chunks),
     EDIT(edit_save),
     {"weft_edit_resume", draft_saved, edit_resume, 0},

@@ -53,7 +53,10 @@ static void pair_run(pair *p, bool *same) {
     weft_presence_session session = {.session = weft_bytes_str("tab"),
                                      .doc = weft_bytes_str("t/a")};
     weft_uv_node_ask(p->edges[1].node);
-    err = weft_uv_node_presence_set(p->edges[1].node, &session);
+    weft_uv_node_retry(p->edges[1].node);
+    err = weft_uv_node_pause(p->edges[1].node, &p->s.devices[2].device);
+    weft_uv_node_resume(p->edges[1].node, NULL);
+    if (err == WEFT_OK) err = weft_uv_node_presence_set(p->edges[1].node, &session);
     if (err == WEFT_OK) {
       err = weft_uv_node_presence_leave(p->edges[1].node, session.session, session.doc);
     }

@@ -163,6 +163,14 @@ static void call_lists(stage *s) {
   const weft_id *log = &weft_replica_held(s->r.replica)->heads[0].log;
   err = weft_node_reaches(s->r.node, &arena, log, &reach, &count);
   assert_true(err == WEFT_ENOMEM || err == WEFT_OK);
+  weft_node_park *parked;
+  err = weft_node_parked(s->r.node, &arena, &parked, &count);
+  assert_true(err == WEFT_ENOMEM || err == WEFT_OK);
+  weft_vector floor;
+  weft__vector_init(&floor, &mem);
+  err = weft_node_floor(s->r.node, &floor);
+  assert_true(err == WEFT_ENOMEM || err == WEFT_OK);
+  weft__vector_free(&floor);
   weft_metrics_options mo;
   weft_metrics *m;
   weft_metrics_options_init(&mo);
@@ -183,6 +191,15 @@ static void call_presence(stage *s) {
   rig_wait(&s->r, 100);
   err = weft_node_presence_leave(s->r.node, s->r.now, session.session, session.doc);
   assert_true(err == WEFT_OK || err == WEFT_ENOTFOUND || err == WEFT_ENOMEM);
+  rig_wait(&s->r, 100);
+}
+static void call_pause(stage *s) {
+  weft_err err = weft_node_pause(s->r.node, s->r.now, &s->r.space.devices[3].device);
+  assert_true(err == WEFT_OK || err == WEFT_ENOMEM);
+  bool paused = weft_node_is_paused(s->r.node, &s->r.space.devices[3].device);
+  assert_int_equal(paused, err == WEFT_OK);
+  weft_node_resume(s->r.node, s->r.now, NULL);
+  weft_node_retry(s->r.node, s->r.now);
   rig_wait(&s->r, 100);
 }
 static void call_stop(stage *s) {
@@ -225,6 +242,7 @@ static const frame_case cases[] = {
     {"ask and tick", 0, NULL, call_ask},
     {"lists", 0, NULL, call_lists},
     {"presence", 0, NULL, call_presence},
+    {"pause", 0, NULL, call_pause},
     {"stop", 0, NULL, call_stop},
 };
 
@@ -367,11 +385,15 @@ const char *const kth_elsewhere[][2] = {
     {"weft_node_changed", HERE},
     {"weft_node_closed", HERE},
     {"weft_node_dialled", HERE},
+    {"weft_node_floor", HERE},
+    {"weft_node_is_paused", HERE},
     {"weft_node_held", HERE},
     {"weft_node_network_changed", HERE},
     {"weft_node_measure", HERE},
     {"weft_node_new", HERE},
     {"weft_node_next", HERE},
+    {"weft_node_parked", HERE},
+    {"weft_node_pause", HERE},
     {"weft_node_peers", HERE},
     {"weft_node_presence", HERE},
     {"weft_node_presence_leave", HERE},
@@ -379,6 +401,8 @@ const char *const kth_elsewhere[][2] = {
     {"weft_node_reaches", HERE},
     {"weft_node_received", HERE},
     {"weft_node_recorded", HERE},
+    {"weft_node_resume", HERE},
+    {"weft_node_retry", HERE},
     {"weft_node_set_invites", HERE},
     {"weft_node_stop", HERE},
     {"weft_node_tick", HERE},
@@ -388,8 +412,11 @@ const char *const kth_elsewhere[][2] = {
     {"weft_uv_node_changed", EDGE},
     {"weft_uv_node_connect", EDGE},
     {"weft_uv_node_free", EDGE},
+    {"weft_uv_node_pause", EDGE},
     {"weft_uv_node_presence_leave", EDGE},
     {"weft_uv_node_presence_set", EDGE},
+    {"weft_uv_node_resume", EDGE},
+    {"weft_uv_node_retry", EDGE},
     {"weft_uv_node_set_invites", EDGE},
     {"weft_uv_node_start", EDGE},
     {"weft_uv_node_stop", EDGE},
