@@ -1,0 +1,744 @@
+/* A replica with everything in it, under every call there is: with rows of its store damaged one by
+ * one, also such that say of themselves that they are whole; and with every k-th call on the store,
+ * and every k-th allocation, failing.  Each call ends, with an answer or an error that may be its
+ * own, and nothing is leaked. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "store/events.h"
+#include "store/history.h"
+#include "store/replica_internal.h"
+#include "tests/support/fault_alloc.h"
+#include "tests/support/fault_store.h"
+#include "tests/support/pace.h"
+#include "tests/support/space.h"
+
+enum { DEVICES = 3, CHUNKS_MAX = 64, ROWS_MAX = 4096, TABLE_ROWS = 8 };
+
+typedef struct world {
+  test_space s;
+  weft_store *whole; /* everything, undamaged */
+  weft_arena arena;  /* for what lasts */
+  weft_bytes chunks[CHUNKS_MAX];
+  size_t chunk_count;
+  weft_id change; /* one that the replica shows */
+  weft_id forked; /* one on a branch */
+  weft_head head; /* of a branch */
+} world;
+
+/* One replica under test, on a copy of the store. */
+typedef struct bench {
+  world *w;
+  weft_store *inner;
+  test_fault_store store_faults;
+  test_fault_alloc alloc_faults;
+  weft_replica *r;
+  weft_arena arena;
+} bench;
+
+static weft_bytes text(const char *s) { return weft_bytes_str(s); }
+
+/* --- the world --- */
+
+static void must_set(weft_replica *r, const char *doc, const char *pointer, const char *json) {
+  assert_int_equal(test_set(r, doc, pointer, json), WEFT_OK);
+}
+
+/* Three devices that know little of each other's writes: conflicts of every kind. */
+static void write_all(weft_replica *r[DEVICES], test_space *s) {
+  static const char *const docs[] = {"t/a", "t/b", "u/c"};
+  for (size_t i = 0; i < DEVICES; i++) {
+    char value[64];
+    s->platforms[i].now += 1000;
+    for (size_t d = 0; d < 3; d++) {
+      snprintf(value, sizeof value, "{\"n\":%zu,\"l\":[1,[2],{\"x\":%zu}],\"s\":\"text\"}", i, d);
+      must_set(r[i], docs[d], "", value);
+      must_set(r[i], docs[d], "/deep", i == 1 ? "{\"a\":{\"b\":true}}" : "[null,1.5]");
+      must_set(r[i], docs[d], "/n", i == 2 ? NULL : "9");
+    }
+  }
+  must_set(r[1], "t/b", "/l/0", NULL);
+  must_set(r[2], "t/gone", "/x", "1");
+  must_set(r[2], "t/gone", "", NULL);
+}
+
+static void write_tables(weft_replica *r) {
+  weft_commit done;
+  weft_edit *e;
+  weft_value v = {.kind = WEFT_INT, .as.integer = 3};
+  weft_strategy_rule rule = {text("u"), text("/n"), WEFT_STRATEGY_MANUAL};
+  assert_int_equal(weft_replica_declare_index(r, text("t"), text("/n")), WEFT_OK);
+  assert_int_equal(weft_replica_declare_index(r, text(""), text("@modified")), WEFT_OK);
+  assert_int_equal(weft_replica_tag(r, text("t/a"), text("first"), NULL, NULL, &done), WEFT_OK);
+  assert_int_equal(weft_replica_set_strategy(r, &rule, NULL, &done), WEFT_OK);
+  assert_int_equal(weft_replica_put_address(r, text("10.0.0.1:7117"), weft_replica_space(r)),
+                   WEFT_OK);
+  assert_int_equal(weft_replica_put_ack(r, weft_replica_space(r), text("ack")), WEFT_OK);
+  assert_int_equal(weft_edit_begin(&e, r, NULL), WEFT_OK);
+  assert_int_equal(weft_edit_set(e, text("t/a"), text("/draft"), &v), WEFT_OK);
+  assert_int_equal(weft_edit_save(e, text("mine")), WEFT_OK);
+  weft_edit_free(e);
+}
+
+/* What `from` has and the replica lacks, as chunks that are good for the whole test. */
+static void keep_chunks(world *w, weft_replica *from, weft_replica *r) {
+  weft_span *spans;
+  size_t count;
+  uint64_t last;
+  assert_int_equal(
+      weft_replica_missing(from, &w->arena, weft_replica_held(r), CHUNKS_MAX, &spans, &count),
+      WEFT_OK);
+  for (size_t i = 0; i < count && w->chunk_count < CHUNKS_MAX; i++) {
+    weft_buf out;
+    weft__buf_init(&out, &w->arena.mem, SIZE_MAX);
+    assert_int_equal(weft_replica_read_chunk(from, &spans[i].log, spans[i].branch, spans[i].from,
+                                             spans[i].to, &out, &last),
+                     WEFT_OK);
+    assert_int_equal(
+        weft__arena_copy(&w->arena, weft__buf_view(&out), &w->chunks[w->chunk_count++]), WEFT_OK);
+    weft__buf_free(&out);
+  }
+}
+
+static weft_id newest_change(world *w, weft_replica *r, const char *doc) {
+  weft_history_query q;
+  weft_history_entry *list;
+  size_t count;
+  weft_bytes next;
+  weft_history_query_init(&q);
+  q.doc = text(doc);
+  q.limit = 1;
+  assert_int_equal(weft_replica_history(r, &w->arena, &q, &list, &count, &next), WEFT_OK);
+  assert_int_equal(count, 1);
+  return list[0].change;
+}
+
+/* Device 1 is copied and both copies write on: a fork that device 0 holds and shows. */
+static void fork_device(world *w, weft_replica *r[DEVICES], weft_store *store) {
+  weft_replica *twin = test_space_open(&w->s, 1, test_store_copy(store));
+  for (unsigned i = 0; i < 3; i++) {
+    must_set(r[1], "t/a", "/fork", i % 2 ? "1" : "2");
+    must_set(twin, "t/a", "/fork", i % 2 ? "3" : "\"four\"");
+    must_set(twin, "t/twin", "/x", i % 2 ? "5" : "[6]");
+  }
+  test_pull(r[0], r[1], 100);
+  w->forked = newest_change(w, twin, "t/twin");
+  test_pull(r[0], twin, 100);
+  must_set(r[0], "t/twin", "/seen", "true");
+  for (size_t i = 0; i < weft_replica_held(r[0])->count; i++) {
+    if (weft_id_cmp(&weft_replica_held(r[0])->heads[i].log,
+                    &weft_replica_held(twin)->heads[0].log) == 0)
+      w->head = weft_replica_held(r[0])->heads[i];
+  }
+  must_set(twin, "t/twin", "/more", "1");
+  keep_chunks(w, twin, r[0]);
+  weft_replica_free(twin);
+}
+
+static void world_make(world *w) {
+  weft_alloc mem = weft_alloc_libc();
+  memset(w, 0, sizeof *w);
+  test_space_make(&w->s, DEVICES + 1, 1);
+  weft__arena_init(&w->arena, &mem);
+  weft_store *stores[DEVICES];
+  weft_replica *r[DEVICES];
+  for (size_t i = 0; i < DEVICES; i++) {
+    stores[i] = test_memory_store();
+    r[i] = test_space_open(&w->s, i, stores[i]);
+  }
+  write_all(r, &w->s);
+  test_pull(r[0], r[1], 100);
+  test_pull(r[0], r[2], 100);
+  test_pull(r[2], r[0], 100);
+  write_tables(r[0]);
+  must_set(r[2], "t/a", "/late", "[1,2,3]");
+  test_pull(r[0], r[2], 100);
+  fork_device(w, r, stores[1]);
+  w->change = newest_change(w, r[0], "t/b");
+  /* Written by device 2 on top of what device 0 lacks: it is held, and waits. */
+  must_set(r[1], "t/b", "/waits", "1");
+  test_pull(r[2], r[1], 100);
+  must_set(r[2], "t/b", "/waits", "2");
+  weft_replica *before = test_space_open(&w->s, 0, test_store_copy(stores[0]));
+  keep_chunks(w, r[2], before);
+  weft_replica_free(before);
+  for (unsigned i = 0; i < 40; i++) must_set(r[0], "u/c", "/many", i % 2 ? "1" : "2");
+  w->whole = test_store_copy(stores[0]);
+  for (size_t i = 0; i < DEVICES; i++) weft_replica_free(r[i]);
+}
+
+static void world_free(world *w) {
+  weft_store_free(w->whole);
+  weft__arena_free(&w->arena);
+}
+
+/* --- the calls --- */
+
+static weft_err do_get(bench *b) {
+  static const char *const docs[] = {"t/a", "t/b", "u/c", "t/gone", "t/twin"};
+  weft_value v;
+  weft_doc_info info;
+  weft_err worst = WEFT_OK;
+  for (size_t i = 0; i < 5; i++) {
+    weft_err err = weft_replica_get(b->r, &b->arena, text(docs[i]), text(""), &v);
+    if (err == WEFT_OK || err == WEFT_ENOTFOUND)
+      err = weft_replica_doc_info(b->r, &b->arena, text(docs[i]), &info);
+    if (err != WEFT_OK) worst = err;
+  }
+  return worst;
+}
+
+static weft_err do_get_at(bench *b) {
+  weft_value v;
+  weft_vector at;
+  weft_alloc mem = test_fault_alloc_of(&b->alloc_faults);
+  weft__vector_init(&at, &mem);
+  weft_err err = weft_replica_vector_at_change(b->r, &b->w->forked, &at);
+  if (err == WEFT_OK) err = weft_replica_get_at(b->r, &b->arena, text("t/twin"), text(""), &at, &v);
+  if (err == WEFT_OK) err = weft_replica_vector_at_time(b->r, b->w->s.platforms[1].now, &at);
+  if (err == WEFT_OK) err = weft_replica_get_at(b->r, &b->arena, text("t/a"), text(""), &at, &v);
+  if (err == WEFT_OK) err = weft_replica_vector_at_tag(b->r, text("t/a"), text("first"), &at);
+  weft__vector_free(&at);
+  return err;
+}
+
+static weft_err do_list(bench *b) {
+  weft_where where = {text("/n"), WEFT_WHERE_GE, {.kind = WEFT_INT, .as.integer = 0}, text("9")};
+  static const char *const sorts[] = {"", "/n", "@modified", "@versions", "@by", "/s"};
+  weft_err worst = WEFT_OK;
+  for (size_t i = 0; i < 12; i++) {
+    weft_query q;
+    weft_list page;
+    weft_query_init(&q);
+    q.collection = text(i < 6 ? "t" : "");
+    q.sort = text(sorts[i % 6]);
+    q.where = &where;
+    q.where_count = i % 2;
+    q.descending = i % 3 == 1;
+    q.deleted = i == 6;
+    q.limit = 2;
+    weft_err err = weft_replica_list(b->r, &b->arena, &q, &page);
+    if (err == WEFT_OK && page.next.len > 0) {
+      q.cursor = page.next;
+      err = weft_replica_list(b->r, &b->arena, &q, &page);
+    }
+    if (err != WEFT_OK) worst = err;
+  }
+  return worst;
+}
+
+static weft_err do_history(bench *b) {
+  static const char *const docs[] = {"", "t/a", "t/twin"};
+  weft_err worst = WEFT_OK;
+  for (size_t i = 0; i < 6; i++) {
+    weft_history_query q;
+    weft_history_entry *list;
+    size_t count;
+    weft_bytes next;
+    weft_history_query_init(&q);
+    q.doc = text(docs[i % 3]);
+    q.has_pointer = i == 4;
+    q.pointer = text(i == 4 ? "/l/0" : "");
+    q.device = i == 3 ? &b->w->s.devices[1].device : NULL;
+    q.limit = 2;
+    weft_err err = weft_replica_history(b->r, &b->arena, &q, &list, &count, &next);
+    if (err == WEFT_OK && next.len > 0) {
+      q.cursor = next;
+      err = weft_replica_history(b->r, &b->arena, &q, &list, &count, &next);
+    }
+    if (err != WEFT_OK) worst = err;
+  }
+  return worst;
+}
+
+static weft_err do_change(bench *b) {
+  weft_history_entry one;
+  weft_change_state state;
+  weft_bytes id = weft_bytes_of(b->w->forked.b, 32);
+  WEFT_TRY(weft_replica_change(b->r, &b->arena, id, &one, &state));
+  return weft_replica_change(b->r, &b->arena, weft_bytes_of(b->w->change.b, 8), &one, &state);
+}
+
+static weft_err do_blame(bench *b) {
+  weft_blame_entry *list;
+  size_t count;
+  WEFT_TRY(weft_replica_blame(b->r, &b->arena, text("t/a"), &list, &count));
+  return weft_replica_blame(b->r, &b->arena, text("t/twin"), &list, &count);
+}
+
+static weft_err do_diff(bench *b) {
+  weft_doc_diff diff;
+  weft_vector a, now;
+  weft_id newest;
+  weft_alloc mem = test_fault_alloc_of(&b->alloc_faults);
+  weft__vector_init(&a, &mem);
+  weft__vector_init(&now, &mem);
+  weft_err err = weft_replica_vector_before_last(b->r, text("t/a"), &a, &newest);
+  if (err == WEFT_OK) err = weft__vector_copy(&now, weft_replica_shown(b->r));
+  if (err == WEFT_OK) err = weft_replica_diff(b->r, &b->arena, text("t/a"), &a, &now, &diff);
+  if (err == WEFT_OK) {
+    weft__vector_clear(&a);
+    err = weft_replica_diff(b->r, &b->arena, text("t/b"), &a, &now, &diff);
+  }
+  if (err == WEFT_OK)
+    err = weft_replica_version_after(b->r, text("t/twin"), weft_bytes_of(b->w->forked.b, 32), &a,
+                                     &newest);
+  if (err == WEFT_OK)
+    err = weft_replica_version_at(b->r, text("t/a"), b->w->s.platforms[0].now, &a);
+  weft__vector_free(&a);
+  weft__vector_free(&now);
+  return err;
+}
+
+static weft_err do_conflicts(bench *b) {
+  weft_conflict_entry *list;
+  size_t count;
+  WEFT_TRY(weft_replica_conflicts(b->r, &b->arena, text(""), 100, &list, &count));
+  WEFT_TRY(weft_replica_conflicts(b->r, &b->arena, text("t/a"), 100, &list, &count));
+  weft_counts counts;
+  return weft_replica_counts(b->r, &counts);
+}
+
+static weft_err do_small(bench *b) {
+  weft_bytes *list;
+  weft_tag *tags;
+  weft_strategy_rule *rules;
+  weft_draft *drafts;
+  weft_begun *begun;
+  weft_event *events;
+  size_t count;
+  WEFT_TRY(weft_replica_acks(b->r, &b->arena, &list, &count));
+  WEFT_TRY(weft_replica_addresses(b->r, &b->arena, &list, &count));
+  WEFT_TRY(weft_replica_tags(b->r, &b->arena, text("t/a"), &tags, &count));
+  WEFT_TRY(weft_replica_strategies(b->r, &b->arena, &rules, &count));
+  WEFT_TRY(weft_replica_drafts(b->r, &b->arena, &drafts, &count));
+  WEFT_TRY(weft_replica_begun(b->r, &b->arena, &begun, &count));
+  return weft_replica_events(b->r, &b->arena, 0, 100, &events, &count);
+}
+
+static weft_err do_serve(bench *b) {
+  weft_span *spans;
+  size_t count;
+  uint64_t last;
+  weft_vector none = {.count = 0};
+  weft_vector some = {.heads = &b->w->head, .count = 1};
+  weft_err err = weft_replica_missing(b->r, &b->arena, &none, 40, &spans, &count);
+  for (size_t i = 0; err == WEFT_OK && i < count; i++) {
+    weft_buf out;
+    weft_id id;
+    weft_alloc mem = test_fault_alloc_of(&b->alloc_faults);
+    weft__buf_init(&out, &mem, SIZE_MAX);
+    err = weft_replica_read_chunk(b->r, &spans[i].log, spans[i].branch, spans[i].from, spans[i].to,
+                                  &out, &last);
+    weft__buf_free(&out);
+    if (err == WEFT_OK)
+      err = weft_replica_id_at(b->r, &spans[i].log, spans[i].branch, spans[i].to, &id);
+  }
+  if (err == WEFT_OK) err = weft_replica_missing(b->r, &b->arena, &some, 40, &spans, &count);
+  if (err == WEFT_OK) err = weft_replica_arrivals(b->r, &b->arena, 0, 40, &spans, &count, &last);
+  if (err == WEFT_OK)
+    err = weft_replica_find(b->r, &b->w->head.log, b->w->head.seq, &b->w->head.id, &spans[0]);
+  return err;
+}
+
+static weft_err do_forks(bench *b) {
+  weft_fork *forks;
+  weft_stuck *stuck;
+  size_t count;
+  WEFT_TRY(weft_replica_forks(b->r, &b->arena, &forks, &count));
+  return weft_replica_stuck(b->r, &b->arena, &stuck, &count);
+}
+
+static weft_err do_audit(bench *b) {
+  weft_audit_place place = {0};
+  weft_audit_entry *list;
+  size_t count;
+  weft_err err;
+  do {
+    err = weft_replica_audit(b->r, &b->arena, &place, &list, &count);
+  } while (err == WEFT_OK && count > 0);
+  return err;
+}
+
+static weft_err do_edits(bench *b) {
+  weft_edit *e;
+  weft_commit done;
+  weft_value object = {.kind = WEFT_OBJECT}, v = {.kind = WEFT_INT, .as.integer = 7};
+  WEFT_TRY(weft_edit_begin(&e, b->r, NULL));
+  weft_err err = weft_edit_set(e, text("t/a"), text("/fork"), &v);
+  if (err == WEFT_OK) err = weft_edit_insert(e, text("t/a"), text("/late"), 1, &v);
+  if (err == WEFT_OK) err = weft_edit_move(e, text("t/a"), text("/late"), 0, 2);
+  if (err == WEFT_OK) err = weft_edit_undelete(e, text("t/gone"));
+  if (err == WEFT_OK) err = weft_edit_import(e, text("t/b"), &object, false);
+  if (err == WEFT_OK) err = weft_edit_delete(e, text("t/twin"));
+  if (err == WEFT_OK) err = weft_edit_commit(e, &done);
+  weft_edit_free(e);
+  return err;
+}
+
+static weft_err do_draft(bench *b) {
+  weft_edit *e;
+  weft_forecast forecast;
+  weft_value v;
+  weft_commit done;
+  WEFT_TRY(weft_edit_resume(&e, b->r, text("mine"), NULL));
+  weft_err err = weft_edit_preview(e, &b->arena, text("t/a"), &v);
+  if (err == WEFT_OK) err = weft_edit_forecast(e, &b->arena, &forecast);
+  if (err == WEFT_OK) err = weft_edit_save(e, text("again"));
+  if (err == WEFT_OK) err = weft_edit_commit(e, &done);
+  weft_edit_free(e);
+  return err;
+}
+
+static weft_err do_resolve(bench *b) {
+  weft_conflict_entry *list;
+  size_t count;
+  weft_edit *e;
+  weft_commit done;
+  WEFT_TRY(weft_replica_conflicts(b->r, &b->arena, text("t/a"), 100, &list, &count));
+  WEFT_TRY(weft_edit_begin(&e, b->r, NULL));
+  weft_err err = WEFT_OK;
+  for (size_t i = 0; err == WEFT_OK && i < count; i++) {
+    const weft_conflict_value *pick = weft_conflict_pick(b->r, &list[i], (weft_rule)(i % 5));
+    if (pick) err = weft_edit_keep(e, &list[i], pick);
+  }
+  if (err == WEFT_OK) err = weft_edit_commit(e, &done);
+  weft_edit_free(e);
+  return err;
+}
+
+static weft_err do_undo(bench *b) {
+  weft_commit done;
+  weft_revert_item *items;
+  size_t count;
+  weft_vector tagged;
+  weft_alloc mem = test_fault_alloc_of(&b->alloc_faults);
+  weft_err err = weft_replica_revert(b->r, &b->arena, &b->w->change, NULL, &items, &count, &done);
+  if (err == WEFT_OK)
+    err = weft_replica_revert(b->r, &b->arena, &b->w->forked, NULL, &items, &count, &done);
+  weft__vector_init(&tagged, &mem);
+  if (err == WEFT_OK) err = weft_replica_vector_at_tag(b->r, text("t/a"), text("first"), &tagged);
+  if (err == WEFT_OK)
+    err = weft_replica_restore(b->r, text("t/a"), text(""), &tagged, NULL, NULL, &done);
+  weft__vector_free(&tagged);
+  return err;
+}
+
+static weft_err do_names(bench *b) {
+  weft_commit done;
+  weft_strategy_rule rule = {text("t"), text("/*"), WEFT_STRATEGY_LWW};
+  WEFT_TRY(weft_replica_tag(b->r, text("t/a"), text("second"), &b->w->forked, NULL, &done));
+  WEFT_TRY(weft_replica_untag(b->r, text("t/a"), text("first"), NULL, &done));
+  WEFT_TRY(weft_replica_set_strategy(b->r, &rule, NULL, &done));
+  WEFT_TRY(weft_replica_drop_strategy(b->r, text("u"), text("/n"), NULL, &done));
+  WEFT_TRY(weft_replica_declare_index(b->r, text("u"), text("/s")));
+  return weft_replica_drop_index(b->r, text("t"), text("/n"));
+}
+
+static weft_err do_group(bench *b) {
+  WEFT_TRY(weft_group_begin(b->r));
+  weft_err err = test_set(b->r, "t/a", "/x", "1");
+  if (err == WEFT_OK) err = test_set(b->r, "t/new", "/x", "2");
+  if (err == WEFT_OK) err = test_set(b->r, "u/c", "/many", "3");
+  if (err == WEFT_OK) return weft_group_end(b->r);
+  weft_group_abort(b->r);
+  return err;
+}
+
+static weft_err do_hold(bench *b) {
+  weft_hold_report held;
+  weft_show_report shown;
+  WEFT_TRY(weft_replica_hold(b->r, &b->arena, b->w->chunks, b->w->chunk_count, &held));
+  do {
+    WEFT_TRY(weft_replica_show(b->r, 3, &shown));
+  } while (shown.more);
+  return WEFT_OK;
+}
+
+static weft_err do_record(bench *b) {
+  const test_space *s = &b->w->s;
+  weft_id *ids;
+  size_t count;
+  weft_err err =
+      weft_replica_add_record(b->r, weft_bytes_of(s->records[DEVICES], s->record_lens[DEVICES]));
+  if (err == WEFT_EEXIST) err = WEFT_OK;
+  return err == WEFT_OK ? weft_replica_records(b->r, &b->arena, &ids, &count) : err;
+}
+
+static weft_err do_verify(bench *b) {
+  weft_verify_report report;
+  return weft_replica_verify(b->r, NULL, NULL, &report);
+}
+
+static weft_err do_repair(bench *b) {
+  weft_verify_report report;
+  return weft_replica_repair(b->r, NULL, NULL, &report);
+}
+
+typedef struct call {
+  const char *name;
+  weft_err (*run)(bench *b);
+} call;
+
+static const call calls[] = {
+    {"get", do_get},         {"get at", do_get_at},       {"list", do_list},
+    {"history", do_history}, {"change", do_change},       {"blame", do_blame},
+    {"diff", do_diff},       {"conflicts", do_conflicts}, {"small", do_small},
+    {"serve", do_serve},     {"forks", do_forks},         {"audit", do_audit},
+    {"edits", do_edits},     {"draft", do_draft},         {"resolve", do_resolve},
+    {"undo", do_undo},       {"names", do_names},         {"group", do_group},
+    {"hold", do_hold},       {"record", do_record},       {"verify", do_verify},
+    {"repair", do_repair},
+};
+enum { CALLS = sizeof calls / sizeof *calls };
+
+/* --- the bench --- */
+
+static weft_err bench_open(bench *b, world *w, weft_store *inner) {
+  memset(b, 0, sizeof *b);
+  b->w = w;
+  b->inner = inner;
+  weft_alloc mem = test_fault_alloc_of(&b->alloc_faults);
+  weft__arena_init(&b->arena, &mem);
+  weft_replica_options o =
+      test_space_options(&w->s, 0, test_fault_store_of(inner, &b->store_faults));
+  o.mem = mem;
+  weft_err err = weft_replica_open(&b->r, &o);
+  if (err != WEFT_OK) weft_store_free(o.store);
+  return err;
+}
+
+static void bench_free(bench *b) {
+  b->alloc_faults.fail_at = 0;
+  b->store_faults.fail_at = 0;
+  weft_replica_free(b->r);
+  weft__arena_free(&b->arena);
+  assert_int_equal(b->alloc_faults.live, 0);
+  weft_store_free(b->inner);
+}
+
+/* --- damage --- */
+
+/* What damage may end as.  Memory never runs out for it, and it is no misuse. */
+static bool may_end(weft_err err) {
+  switch ((int)err) {
+  case WEFT_ENOMEM:
+  case WEFT_EMISUSE:
+  case WEFT_EFULL: return false;
+  default: return true;
+  }
+}
+
+typedef struct rows {
+  weft_entry at[ROWS_MAX];
+  size_t count;
+} rows;
+
+static rows *rows_of(world *w, weft_table table) {
+  rows *list = calloc(1, sizeof *list);
+  weft_txn *txn;
+  weft_cursor *cursor;
+  weft_entry entry;
+  assert_non_null(list);
+  assert_int_equal(weft_store_begin(w->whole, WEFT_TXN_READ, &txn), WEFT_OK);
+  assert_int_equal(weft_cursor_open(txn, table, &cursor), WEFT_OK);
+  weft_err err = weft_cursor_first(cursor, &entry);
+  for (; err == WEFT_OK; err = weft_cursor_next(cursor, &entry)) {
+    assert_true(list->count < ROWS_MAX);
+    weft_entry *to = &list->at[list->count++];
+    assert_int_equal(weft__arena_copy(&w->arena, entry.key, &to->key), WEFT_OK);
+    assert_int_equal(weft__arena_copy(&w->arena, entry.value, &to->value), WEFT_OK);
+  }
+  assert_int_equal(err, WEFT_EDONE);
+  weft_cursor_close(cursor);
+  weft_txn_abort(txn);
+  return list;
+}
+
+enum { HARMS = 12 };
+
+/* Writes into `out` what harm number `harm` makes of a value; false when that is nothing new. */
+static bool harmed(weft_bytes value, unsigned harm, weft_buf *out) {
+  static const uint8_t tail[] = {0xff, 0x01};
+  weft__buf_reset(out);
+  size_t at = value.len * (harm % 4) / 4;
+  if (value.len == 0 && harm != 2) return false;
+  switch (harm) {
+  case 0: return true; /* nothing left */
+  case 1: weft__buf_put_raw(out, value.at, value.len - 1); return true;
+  case 2:
+    weft__buf_put(out, value);
+    weft__buf_put_raw(out, tail, sizeof tail);
+    return true;
+  case 3: weft__buf_put_raw(out, value.at, value.len / 2); return true;
+  default: weft__buf_put(out, value); break;
+  }
+  if (harm < 8)
+    out->at[at] ^= harm < 6 ? 1 : 0x80;
+  else if (harm < 10)
+    out->at[at] = 0xff;
+  else
+    out->at[harm == 10 ? value.len - 1 : 0] += 1;
+  return true;
+}
+
+static void put(weft_store *store, weft_table table, weft_bytes key, const weft_bytes *value) {
+  weft_txn *txn;
+  assert_int_equal(weft_store_begin(store, WEFT_TXN_WRITE, &txn), WEFT_OK);
+  weft_err err = value ? weft_txn_put(txn, table, key, *value) : weft_txn_delete(txn, table, key);
+  if (err != WEFT_OK)
+    weft_txn_abort(txn);
+  else
+    assert_int_equal(weft_txn_commit(txn), WEFT_OK);
+}
+
+/* Opens the harmed store, makes every call, and closes it. */
+static void live_with(world *w, weft_store *store, const char *what, size_t row, unsigned harm) {
+  bench b;
+  weft_err err = bench_open(&b, w, store);
+  for (size_t i = 0; err == WEFT_OK && i < CALLS; i++) {
+    weft_err got = calls[i].run(&b);
+    if (!may_end(got)) {
+      fail_msg("%s %zu, harm %u: %s gives %s", what, row, harm, calls[i].name, weft_err_name(got));
+    }
+  }
+  if (!may_end(err))
+    fail_msg("%s %zu, harm %u: open gives %s", what, row, harm, weft_err_name(err));
+  bench_free(&b);
+}
+
+static void harm_row(world *w, weft_replica *sealer, weft_table table, const rows *list, size_t i) {
+  weft_alloc mem = weft_alloc_libc();
+  weft_buf out;
+  weft__buf_init(&out, &mem, SIZE_MAX);
+  const weft_entry *e = &list->at[i];
+  const char *name = weft_table_name(table);
+  weft_bytes content;
+  bool sealed = weft__row_open(sealer, e->value, &content) == WEFT_OK;
+  for (unsigned harm = 0; harm < HARMS; harm++) {
+    if (!harmed(sealed ? content : e->value, harm, &out)) continue;
+    if (sealed) weft__row_seal(sealer, &out);
+    weft_store *store = test_store_copy(w->whole);
+    weft_bytes value = weft__buf_view(&out);
+    put(store, table, e->key, &value);
+    live_with(w, store, name, i, harm);
+  }
+  /* Gone; another row's value; under a key that is cut. */
+  weft_store *store = test_store_copy(w->whole);
+  put(store, table, e->key, NULL);
+  live_with(w, store, name, i, HARMS);
+  store = test_store_copy(w->whole);
+  put(store, table, e->key, &list->at[(i + 1) % list->count].value);
+  live_with(w, store, name, i, HARMS + 1);
+  store = test_store_copy(w->whole);
+  put(store, table, weft_bytes_of(e->key.at, e->key.len - 1), &e->value);
+  live_with(w, store, name, i, HARMS + 2);
+  weft__buf_free(&out);
+}
+
+static void test_damage(void **state) {
+  (void)state;
+  world w;
+  bench sealer;
+  world_make(&w);
+  assert_int_equal(bench_open(&sealer, &w, test_store_copy(w.whole)), WEFT_OK);
+  size_t most = test_share(TABLE_ROWS, 7);
+  for (int table = 0; table < WEFT_TABLE_COUNT; table++) {
+    rows *list = rows_of(&w, (weft_table)table);
+    size_t step = list->count > most ? list->count / most : 1;
+    for (size_t i = 0; i < list->count; i += step)
+      harm_row(&w, sealer.r, (weft_table)table, list, i);
+    free(list);
+  }
+  bench_free(&sealer);
+  world_free(&w);
+}
+
+/* --- failures --- */
+
+/* Long calls are sampled, short ones tried at every place. */
+static uint64_t place_after(uint64_t k) {
+  if (test_under_valgrind()) return 2 * k;
+  return k + (k < 40 ? 1 : 1 + k / 10);
+}
+
+static void test_whole(void **state) {
+  (void)state;
+  world w;
+  world_make(&w);
+  for (size_t i = 0; i < CALLS; i++) {
+    bench b;
+    assert_int_equal(bench_open(&b, &w, test_store_copy(w.whole)), WEFT_OK);
+    weft_err err = calls[i].run(&b);
+    if (err != WEFT_OK) fail_msg("%s: %s", calls[i].name, weft_err_name(err));
+    bench_free(&b);
+  }
+  world_free(&w);
+}
+
+static void failing_store(world *w, const call *c, weft_err err) {
+  for (uint64_t k = 1;; k = place_after(k)) {
+    bench b;
+    assert_int_equal(bench_open(&b, w, test_store_copy(w->whole)), WEFT_OK);
+    b.store_faults.calls = 0;
+    b.store_faults.fail_at = k;
+    b.store_faults.err = err;
+    weft_err got = c->run(&b);
+    bool reached = b.store_faults.calls >= k;
+    if (got != WEFT_OK && got != err)
+      fail_msg("%s, store call %llu: %s", c->name, (unsigned long long)k, weft_err_name(got));
+    bench_free(&b);
+    if (!reached) return;
+  }
+}
+
+static void test_store_fails(void **state) {
+  (void)state;
+  world w;
+  world_make(&w);
+  for (size_t i = 0; i < CALLS; i++) {
+    failing_store(&w, &calls[i], i % 2 ? WEFT_EIO : WEFT_ENOMEM);
+  }
+  world_free(&w);
+}
+
+static void failing_memory(world *w, const call *c, bool sticky) {
+  for (uint64_t k = 1;; k = place_after(k)) {
+    bench b;
+    assert_int_equal(bench_open(&b, w, test_store_copy(w->whole)), WEFT_OK);
+    b.alloc_faults.calls = 0;
+    b.alloc_faults.fail_at = k;
+    b.alloc_faults.sticky = sticky;
+    weft_err got = c->run(&b);
+    bool reached = b.alloc_faults.calls >= k;
+    if (got != WEFT_OK && got != WEFT_ENOMEM)
+      fail_msg("%s, allocation %llu: %s", c->name, (unsigned long long)k, weft_err_name(got));
+    bench_free(&b);
+    if (!reached) return;
+  }
+}
+
+static void test_memory_fails(void **state) {
+  (void)state;
+  world w;
+  world_make(&w);
+  for (size_t i = 0; i < CALLS; i++) {
+    failing_memory(&w, &calls[i], i % 2);
+  }
+  world_free(&w);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_whole),
+      cmocka_unit_test(test_damage),
+      cmocka_unit_test(test_store_fails),
+      cmocka_unit_test(test_memory_fails),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
