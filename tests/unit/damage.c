@@ -18,7 +18,7 @@
 #include "tests/support/pace.h"
 #include "tests/support/space.h"
 
-enum { DEVICES = 3, CHUNKS_MAX = 64, ROWS_MAX = 4096, TABLE_ROWS = 8 };
+enum { DEVICES = 3, CHUNKS_MAX = 64, ROWS_MAX = 4096, TABLE_ROWS = 5 };
 
 typedef struct world {
   test_space s;
