@@ -566,6 +566,7 @@ void weft_node_received(weft_node *n, weft_ms now, weft_ms wall, uint64_t conn, 
   n->wall = wall;
   weft_link *link = weft__node_link(n, conn);
   if (!link || !link->session || link->state == WEFT_LINK_ENDED) return;
+  weft__present_heard(link, now - link->last_in);
   link->last_in = now;
   weft__count(n->metrics,
               link->initiator ? WEFT_METRIC_LINK_IN_DIALLED : WEFT_METRIC_LINK_IN_ACCEPTED,

@@ -238,6 +238,7 @@ struct weft_link {
   /* liveness */
   weft_ms roots_heard; /* of the last HELLO, PING or PONG */
   uint64_t ping_token; /* 0: none under way */
+  weft_ms doubt_ms;    /* what comes may have been on its way this long, until the next PONG */
   weft_ms ping_at;
   uint32_t round_trip_ms;
   int64_t clock_offset_ms;
@@ -561,6 +562,8 @@ void weft__present_down(weft_link *link);
 weft_ms weft__present_due(const weft_link *link);
 /* Sends it, if it is due. */
 void weft__present_send(weft_link *link);
+/* A link says something after `silence`. */
+void weft__present_heard(weft_link *link, weft_ms silence);
 /* Takes a frame; the link is failed when a statement is forged. */
 weft_err weft__present_receive(weft_link *link, weft_arena *arena, weft_bytes body) WEFT_MUST_USE;
 /* Goodbye, on every link. */

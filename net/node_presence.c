@@ -2,12 +2,16 @@
  *
  * A frame goes out when its link's turn comes and the stream takes more, ahead of what waits in the
  * session; until then what waits is the newest state, so a slow link carries less of it and never
- * older.  Statements of devices that are no members are passed over, coming in and in lists. */
+ * older.  Statements of devices that are no members are passed over, coming in and in lists.
+ *
+ * A stream that stood still gives what was said long ago as if it were new.  On a link that works
+ * something comes with every heartbeat, if only the answer to ours; so after a longer silence
+ * whatever comes counts as older by that silence, until a PONG answers a PING of now. */
 #include <string.h>
 
 #include "net/node_internal.h"
 
-enum { update_ms = 50 /* 20 a second */ };
+enum { update_ms = 50 /* 20 a second */, slack_ms = 1000 /* for the answer to a PING */ };
 
 static uint64_t clock_of(const weft_node *n) { return n->source.clock(n->source.ctx); }
 
@@ -68,6 +72,12 @@ void weft__present_send(weft_link *link) {
   weft__arena_free(&arena);
 }
 
+void weft__present_heard(weft_link *link, weft_ms silence) {
+  if (link->state != WEFT_LINK_OPEN || silence <= link->node->o.heartbeat_ms + slack_ms) return;
+  if (silence > link->doubt_ms) link->doubt_ms = silence;
+  weft__link_ask(link);
+}
+
 weft_err weft__present_receive(weft_link *link, weft_arena *arena, weft_bytes body) {
   weft_node *n = link->node;
   weft_msg_presence m;
@@ -77,7 +87,9 @@ weft_err weft__present_receive(weft_link *link, weft_arena *arena, weft_bytes bo
   }
   for (size_t i = 0; i < m.count; i++) {
     if (!is_member(n, &m.at[i].device)) continue;
-    weft_err err = weft__presence_take(n->presence, n->now, link->conn, &m.at[i]);
+    weft_msg_statement s = m.at[i];
+    s.age_ms = (uint32_t)weft__min_ms(s.age_ms + link->doubt_ms, UINT32_MAX);
+    weft_err err = weft__presence_take(n->presence, n->now, link->conn, &s);
     if (err == WEFT_EBADSIG) {
       weft__link_fail(link, err, WEFT_CODE_BAD_SIG, WEFT_FRAME_PRESENCE);
       return WEFT_OK;

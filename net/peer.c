@@ -597,6 +597,7 @@ static void on_status(weft_link *link, const weft_msg_status *m, bool ping) {
   if (ping) send_status(link, WEFT_FRAME_PONG, m->token);
   if (!ping && m->token && m->token == link->ping_token) {
     link->ping_token = 0;
+    link->doubt_ms = 0;
     link->round_trip_ms = (uint32_t)(n->now - link->ping_at);
     weft__observe(n->metrics, WEFT_METRIC_PING_TIME, link->round_trip_ms * UINT64_C(1000000));
     weft_link *newer = weft__node_link(n, link->probe_for);

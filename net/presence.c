@@ -53,6 +53,7 @@ typedef struct entry {
 typedef struct carried {
   weft_id device;
   uint64_t counter;
+  bool behind; /* the peer said it when we knew better */
 } carried;
 
 typedef struct link {
@@ -547,18 +548,21 @@ static size_t carried_place(const link *l, const weft_id *device) {
   return low;
 }
 
-static uint64_t carried_of(const link *l, const weft_id *device) {
+static carried carried_of(const link *l, const weft_id *device) {
+  static const carried nothing;
   size_t place = carried_place(l, device);
   bool there = place < l->count && weft_id_cmp(&l->at[place].device, device) == 0;
-  return there ? l->at[place].counter : 0;
+  return there ? l->at[place] : nothing;
 }
 
 /* What cannot be noted is carried again before long. */
-static void carried_put(weft_presence *p, link *l, const weft_id *device, uint64_t counter) {
+static void carried_put(weft_presence *p, link *l, const weft_id *device, uint64_t counter,
+                        bool behind) {
   size_t place = carried_place(l, device);
   l->seen = 0;
   if (place < l->count && weft_id_cmp(&l->at[place].device, device) == 0) {
     l->at[place].counter = counter;
+    l->at[place].behind = behind;
     return;
   }
   void *at = l->at;
@@ -566,7 +570,7 @@ static void carried_put(weft_presence *p, link *l, const weft_id *device, uint64
   if (full || reserve(p, &at, &l->cap, l->count + 1, sizeof *l->at) != WEFT_OK) return;
   l->at = at;
   memmove(l->at + place + 1, l->at + place, (l->count - place) * sizeof *l->at);
-  l->at[place] = (carried){*device, counter};
+  l->at[place] = (carried){*device, counter, behind};
   l->count++;
 }
 
@@ -627,7 +631,7 @@ weft_err weft__presence_take(weft_presence *p, weft_ms now, uint64_t conn,
     if (err != WEFT_OK) return err;
     if (own) overtaken(p, now, s->counter);
   }
-  if (l) carried_put(p, l, &s->device, s->counter);
+  if (l) carried_put(p, l, &s->device, s->counter, s->counter < known);
   return WEFT_OK;
 }
 
@@ -655,12 +659,13 @@ static bool hears(const link *l, const weft_id *device) {
   return false;
 }
 
-/* Of what is gone only those are told who said something older: they would show it. */
+/* Who says something older is told, also of what is gone: they would show it, and perhaps the
+ * device itself lost its clock and has to hear of its newer counter. */
 static bool lacks(const weft_presence *p, const link *l, const entry *e) {
-  uint64_t had = carried_of(l, &e->device);
-  if (e->counter <= had) return false;
-  if (weft_id_cmp(&e->device, &l->device) == 0) return true;
-  if (e->body.len == 0 && had == 0) return false;
+  carried had = carried_of(l, &e->device);
+  if (e->counter <= had.counter) return false;
+  if (had.behind || weft_id_cmp(&e->device, &l->device) == 0) return true;
+  if (e->body.len == 0) return false;
   bool own = weft_id_cmp(&e->device, &p->o.identity->device) == 0;
   return own || !hears(l, &e->device);
 }
@@ -720,7 +725,7 @@ bool weft__presence_next(weft_presence *p, weft_ms now, uint64_t conn, weft_aren
     len += statement_len + e->body.len;
     if (len > frame_len) break;
     at[out->count++] = statement_of(now, l, e);
-    carried_put(p, l, &e->device, e->counter);
+    carried_put(p, l, &e->device, e->counter, false);
   }
   out->at = at;
   return true;

@@ -47,6 +47,7 @@ static const char *frame_name(uint8_t type) {
   case WEFT_FRAME_VV_LEAVES: return "vv-leaves";
   case WEFT_FRAME_VV_DELTA: return "vv-delta";
   case WEFT_FRAME_WANT: return "want";
+  case WEFT_FRAME_PRESENCE: return "presence";
   case WEFT_FRAME_CHANGES: return "changes";
   case WEFT_FRAME_NOHAVE: return "nohave";
   case WEFT_FRAME_ACK: return "ack";

@@ -185,6 +185,39 @@ static void goodbye_comes_before_bye(void **state) {
   rig_free(&r);
 }
 
+/* What comes after a long silence may have been on its way as long, until a PONG proves it new. */
+static void a_stream_that_stood_still_is_doubted(void **state) {
+  (void)state;
+  rig r;
+  guest g;
+  rig_make(&r, 2, 1);
+  guest_make(&g, &r, 1);
+  rig_wait(&r, 30000);
+  puppet_flow(&g.p);
+  puppet_forget(&g.p);
+  guest_set(&g, "app", "notes/a");
+  guest_speak(&g);
+  assert_int_equal(here(&r), 1);
+  const rig_frame *f = puppet_last(&g.p, WEFT_FRAME_PING);
+  assert_non_null(f); /* is that of now? */
+  weft_msg_status ping;
+  assert_int_equal(weft__msg_status_read(weft_bytes_of(f->at, f->len), &ping), WEFT_OK);
+  rig_wait(&r, 14999);
+  assert_int_equal(here(&r), 1);
+  rig_wait(&r, 1);
+  assert_int_equal(here(&r), 0); /* 30 s and 15 s */
+  weft_buf body = puppet_body();
+  weft__msg_status_put(&body, &ping);
+  puppet_send_buf(&g.p, WEFT_FRAME_PONG, &body);
+  guest_set(&g, "app2", "notes/a");
+  guest_speak(&g);
+  assert_int_equal(here(&r), 2);
+  rig_wait(&r, 16000);
+  assert_int_equal(here(&r), 2);
+  guest_free(&g);
+  rig_free(&r);
+}
+
 static void spoil_sig(weft_msg_statement *s) { s->sig.b[0] ^= 1; }
 static void spoil_digest(weft_msg_statement *s) { s->digest[0] ^= 1; }
 static void spoil_device(weft_msg_statement *s) { s->device.b[0] ^= 1; }
@@ -265,6 +298,7 @@ int main(void) {
       cmocka_unit_test(sessions_are_told_and_heard),
       cmocka_unit_test(a_new_link_hears_of_everybody),
       cmocka_unit_test(goodbye_comes_before_bye),
+      cmocka_unit_test(a_stream_that_stood_still_is_doubted),
       cmocka_unit_test(what_is_wrong_ends_the_link),
       cmocka_unit_test(an_idle_session_is_cheap),
   };
