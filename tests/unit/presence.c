@@ -396,11 +396,11 @@ static void what_is_forged_or_broken_is_refused(void **state) {
       {"\x92\x93\xa0\xa1"
        "b\xc0\x93\xa0\xa1"
        "b\xc0",
-       13},
+       11},
       {"\x92\x93\xa0\xa1"
        "b\xc0\x93\xa0\xa1"
        "a\xc0",
-       13},
+       11},
       {"\x91\x93\xa0\xa1"
        "b\xc0\xc0",
        7},
