@@ -616,6 +616,7 @@ weft_err weft__msg_presence_read(weft_arena *arena, weft_bytes in, weft_msg_pres
     get_bin(&item, at[i].digest, sizeof at[i].digest);
     get_bin(&item, at[i].sig.b, sizeof at[i].sig.b);
     at[i].body = get_blob(&item, WEFT_PRESENCE_BODY_LEN_MAX);
+    if (i && weft_id_cmp(&at[i - 1].device, &at[i].device) >= 0) fail(&b, WEFT_EMALFORMED);
   }
   m->at = at;
   m->count = at ? list.count : 0;

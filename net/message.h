@@ -203,7 +203,7 @@ typedef struct weft_msg_direct { /* first bytes of the key of a device that the 
   uint8_t device[8];
 } weft_msg_direct;
 
-/* PRESENCE */
+/* PRESENCE: strictly ascending by device, so that a frame costs a device one signature at most. */
 typedef struct weft_msg_presence {
   const weft_msg_statement *at;
   size_t count;

@@ -195,6 +195,7 @@ static void presence_any(test_rng *rng, weft_arena *arena, weft_buf *out) {
   weft_msg_statement *at = take(arena, m.count, sizeof *at);
   for (size_t i = 0; i < m.count; i++) {
     test_rng_fill(rng, at[i].device.b, sizeof at[i].device.b);
+    at[i].device.b[0] = (uint8_t)i;
     at[i].counter = number(rng, UINT64_MAX);
     at[i].age_ms = (uint32_t)number(rng, UINT32_MAX);
     at[i].life_ms = (uint32_t)number(rng, UINT32_MAX);

@@ -249,6 +249,17 @@ static void what_is_wrong_ends_the_link(void **state) {
   guest g;
   rig_make(&r, 2, 1);
   guest_make(&g, &r, 1);
+  weft_msg_statement twice[2];
+  weft_msg_presence m = {twice, 2, false, NULL, 0};
+  memset(twice, 0, sizeof twice);
+  weft_buf body = puppet_body();
+  weft__msg_presence_put(&body, &m);
+  puppet_send_buf(&g.p, WEFT_FRAME_PRESENCE, &body);
+  assert_int_equal(puppet_error(&g.p), WEFT_CODE_BAD_BODY);
+  guest_free(&g);
+  rig_free(&r);
+  rig_make(&r, 2, 1);
+  guest_make(&g, &r, 1);
   puppet_send(&g.p, WEFT_FRAME_PRESENCE, weft_bytes_str("\xc0"));
   assert_int_equal(puppet_error(&g.p), WEFT_CODE_BAD_BODY);
   guest_free(&g);
