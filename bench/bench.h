@@ -106,5 +106,6 @@ weft_err bench_idle(bench *b) WEFT_MUST_USE;    /* W10 */
 weft_err bench_growth(bench *b) WEFT_MUST_USE;  /* W11 */
 weft_err bench_limits(bench *b) WEFT_MUST_USE;  /* the probes alone */
 weft_err bench_history(bench *b) WEFT_MUST_USE;
+weft_err bench_events(bench *b) WEFT_MUST_USE;
 
 #endif

@@ -22,6 +22,7 @@ static const workload workloads[] = {
     {"W10", bench_idle, "a daemon with 50 quiet peers"},
     {"W11", bench_growth, "what a field costs from 10,000 to 10,000,000 of them"},
     {"history", bench_history, "versions, pages, differences and conflicts of long histories"},
+    {"events", bench_events, "events on their way to 1, 100 and 10,000 subscriptions"},
     {"limits", bench_limits, "the bare libraries: LMDB, encrypted loopback, hashes, signatures"},
 };
 enum { WORKLOADS = sizeof workloads / sizeof workloads[0] };

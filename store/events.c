@@ -525,6 +525,7 @@ static weft_err collection_check(weft_bytes collection) {
 static weft_err filter_make(sub *s, const weft_subscription_options *o) {
   weft_bytes pointer;
   weft_bytes *tokens = NULL;
+  if (o->collection.len == 0 && o->pointer.len == 0) return WEFT_OK; /* and no memory for it */
   WEFT_TRY(collection_check(o->collection));
   WEFT_TRY(weft__arena_copy(&s->text, o->collection, &s->filter.collection));
   WEFT_TRY(weft__arena_copy(&s->text, o->pointer, &pointer));
