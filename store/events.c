@@ -43,6 +43,16 @@ typedef struct waiting {
 
 typedef struct sub sub;
 
+/* The subscriptions that want one collection, or, of the first group, all of them.  An event of a
+ * document is offered to that group and those of the collections it lies in, so that what many
+ * others want costs nothing. */
+typedef struct group {
+  weft_bytes collection; /* in memory of its own */
+  weft_event_mask wanted;
+  sub **subs; /* ascending by id */
+  size_t count, cap;
+} group;
+
 struct sub {
   uint64_t id;
   void *ctx;
@@ -71,9 +81,10 @@ struct weft_events {
   size_t count, cap;
   sub **heap; /* as much room as `subs` */
   size_t heap_count;
+  group **groups; /* ascending by collection: the first is of all */
+  size_t group_count, group_cap;
   size_t behind_count;
   size_t trace_count;
-  weft_event_mask wanted; /* by anybody */
   uint64_t id_next;
   uint64_t at; /* the newest event taken in */
   sub *first[WEFT_EVENTS_PRIORITIES];
@@ -350,26 +361,56 @@ static weft_err catch_up_all(weft_events *b, weft_arena *arena, weft_ms now) {
 
 /* --- taking in --- */
 
-/* Offers an event to every live subscription. */
-static weft_err offer_all(weft_events *b, const weft_event *event, weft_ms now) {
-  if ((b->wanted & WEFT_EVENT_BIT(event->type)) == 0) return WEFT_OK;
-  shared *what = NULL;
-  for (size_t i = 0; i < b->count; i++) {
-    sub *s = b->subs[i];
-    bool transient = event->seq == 0;
+/* Offers an event to the live subscriptions of a group.  `what` is made when the first wants it;
+ * nothing was offered before memory for it was there. */
+static weft_err offer_group(weft_events *b, const group *g, const weft_event *event, shared **what,
+                            weft_ms now) {
+  bool transient = event->seq == 0;
+  if ((g->wanted & WEFT_EVENT_BIT(event->type)) == 0) return WEFT_OK;
+  for (size_t i = 0; i < g->count; i++) {
+    sub *s = g->subs[i];
     if ((s->behind && !transient) || !wants(s, event)) continue;
-    if (!what) what = shared_new(b, event);
-    if (!what) return WEFT_ENOMEM;
-    trace_note(what, s);
-    if (offer(b, s, what, now)) continue;
+    if (!*what) *what = shared_new(b, event);
+    if (!*what) return WEFT_ENOMEM;
+    trace_note(*what, s);
+    if (offer(b, s, *what, now)) continue;
     if (transient) {
       s->dropped++;
     } else {
       set_behind(b, s, true, event->seq - 1);
     }
   }
-  shared_drop(b, what);
   return WEFT_OK;
+}
+
+/* Finds the group of a collection, or where it would stand. */
+static bool group_find(const weft_events *b, weft_bytes collection, size_t *at) {
+  size_t low = 0, high = b->group_count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (weft_bytes_cmp(b->groups[middle]->collection, collection) < 0) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  *at = low;
+  return low < b->group_count && weft_bytes_cmp(b->groups[low]->collection, collection) == 0;
+}
+
+/* Offers an event to every live subscription that can want it: those without a collection, and
+ * those of each collection that its document lies in. */
+static weft_err offer_all(weft_events *b, const weft_event *event, weft_ms now) {
+  shared *what = NULL;
+  weft_err err = WEFT_OK;
+  size_t at;
+  for (size_t len = 0; len <= event->doc.len && err == WEFT_OK; len++) {
+    bool end = len == 0 || (len < event->doc.len && event->doc.at[len] == '/');
+    if (!end || !group_find(b, weft_bytes_of(event->doc.at, len), &at)) continue;
+    err = offer_group(b, b->groups[at], event, &what, now);
+  }
+  shared_drop(b, what);
+  return err;
 }
 
 /* Nobody who listens wants what is new: it need not be read. */
@@ -550,6 +591,69 @@ static weft_err subs_grow(weft_events *b) {
   return WEFT_OK;
 }
 
+static void group_drop_empty(weft_events *b, size_t at) {
+  group *g = b->groups[at];
+  if (g->count > 0) return;
+  memmove(b->groups + at, b->groups + at + 1, (b->group_count - at - 1) * sizeof *b->groups);
+  b->group_count--;
+  b->mem.free(b->mem.ctx, g->subs);
+  b->mem.free(b->mem.ctx, g);
+}
+
+/* Makes the group of a collection, empty, at its place. */
+static weft_err group_add(weft_events *b, weft_bytes collection, size_t at) {
+  if (b->group_count == b->group_cap) {
+    size_t cap = b->group_cap > 0 ? 2 * b->group_cap : QUEUE_MIN;
+    void *wide = b->mem.grow(b->mem.ctx, b->groups, cap * sizeof(group *));
+    if (!wide) return WEFT_ENOMEM;
+    b->groups = wide;
+    b->group_cap = cap;
+  }
+  group *g = b->mem.alloc(b->mem.ctx, sizeof *g + collection.len);
+  if (!g) return WEFT_ENOMEM;
+  memset(g, 0, sizeof *g);
+  if (collection.len) memcpy(g + 1, collection.at, collection.len);
+  g->collection = weft_bytes_of(g + 1, collection.len);
+  memmove(b->groups + at + 1, b->groups + at, (b->group_count - at) * sizeof *b->groups);
+  b->groups[at] = g;
+  b->group_count++;
+  return WEFT_OK;
+}
+
+/* Puts a subscription, the newest, into the group of its collection. */
+static weft_err group_join(weft_events *b, sub *s) {
+  size_t at;
+  if (!group_find(b, s->filter.collection, &at)) {
+    WEFT_TRY(group_add(b, s->filter.collection, at));
+  }
+  group *g = b->groups[at];
+  if (g->count == g->cap) {
+    size_t cap = g->cap > 0 ? 2 * g->cap : 1;
+    void *wide = b->mem.grow(b->mem.ctx, g->subs, cap * sizeof(sub *));
+    if (!wide) {
+      group_drop_empty(b, at);
+      return WEFT_ENOMEM;
+    }
+    g->subs = wide;
+    g->cap = cap;
+  }
+  g->subs[g->count++] = s;
+  g->wanted |= s->mask;
+  return WEFT_OK;
+}
+
+static void group_leave(weft_events *b, const sub *s) {
+  size_t at, i = 0;
+  if (!group_find(b, s->filter.collection, &at)) return; /* defensive: it has joined */
+  group *g = b->groups[at];
+  while (g->subs[i] != s) i++;
+  memmove(g->subs + i, g->subs + i + 1, (g->count - i - 1) * sizeof *g->subs);
+  g->count--;
+  g->wanted = 0;
+  for (i = 0; i < g->count; i++) g->wanted |= g->subs[i]->mask;
+  group_drop_empty(b, at);
+}
+
 static weft_err since_check(weft_events *b, const weft_subscription_options *o) {
   uint64_t first, last;
   if (!o->has_since) return WEFT_OK;
@@ -576,7 +680,6 @@ static void sub_fill(weft_events *b, sub *s, const weft_subscription_options *o)
   s->trace = o->trace;
   s->heaped = NOT_IN_HEAP;
   b->trace_count += o->trace;
-  b->wanted |= s->mask;
   b->subs[b->count++] = s;
   if (o->has_since) set_behind(b, s, true, o->since);
 }
@@ -598,6 +701,7 @@ weft_err weft_events_subscribe(weft_events *b, const weft_subscription_options *
   s->mask = mask;
   weft__arena_init(&s->text, &b->mem);
   weft_err err = filter_make(s, &o);
+  if (err == WEFT_OK) err = group_join(b, s);
   if (err != WEFT_OK) {
     sub_free(b, s);
     return err;
@@ -613,13 +717,12 @@ weft_err weft_events_unsubscribe(weft_events *b, uint64_t id) {
   sub *s = b->subs[at];
   heap_remove(b, s);
   list_remove(b, s);
+  group_leave(b, s);
   if (s->behind) set_behind(b, s, false, 0);
   b->trace_count -= s->trace;
   memmove(b->subs + at, b->subs + at + 1, (b->count - at - 1) * sizeof *b->subs);
   b->count--;
   sub_free(b, s);
-  b->wanted = 0;
-  for (size_t i = 0; i < b->count; i++) b->wanted |= b->subs[i]->mask;
   return WEFT_OK;
 }
 
@@ -656,6 +759,11 @@ void weft_events_free(weft_events *b) {
   if (!b) return;
   for (size_t i = 0; i < b->count; i++) sub_free(b, b->subs[i]);
   shared_drop(b, b->given.what);
+  for (size_t i = 0; i < b->group_count; i++) {
+    b->mem.free(b->mem.ctx, b->groups[i]->subs);
+    b->mem.free(b->mem.ctx, b->groups[i]);
+  }
+  b->mem.free(b->mem.ctx, b->groups);
   b->mem.free(b->mem.ctx, b->subs);
   b->mem.free(b->mem.ctx, b->heap);
   weft_alloc mem = b->mem;

@@ -680,6 +680,39 @@ static void test_types_and_places(void **state) {
   assert_int_equal(take_all(f, 0), 0);
 }
 
+/* An event reaches the subscriptions of every collection its document lies in, and no others. */
+static void test_collections(void **state) {
+  fixture *f = *state;
+  static const char *const collections[] = {"", "a", "a/b", "ab", "a/b/c", "b", "a/c"};
+  static const char *const docs[] = {"a/x", "a/b/x", "a/b/c", "a/b/c/x", "ab/x", "b/a", "c/a/b"};
+  enum { COLLECTIONS = 7, DOCS_HERE = 7 };
+  uint64_t ids[COLLECTIONS];
+  weft_delivery d;
+  weft_bytes pattern = weft_bytes_str("doc.*");
+  for (unsigned i = 0; i < COLLECTIONS; i++) {
+    weft_subscription_options o = plain();
+    o.patterns = &pattern;
+    o.pattern_count = 1;
+    o.collection = weft_bytes_str(collections[i]);
+    ids[i] = subscribe(f, &o);
+  }
+  for (unsigned k = 0; k < DOCS_HERE; k++) {
+    assert_int_equal(test_set(f->r, docs[k], "/x", "1"), WEFT_OK);
+    assert_int_equal(weft_events_pump(f->bus, 0), WEFT_OK);
+    for (unsigned i = 0; i < COLLECTIONS; i++) {
+      size_t len = strlen(collections[i]);
+      bool in = len == 0 || (strncmp(docs[k], collections[i], len) == 0 && docs[k][len] == '/');
+      assert_true(weft_events_take(f->bus, 0, ids[i], &d) == in);
+      assert_false(weft_events_take(f->bus, 0, ids[i], &d));
+    }
+  }
+  for (unsigned i = 0; i < COLLECTIONS; i += 2) {
+    assert_int_equal(weft_events_unsubscribe(f->bus, ids[i]), WEFT_OK);
+  }
+  assert_int_equal(test_set(f->r, "a/b/x", "/x", "2"), WEFT_OK);
+  assert_int_equal(take_all(f, 0), 1);
+}
+
 static void test_priorities(void **state) {
   fixture *f = *state;
   uint64_t order[6];
@@ -1017,6 +1050,7 @@ int main(void) {
       WITH(test_what_holding_tells),
       WITH(test_subscriptions_are_checked),
       WITH(test_types_and_places),
+      WITH(test_collections),
       WITH(test_priorities),
       WITH(test_gathering),
       WITH(test_deadlines),

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <lmdb.h>
 
 #include "store/keys.h"
 #include "store/lmdb_store.h"
@@ -230,6 +231,39 @@ static void test_crash_during_creation(void **state) {
   o.must_exist = false;
   assert_int_not_equal(weft_lmdb_store_open(&o, &none, &d), WEFT_OK);
   assert_int_equal(file_len(p->file), -1);
+}
+
+/* Removes a table, as if the file had been made before there was one. */
+static void drop_table(const place *p, weft_table table) {
+  MDB_env *env;
+  MDB_txn *txn;
+  MDB_dbi dbi;
+  assert_int_equal(mdb_env_create(&env), 0);
+  assert_int_equal(mdb_env_set_maxdbs(env, WEFT_TABLE_COUNT), 0);
+  assert_int_equal(mdb_env_open(env, p->file, MDB_NOSUBDIR, 0600), 0);
+  assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+  assert_int_equal(mdb_dbi_open(txn, weft_table_name(table), 0, &dbi), 0);
+  assert_int_equal(mdb_drop(txn, dbi, 1), 0);
+  assert_int_equal(mdb_txn_commit(txn), 0);
+  mdb_env_close(env);
+}
+
+/* A table that came later is made where it is missing; one that was always there is damage. */
+static void test_tables_that_came_later(void **state) {
+  place *p = *state;
+  weft_lmdb_options o = options(p);
+  weft_store *s = open_ok(p);
+  put_one(s, 1, "one");
+  weft_store_free(s);
+  drop_table(p, WEFT_TABLE_EVENT);
+  o.read_only = true;
+  open_with(&o, WEFT_ECORRUPT);
+  s = open_ok(p);
+  assert_true(has_one(s, 1, "one"));
+  weft_store_free(s);
+  weft_store_free(open_with(&o, WEFT_OK));
+  drop_table(p, WEFT_TABLE_STATE);
+  refuses(p, WEFT_ECORRUPT);
 }
 
 /* --- locks --- */
@@ -808,6 +842,7 @@ int main(void) {
       CASE(test_paths),
       CASE(test_missing),
       CASE(test_crash_during_creation),
+      CASE(test_tables_that_came_later),
       CASE(test_two_writers),
       CASE(test_reader_in_another_process),
       CASE(test_map_grown_by_another_process),
