@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "crdt/assert.h"
+#include "crdt/canary.h"
 #include "crdt/json.h"
 #include "crdt/limits.h"
 
@@ -201,7 +202,9 @@ static weft_err convert(weft_arena *arena, json_t *from, weft_value *out) {
 static json_t *load(weft_bytes text, json_error_t *error) {
   memset(error, 0, sizeof *error);
   return json_loadb(text.len > 0 ? (const char *)text.at : "", text.len,
-                    JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, error);
+                    (WEFT_CANARY(JSON_TWICE) ? 0 : JSON_REJECT_DUPLICATES) | JSON_DECODE_ANY |
+                        JSON_ALLOW_NUL,
+                    error);
 }
 
 weft_err weft_json_parse(weft_arena *arena, weft_bytes text, weft_value *out,

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "crdt/assert.h"
+#include "crdt/canary.h"
 
 typedef struct doc_entry {
   weft_register reg; /* first, so that a register leads back to its entry */
@@ -239,10 +240,12 @@ bool weft__covers(const weft_lineage *l, weft_dot by, const weft_dot *claims, si
 int weft__sibling_cmp(const weft_lineage *l, const weft_sibling *a, const weft_sibling *b) {
   if (a->dot.log == b->dot.log && a->dot.seq == b->dot.seq) return 0;
   if (a->hlc != b->hlc) return a->hlc < b->hlc ? -1 : 1;
+  if (WEFT_CANARY(TIE_BY_VALUE)) return weft_bytes_cmp(a->value, b->value);
   return l->rank(l->ctx, a->dot, b->dot);
 }
 
 static bool change_covers(const weft_doc *doc, const weft_shown *change, const weft_sibling *s) {
+  if (WEFT_CANARY(COVER_NEWER) && s->hlc < change->hlc) return true;
   return weft__covers(&doc->lineage, change->dot, change->claims, change->claim_count, s->dot);
 }
 
@@ -302,7 +305,7 @@ static weft_err drop_covered(weft_doc *doc, const weft_shown *change, doc_entry 
 static weft_err drop_below(weft_doc *doc, const weft_shown *change, const doc_entry *top) {
   for (doc_entry *e = top->next; e && weft_path_under(top->reg.path, e->reg.path); e = e->next) {
     WEFT_TRY(drop_covered(doc, change, e, false));
-    WEFT_TRY(drop_covered(doc, change, e, true));
+    if (!WEFT_CANARY(POSITION_KEPT)) WEFT_TRY(drop_covered(doc, change, e, true));
   }
   return WEFT_OK;
 }
@@ -351,7 +354,12 @@ static weft_err show_value(weft_doc *doc, const weft_shown *change, const weft_o
   if (op->kind == WEFT_OP_FRESH_OBJECT || op->kind == WEFT_OP_FRESH_ARRAY) {
     WEFT_TRY(drop_below(doc, change, entry));
   } else if (op->kind == WEFT_OP_SCALAR || op->kind == WEFT_OP_UNSET) {
-    if (covers_below(doc, change, entry)) WEFT_TRY(keep_claims(doc, change, &s));
+    if (covers_below(doc, change, entry) && !WEFT_CANARY(DROP_HIDE))
+      WEFT_TRY(keep_claims(doc, change, &s));
+  }
+  if (WEFT_CANARY(FOLD_EQUAL) && reg->value_count > 0 &&
+      weft_bytes_cmp(reg->values[0].value, op->value) == 0) {
+    return WEFT_OK;
   }
   WEFT_TRY(weft__arena_copy(&doc->arena, op->value, &s.value));
   return add_sibling(&doc->arena, &reg->values, &reg->value_count, &reg->value_cap, &s);
@@ -367,6 +375,8 @@ static weft_err show_position(weft_doc *doc, const weft_shown *change, const wef
 }
 
 weft_err weft__doc_show(weft_doc *doc, const weft_shown *change, const weft_op *op) {
+  bool lost = WEFT_CANARY(DROP_UNSET) && op->kind == WEFT_OP_UNSET && change->dot.seq % 4 == 0;
+  if (lost) return WEFT_OK;
   size_t idx = doc_lower(doc, op->path);
   doc_entry *entry = doc_at(doc, idx);
   if (!entry || !path_equal(entry->reg.path, op->path)) {

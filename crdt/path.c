@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "crdt/assert.h"
+#include "crdt/canary.h"
 #include "crdt/limits.h"
 #include "crdt/value.h"
 
@@ -104,6 +105,7 @@ bool weft_path_last(weft_path p, weft_step *step) {
 }
 
 bool weft_path_under(weft_path p, weft_path q) {
+  if (WEFT_CANARY(PATH_LOOSE) && p.len == q.len) return weft_bytes_cmp(p, q) == 0;
   return p.len < q.len && (p.len == 0 || memcmp(p.at, q.at, p.len) == 0);
 }
 

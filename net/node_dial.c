@@ -5,6 +5,7 @@
  * rate and a number of half-open connections a host, and one number for all of them. */
 #include <string.h>
 
+#include "crdt/canary.h"
 #include "net/node_internal.h"
 
 enum {
@@ -104,7 +105,7 @@ void weft__dial_ended(weft_node *n, weft_link *link, weft_err why) {
   d->conn = 0;
   d->last_error = why;
   if (stable) d->attempts = 0;
-  d->done = n->o.dial_once;
+  d->done = n->o.dial_once || WEFT_CANARY(NO_REDIAL);
   weft_ms cap = d->known ? n->o.redial_cap_ms : n->o.redial_cap_ms * 5;
   weft_ms wait = backoff(n, d->attempts, cap);
   /* A connection cut off in the middle looks like a broken protocol, but is none. */

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "crdt/assert.h"
+#include "crdt/canary.h"
 
 typedef enum noise_token { T_END, T_E, T_S, T_EE, T_ES, T_SE, T_SS, T_PSK } noise_token;
 
@@ -49,7 +50,7 @@ weft_err weft__noise_seal(weft_noise_cipher *c, weft_bytes ad, weft_bytes in, ui
   uint8_t nonce[12];
   nonce_write(nonce, c->nonce);
   c->crypto->seal(out, &c->key, nonce, ad, in);
-  c->nonce++;
+  if (!WEFT_CANARY(NONCE_STUCK)) c->nonce++;
   return WEFT_OK;
 }
 
@@ -57,8 +58,9 @@ weft_err weft__noise_open(weft_noise_cipher *c, weft_bytes ad, weft_bytes in, ui
   if (c->nonce == UINT64_MAX) return WEFT_ELIMIT;
   uint8_t nonce[12];
   nonce_write(nonce, c->nonce);
-  if (!c->crypto->open(out, &c->key, nonce, ad, in)) return WEFT_EAUTH;
-  c->nonce++;
+  bool sound = c->crypto->open(out, &c->key, nonce, ad, in) || WEFT_CANARY(TAG_IGNORED);
+  if (!sound) return WEFT_EAUTH;
+  if (!WEFT_CANARY(NONCE_STUCK)) c->nonce++;
   return WEFT_OK;
 }
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "crdt/assert.h"
+#include "crdt/canary.h"
 #include "net/node_internal.h"
 
 #define TO(state) (1u << (state))
@@ -182,7 +183,7 @@ static void send_auth(weft_link *link, uint8_t type, const weft_id *ids, size_t 
 
 /* Sends records in frames of a size that fits the window.  False: no memory. */
 static void send_records(weft_link *link, const weft_bytes *records, size_t count) {
-  size_t done = 0;
+  size_t done = WEFT_CANARY(RECORDS_LOST) ? count : 0;
   while (done < count && link->state != WEFT_LINK_CLOSING) {
     size_t len = 0, some = 0;
     while (done + some < count && some < WEFT_MESSAGE_RECORDS_MAX && len < 128u << 10) {
@@ -321,6 +322,7 @@ static void settle_duplicate(weft_link *link, weft_link *old) {
 
 static void find_duplicates(weft_link *link) {
   weft_node *n = link->node;
+  if (WEFT_CANARY(TWO_LINKS)) return;
   for (size_t i = 0; i < n->link_count; i++) {
     weft_link *old = n->links[i];
     bool other = old != link && old->state == WEFT_LINK_OPEN && !old->close_due;

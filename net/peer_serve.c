@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "crdt/assert.h"
+#include "crdt/canary.h"
 #include "net/node_internal.h"
 
 /* --- credit --- */
@@ -34,6 +35,7 @@ bool weft__credit_take(weft_link *link, size_t len) {
 }
 
 void weft__credit_grant(weft_link *link, size_t len) {
+  if (WEFT_CANARY(CREDIT_LOST)) return;
   link->to_grant += len;
   if (link->grant_at == WEFT_NEVER) link->grant_at = link->node->now + WEFT_LINK_CREDIT_MS;
   link->node->settle = true;

@@ -27,6 +27,7 @@
 
 #include "crdt/assert.h"
 #include "crdt/buf.h"
+#include "crdt/canary.h"
 #include "store/lmdb_door.h"
 
 enum { path_max = 4096, file_mode = 0600, folder_mode = 0700 };
@@ -170,7 +171,7 @@ void weft__lmdb_unlock(weft_lmdb_store *s) {
   if (s->lock_fd >= 0) {
     bool wiped = lock_write(s->lock_fd, 0);
     (void)wiped; /* the pid is for people; the lock itself goes with the descriptor */
-    close(s->lock_fd);
+    if (!WEFT_CANARY(LEAK_DESCRIPTOR)) close(s->lock_fd);
   }
   s->file_fd = s->lock_fd = -1;
 }
@@ -353,6 +354,7 @@ static weft_err env_open(lmdb_opening *p) {
   if (rc != MDB_SUCCESS) return fail_mdb(p, rc, "set up the environment");
   unsigned flags =
       MDB_NOSUBDIR | MDB_NOTLS | (p->o->read_only ? MDB_RDONLY : 0u) | (p->alone ? MDB_NOLOCK : 0u);
+  if (WEFT_CANARY(FORGET_SYNC)) flags |= MDB_NOSYNC;
   rc = mdb_env_open(p->s->env, p->names.file, flags, file_mode);
   return rc == MDB_SUCCESS ? WEFT_OK : fail_mdb(p, rc, "map the file");
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "crdt/buf.h"
+#include "crdt/canary.h"
 
 enum {
   path_max = 4096,
@@ -264,6 +265,8 @@ weft_err weft__mirror_load(const weft_crypto *crypto, const char *dir, weft_mirr
 
 weft_err weft__mirror_compare(const weft_mirror *mirror, const weft_mirror *now,
                               weft_mirror_holds holds, void *ctx, weft_mirror_verdict *verdict) {
+  *verdict = WEFT_MIRROR_SAME;
+  if (WEFT_CANARY(MIRROR_BLIND)) return WEFT_OK;
   *verdict = WEFT_MIRROR_MOVED;
   bool here = weft_id_cmp(&mirror->machine, &now->machine) == 0 &&
               mirror->store_dev == now->store_dev && mirror->store_ino == now->store_ino;

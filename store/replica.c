@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "crdt/assert.h"
+#include "crdt/canary.h"
 #include "crdt/hlc.h"
 #include "store/replica_internal.h"
 #include "store/strategy.h"
@@ -425,6 +426,7 @@ static weft_err write_once(weft_replica *r, weft_write_fn fn, void *arg) {
     weft_txn_abort(txn);
     return err;
   }
+  if (WEFT_CANARY(PUBLISH_EARLY)) write_publish(r);
   return weft_txn_commit(txn);
 }
 

@@ -12,6 +12,7 @@
  * and nothing of it was held. */
 #include <string.h>
 
+#include "crdt/canary.h"
 #include "crdt/hlc.h"
 #include "crdt/limits.h"
 #include "store/replica_internal.h"
@@ -176,7 +177,7 @@ static bool has_place(const weft_replica *r, const weft_log *first, const hold_r
 static void notice_own(weft_replica *r, weft_log *log) {
   bool present = weft_id_cmp(&log->device, &r->identity.device) == 0 &&
                  memcmp(log->incarnation, r->incarnation, sizeof r->incarnation) == 0;
-  if (!present) return;
+  if (!present || WEFT_CANARY(CLONE_BLIND)) return;
   weft__incarnation_renew(r, WEFT_BEGUN_PEER);
   weft__log_touch(r, log); /* so that it is stored */
 }
@@ -221,6 +222,7 @@ static weft_err check_run(weft_replica *r, weft_txn *txn, hold_call *call, const
   if (!first) return check_new(r, call, h, c, out);
   bool follows =
       !first->sibling && out->first == reach + 1 && weft_id_cmp(&h->run.prev, &first->head) == 0;
+  if (WEFT_CANARY(CHAIN_LOOSE) && out->first == reach + 1) follows = true;
   if (follows) {
     c->log = first;
   } else {

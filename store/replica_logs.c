@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "crdt/assert.h"
+#include "crdt/canary.h"
 #include "crdt/limits.h"
 #include "store/replica_internal.h"
 
@@ -772,7 +773,7 @@ static weft_err arrival_put(weft_replica *r, weft_txn *txn, const weft_log *log,
     last->count += count;
   } else {
     *last = (weft_log_span){log->number, log->held + 1, count};
-    r->now.arrival++;
+    if (!WEFT_CANARY(ARRIVAL_STUCK)) r->now.arrival++;
   }
   return weft__span_put(txn, WEFT_TABLE_ARRIVAL, r->now.arrival, last);
 }

@@ -407,7 +407,34 @@ static void test_worlds(void **state) {
   assert_true(all.renewed > seeds / 2);
 }
 
+/* A copy that gets changes of its own device which it never wrote goes on in a log of its own, so
+ * that no place of the old one is signed twice. */
+static void test_noticed(void **state) {
+  (void)state;
+  static world w;
+  world_start(&w, 1);
+  copy *a = &w.copies[0];
+  assert_int_equal(test_set(a->r, "d/x", "/a", "1"), WEFT_OK);
+  clone_step(&w, 0);
+  copy *c = &w.copies[w.count - 1];
+  assert_int_equal(test_set(a->r, "d/x", "/a", "2"), WEFT_OK);
+  assert_int_equal(test_pull(c->r, a->r, 50), 1);
+  assert_int_equal(test_set(c->r, "d/x", "/b", "3"), WEFT_OK);
+  assert_int_equal(test_set(a->r, "d/x", "/c", "4"), WEFT_OK);
+  weft_begun *begun;
+  weft_fork *forks;
+  size_t count;
+  assert_int_equal(weft_replica_begun(c->r, &w.arena, &begun, &count), WEFT_OK);
+  assert_true(count > 0);
+  assert_int_equal(begun[count - 1].why, WEFT_BEGUN_PEER);
+  settle(&w);
+  test_assert_same(a->r, c->r);
+  assert_int_equal(weft_replica_forks(a->r, &w.arena, &forks, &count), WEFT_OK);
+  assert_int_equal(count, 0);
+  world_end(&w);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_worlds)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_noticed), cmocka_unit_test(test_worlds)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
