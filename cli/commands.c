@@ -24,6 +24,10 @@ static const cli_option init_options[] = {
     {"space", 0, "NAME", "name of the first space (default: home)"},
     {NULL, 0, NULL, NULL},
 };
+static const cli_option restore_backup_options[] = {
+    {"replace", 0, NULL, "also where the space is: what is there is kept beside it"},
+    {NULL, 0, NULL, NULL},
+};
 static const cli_option get_options[] = {
     {"at", 0, "CHANGE|TAG|TIME", "as it stood after a change, at a tag or at a time (RFC 3339)"},
     {"with-base", 0, NULL, "with the vector it was read at, for assign --base"},
@@ -338,6 +342,19 @@ static const cli_command commands[] = {
      CLI_STORE, CLI_ONE, 0, 0, -1, false, NO_OPTIONS, cmd_verify, print_fields},
     {"repair", "", "rebuild the state from the logs", "", HISTORY, CLI_STORE, CLI_ONE, 0, 0, -1,
      false, NO_OPTIONS, cmd_repair, print_fields},
+    {"backup", "FILE|DIR", "write the whole space into one file, also while it is being used",
+     "One snapshot of documents, history and members, beside the daemon or without one.  Identity "
+     "and secrets are not in it: keep the files identity and secrets of this device apart.  In a "
+     "folder the file gets a name of its own.",
+     HISTORY, CLI_LOCAL, CLI_ONE, 1, 1, -1, false, NO_OPTIONS, cmd_backup, print_fields},
+    {"restore-backup", "FILE", "put a backup in place of this device's store",
+     "The daemon must not run.  The device begins another log with its next write, so that nothing "
+     "is signed twice; what it wrote after the backup comes back from other devices.  A device "
+     "that "
+     "joined the space anew may take the backup of one that was lost: the changes in it stay those "
+     "of the lost one.",
+     HISTORY, CLI_LOCAL, CLI_ONE, 1, 1, -1, false, restore_backup_options, cmd_restore_backup,
+     print_fields},
     {"doctor", "", "look for what could be wrong with this device", "", HISTORY, CLI_STORE, CLI_ONE,
      0, 0, -1, false, NO_OPTIONS, cmd_doctor, print_doctor},
 

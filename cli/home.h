@@ -79,6 +79,8 @@ int cli_space_join(cli_call *c, cli_home *h, const cli_epoch *epoch, const weft_
                    size_t count, cli_space **out);
 /* Opens the space called `name` (or its id's first digits); NULL: the only one. */
 int cli_space_open(cli_call *c, cli_home *h, const char *name, cli_space **out);
+/* The same for reading alone, while another process may write. */
+int cli_space_open_beside(cli_call *c, cli_home *h, const char *name, cli_space **out);
 void cli_space_free(cli_space *s);
 /* Whether the store of a space is there. */
 bool cli_space_exists(const cli_home *h, const weft_id *space);

@@ -43,6 +43,8 @@ int cmd_digest(cli_call *c);
 int cmd_verify(cli_call *c);
 int cmd_repair(cli_call *c);
 int cmd_doctor(cli_call *c);
+int cmd_backup(cli_call *c);
+int cmd_restore_backup(cli_call *c);
 /* cli/cmd_devices.c */
 int cmd_init(cli_call *c);
 int cmd_id(cli_call *c);

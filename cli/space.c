@@ -66,13 +66,24 @@ static weft_bytes machine_id(weft_arena *arena) {
   return weft_bytes_str("unknown machine");
 }
 
+typedef enum open_how {
+  OPEN_THERE,
+  OPEN_MAKE,  /* also when there is none */
+  OPEN_BESIDE /* for reading, beside whoever writes */
+} open_how;
+
 /* Opens the store for writing, or, where nothing can be written, for reading. */
-static weft_err store_open(const char *path, bool make, bool *read_only, weft_store **out,
+static weft_err store_open(const char *path, open_how how, bool *read_only, weft_store **out,
                            weft_diag *diag) {
   weft_lmdb_options o;
+  bool make = how == OPEN_MAKE;
   weft_lmdb_options_init(&o);
   o.path = path;
   o.must_exist = !make;
+  if (how == OPEN_BESIDE) {
+    *read_only = o.read_only = true;
+    return weft_lmdb_store_open(&o, out, diag);
+  }
   weft_err err = weft_lmdb_store_open(&o, out, diag);
   *read_only = err == WEFT_EREADONLY && !make;
   if (!*read_only) return err;
@@ -113,19 +124,20 @@ static void space_name(cli_space *s) {
   s->name = weft_bytes_of(s->name_text, len);
 }
 
-static int space_open(cli_call *c, cli_home *h, const weft_id *space, bool make, cli_space **out) {
+static int space_open(cli_call *c, cli_home *h, const weft_id *space, open_how how,
+                      cli_space **out) {
   char folder[CLI_PATH_MAX], path[CLI_PATH_MAX];
   if (!folder_of(h, space, folder) ||
       cli_path_join(path, sizeof path, folder, "data.mdb") != WEFT_OK)
     return cli_fail(c, CLI_FAILED, "%s: the path is too long", h->dir);
-  if (make) {
+  if (how == OPEN_MAKE) {
     weft_err made = cli_folder_make(folder);
     if (made != WEFT_OK) return cli_fail_err(c, made, "%s", folder);
   }
   weft_store *store;
   weft_diag diag = {0};
   bool read_only;
-  weft_err err = store_open(path, make, &read_only, &store, &diag);
+  weft_err err = store_open(path, how, &read_only, &store, &diag);
   if (err != WEFT_OK) return store_failed(c, err, &diag, path);
   cli_space *s = calloc(1, sizeof *s);
   err = s ? replica_open(h, space, store, path, read_only, s) : WEFT_ENOMEM;
@@ -195,7 +207,7 @@ int cli_space_join(cli_call *c, cli_home *h, const cli_epoch *epoch, const weft_
                    size_t count, cli_space **out) {
   weft_err err = cli_home_add_epoch(h, epoch);
   if (err != WEFT_OK) return cli_fail_err(c, err, "%s/secrets", h->dir);
-  int code = space_open(c, h, &epoch->space, true, out);
+  int code = space_open(c, h, &epoch->space, OPEN_MAKE, out);
   for (size_t i = 0; i < count && code == CLI_OK; i++) {
     err = weft_replica_add_record((*out)->replica, records[i]);
     if (err != WEFT_OK && err != WEFT_EEXIST)
@@ -257,7 +269,7 @@ static bool names(const cli_space *s, const char *wanted) {
          (len >= 4 && len < sizeof hex && memcmp(hex, wanted, len) == 0);
 }
 
-int cli_space_open(cli_call *c, cli_home *h, const char *name, cli_space **out) {
+static int open_named(cli_call *c, cli_home *h, const char *name, open_how how, cli_space **out) {
   found_spaces found;
   char configured[2 * sizeof(weft_id) + 1];
   weft_bytes wanted;
@@ -273,14 +285,14 @@ int cli_space_open(cli_call *c, cli_home *h, const char *name, cli_space **out) 
   if (!name && found.count > 1)
     return cli_fail(c, CLI_USAGE, "this device holds %zu spaces: name one with --space",
                     found.count);
-  if (!name) return space_open(c, h, &found.ids[0], false, out);
+  if (!name) return space_open(c, h, &found.ids[0], how, out);
   /* One that does not open, since its own daemon has it or it is damaged, is in nobody's way; only
    * when no other has the name is it told. */
   int failed = CLI_OK;
   char why[sizeof c->error];
   for (size_t i = 0; i < found.count; i++) {
     cli_space *s;
-    code = space_open(c, h, &found.ids[i], false, &s);
+    code = space_open(c, h, &found.ids[i], how, &s);
     if (code != CLI_OK) {
       if (failed == CLI_OK) memcpy(why, c->error, sizeof why);
       failed = failed == CLI_OK ? code : failed;
@@ -298,6 +310,14 @@ int cli_space_open(cli_call *c, cli_home *h, const char *name, cli_space **out) 
     return failed;
   }
   return cli_fail(c, CLI_NOT_FOUND, "no space %s on this device", name);
+}
+
+int cli_space_open(cli_call *c, cli_home *h, const char *name, cli_space **out) {
+  return open_named(c, h, name, OPEN_THERE, out);
+}
+
+int cli_space_open_beside(cli_call *c, cli_home *h, const char *name, cli_space **out) {
+  return open_named(c, h, name, OPEN_BESIDE, out);
 }
 
 /* --- devices -------------------------------------------------------------------------------------

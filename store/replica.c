@@ -15,7 +15,7 @@
 #include "store/replica_internal.h"
 #include "store/strategy.h"
 
-enum { FORMAT_VERSION = 1, BEGUN_LEN = 16 + 1 + 8, BEGUN_MAX = 64 };
+enum { BEGUN_LEN = 16 + 1 + 8, BEGUN_MAX = 64 };
 
 /* --- errors --- */
 
@@ -97,7 +97,7 @@ static weft_err totals_load(weft_replica *r, weft_txn *txn) {
 static weft_err space_put(weft_replica *r, weft_txn *txn, uint64_t instance) {
   weft_buf b;
   weft__buf_init(&b, &r->mem, SIZE_MAX);
-  weft__buf_u32(&b, FORMAT_VERSION);
+  weft__buf_u32(&b, WEFT_REPLICA_FORMAT);
   weft__buf_put_raw(&b, r->space.b, sizeof r->space.b);
   weft__buf_put_raw(&b, r->identity.device.b, sizeof r->identity.device.b);
   weft__buf_u64(&b, instance);
@@ -108,10 +108,13 @@ static weft_err space_put(weft_replica *r, weft_txn *txn, uint64_t instance) {
 
 /* WEFT_ENOTFOUND: the store is new. */
 static weft_err space_load(weft_replica *r, weft_txn *txn) {
-  weft_bytes value;
+  weft_bytes value, fence;
   WEFT_TRY(weft_txn_get(txn, WEFT_TABLE_META, meta_key("space"), &value));
+  weft_err err = weft_txn_get(txn, WEFT_TABLE_META, meta_key(WEFT_FENCE_KEY), &fence);
+  if (err != WEFT_OK && err != WEFT_ENOTFOUND) return err;
+  r->fenced = err == WEFT_OK;
   weft_rd v = weft__rd(value);
-  if (weft__rd_u32(&v) != FORMAT_VERSION) return v.failed ? WEFT_ECORRUPT : WEFT_EVERSION;
+  if (weft__rd_u32(&v) != WEFT_REPLICA_FORMAT) return v.failed ? WEFT_ECORRUPT : WEFT_EVERSION;
   weft_id space = weft__rd_id(&v);
   weft_id device = weft__rd_id(&v);
   r->instance = weft__rd_u64(&v);
@@ -119,7 +122,8 @@ static weft_err space_load(weft_replica *r, weft_txn *txn) {
   /* The check is keyed by the space, so the space is looked at first. */
   if (weft_id_cmp(&space, &r->space) != 0) return WEFT_EFOREIGN;
   WEFT_TRY(weft__row_open(r, value, &value));
-  return weft_id_cmp(&device, &r->identity.device) == 0 ? WEFT_OK : WEFT_EFOREIGN;
+  r->adopted = weft_id_cmp(&device, &r->identity.device) != 0;
+  return r->adopted && !r->fenced ? WEFT_EFOREIGN : WEFT_OK;
 }
 
 const char *weft_begun_why_str(weft_begun_why why) {
@@ -223,6 +227,10 @@ static weft_err own_put(weft_replica *r, weft_txn *txn) {
   weft_err err = meta_write(r, txn, "own", &b);
   weft__buf_free(&b);
   if (err == WEFT_OK) err = instance_put(r, txn);
+  if (err == WEFT_OK && r->fenced) {
+    err = weft_txn_delete(txn, WEFT_TABLE_META, meta_key(WEFT_FENCE_KEY));
+    if (err == WEFT_ENOTFOUND) err = WEFT_OK; /* another incarnation began in this opening */
+  }
   if (err != WEFT_OK || r->begun_why == WEFT_BEGUN_FIRST) return err;
   weft_event begun = weft__event_own(r, WEFT_EVENT_STORE_BEGUN);
   begun.text = weft_bytes_str(weft_begun_why_str(r->begun_why));
@@ -233,6 +241,7 @@ static weft_err own_put(weft_replica *r, weft_txn *txn) {
 static weft_err own_load(weft_replica *r, weft_txn *txn, bool first) {
   weft_bytes value;
   r->incarnation_new = true;
+  if (first && r->adopted) return WEFT_OK; /* what another device wrote under */
   weft_err err = weft_txn_get(txn, WEFT_TABLE_META, meta_key("own"), &value);
   if (err == WEFT_ENOTFOUND) return WEFT_OK;
   if (err == WEFT_OK) err = weft__row_open(r, value, &value);

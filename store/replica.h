@@ -336,7 +336,8 @@ WEFT_API weft_err weft_replica_forks(weft_replica *r, weft_arena *arena, weft_fo
   X(MOVED, "the store was moved or copied")                                                        \
   X(DAMAGED, "its mirror was damaged")                                                             \
   X(CLOCK, "its clock was far ahead")                                                              \
-  X(PEER, "a peer showed other changes of it")
+  X(PEER, "a peer showed other changes of it")                                                     \
+  X(RESTORED, "its store was restored from a backup")
 
 /* Why a device began to write under a new incarnation. */
 typedef enum weft_begun_why {
@@ -357,6 +358,23 @@ typedef struct weft_begun {
  * array in `arena`.  WEFT_ECORRUPT, WEFT_ENOMEM, WEFT_EIO. */
 WEFT_API weft_err weft_replica_begun(weft_replica *r, weft_arena *arena, weft_begun **out,
                                      size_t *count) WEFT_MUST_USE;
+
+/* --- backups --- */
+
+/* Writes all that is in the store now, as one snapshot, into a new store file at `path`, while
+ * others may write to this one.  It holds no secret.  It is fenced: a replica opened on it, on its
+ * device or on another one, begins another incarnation before its first write, so that nothing is
+ * signed twice; on another device the logs in it are those of the one it was made on.  Until then
+ * `path` is absent: a folder PATH.new is used.  Takes as long as reading everything, and keeps a
+ * snapshot meanwhile.  WEFT_EEXIST: something is there; WEFT_EMISUSE within a group; WEFT_ENOSTORE:
+ * its folder is missing; WEFT_EREADONLY, WEFT_EFULL, WEFT_ELIMIT, WEFT_ECORRUPT, WEFT_EIO,
+ * WEFT_ENOMEM: nothing is left.  The replica's thread. */
+WEFT_API weft_err weft_replica_backup(weft_replica *r, const char *path) WEFT_MUST_USE;
+/* Puts a backup where a store shall be, with the care of weft_replica_backup, whose errors it has;
+ * the backup stays.  Every page of it is looked at first.  Also takes a store file that was merely
+ * copied, and fences it.  `diag` may be NULL.  WEFT_ENOSTORE also: there is no backup. */
+WEFT_API weft_err weft_backup_restore(const char *backup, const char *path,
+                                      weft_diag *diag) WEFT_MUST_USE;
 
 /* --- acknowledgements and addresses: small tables kept for the node --- */
 

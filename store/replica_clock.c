@@ -136,11 +136,13 @@ weft_err weft__incarnation_open(weft_replica *r, const weft_replica_options *o) 
   }
   bool other = !r->incarnation_new && r->mirror_dir && verdict != WEFT_MIRROR_SAME &&
                weft__incarnation_used(r, r->incarnation);
-  if (other) {
+  if (other || r->fenced) {
     r->platform.entropy(r->platform.ctx, &r->instance, sizeof r->instance);
     r->instance_new = true;
   }
-  if (r->incarnation_new) {
+  if (r->fenced) {
+    weft__incarnation_renew(r, WEFT_BEGUN_RESTORED);
+  } else if (r->incarnation_new) {
     weft__incarnation_renew(r, WEFT_BEGUN_FIRST);
   } else if (verdict != WEFT_MIRROR_SAME) {
     weft__incarnation_renew(r, why_of(verdict));

@@ -40,6 +40,8 @@ extern "C" {
 #define WEFT_TAIL_COUNT_MAX   512u        /* a longer tail is sealed into chunks */
 #define WEFT_CHUNK_COUNT_MIN  64u         /* a received chunk of as many is stored as it came */
 #define WEFT_RUN_CACHE_COUNT  8u          /* chunks kept taken apart */
+#define WEFT_REPLICA_FORMAT   1u          /* of what META says of the space */
+#define WEFT_FENCE_KEY        "fence"     /* in META: a backup that nobody has gone on with */
 #define WEFT_EVENT_ANCHOR     1024u       /* a reader of events walks over this many at most */
 #define WEFT_EVENT_POSTS_MAX  1024u       /* posted events that wait to be written */
 
@@ -227,6 +229,8 @@ struct weft_replica {
   bool instance_new; /* not yet in the store */
   uint8_t incarnation[16];
   bool incarnation_new; /* not yet in the store */
+  bool fenced;          /* opened on a backup: the next write begins another incarnation */
+  bool adopted;         /* and that of another device */
   weft_begun_why begun_why;
 
   weft_metrics *metrics;                  /* NULL: none */

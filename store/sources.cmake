@@ -1,6 +1,7 @@
 # Sources and public headers of store/.  One file a line, so that changes merge.
 set(WEFT_STORE_SOURCES
   store/admission.c
+  store/backup.c
   store/events.c
   store/history_audit.c
   store/history_blame.c

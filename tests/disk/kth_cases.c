@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "crdt/embed.h"
 #include "crdt/json.h"
@@ -9,6 +10,7 @@
 #include "store/admission.h"
 #include "store/events.h"
 #include "store/memory_store.h"
+#include "tests/disk/disk.h"
 #include "tests/disk/kth.h"
 
 static weft_bytes str(const char *s) { return weft_bytes_str(s); }
@@ -560,6 +562,33 @@ static weft_err own(kth_world *w) {
   return weft_replica_own(w->r, &w->arena, &none, 50, &out, &count, &total);
 }
 
+/* Nothing is left of what could not be made, unless removing fails as well. */
+static weft_err backup_left(kth_world *w, weft_err err, const char *path) {
+  char fresh[320];
+  snprintf(fresh, sizeof fresh, "%s.new", path);
+  bool made = access(path, F_OK) == 0;
+  bool left = access(fresh, F_OK) == 0 || (err != WEFT_OK && made);
+  if (left && !test_disk()->names) return WEFT_EPROTO;
+  if (err == WEFT_OK) unlink(path);
+  (void)w;
+  return err;
+}
+
+static weft_err backup(kth_world *w) {
+  char path[256];
+  test_temp_path(&w->temp, "backup", path);
+  unlink(path);
+  return backup_left(w, weft_replica_backup(w->r, path), path);
+}
+
+static weft_err backup_restore(kth_world *w) {
+  char path[256];
+  weft_diag d;
+  test_temp_path(&w->temp, "restored", path);
+  unlink(path);
+  return backup_left(w, weft_backup_restore(w->path, path, &d), path);
+}
+
 /* Two chunks that follow each other. */
 static weft_err pack_chunks(kth_world *w) {
   weft_bytes chunks[2];
@@ -752,6 +781,8 @@ const kth_case kth_cases[] = {
     READ(audit),
     EDIT(edit_forecast),
     EDIT(edit_rests_on),
+    READ(backup),
+    {"weft_backup_restore", close_it, backup_restore, KTH_CLOSED},
     READ(contributors),
     READ(own),
     READ(pack_chunks),
