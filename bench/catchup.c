@@ -98,7 +98,7 @@ static weft_err measure(catchup *c, const catchup_kind *kind, uint32_t before) {
 static weft_err measure_kind(bench *b, const catchup_kind *kind) {
   catchup c = {.b = b};
   uint32_t before = b->quick ? BEFORE_QUICK : BEFORE;
-  const feed_options o = {TEMPLATES, before + MISSING, W1_BLOCK, false, kind->alone};
+  const feed_options o = {TEMPLATES, before + MISSING, .run = W1_BLOCK, .alone = kind->alone};
   weft__arena_init(&c.feed.arena, &b->mem);
   weft_err err = fleet_make(&c.fleet, b);
   if (err == WEFT_OK) err = feed_make(&c.feed, &c.fleet, &o);

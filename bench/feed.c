@@ -49,6 +49,16 @@ typedef struct maker {
 
 /* --- runs --- */
 
+static weft_err chunk_add(maker *m, chunk_list *list) {
+  void *at = list->at;
+  WEFT_TRY(weft__arena_grow(&m->out->arena, &at, list->count, &list->cap, list->count + 1,
+                            sizeof *list->at));
+  list->at = at;
+  WEFT_TRY(weft__arena_copy(&m->out->arena, weft__buf_view(&m->buf), &list->at[list->count]));
+  list->len += list->at[list->count++].len;
+  return WEFT_OK;
+}
+
 static weft_err run_end(maker *m, unsigned device, chunk_list *list) {
   author *a = &m->authors[device];
   const weft_identity *identity = &m->f->devices[device];
@@ -59,12 +69,7 @@ static weft_err run_end(maker *m, unsigned device, chunk_list *list) {
   m->run.changes = m->raws;
   weft__buf_reset(&m->buf);
   WEFT_TRY(weft__chunk_encode(&m->buf, &b->mem, &m->run, 1, WEFT_CHUNK_LIVE));
-  void *at = list->at;
-  WEFT_TRY(weft__arena_grow(&m->out->arena, &at, list->count, &list->cap, list->count + 1,
-                            sizeof *list->at));
-  list->at = at;
-  WEFT_TRY(weft__arena_copy(&m->out->arena, weft__buf_view(&m->buf), &list->at[list->count]));
-  list->len += list->at[list->count++].len;
+  WEFT_TRY(chunk_add(m, list));
   m->run.count = 0;
   m->run_len = 0;
   weft__arena_reset(&m->turn);
@@ -202,6 +207,62 @@ static weft_err make_updates(maker *m, const feed_options *o, w1_updates *update
   return WEFT_OK;
 }
 
+/* --- packed --- */
+
+/* Changes of one device that wait to be packed. */
+typedef struct pack {
+  weft_run run;
+  weft_bytes raws[WEFT_CHUNK_CHANGES_MAX];
+  size_t len;
+} pack;
+
+static weft_err pack_end(maker *m, pack *p, chunk_list *list) {
+  if (p->run.count == 0) return WEFT_OK;
+  p->run.changes = p->raws;
+  weft__buf_reset(&m->buf);
+  WEFT_TRY(weft__chunk_encode(&m->buf, &m->f->b->mem, &p->run, 1, WEFT_CHUNK_SEALED));
+  WEFT_TRY(chunk_add(m, list));
+  p->run.count = p->len = 0;
+  return WEFT_OK;
+}
+
+static weft_err pack_add(maker *m, pack *p, const weft_run *run, chunk_list *list) {
+  size_t len = 0;
+  for (size_t i = 0; i < run->count; i++) len += run->changes[i].len;
+  bool fits =
+      p->run.count + run->count <= WEFT_CHUNK_CHANGES_MAX && p->len + len <= WEFT_CHUNK_LEN_MAX;
+  if (!fits) WEFT_TRY(pack_end(m, p, list));
+  if (p->run.count == 0)
+    p->run = (weft_run){.log = run->log, .first = run->first, .prev = run->prev};
+  for (size_t i = 0; i < run->count; i++) p->raws[p->run.count++] = run->changes[i];
+  p->run.sig = run->sig;
+  p->len += len;
+  return WEFT_OK;
+}
+
+static weft_err pack_all(maker *m, const chunk_list *turns, pack *packs, chunk_list *list) {
+  for (size_t i = 0; i < turns->count; i++) {
+    weft_run *run;
+    size_t count;
+    unsigned device = 0;
+    WEFT_TRY(weft__chunk_decode(&m->turn, turns->at[i], &run, &count));
+    while (weft_id_cmp(&m->authors[device].log, &run->log) != 0) device++;
+    WEFT_TRY(pack_add(m, &packs[device], run, list));
+  }
+  for (unsigned i = 0; i < W1_DEVICES; i++) WEFT_TRY(pack_end(m, &packs[i], list));
+  return WEFT_OK;
+}
+
+/* Puts the runs of each device together, as a store sends them to whoever was away for all of them:
+ * as much in a chunk as fits. */
+static weft_err pack_turns(maker *m, chunk_list *list) {
+  chunk_list turns = *list;
+  pack *packs = weft__arena_zero(&m->turn, W1_DEVICES, sizeof *packs);
+  if (!packs) return WEFT_ENOMEM;
+  *list = (chunk_list){0};
+  return pack_all(m, &turns, packs, list);
+}
+
 static weft_err maker_init(maker *m, uint32_t templates) {
   m->writers = weft__arena_zero(&m->out->arena, (size_t)templates * W1_FIELDS, sizeof *m->writers);
   if (!m->writers) return WEFT_ENOMEM;
@@ -232,6 +293,7 @@ weft_err feed_make(feed *out, fleet *f, const feed_options *o) {
   if (err == WEFT_OK) err = w1_updates_init(&updates, mem, o->templates);
   if (err == WEFT_OK) err = make_import(m, o->templates, &import);
   if (err == WEFT_OK) err = make_updates(m, o, &updates, &list);
+  if (err == WEFT_OK && o->packed) err = pack_turns(m, &list);
   out->import = import.at;
   out->import_count = import.count;
   out->import_len = import.len;

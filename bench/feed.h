@@ -1,8 +1,8 @@
 /* The W1 changes of eight devices, as chunks ready to be held by a ninth.
  *
  * The changes are made without replicas: everybody has been shown everything before a turn, so what
- * a change claims is simply the last writer of its field.  Chunks lie in causal order; each is one
- * run, and ends on a signature. */
+ * a change claims is simply the last writer of its field.  Chunks lie in causal order unless they
+ * are packed; each is one run, and ends on a signature. */
 #ifndef WEFT_BENCH_FEED_H
 #define WEFT_BENCH_FEED_H
 
@@ -27,6 +27,7 @@ typedef struct feed_options {
   uint32_t run; /* changes between signatures, at most: W1_BLOCK for a turn, 1 for every change */
   bool human;   /* with people's pauses between updates instead of a program's */
   bool alone;   /* all updates are of device 0 */
+  bool packed;  /* in long chunks of one log each, as who was away gets them from a store */
 } feed_options;
 
 /* Makes the chunks.  Ended by feed_free, also after an error. */

@@ -88,9 +88,9 @@ static weft_err measure(fleet *f, const wire_kind *kind, double limit) {
 
 weft_err bench_wire(bench *b) {
   static const wire_kind kinds[] = {
-      {"held", {TEMPLATES, UPDATES, W1_BLOCK, false, false}, HOLD_CHUNKS},
-      {"human", {TEMPLATES, UPDATES, W1_BLOCK, true, false}, HOLD_CHUNKS},
-      {"sealed", {TEMPLATES, UPDATES, 1, false, false}, HOLD_CHUNKS_SINGLE},
+      {"held", {TEMPLATES, UPDATES, .run = W1_BLOCK}, HOLD_CHUNKS},
+      {"human", {TEMPLATES, UPDATES, .run = W1_BLOCK, .human = true}, HOLD_CHUNKS},
+      {"sealed", {TEMPLATES, UPDATES, .run = 1}, HOLD_CHUNKS_SINGLE},
   };
   const size_t count = b->quick ? 2 : sizeof kinds / sizeof kinds[0];
   fleet f;

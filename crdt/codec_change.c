@@ -345,7 +345,7 @@ static weft_err flagged_read(weft_rd *r, weft_bytes *out) {
   return out->len > 0 ? WEFT_OK : WEFT_EMALFORMED;
 }
 
-static weft_err change_read(weft_arena *arena, weft_rd *r, weft_change *out) {
+static weft_err head_read(weft_arena *arena, weft_rd *r, weft_change *out) {
   uint8_t version = weft__rd_u8(r);
   if (version == 0) return WEFT_EMALFORMED;
   if (version != WEFT_CHANGE_VERSION) return WEFT_EVERSION;
@@ -365,6 +365,11 @@ static weft_err change_read(weft_arena *arena, weft_rd *r, weft_change *out) {
     WEFT_TRY(flagged_read(r, &out->extensions));
     WEFT_TRY(extensions_check(out->extensions));
   }
+  return WEFT_OK;
+}
+
+static weft_err change_read(weft_arena *arena, weft_rd *r, weft_change *out) {
+  WEFT_TRY(head_read(arena, r, out));
   if (out->kind == WEFT_CHANGE_START) {
     WEFT_TRY(start_read(arena, r, &out->start));
   } else {
@@ -389,6 +394,13 @@ weft_err weft__change_parse(weft_arena *arena, weft_bytes raw, weft_change *out)
   if (err == WEFT_OK) return WEFT_OK;
   change_void(out, err == WEFT_EVERSION ? WEFT_CHANGE_UNKNOWN : WEFT_CHANGE_INVALID);
   return err == WEFT_ENOMEM ? WEFT_ENOMEM : WEFT_OK;
+}
+
+weft_err weft__change_parse_head(weft_arena *arena, weft_bytes raw, weft_change *out) {
+  memset(out, 0, sizeof *out);
+  out->raw = raw;
+  weft_rd r = weft__rd(raw);
+  return head_read(arena, &r, out);
 }
 
 weft_bytes weft__change_extension(const weft_change *change, uint64_t type) {

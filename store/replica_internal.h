@@ -124,6 +124,7 @@ struct weft_log {
   bool touched; /* differs from the store */
   weft_log *next_touched;
   weft_id ready_id;
+  uint64_t ready_seq; /* whose id that is; it is found out once a write */
   uint64_t wait_at;   /* the change that is not showable yet, 0: none, */
   weft_ms wait_since; /* and when it began to wait, since 1970 */
   weft_log_flow flow[WEFT_FLOWS];
@@ -340,6 +341,9 @@ weft_err weft__log_read(weft_replica *r, weft_txn *txn, const weft_log *log, uin
 /* The same, taken apart: state settled, claim->log filled in.  Not VALID: no claims, no ops. */
 weft_err weft__log_change(weft_replica *r, weft_txn *txn, weft_log *log, uint64_t seq,
                           weft_arena *arena, weft_change *change, weft_id *id) WEFT_MUST_USE;
+/* The same of no more than its claims (and its state); the rest of `change` is not to be used. */
+weft_err weft__log_claims(weft_replica *r, weft_txn *txn, weft_log *log, uint64_t seq,
+                          weft_arena *arena, weft_change *change) WEFT_MUST_USE;
 /* Takes a change apart whose bytes are at hand, as weft__log_change does. */
 weft_err weft__log_parse(weft_replica *r, weft_txn *txn, weft_log *log, weft_bytes raw,
                          weft_change_state state, weft_arena *arena,

@@ -128,6 +128,7 @@ weft_err weft__branch_add(weft_replica *r, weft_txn *txn, weft_log *parent, uint
   log->beside = beside;
   log->held = log->shown = log->signed_seq = log->sealed = fork - 1;
   for (unsigned i = 0; i < WEFT_FLOWS; i++) log->flow[i].at = fork - 1;
+  log->ready_seq = fork - 1;
   WEFT_TRY(weft__log_context_at(r, txn, parent, fork - 1, &r->tables, &log->ctx));
   log->numbers_loaded = true;
   for (size_t i = 0; i < log->ctx.number_count; i++) {
@@ -244,6 +245,7 @@ static weft_err log_read_record(weft_replica *r, const weft_entry *entry) {
   log->wait_since = weft__rd_u64(&v);
   log->ctx.seq = log->held;
   log->ready_id = log->shown_id;
+  log->ready_seq = log->shown;
   log->flow[WEFT_FLOW_READY].at = log->shown;
   log->stored = true;
   bool sane = weft__rd_done(&v) && log->shown <= log->held && log->sealed <= log->held &&
@@ -633,6 +635,18 @@ weft_err weft__log_change(weft_replica *r, weft_txn *txn, weft_log *log, uint64_
   return weft__log_parse(r, txn, log, item.raw, item.state, arena, change);
 }
 
+/* Fills in the logs that claims mean. */
+static weft_err claims_name(weft_replica *r, weft_txn *txn, weft_log *log, weft_change *change) {
+  if (change->claim_count == 0) return WEFT_OK;
+  WEFT_TRY(weft__log_numbers(r, txn, log));
+  for (size_t i = 0; i < change->claim_count; i++) {
+    weft_claim *claim = &change->claims[i];
+    if (claim->number >= log->ctx.number_count) return WEFT_ECORRUPT;
+    claim->log = log->ctx.numbers[claim->number].log;
+  }
+  return WEFT_OK;
+}
+
 weft_err weft__log_parse(weft_replica *r, weft_txn *txn, weft_log *log, weft_bytes raw,
                          weft_change_state state, weft_arena *arena, weft_change *change) {
   WEFT_TRY(weft__change_parse(arena, raw, change));
@@ -643,14 +657,23 @@ weft_err weft__log_parse(weft_replica *r, weft_txn *txn, weft_log *log, weft_byt
     return WEFT_OK;
   }
   if (change->state != WEFT_CHANGE_VALID) return WEFT_ECORRUPT;
-  if (change->claim_count == 0) return WEFT_OK;
-  WEFT_TRY(weft__log_numbers(r, txn, log));
-  for (size_t i = 0; i < change->claim_count; i++) {
-    weft_claim *claim = &change->claims[i];
-    if (claim->number >= log->ctx.number_count) return WEFT_ECORRUPT;
-    claim->log = log->ctx.numbers[claim->number].log;
+  return claims_name(r, txn, log, change);
+}
+
+weft_err weft__log_claims(weft_replica *r, weft_txn *txn, weft_log *log, uint64_t seq,
+                          weft_arena *arena, weft_change *change) {
+  weft_id id;
+  const weft_run_cache *c;
+  bool apart = seq > log->sealed || seq < log->fork || weft__log_fresh(log, seq);
+  if (apart) return weft__log_change(r, txn, log, seq, arena, change, &id);
+  WEFT_TRY(weft__log_chunk(r, txn, log, seq, &c));
+  size_t i = (size_t)(seq - c->first);
+  if (c->states[i] != WEFT_CHANGE_VALID) {
+    *change = (weft_change){.state = (weft_change_state)c->states[i]};
+    return WEFT_OK;
   }
-  return WEFT_OK;
+  WEFT_TRY(disk_fault(weft__change_parse_head(arena, c->changes[i], change)));
+  return claims_name(r, txn, log, change);
 }
 
 weft_err weft__log_id_at(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,

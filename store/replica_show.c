@@ -132,10 +132,9 @@ static weft_err ready_advance(weft_replica *r, weft_txn *txn, weft_log *log, wef
   uint64_t before = f->at;
   while (f->at < log->held) {
     weft_change change;
-    weft_id id;
     unsettled missing;
     weft__arena_reset(arena);
-    WEFT_TRY(weft__log_change(r, txn, log, f->at + 1, arena, &change, &id));
+    WEFT_TRY(weft__log_claims(r, txn, log, f->at + 1, arena, &change));
     weft_dot *dots = weft__arena_take(arena, change.claim_count * sizeof *dots);
     if (!dots) return WEFT_ENOMEM;
     WEFT_TRY(first_unsettled(r, txn, WEFT_FLOW_READY, log, &change, dots, &missing));
@@ -144,13 +143,21 @@ static weft_err ready_advance(weft_replica *r, weft_txn *txn, weft_log *log, wef
       break;
     }
     f->at++;
-    log->ready_id = id;
   }
   note_wait(r, log, f->waiting);
   if (f->at > before) {
     weft__log_touch(r, log);
     queue_wake(r, WEFT_FLOW_READY, &f->waiters, &log->id, f->at);
   }
+  return WEFT_OK;
+}
+
+/* Finds the id of the last showable change. */
+static weft_err ready_tell(weft_replica *r, weft_txn *txn, weft_log *log) {
+  uint64_t at = log->flow[WEFT_FLOW_READY].at;
+  if (log->ready_seq == at) return WEFT_OK;
+  WEFT_TRY(weft__log_id_at(r, txn, log, at, &log->ready_id));
+  log->ready_seq = at;
   return WEFT_OK;
 }
 
@@ -162,6 +169,9 @@ weft_err weft__ready_run(weft_replica *r, weft_txn *txn) {
     weft_log *log = queue_take(r, WEFT_FLOW_READY);
     if (!log) break;
     err = ready_advance(r, txn, log, &arena);
+  }
+  for (weft_log *log = r->touched; log && err == WEFT_OK; log = log->next_touched) {
+    err = ready_tell(r, txn, log);
   }
   weft__arena_free(&arena);
   return err;
@@ -321,11 +331,12 @@ static weft_err batch_add(batch *b, weft_log *log, const weft_change *change, we
 }
 
 /* Reads a change for the batch, in whose arena everything stays.  A chunk is taken apart once for
- * all that the batch wants of it. */
+ * all that the batch wants of it; where that is little, what is left is kept for the next batch. */
 static weft_err batch_read(batch *b, weft_log *log, uint64_t seq, weft_change *change) {
   weft_id id;
   weft_run_view *v = &log->view;
-  if (seq > log->sealed || seq < log->fork || weft__log_fresh(log, seq)) {
+  bool few = b->changes_max <= WEFT_TAIL_COUNT_MAX;
+  if (few || seq > log->sealed || seq < log->fork || weft__log_fresh(log, seq)) {
     return weft__log_change(b->r, b->txn, log, seq, &b->arena, change, &id);
   }
   if (v->count == 0 || seq - v->first >= v->count) {
@@ -795,6 +806,7 @@ void weft__image_restart(weft_replica *r, bool ready) {
     if (!ready) continue;
     log->flow[WEFT_FLOW_READY] = (weft_log_flow){.at = log->fork - 1};
     log->ready_id = log->before;
+    log->ready_seq = log->fork - 1;
   }
   r->now.doc_next = 0;
   r->now.shown = 0;
