@@ -37,8 +37,14 @@ static void show_progress(void *ctx, uint64_t done, uint64_t total) {
   cli_progress(c, c->args.command->name, done, total);
 }
 
-static void emit_report(cli_call *c, const weft_verify_report *report, bool ok) {
+/* What was found, and how fast: changes a second since `since`. */
+static void emit_report(cli_call *c, const weft_verify_report *report, bool ok, uint64_t since) {
+  uint64_t now = cli_wall_ms();
+  uint64_t ms = now > since ? now - since : 1;
+  weft_value seconds = {.kind = WEFT_DOUBLE, .as.real = (double)ms / 1000};
   cli_obj o = cli_obj_begin(c->arena);
+  cli_obj_put(&o, "seconds", seconds);
+  cli_obj_int(&o, "changes_per_second", (int64_t)(report->changes * 1000 / ms));
   cli_obj_bool(&o, "ok", ok);
   cli_obj_int(&o, "changes", (int64_t)report->changes);
   cli_obj_int(&o, "signatures", (int64_t)report->signatures);
@@ -52,9 +58,10 @@ static void emit_report(cli_call *c, const weft_verify_report *report, bool ok) 
 
 int cmd_verify(cli_call *c) {
   weft_verify_report report = {0};
+  uint64_t since = cli_wall_ms();
   weft_err err = weft_replica_verify(c->space->replica, show_progress, c, &report);
   if (err != WEFT_OK && err != WEFT_ECORRUPT) return cli_fail_err(c, err, "verify");
-  emit_report(c, &report, err == WEFT_OK);
+  emit_report(c, &report, err == WEFT_OK, since);
   if (err == WEFT_OK) return CLI_OK;
   return cli_fail(c, CLI_FAILED, "verify: %llu findings, first: %s; weft repair rebuilds the state",
                   (unsigned long long)report.bad, report.first);
@@ -62,6 +69,7 @@ int cmd_verify(cli_call *c) {
 
 int cmd_repair(cli_call *c) {
   weft_verify_report report = {0};
+  uint64_t since = cli_wall_ms();
   weft_err err = weft_replica_repair(c->space->replica, show_progress, c, &report);
   if (err == WEFT_ECORRUPT)
     return cli_fail(c, CLI_FAILED,
@@ -69,7 +77,7 @@ int cmd_repair(cli_call *c) {
                     "new directory",
                     report.first);
   if (err != WEFT_OK) return cli_fail_err(c, err, "repair");
-  emit_report(c, &report, true);
+  emit_report(c, &report, true, since);
   return CLI_OK;
 }
 

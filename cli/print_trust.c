@@ -180,7 +180,7 @@ void print_conflict(cli_printer *p, const cli_call *call, const weft_value *reco
   put(p, " ");
   const weft_value *pointer = cli_member(record, "path");
   if (pointer->kind == WEFT_STRING)
-    cli_print_bytes(p, pointer->as.bytes);
+    cli_print_bytes(p, pointer->as.bytes.len ? pointer->as.bytes : weft_bytes_str("(document)"));
   else {
     put_member(p, record, "typed_path");
     put(p, " (not visible now)");

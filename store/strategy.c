@@ -3,10 +3,11 @@
  * The rules are documents of the reserved collection, so every replica that shows the same has the
  * same ones.  They are kept ready in memory, strongest first, and read again whenever one of their
  * documents was shown; then the counts of the documents they speak of are made anew, in the same
- * transaction.  `contest` keeps every document that has conflicts, also those that no rule lets
- * through, so that nothing else has to be looked at.
- * Failure modes: members that are no rules are passed over, and so are damaged documents of rules,
- * so that a damaged store can be opened and repaired. */
+ * transaction: of a document that one strategy rules from its root on their sum is enough, others
+ * are loaded.  So a rule costs the documents of its collection that have conflicts, and no others.
+ * `contest` keeps every document that has conflicts, also those that no rule lets through, so that
+ * nothing else has to be looked at. Failure modes: members that are no rules are passed over, and
+ * so are damaged documents of rules, so that a damaged store can be opened and repaired. */
 #include "store/strategy.h"
 
 #include <string.h>
@@ -185,6 +186,19 @@ bool weft__strategy_manual(const weft_replica *r, weft_bytes doc) {
   return false;
 }
 
+/* The strategy that holds everywhere in a document; false: it depends on the path. */
+static bool strategy_uniform(const weft_replica *r, weft_bytes doc, weft_strategy *out) {
+  *out = WEFT_STRATEGY_FIELD;
+  if (weft__doc_reserved(doc)) return true;
+  for (size_t i = 0; i < r->rule_count; i++) {
+    const weft_ready_rule *rule = r->rules[i];
+    if (!in_collection(doc, rule->rule.collection)) continue;
+    *out = rule->rule.strategy;
+    return rule->token_count == 0;
+  }
+  return true;
+}
+
 void weft__strategy_count(const weft_replica *r, const weft_conflict *list, size_t count,
                           weft_doc_record *record) {
   record->conflicts = record->hidden = record->manual = 0;
@@ -226,12 +240,20 @@ static weft_err recount_doc(weft_replica *r, weft_txn *txn, weft_reader *reader,
                             weft_doc_record *record) {
   weft_conflict *list;
   size_t count;
+  weft_strategy everywhere;
   weft_doc_record was = *record;
-  WEFT_TRY(weft__reader_load(reader, record->number));
-  weft_err err =
-      weft__doc_conflicts(reader->doc, weft_bytes_of(NULL, 0), &reader->arena, &list, &count);
-  if (err != WEFT_OK) return err == WEFT_EMALFORMED ? WEFT_ECORRUPT : err;
-  weft__strategy_count(r, list, count, record);
+  if (strategy_uniform(r, record->name, &everywhere)) { /* then their number is enough */
+    uint64_t all = was.conflicts + was.hidden;
+    record->hidden = everywhere == WEFT_STRATEGY_LWW ? all : 0;
+    record->conflicts = all - record->hidden;
+    record->manual = everywhere == WEFT_STRATEGY_MANUAL ? all : 0;
+  } else {
+    WEFT_TRY(weft__reader_load(reader, record->number));
+    weft_err err =
+        weft__doc_conflicts(reader->doc, weft_bytes_of(NULL, 0), &reader->arena, &list, &count);
+    if (err != WEFT_OK) return err == WEFT_EMALFORMED ? WEFT_ECORRUPT : err;
+    weft__strategy_count(r, list, count, record);
+  }
   bool same = was.conflicts == record->conflicts && was.hidden == record->hidden &&
               was.manual == record->manual;
   if (same) return WEFT_OK;

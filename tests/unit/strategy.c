@@ -13,7 +13,7 @@
 #include "store/replica_internal.h"
 #include "tests/support/space.h"
 
-enum { REPLICAS = 3, STEPS = 60 };
+enum { REPLICAS = 3, STORES = 4, STEPS = 60, FORK_AT = 20 };
 
 static const char *const docs[] = {"t/one", "t/two", "t/sub/one", "u/one"};
 static const char *const collections[] = {"t", "t/sub", "u", "v"};
@@ -23,10 +23,11 @@ typedef struct run {
   uint64_t seed;
   test_rng rng;
   test_space s;
-  weft_replica *r[REPLICAS];
+  weft_replica *r[STORES];
+  size_t count; /* of them: the fourth is a copy of the first, and goes on as the same device */
   weft_arena arena;
   weft_alloc mem;
-  size_t hidden, manual, refused;
+  size_t hidden, manual, refused, forks;
 } run;
 
 static weft_bytes text(const char *s) { return weft_bytes_str(s); }
@@ -42,7 +43,7 @@ static void must(const run *w, weft_err err, const char *what) {
 static void edit_step(run *w, size_t i) {
   static const char *const pointers[] = {"/a", "/b", "/a/a", "/a/b", "/b/a", "/c"};
   static const char *const values[] = {"1", "2", "{\"a\":1}", "{\"b\":{\"a\":2}}", "[1,2]"};
-  w->s.platforms[i].now += test_rng_below(&w->rng, 50);
+  w->s.platforms[i % REPLICAS].now += test_rng_below(&w->rng, 50);
   bool unset = test_rng_chance(&w->rng, 15);
   weft_err err =
       test_set(w->r[i], PICK(w, docs), PICK(w, pointers), unset ? NULL : PICK(w, values));
@@ -175,16 +176,25 @@ static void check_counts(run *w, weft_replica *r) {
 
 static void settle(run *w) {
   for (int round = 0; round < 2; round++) {
-    for (size_t i = 0; i < REPLICAS; i++) {
-      for (size_t k = 0; k < REPLICAS; k++) {
+    for (size_t i = 0; i < w->count; i++) {
+      for (size_t k = 0; k < w->count; k++) {
         if (i != k) test_pull(w->r[i], w->r[k], 7);
       }
     }
   }
 }
 
+/* A perfect copy of the first store, which nothing tells that there are two. */
+static void fork_off(run *w) {
+  weft_replica *from = w->r[0];
+  weft_replica *r = test_space_open(&w->s, 0, test_store_copy(from->store));
+  memcpy(r->incarnation, from->incarnation, sizeof r->incarnation);
+  r->incarnation_new = from->incarnation_new;
+  w->r[w->count++] = r;
+}
+
 static void step(run *w) {
-  size_t i = test_rng_below(&w->rng, REPLICAS), k = test_rng_below(&w->rng, REPLICAS);
+  size_t i = test_rng_below(&w->rng, w->count), k = test_rng_below(&w->rng, w->count);
   uint64_t what = test_rng_below(&w->rng, 100);
   if (what < 60) {
     edit_step(w, i);
@@ -211,7 +221,7 @@ static void test_counts(void **state) {
   (void)state;
   const char *many = getenv("WEFT_STRATEGY_SEEDS");
   uint64_t seeds = many ? strtoull(many, NULL, 10) : 60;
-  size_t hidden = 0, manual = 0, refused = 0;
+  size_t hidden = 0, manual = 0, refused = 0, forked = 0;
   for (uint64_t seed = 1; seed <= seeds; seed++) {
     run w;
     memset(&w, 0, sizeof w);
@@ -221,9 +231,16 @@ static void test_counts(void **state) {
     test_space_make(&w.s, REPLICAS, seed);
     weft__arena_init(&w.arena, &w.mem);
     for (size_t i = 0; i < REPLICAS; i++) w.r[i] = test_space_memory(&w.s, i);
-    for (int i = 0; i < STEPS; i++) step(&w);
+    w.count = REPLICAS;
+    for (int i = 0; i < STEPS; i++) {
+      if (i == FORK_AT && seed % 3 == 0) fork_off(&w);
+      step(&w);
+    }
     settle(&w);
-    for (size_t i = 0; i < REPLICAS; i++) {
+    weft_fork *forks;
+    must(&w, weft_replica_forks(w.r[0], &w.arena, &forks, &w.forks), "forks");
+    forked += w.forks > 0;
+    for (size_t i = 0; i < w.count; i++) {
       weft_verify_report report;
       check_counts(&w, w.r[i]);
       if (i > 0) test_assert_same(w.r[0], w.r[i]);
@@ -234,11 +251,12 @@ static void test_counts(void **state) {
     check_counts(&w, w.r[0]);
     test_assert_same(w.r[0], w.r[1]);
     hidden += w.hidden, manual += w.manual, refused += w.refused;
-    for (size_t i = 0; i < REPLICAS; i++) weft_replica_free(w.r[i]);
+    for (size_t i = 0; i < w.count; i++) weft_replica_free(w.r[i]);
     weft__arena_free(&w.arena);
   }
-  print_message("%zu hidden, %zu manual, %zu writes refused\n", hidden, manual, refused);
-  assert_true(hidden > seeds && manual > seeds && refused > seeds / 4);
+  print_message("%zu hidden, %zu manual, %zu writes refused, %zu worlds forked\n", hidden, manual,
+                refused, forked);
+  assert_true(hidden > seeds && manual > seeds && refused > seeds / 6 && forked > seeds / 5);
 }
 
 /* --- single cases --- */
