@@ -14,11 +14,12 @@ static void on_failed(void *ctx, weft_err err, const char *what) {
 static void on_stopped(void *ctx) { ((edge *)ctx)->stopped = true; }
 
 weft_err edge_start(edge *e, uv_loop_t *loop, test_space *s, size_t idx, weft_replica *replica,
-                    const weft_alloc *mem, const char *connect) {
+                    const weft_alloc *mem, const char *listen, const char *connect) {
   weft_node_epoch epoch;
   weft_uv_node_options o;
   char detail[128];
-  weft_bytes listen = weft_bytes_str("127.0.0.1:0"), dial = weft_bytes_str(connect ? connect : "");
+  weft_bytes at = weft_bytes_str(listen ? listen : "127.0.0.1:0");
+  weft_bytes dial = weft_bytes_str(connect ? connect : "");
   memset(e, 0, sizeof *e);
   e->loop = loop;
   e->replica = replica;
@@ -35,7 +36,7 @@ weft_err edge_start(edge *e, uv_loop_t *loop, test_space *s, size_t idx, weft_re
   o.node.epochs = &epoch;
   o.node.epoch_count = 1;
   o.node.redial_cap_ms = 100;
-  o.listen = &listen;
+  o.listen = &at;
   o.listen_count = 1;
   o.connect = &dial;
   o.connect_count = connect != NULL;

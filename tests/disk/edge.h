@@ -15,10 +15,10 @@ typedef struct edge {
   weft_err failed; /* storage failed, and with what */
 } edge;
 
-/* Starts a node of device `idx` that listens on a port of its own and, if `connect` is not NULL,
- * dials that address.  On error edge_end is still due. */
+/* Starts a node of device `idx` that listens on a port of its own, or at `listen`, and, if
+ * `connect` is not NULL, dials that address.  On error edge_end is still due. */
 weft_err edge_start(edge *e, uv_loop_t *loop, test_space *s, size_t idx, weft_replica *replica,
-                    const weft_alloc *mem, const char *connect);
+                    const weft_alloc *mem, const char *listen, const char *connect);
 /* The address it listens on. */
 const char *edge_address(const edge *e, char out[64]);
 /* Stops it, turns the loop until it is gone, and frees it. */

@@ -41,10 +41,11 @@ static void pair_run(pair *p, bool *same) {
   weft_alloc mem = test_fault_alloc_of(&p->alloc);
   memset(invites, 0, sizeof invites);
   *same = false;
-  if (edge_start(&p->edges[0], &p->loop, &p->s, 0, p->replicas[0], NULL, NULL) != WEFT_OK) return;
+  if (edge_start(&p->edges[0], &p->loop, &p->s, 0, p->replicas[0], NULL, NULL, NULL) != WEFT_OK)
+    return;
   edge_address(&p->edges[0], address);
   p->alloc.calls = 0;
-  weft_err err = edge_start(&p->edges[1], &p->loop, &p->s, 1, p->replicas[1], &mem, NULL);
+  weft_err err = edge_start(&p->edges[1], &p->loop, &p->s, 1, p->replicas[1], &mem, NULL, NULL);
   if (err == WEFT_OK) err = weft_uv_node_set_invites(p->edges[1].node, invites, 2);
   if (err == WEFT_OK) err = weft_uv_node_connect(p->edges[1].node, weft_bytes_str(address));
   if (err == WEFT_OK)
