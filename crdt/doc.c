@@ -17,7 +17,8 @@
 typedef struct doc_entry {
   weft_register reg; /* first, so that a register leads back to its entry */
   struct doc_entry *next;
-  bool borrowed; /* its lists of siblings are the holder's: copied before they change */
+  uint64_t prefix; /* of the path: settles most comparisons */
+  bool borrowed;   /* its lists of siblings are the holder's: copied before they change */
 } doc_entry;
 
 struct weft_doc {
@@ -61,13 +62,27 @@ const weft_lineage *weft__doc_lineage(const weft_doc *doc) { return &doc->lineag
 
 /* --- the registers in order --- */
 
+/* The first eight bytes as a number, with zeros behind a shorter path: where two differ, so do the
+ * paths, and in the same direction. */
+static uint64_t prefix_of(weft_path path) {
+  uint64_t prefix = 0;
+  for (size_t i = 0; i < sizeof prefix; i++) prefix = prefix << 8 | (i < path.len ? path.at[i] : 0);
+  return prefix;
+}
+
+static bool stands_before(const doc_entry *entry, uint64_t prefix, weft_path path) {
+  if (entry->prefix != prefix) return entry->prefix < prefix;
+  return weft_bytes_cmp(entry->reg.path, path) < 0;
+}
+
 /* Index of the first register at or after `path`; loads in path order need one comparison. */
 static size_t doc_lower(const weft_doc *doc, weft_path path) {
   size_t low = 0, high = doc->count;
-  if (high > 0 && weft_bytes_cmp(doc->regs[high - 1]->reg.path, path) < 0) return high;
+  uint64_t prefix = prefix_of(path);
+  if (high > 0 && stands_before(doc->regs[high - 1], prefix, path)) return high;
   while (low < high) {
     size_t middle = low + (high - low) / 2;
-    if (weft_bytes_cmp(doc->regs[middle]->reg.path, path) < 0) {
+    if (stands_before(doc->regs[middle], prefix, path)) {
       low = middle + 1;
     } else {
       high = middle;
@@ -131,6 +146,7 @@ static weft_err doc_insert(weft_doc *doc, size_t idx, weft_path path, doc_entry 
   doc_entry *entry = weft__arena_zero(&doc->arena, 1, sizeof *entry);
   if (!entry) return WEFT_ENOMEM;
   entry->reg.path = path;
+  entry->prefix = prefix_of(path);
   memmove(doc->regs + idx + 1, doc->regs + idx, (doc->count - idx) * sizeof *doc->regs);
   doc->regs[idx] = entry;
   doc->count++;

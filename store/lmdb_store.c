@@ -19,9 +19,12 @@
 
 enum { disk_full_len = 16 << 20 }; /* less free than the largest single write: the disk is full */
 
+/* A writer keeps a cursor on every table it puts into: keys mostly come in order, and the page
+ * where the last one went has the place of the next. */
 typedef struct lmdb_txn {
   weft_txn base;
   MDB_txn *txn;
+  MDB_cursor *puts[WEFT_TABLE_COUNT]; /* NULL until the first put */
 } lmdb_txn;
 
 typedef struct lmdb_cursor {
@@ -143,15 +146,23 @@ static weft_err lmdb_get(weft_txn *t, weft_table table, weft_bytes key, weft_byt
   return lmdb_fail(t->store, rc, "get");
 }
 
+static void puts_close(lmdb_txn *t) {
+  for (unsigned i = 0; i < WEFT_TABLE_COUNT; i++) {
+    if (t->puts[i]) mdb_cursor_close(t->puts[i]);
+    t->puts[i] = NULL;
+  }
+}
+
 static weft_err lmdb_put(weft_txn *t, weft_table table, const weft_entry *entry, bool append) {
   lmdb_key k;
   MDB_val *key = key_make(&k, table, entry->key);
   MDB_val value = val_of(entry->value);
-  int rc = MDB_KEYEXIST;
-  if (append && table != WEFT_TABLE_META) {
-    rc = mdb_put(txn_of(t), dbi_of(t, table), key, &value, MDB_APPEND);
-  }
-  if (rc == MDB_KEYEXIST) rc = mdb_put(txn_of(t), dbi_of(t, table), key, &value, 0);
+  MDB_cursor **c = &((lmdb_txn *)t)->puts[table];
+  int rc = *c ? MDB_SUCCESS : mdb_cursor_open(txn_of(t), dbi_of(t, table), c);
+  if (rc != MDB_SUCCESS) return lmdb_fail(t->store, rc, "put");
+  rc = MDB_KEYEXIST;
+  if (append && table != WEFT_TABLE_META) rc = mdb_cursor_put(*c, key, &value, MDB_APPEND);
+  if (rc == MDB_KEYEXIST) rc = mdb_cursor_put(*c, key, &value, 0);
   return lmdb_fail(t->store, rc, "put");
 }
 
@@ -288,18 +299,21 @@ static weft_err lmdb_begin(weft_store *base, weft_txn_mode mode, weft_txn **out)
     s->mem.free(s->mem.ctx, t);
     return lmdb_fail(base, rc, "begin a transaction");
   }
+  memset(t->puts, 0, sizeof t->puts);
   *out = &t->base;
   return WEFT_OK;
 }
 
 static void lmdb_abort(weft_txn *t) {
   weft_lmdb_store *s = store_of(t->store);
+  puts_close((lmdb_txn *)t);
   mdb_txn_abort(txn_of(t));
   s->mem.free(s->mem.ctx, t);
 }
 
 static weft_err lmdb_commit(weft_txn *t) {
   weft_lmdb_store *s = store_of(t->store);
+  puts_close((lmdb_txn *)t);
   int rc = mdb_txn_commit(txn_of(t));
   s->mem.free(s->mem.ctx, t);
   if (rc == MDB_SUCCESS) return WEFT_OK;

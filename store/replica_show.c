@@ -179,7 +179,7 @@ weft_err weft__ready_run(weft_replica *r, weft_txn *txn) {
 
 /* --- a batch --- */
 
-#define NO_WRITE UINT32_MAX
+#define NO_CHANGE UINT32_MAX
 
 enum { DOC_SLOTS_MIN = 64 };
 
@@ -193,21 +193,23 @@ typedef struct batch_change {
   uint64_t event; /* the number of the first */
 } batch_change;
 
-/* One op of a change, in the list of its document. */
+typedef struct batch_doc batch_doc;
+
+/* One op of a change: first in the order of collecting, then by document. */
 typedef struct batch_write {
-  uint32_t change;
-  uint32_t next;
   const weft_op *op;
+  batch_doc *doc;
+  uint32_t change;
 } batch_write;
 
-typedef struct batch_doc {
+struct batch_doc {
   weft_bytes name;
   uint64_t hash;
   weft_doc_record record;
   bool fresh; /* was not in the store */
-  uint32_t first_write;
-  uint32_t last_write;
-} batch_doc;
+  const batch_write *writes;
+  size_t write_count;
+};
 
 typedef struct batch {
   weft_replica *r;
@@ -281,7 +283,6 @@ static weft_err batch_doc_find(batch *b, weft_bytes name, batch_doc **out) {
   if (!doc) return WEFT_ENOMEM;
   doc->name = name;
   doc->hash = hash;
-  doc->first_write = doc->last_write = NO_WRITE;
   b->docs[b->doc_count++] = doc;
   b->slots[slot] = (uint32_t)b->doc_count;
   *out = doc;
@@ -297,14 +298,8 @@ static weft_err batch_add_op(batch *b, const weft_op *op, batch_doc *same, batch
   WEFT_TRY(weft__arena_grow(&b->arena, &at, b->write_count, &b->write_cap, b->write_count + 1,
                             sizeof *b->writes));
   b->writes = at;
-  uint32_t idx = (uint32_t)b->write_count++;
-  b->writes[idx] = (batch_write){(uint32_t)b->change_count, NO_WRITE, op};
-  if (doc->first_write == NO_WRITE) {
-    doc->first_write = idx;
-  } else {
-    b->writes[doc->last_write].next = idx;
-  }
-  doc->last_write = idx;
+  b->writes[b->write_count++] = (batch_write){op, doc, (uint32_t)b->change_count};
+  doc->write_count++;
   return WEFT_OK;
 }
 
@@ -446,6 +441,25 @@ static weft_err docs_sort(batch *b, weft_sort_cmp cmp) {
   return WEFT_OK;
 }
 
+/* Puts the writes of each document together, in the order of the documents: whoever goes through
+ * them then knows where in memory the next ones lie. */
+static weft_err writes_sort(batch *b) {
+  batch_write *sorted = weft__arena_take(&b->arena, b->write_count * sizeof *sorted);
+  if (!sorted) return WEFT_ENOMEM;
+  batch_write *to = sorted;
+  for (size_t i = 0; i < b->doc_count; i++) {
+    b->docs[i]->writes = to;
+    to += b->docs[i]->write_count;
+    b->docs[i]->write_count = 0;
+  }
+  for (size_t i = 0; i < b->write_count; i++) {
+    batch_doc *doc = b->writes[i].doc;
+    sorted[(doc->writes - sorted) + (ptrdiff_t)doc->write_count++] = b->writes[i];
+  }
+  b->writes = sorted;
+  return WEFT_OK;
+}
+
 /* Finds the documents in the order of their names, which is that of the table, and leaves them in
  * that of their numbers, in which everything about them is written.  The slots mean nothing
  * afterwards. */
@@ -460,7 +474,8 @@ static weft_err docs_find(batch *b) {
     doc->record.number = b->r->now.doc_next++;
     doc->record.name = doc->name;
   }
-  return docs_sort(b, doc_number_cmp);
+  WEFT_TRY(docs_sort(b, doc_number_cmp));
+  return writes_sort(b);
 }
 
 /* --- order --- */
@@ -629,24 +644,41 @@ static bool reaches_below(weft_op_kind kind) {
          kind == WEFT_OP_FRESH_ARRAY;
 }
 
-static weft_err doc_load_wanted(batch *b, const batch_doc *doc, weft_state *state) {
+static weft_err doc_load_wanted(const batch_doc *doc, weft_state *state) {
   if (doc->record.suspect) return weft__state_need_all(state);
   WEFT_TRY(weft__state_need(state, weft_bytes_of(NULL, 0)));
   if (weft__state_is_whole(state)) return WEFT_OK; /* as short documents are */
-  for (uint32_t i = doc->first_write; i != NO_WRITE; i = b->writes[i].next) {
-    const weft_op *op = b->writes[i].op;
+  for (size_t i = 0; i < doc->write_count; i++) {
+    const weft_op *op = doc->writes[i].op;
     WEFT_TRY(weft__state_need_above(state, op->path));
     if (reaches_below(op->kind)) WEFT_TRY(weft__state_need_below(state, op->path));
   }
   return WEFT_OK;
 }
 
+/* Asks for what the writes a little further on consist of: they were collected in another order, so
+ * nearly each would have to be waited for. */
+static void writes_ahead(const batch *b, const batch_write *w) {
+  enum { far = 24, near = 8 };
+  size_t left = b->write_count - (size_t)(w - b->writes);
+  if (left > far) {
+    __builtin_prefetch(w[far].op);
+    __builtin_prefetch(&b->changes[w[far].change]);
+  }
+  if (left > near) {
+    __builtin_prefetch(w[near].op->path.at);
+    __builtin_prefetch(w[near].op->value.at);
+    __builtin_prefetch(b->changes[w[near].change].claims);
+  }
+}
+
 static weft_err doc_show_writes(batch *b, batch_doc *doc, weft_state *state,
                                 uint64_t shown_before) {
-  uint32_t last = NO_WRITE;
-  for (uint32_t i = doc->first_write; i != NO_WRITE; i = b->writes[i].next) {
-    const batch_write *w = &b->writes[i];
+  uint32_t last = NO_CHANGE;
+  for (size_t i = 0; i < doc->write_count; i++) {
+    const batch_write *w = &doc->writes[i];
     const batch_change *c = &b->changes[w->change];
+    writes_ahead(b, w);
     if (w->change != last) WEFT_TRY(doc_note(b, doc, c, shown_before + w->change + 1));
     last = w->change;
     weft_shown shown = {c->dot, c->hlc, c->claims, c->claim_count};
@@ -681,8 +713,8 @@ static void totals_move(weft_replica *r, const batch_doc *doc, const weft_doc_re
 static weft_err conflicts_tell(batch *b, const batch_doc *doc, const weft_doc_record *was) {
   const batch_change *cause = NULL;
   if (doc->record.conflicts == was->conflicts) return WEFT_OK;
-  for (uint32_t i = doc->first_write; i != NO_WRITE; i = b->writes[i].next) {
-    const batch_change *c = &b->changes[b->writes[i].change];
+  for (size_t i = 0; i < doc->write_count; i++) {
+    const batch_change *c = &b->changes[doc->writes[i].change];
     if (c->events > 0) cause = c;
   }
   if (!cause) return WEFT_OK;
@@ -722,7 +754,7 @@ static weft_err doc_apply(batch *b, batch_doc *doc, uint64_t shown_before) {
   weft__doc_reset(b->doc);
   b->found_count = 0;
   weft__state_again(state, doc->record.number);
-  WEFT_TRY(doc_load_wanted(b, doc, state));
+  WEFT_TRY(doc_load_wanted(doc, state));
   WEFT_TRY(weft__index_before(r, &was, state, &b->one, &entries));
   WEFT_TRY(doc_show_writes(b, doc, state, shown_before));
   WEFT_TRY(doc_judge(b, state, &doc->record));
