@@ -92,7 +92,8 @@ static uint64_t told_instance(void *ctx) {
 static uint64_t mistaken(liar *l, uint64_t right) {
   if (!has(l, LIAR_MISTAKES) || !test_rng_chance(&l->rng, 20)) return right;
   l->counts[LIAR_MISTAKES]++;
-  return test_rng_next(&l->rng) >> test_rng_below(&l->rng, 64);
+  uint64_t any = test_rng_next(&l->rng);
+  return any >> test_rng_below(&l->rng, 64);
 }
 
 static uint64_t told_arrival(void *ctx) {
@@ -158,7 +159,8 @@ static weft_err told_read_chunk(void *ctx, const weft_id *log, uint32_t branch, 
   WEFT_TRY(t.read_chunk(t.ctx, log, branch, from, to, out, last));
   size_t len = weft__buf_view(out).len - before;
   if (has(l, LIAR_MANGLES) && len > 0 && test_rng_chance(&l->rng, 30)) {
-    out->at[before + test_rng_below(&l->rng, len)] ^= (uint8_t)(1u << test_rng_below(&l->rng, 8));
+    size_t at = before + test_rng_below(&l->rng, len);
+    out->at[at] ^= (uint8_t)(1u << test_rng_below(&l->rng, 8));
     l->counts[LIAR_MANGLES]++;
   }
   return WEFT_OK;
@@ -291,9 +293,9 @@ static const char *const places[] = {"lists/a", "drafts/a", "drafts/b", "liar/a"
 static weft_bytes forge(liar *l, size_t node, forged *f, liar_way way, weft_arena *arena) {
   weft_claim claims[2];
   static const char *const keys[] = {"items", "text", "body", "x"};
-  weft_change change =
-      test_change_single(arena, ++f->hlc, places[test_rng_below(&l->rng, 4)],
-                         keys[test_rng_below(&l->rng, 4)], test_scalar_any(arena, &l->rng));
+  const char *place = places[test_rng_below(&l->rng, 4)], *key = keys[test_rng_below(&l->rng, 4)];
+  weft_bytes value = test_scalar_any(arena, &l->rng);
+  weft_change change = test_change_single(arena, ++f->hlc, place, key, value);
   if (way != LIAR_OMITTED && way != LIAR_HOSTILE && way != LIAR_EQUIVOCATES) {
     change.claims = claims;
     change.claim_count = claim(l, node, f, way, &claims[0]);
@@ -313,8 +315,10 @@ static weft_bytes forge(liar *l, size_t node, forged *f, liar_way way, weft_aren
     len = 1 + test_rng_below(&l->rng, raw_max);
     test_rng_fill(&l->rng, at, len);
   } else {
-    for (unsigned i = 0; i < kind; i++)
-      at[test_rng_below(&l->rng, len)] = (uint8_t)test_rng_next(&l->rng);
+    for (unsigned i = 0; i < kind; i++) {
+      size_t where = test_rng_below(&l->rng, len);
+      at[where] = (uint8_t)test_rng_next(&l->rng);
+    }
   }
   return weft_bytes_of(at, len);
 }

@@ -471,8 +471,8 @@ static void set_liars(run *r) {
     size_t node = r->o.nodes - 1 - i;
     r->lies[node] = true;
     ledger_lies(r->l, node);
-    r->liars[r->liar_count++] =
-        liar_new(r->s, node, test_rng_next(rng), (uint32_t)test_rng_next(rng));
+    uint64_t own = test_rng_next(rng);
+    r->liars[r->liar_count++] = liar_new(r->s, node, own, (uint32_t)test_rng_next(rng));
   }
   if (count > 1) mark(r, SWARM_MARK_LIARS);
 }

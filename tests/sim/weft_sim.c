@@ -45,7 +45,7 @@ static const char usage[] =
     "usage: weft-sim [--seeds A..B] [--nodes N] [--steps N] [--faults LIST] [--jobs N]\n"
     "                [--repeat] [--json] [--trace]\n"
     "       weft-sim --scenario FILE [--seeds A..B] [--json] [--plot FILE.svg]\n"
-    "  --seeds A..B   inclusive; 1..WEFT_SIM_SEEDS, or 1..40, when not given\n"
+    "  --seeds A..B   inclusive; 1..WEFT_SWARM_SEEDS, or 1..40, when not given\n"
     "  --nodes N      2 to 10; 5\n"
     "  --steps N      operations of each seed; 200\n"
     "  --faults LIST  kinds that seeds may choose from, joined by commas; all, none, or of:\n"
@@ -523,7 +523,7 @@ static bool option(arguments *a, const char *name, const char *value) {
 
 int main(int argc, char **argv) {
   arguments a = {.first = 1, .last = 40, .jobs = 1};
-  const char *count = getenv("WEFT_SIM_SEEDS");
+  const char *count = getenv("WEFT_SWARM_SEEDS");
   a.each = (swarm_options){.nodes = 5, .steps = 200, .faults = all_faults};
   if (count && (!number(count, &a.last) || a.last == 0)) a.last = 40;
   for (int i = 1; i < argc; i++) {

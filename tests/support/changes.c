@@ -74,7 +74,9 @@ weft_bytes test_scalar_any(weft_arena *arena, test_rng *rng) {
   case 1: return test_scalar_real(arena, (double)test_rng_below(rng, 200000) / 1000.0);
   default: break;
   }
-  snprintf(text, sizeof text, "%s %s %s rev %u", word(rng), word(rng), word(rng),
+  /* One after the other: the order of arguments is the compiler's. */
+  const char *first = word(rng), *second = word(rng), *third = word(rng);
+  snprintf(text, sizeof text, "%s %s %s rev %u", first, second, third,
            (unsigned)test_rng_below(rng, 30));
   return test_scalar_text(arena, text);
 }
@@ -164,13 +166,15 @@ static void add_claims(weft_arena *arena, test_rng *rng, weft_change *change) {
   uint32_t number = 0;
   for (size_t i = 0; i < count; i++) {
     weft_claim *claim = &change->claims[i];
-    number += 1 + (uint32_t)test_rng_below(rng, test_rng_chance(rng, 10) ? 100000 : 4);
+    bool far = test_rng_chance(rng, 10);
+    number += 1 + (uint32_t)test_rng_below(rng, far ? 100000 : 4);
     claim->number = number - 1;
     claim->has_log = test_rng_chance(rng, 20);
     claim->has_tag = claim->has_log || test_rng_chance(rng, 20);
     if (claim->has_log) test_rng_fill(rng, claim->log.b, sizeof claim->log.b);
     if (claim->has_tag) test_rng_fill(rng, claim->tag, sizeof claim->tag);
-    claim->seq = 1 + (test_rng_next(rng) >> (1 + test_rng_below(rng, 63)));
+    uint64_t seq = test_rng_next(rng);
+    claim->seq = 1 + (seq >> (1 + test_rng_below(rng, 63)));
   }
 }
 
@@ -209,7 +213,8 @@ static void add_extensions(weft_arena *arena, test_rng *rng, weft_change *change
 
 weft_change test_change_any(weft_arena *arena, test_rng *rng) {
   weft_change change = {.kind = WEFT_CHANGE_DATA};
-  change.hlc = (test_rng_next(rng) >> test_rng_below(rng, 64)) + 1;
+  uint64_t hlc = test_rng_next(rng);
+  change.hlc = (hlc >> test_rng_below(rng, 64)) + 1;
   if (test_rng_chance(rng, 20)) change.message = weft_bytes_str(word(rng));
   if (test_rng_chance(rng, 15)) add_extensions(arena, rng, &change);
   if (test_rng_chance(rng, 10)) {

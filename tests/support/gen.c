@@ -64,7 +64,8 @@ static int64_t gen_integer(test_rng *r) {
     int64_t edge = edges[test_rng_below(r, sizeof edges / sizeof *edges)];
     return edge + (edge == INT64_MIN ? 0 : -1) + (int64_t)test_rng_below(r, 3);
   }
-  int64_t wide = (int64_t)(test_rng_next(r) >> test_rng_below(r, 64));
+  uint64_t any = test_rng_next(r); /* first: the order of operands is the compiler's */
+  int64_t wide = (int64_t)(any >> test_rng_below(r, 64));
   return test_rng_chance(r, 50) ? wide : ~wide;
 }
 
