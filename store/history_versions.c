@@ -83,12 +83,11 @@ static weft_err past_follow(weft_txn *txn, const past_list *list, uint64_t *seqs
   for (size_t i = list->several ? list->count : 0; i > 0 && err == WEFT_OK; i--) {
     weft_dot dot = list->at[i - 1].dot;
     weft_change change;
-    weft_id id;
     weft_dot *claims;
     if (seqs[dot.log] < dot.seq) continue;
     weft_log *log = weft__log_of(r, dot.log);
     weft__arena_reset(&one);
-    err = weft__log_change(r, txn, log, dot.seq, &one, &change, &id);
+    err = weft__log_claims(r, txn, log, dot.seq, &one, &change);
     if (err == WEFT_ENOTFOUND) err = WEFT_ECORRUPT;
     if (err == WEFT_OK) err = weft__claim_dots(r, txn, log, dot.seq, &change, &one, &claims);
     for (size_t k = 0; err == WEFT_OK && k < change.claim_count; k++) {

@@ -60,9 +60,8 @@ static weft_err past_follow(weft_replica *r, weft_txn *txn, past *p, weft_arena 
     p->waiting[number] = false;
     while (p->read[number] < p->seqs[number]) {
       weft_change change;
-      weft_id id;
       weft__arena_reset(arena);
-      WEFT_TRY(weft__log_change(r, txn, log, ++p->read[number], arena, &change, &id));
+      WEFT_TRY(weft__log_claims(r, txn, log, ++p->read[number], arena, &change));
       for (size_t i = 0; i < change.claim_count; i++) {
         weft_dot dot;
         weft_err err =

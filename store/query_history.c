@@ -249,13 +249,12 @@ static stamp newest_take(newest *n) {
 /* Whether the change says something about the path asked for. */
 static weft_err speaks_of(history_job *job, const stamp *s, bool *speaks) {
   weft_change change;
-  weft_id id;
   *speaks = true;
   if (!job->q->has_pointer) return WEFT_OK;
   *speaks = false;
   weft__arena_reset(&job->scratch);
   WEFT_TRY(weft__log_change(job->r, job->txn, weft__log_of(job->r, s->number), s->seq,
-                            &job->scratch, &change, &id));
+                            &job->scratch, &change, NULL));
   for (size_t i = 0; i < change.op_count && !*speaks; i++) *speaks = op_wanted(job, &change.ops[i]);
   return WEFT_OK;
 }
@@ -325,9 +324,8 @@ static weft_err clock_near(weft_replica *r, weft_txn *txn, weft_log *log, uint64
   *hlc = 0;
   for (; seq > after; seq--) {
     weft_change change;
-    weft_id id;
     weft__arena_reset(scratch);
-    WEFT_TRY(weft__log_change(r, txn, log, seq, scratch, &change, &id));
+    WEFT_TRY(weft__log_change(r, txn, log, seq, scratch, &change, NULL));
     if (change.state != WEFT_CHANGE_VALID) continue;
     *hlc = change.hlc;
     return WEFT_OK;

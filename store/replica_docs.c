@@ -239,10 +239,9 @@ weft_err weft__base_of_shown(weft_replica *r, weft_txn *txn, uint64_t shown, wef
 static weft_err show_again(weft_replica *r, weft_txn *txn, weft_dot dot, weft_bytes name,
                            weft_arena *arena, weft_doc *doc) {
   weft_change change;
-  weft_id id;
   if (dot.log >= r->log_count) return WEFT_ECORRUPT;
   weft_log *log = weft__log_of(r, dot.log);
-  weft_err err = weft__log_change(r, txn, log, dot.seq, arena, &change, &id);
+  weft_err err = weft__log_change(r, txn, log, dot.seq, arena, &change, NULL);
   if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
   weft_dot *claims;
   WEFT_TRY(weft__claim_dots(r, txn, log, dot.seq, &change, arena, &claims));

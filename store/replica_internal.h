@@ -338,7 +338,8 @@ typedef struct weft_log_item {
  * WEFT_ECORRUPT, WEFT_ENOMEM, WEFT_EIO. */
 weft_err weft__log_read(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
                         weft_arena *arena, weft_log_item *out) WEFT_MUST_USE;
-/* The same, taken apart: state settled, claim->log filled in.  Not VALID: no claims, no ops. */
+/* The same, taken apart: state settled, claim->log filled in.  Not VALID: no claims, no ops.  `id`
+ * may be NULL, which saves hashing a chunk. */
 weft_err weft__log_change(weft_replica *r, weft_txn *txn, weft_log *log, uint64_t seq,
                           weft_arena *arena, weft_change *change, weft_id *id) WEFT_MUST_USE;
 /* The same of no more than its claims (and its state); the rest of `change` is not to be used. */

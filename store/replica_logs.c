@@ -594,8 +594,9 @@ weft_err weft__log_chunk(weft_replica *r, weft_txn *txn, const weft_log *log, ui
   return WEFT_OK;
 }
 
-weft_err weft__log_read(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
-                        weft_arena *arena, weft_log_item *out) {
+/* Ids cost a hash of every change of the chunk, so they are left out where nobody asks. */
+static weft_err log_read(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
+                         weft_arena *arena, bool wants_id, weft_log_item *out) {
   memset(out, 0, sizeof *out);
   if (seq == 0 || seq > log->held) return WEFT_ENOTFOUND;
   log = weft__log_owner(r, log, seq);
@@ -612,13 +613,18 @@ weft_err weft__log_read(weft_replica *r, weft_txn *txn, const weft_log *log, uin
   const weft_run_cache *c;
   WEFT_TRY(weft__log_chunk(r, txn, log, seq, &c));
   size_t idx = (size_t)(seq - c->first);
-  const weft_id *ids = weft__log_chunk_ids(r, c);
-  if (!ids) return WEFT_ENOMEM;
-  out->id = ids[idx];
+  const weft_id *ids = wants_id ? weft__log_chunk_ids(r, c) : NULL;
+  if (wants_id && !ids) return WEFT_ENOMEM;
+  if (ids) out->id = ids[idx];
   out->state = (weft_change_state)c->states[idx];
   out->is_signed = idx + 1 == c->count;
   if (out->is_signed) out->sig = c->sig;
   return weft__arena_copy(arena, c->changes[idx], &out->raw);
+}
+
+weft_err weft__log_read(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
+                        weft_arena *arena, weft_log_item *out) {
+  return log_read(r, txn, log, seq, arena, true, out);
 }
 
 weft_err weft__log_change(weft_replica *r, weft_txn *txn, weft_log *log, uint64_t seq,
@@ -627,11 +633,11 @@ weft_err weft__log_change(weft_replica *r, weft_txn *txn, weft_log *log, uint64_
   const weft_fresh_run *fresh = weft__log_fresh(log, seq);
   if (fresh) {
     *change = fresh->changes[seq - fresh->first];
-    *id = fresh->ids[seq - fresh->first];
+    if (id) *id = fresh->ids[seq - fresh->first];
     return WEFT_OK;
   }
-  WEFT_TRY(weft__log_read(r, txn, log, seq, arena, &item));
-  *id = item.id;
+  WEFT_TRY(log_read(r, txn, log, seq, arena, id != NULL, &item));
+  if (id) *id = item.id;
   return weft__log_parse(r, txn, log, item.raw, item.state, arena, change);
 }
 
