@@ -216,6 +216,10 @@ static weft_err emit_forks(cli_call *c) {
     cli_obj_text(&o, "kind", "fork");
     cli_obj_text(&o, "path", NULL);
     cli_put_fork(&o, &forks[i]);
+    char scratch[17];
+    weft_bytes name = cli_device_name(c->space, &forks[i].device, scratch), copy;
+    WEFT_TRY(weft__arena_copy(c->arena, name, &copy));
+    cli_obj_bytes(&o, "name", copy);
     cli_obj_put(&o, "values", cli_array(NULL, 0));
     weft_value record = cli_obj_end(&o);
     cli_emit(c, &record);

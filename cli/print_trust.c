@@ -120,7 +120,7 @@ static void print_fork(cli_printer *p, const weft_value *record) {
   put(p, "  fork: signed more than once at seq ");
   cli_print_json(p, cli_member(record, "seq"));
   put(p, " by ");
-  put_member(p, record, "device");
+  put_member(p, record, "name");
   put(p, "\n");
 }
 

@@ -249,6 +249,7 @@ else
   echo "skipped: python3-nacl is not there, so the export is not verified by itself"
 fi
 check "verify a" contains "$(on a verify --json)" '"ok":true'
+check "verify tells its rate" contains "$(on a verify)" "changes_per_second: "
 check "verify b" contains "$(on b verify --json)" '"ok":true'
 check "digests" equal "$(on a digest --json)" "$(on b digest --json)"
 report
