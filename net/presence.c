@@ -28,6 +28,7 @@ enum {
   state_depth_max = 32, /* and what wraps it stays within what a receiver takes */
   statement_len = 149,  /* of one without its body, at most */
   body_empty = 0x90,    /* msgpack of no sessions */
+  overdue_ms = 2000,    /* for who hears a device to tell of it, as they did before */
   overtaken_ms = 1000,  /* between two steps above a counter of ours that others told */
   events_len_max = 1 << 20
 };
@@ -43,7 +44,8 @@ typedef struct own_session {
 typedef struct entry {
   weft_id device;
   uint64_t counter;
-  weft_ms until;   /* with a body: when its sessions are gone */
+  weft_ms until; /* with a body: when its sessions are gone */
+  weft_ms taken;
   weft_bytes body; /* owned; empty: gone */
   uint32_t life_ms;
   uint8_t digest[16];
@@ -344,8 +346,8 @@ static weft_err entry_make(weft_presence *p, const weft_id *device, entry **out)
 static bool has_sessions(weft_bytes body) { return body.len > 1; }
 
 /* The entry says from now on what `s` says; takes `body`. */
-static void entry_put(weft_presence *p, entry *e, const weft_msg_statement *s, weft_bytes body,
-                      weft_ms until) {
+static void entry_put(weft_presence *p, weft_ms now, entry *e, const weft_msg_statement *s,
+                      weft_bytes body, weft_ms until) {
   events_between(p, &e->device, e->body, body);
   p->live += has_sessions(body);
   p->live -= has_sessions(e->body);
@@ -354,6 +356,7 @@ static void entry_put(weft_presence *p, entry *e, const weft_msg_statement *s, w
   e->counter = s->counter;
   e->life_ms = s->life_ms;
   e->until = until;
+  e->taken = now;
   memcpy(e->digest, s->digest, sizeof e->digest);
   e->sig = s->sig;
   p->generation++;
@@ -491,7 +494,7 @@ static void own_sign(weft_presence *p, weft_ms now, uint64_t clock) {
   p->o.crypto->sign(&s.sig, &me->sign_seed, &me->device, message_of(message, p, &s));
   p->changed = false;
   p->signed_at = now;
-  entry_put(p, e, &s, body, now + p->o.gone_ms);
+  entry_put(p, now, e, &s, body, now + p->o.gone_ms);
 }
 
 void weft__presence_leave_all(weft_presence *p, weft_ms now, uint64_t clock) {
@@ -612,7 +615,7 @@ static weft_err take_new(weft_presence *p, weft_ms now, const weft_msg_statement
     drop(p, &body);
     return err == WEFT_ELIMIT ? WEFT_OK : err; /* nobody of the table is gone: passed over */
   }
-  entry_put(p, e, s, body, live ? now + (life_ms - s->age_ms) : now);
+  entry_put(p, now, e, s, body, live ? now + (life_ms - s->age_ms) : now);
   return WEFT_OK;
 }
 
@@ -659,19 +662,33 @@ static bool hears(const link *l, const weft_id *device) {
   return false;
 }
 
-/* Who says something older is told, also of what is gone: they would show it, and perhaps the
- * device itself lost its clock and has to hear of its newer counter. */
-static bool lacks(const weft_presence *p, const link *l, const entry *e) {
-  carried had = carried_of(l, &e->device);
-  if (e->counter <= had.counter) return false;
-  if (had.behind || weft_id_cmp(&e->device, &l->device) == 0) return true;
-  if (e->body.len == 0) return false;
-  bool own = weft_id_cmp(&e->device, &p->o.identity->device) == 0;
-  return own || !hears(l, &e->device);
+static bool linked_to(const weft_presence *p, const weft_id *device) {
+  for (size_t i = 0; i < p->link_count; i++) {
+    if (weft_id_cmp(&p->links[i].device, device) == 0) return true;
+  }
+  return false;
 }
 
+/* Since when a link lacks a statement; WEFT_NEVER: it does not.
+ *
+ * Who says something older is told, and of what is gone whoever has had something older: they would
+ * show it, and perhaps the device itself lost its clock and has to hear of its newer counter.  So
+ * is, a little later, a peer that hears the device itself, told us of it before, and does not do so
+ * now: else the device would not hear through it, unless it is linked to us. */
+static weft_ms lacks(const weft_presence *p, const link *l, const entry *e) {
+  carried had = carried_of(l, &e->device);
+  if (e->counter <= had.counter) return WEFT_NEVER;
+  if (had.behind || weft_id_cmp(&e->device, &l->device) == 0) return 0;
+  if (e->body.len == 0) return had.counter > 0 ? 0 : WEFT_NEVER;
+  bool own = weft_id_cmp(&e->device, &p->o.identity->device) == 0;
+  if (own || !hears(l, &e->device)) return 0;
+  return had.counter > 0 && !linked_to(p, &e->device) ? e->taken + overdue_ms : WEFT_NEVER;
+}
+
+/* Who was never told passes everything on to us, and need not be told while nobody is present; who
+ * was told would go on holding back what we no longer hear ourselves. */
 static bool links_to_say(const weft_presence *p, const link *l) {
-  return p->live > 0 && l->said != p->links_generation;
+  return (p->live > 0 || l->said > 0) && l->said != p->links_generation;
 }
 
 weft_ms weft__presence_due(weft_presence *p, uint64_t conn) {
@@ -679,11 +696,13 @@ weft_ms weft__presence_due(weft_presence *p, uint64_t conn) {
   if (!l) return WEFT_NEVER;
   if (links_to_say(p, l)) return l->next_at;
   if (l->seen == p->generation) return WEFT_NEVER;
-  for (size_t i = 0; i < p->count; i++) {
-    if (lacks(p, l, &p->entries[i])) return l->next_at;
+  weft_ms at = WEFT_NEVER;
+  for (size_t i = 0; i < p->count && at > l->next_at; i++) {
+    weft_ms since = lacks(p, l, &p->entries[i]);
+    if (since < at) at = since;
   }
-  l->seen = p->generation;
-  return WEFT_NEVER;
+  if (at == WEFT_NEVER) l->seen = p->generation;
+  return at > l->next_at ? at : l->next_at;
 }
 
 /* A device itself needs to hear of a counter only. */
@@ -721,7 +740,7 @@ bool weft__presence_next(weft_presence *p, weft_ms now, uint64_t conn, weft_aren
   size_t len = 0;
   for (size_t i = 0; i < p->count && out->count < WEFT_MESSAGE_STATEMENTS_MAX; i++) {
     const entry *e = &p->entries[i];
-    if (!lacks(p, l, e)) continue;
+    if (lacks(p, l, e) > now) continue;
     len += statement_len + e->body.len;
     if (len > frame_len) break;
     at[out->count++] = statement_of(now, l, e);
