@@ -32,7 +32,7 @@
 #include "tests/disk/heap.h"
 #include "tests/disk/kth.h"
 
-enum { EVERY = 48, SHARE = 6, RETRY_EVERY = 5, CHUNKS = 8 };
+enum { SPACE_DEVICES = 4, SPACE_SEED = 1, EVERY = 48, SHARE = 6, RETRY_EVERY = 5, CHUNKS = 8 };
 
 static void must(bool good, const char *what) {
   if (good) return;
@@ -75,7 +75,6 @@ static content content_of(weft_store *s) {
 
 /* The store's file and the mirror, as every world begins; and what was made for it. */
 static struct {
-  test_space s;
   test_temp temp;
   weft_arena arena;
   weft_bytes file;
@@ -235,7 +234,7 @@ static void world_plan(void) {
   char json[16];
   weft_strategy_rule rule = {weft_bytes_str("t"), weft_bytes_str("/m"), WEFT_STRATEGY_MANUAL};
   weft__arena_init(&made.arena, &mem);
-  test_space_make(&w.s, 4, 1);
+  test_space_make(&w.s, SPACE_DEVICES, SPACE_SEED);
   world_paths(&w);
   must(kth_open(&w) == WEFT_OK, "open");
   test_space_add_records(&w.s, w.r);
@@ -277,7 +276,6 @@ static void world_plan(void) {
   weft_replica_free(one);
   record_make(&w);
   kth_close(&w);
-  made.s = w.s;
   made.temp = w.temp;
   made.file = file_read(w.path);
 }
@@ -292,7 +290,8 @@ static void mirror_copy(const kth_world *w) {
 static void world_open(kth_world *w) {
   weft_conflict_entry *conflicts;
   size_t count;
-  must(kth_open(w) == WEFT_OK, "the world does not open");
+  weft_err err = kth_open(w);
+  if (err != WEFT_OK) must(false, weft_err_name(err));
   const weft_vector *held = weft_replica_held(w->r);
   for (size_t i = 0; i < held->count; i++) w->log = held->heads[0].log;
   weft_vector_free(&w->base);
@@ -307,8 +306,9 @@ static void world_open(kth_world *w) {
 static void world_make(kth_world *w, const kth_case *c) {
   weft_alloc libc = weft_alloc_libc();
   memset(w, 0, sizeof *w);
-  w->s = made.s;
-  w->s.platforms[0].now += 60000;
+  test_space_make(&w->s, SPACE_DEVICES, SPACE_SEED);
+  w->s.platforms[0].now += 3600000;
+  w->s.platforms[0].rng = test_rng_of(4711); /* other incarnations than the plan's */
   w->mem = test_fault_alloc_of(&w->alloc);
   world_paths(w);
   file_write(w->path, made.file);
