@@ -5,6 +5,7 @@
  * log as a person's do.  Then are timed: a version half-way back (its vector known, or found by
  * the id of a change, or by time), the newest page of the history, the difference between half-way
  * and now, and blame.  A second device writes beside the first one for the conflicts. */
+#include <string.h>
 #include <time.h>
 
 #include "bench/fleet.h"
@@ -307,6 +308,27 @@ static weft_err list_conflicts(history_run *h, uint32_t want) {
   return bench_fail(h->b, err, "listing conflicts");
 }
 
+/* A rule is written, and every document of its collection that has conflicts is counted again: by
+ * its sums where the rule holds everywhere in it, else by its registers. */
+static weft_err measure_rule(history_run *h, uint32_t count, const char *pattern,
+                             const char *metric) {
+  weft_commit done;
+  weft_counts counts;
+  char doc[W1_NAME_LEN_MAX];
+  w1_document(doc, 0);
+  weft_strategy_rule rule = {weft_bytes_of(doc, strcspn(doc, "/")), weft_bytes_str(pattern),
+                             WEFT_STRATEGY_LWW};
+  bench_name name = {"history", "conflicts", metric, "documents/s", BENCH_RATE};
+  double start = busy();
+  weft_err err = weft_replica_set_strategy(h->r.replica, &rule, NULL, &done);
+  bench_sample(h->b, name, count / (busy() - start));
+  if (err == WEFT_OK) err = weft_replica_counts(h->r.replica, &counts);
+  if (err == WEFT_OK && counts.conflicts != 0) err = WEFT_EMISUSE;
+  rule.strategy = WEFT_STRATEGY_FIELD;
+  if (err == WEFT_OK) err = weft_replica_set_strategy(h->r.replica, &rule, NULL, &done);
+  return bench_fail(h->b, err, "a rule");
+}
+
 static weft_err measure_conflicts(history_run *h, uint32_t count) {
   weft_replica *a = h->r.replica;
   weft_replica *b;
@@ -317,7 +339,9 @@ static weft_err measure_conflicts(history_run *h, uint32_t count) {
   WEFT_TRY(write_firsts(h, a, count, 1000000));
   WEFT_TRY(write_firsts(h, b, count, 1000001));
   WEFT_TRY(send(h, b, a));
-  return list_conflicts(h, count);
+  WEFT_TRY(list_conflicts(h, count));
+  WEFT_TRY(measure_rule(h, count, "", "rule_of_collection"));
+  return measure_rule(h, count, "/*", "rule_of_path");
 }
 
 static weft_err measure(history_run *h, uint32_t templates, uint32_t updates, uint32_t conflicts) {

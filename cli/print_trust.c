@@ -240,6 +240,11 @@ void print_diff(cli_printer *p, const cli_call *call, const weft_value *record) 
     return;
   }
   const weft_value *changes = cli_member(record, "changes");
+  weft_bytes relation = cli_member_text(record, "relation");
+  if (weft_bytes_cmp(relation, weft_bytes_str("concurrent")) == 0)
+    put(p, "(neither version had seen all of the other)\n");
+  if (weft_bytes_cmp(relation, weft_bytes_str("after")) == 0)
+    put(p, "(the first version is the later one)\n");
   for (size_t i = 0; changes->kind == WEFT_ARRAY && i < changes->as.array.count; i++) {
     if (beside(p, call))
       print_diff_sides(p, &changes->as.array.at[i]);
