@@ -15,6 +15,7 @@
 #include "cli/space.h"
 #include "cli/version.h"
 #include "crdt/hlc.h"
+#include "crdt/limits.h"
 
 #define TEXT(b) (int)(b).len, (const char *)(b).at
 
@@ -51,11 +52,21 @@ static int read_patterns(cli_call *c, wanted *w) {
   return CLI_OK;
 }
 
+/* A collection is what may stand before the last part of a document's name. */
+static bool is_collection(weft_bytes text) {
+  char name[WEFT_NAME_LEN_MAX + 1];
+  int len = snprintf(name, sizeof name, "%.*s/x", TEXT(text));
+  return len > 0 && (size_t)len < sizeof name &&
+         weft_document_name_check(weft_bytes_of(name, (size_t)len)) == WEFT_OK;
+}
+
 static int read_filter(cli_call *c, wanted *w) {
   weft_bytes *tokens = NULL;
   weft_bytes text;
-  if (cli_option_get(c, "collection", &w->filter.collection) && w->filter.collection.len == 0)
-    return cli_fail(c, CLI_USAGE, "--collection: a name is wanted");
+  if (cli_option_get(c, "collection", &w->filter.collection) &&
+      !is_collection(w->filter.collection))
+    return cli_fail(c, CLI_USAGE, "--collection %.*s: a name such as templates is wanted",
+                    TEXT(w->filter.collection));
   if (!cli_option_get(c, "path", &text)) return CLI_OK;
   int code = cli_pointer_of(c, text, &w->pointer);
   if (code != CLI_OK) return code;

@@ -33,6 +33,7 @@ check "a bad pattern" fails 2 "is no pattern" on a events 'doc.'
 check "a pattern of nothing" fails 2 "weft help events" on a events 'docs.*'
 check "since in the future" fails 1 "newest event is 8" on a events --since 9
 check "since is a number" fails 2 "whole number" on a events --since x
+check "a bad collection" fails 2 "name such as" on a events --collection a//b
 check "a bad place" fails 2 "JSON Pointer" on a events --path '/~x'
 
 # --- following without a daemon ---------------------------------------------------------------------

@@ -501,6 +501,45 @@ static void test_rebuilt(void **state) {
   assert_int_equal(after[1].type, WEFT_EVENT_DOC_CREATED);
 }
 
+/* Of a long history the newest ten thousand are kept when showing begins anew. */
+static void test_rebuilt_long(void **state) {
+  fixture *f = *state;
+  uint64_t first, last;
+  weft_verify_report report;
+  assert_int_equal(weft_replica_keep_events(f->r, 20000), WEFT_OK);
+  write_many(f->r, 5200);
+  assert_int_equal(weft_replica_repair(f->r, NULL, NULL, &report), WEFT_OK);
+  assert_int_equal(weft_replica_events_span(f->r, &first, &last), WEFT_OK);
+  assert_true(last == 10402 && first == last - WEFT_EVENTS_KEPT);
+}
+
+/* Where the order of changes is damaged, what followed from it is lost, and numbers go on. */
+static void test_rebuilt_from_damage(void **state) {
+  fixture *f = *state;
+  weft_txn *txn;
+  uint64_t count, first, last;
+  weft_event *events;
+  size_t n;
+  weft_verify_report report;
+  weft_key_range all = {{NULL, 0}, {NULL, 0}};
+  write_many(f->r, 20);
+  weft_store *store = test_store_copy(f->r->store);
+  assert_int_equal(weft_store_begin(store, WEFT_TXN_WRITE, &txn), WEFT_OK);
+  assert_int_equal(weft_txn_delete_range(txn, WEFT_TABLE_ORDER, all, &count), WEFT_OK);
+  assert_int_equal(weft_txn_commit(txn), WEFT_OK);
+  weft_replica *r = test_space_open(&f->s, 0, store);
+  assert_int_equal(weft_replica_events(r, &f->arena, 1, 9, &events, &n), WEFT_ECORRUPT);
+  assert_string_equal(weft_replica_error(r), "the events are damaged");
+  assert_int_equal(weft_replica_repair(r, NULL, NULL, &report), WEFT_OK);
+  assert_int_equal(weft_replica_events_span(r, &first, &last), WEFT_OK);
+  assert_true(first == 42 && last == 43); /* a copy: it begins under a new incarnation */
+  assert_int_equal(test_set(r, "t/a", "/x", "5"), WEFT_OK);
+  assert_int_equal(weft_replica_events(r, &f->arena, 41, 9, &events, &n), WEFT_OK);
+  assert_true(n == 4 && events[0].type == WEFT_EVENT_STORE_REBUILT);
+  assert_int_equal(events[3].type, WEFT_EVENT_DOC_CHANGED);
+  weft_replica_free(r);
+}
+
 /* A store that was made before there were events tells what happens from now on. */
 static void test_older_store(void **state) {
   fixture *f = *state;
@@ -1045,6 +1084,8 @@ int main(void) {
       cmocka_unit_test(test_sessions_on_disk),
       WITH(test_history_is_a_ring),
       WITH(test_rebuilt),
+      WITH(test_rebuilt_long),
+      WITH(test_rebuilt_from_damage),
       WITH(test_older_store),
       WITH(test_posts),
       WITH(test_what_holding_tells),
