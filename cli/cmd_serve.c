@@ -109,7 +109,7 @@ int cmd_serve(cli_call *c) {
   serving *s = weft__arena_zero(c->arena, 1, sizeof *s);
   if (!s) return cli_fail_err(c, WEFT_ENOMEM, "serve");
   int code = cli_home_load(c, c->home);
-  if (code == CLI_OK) code = cli_space_open(c, c->home, c->front->space, &c->space);
+  if (code == CLI_OK) code = cli_space_take(c);
   if (code != CLI_OK) return code;
   cli_node_plan plan = {.listen = listen, .connect = connect};
   plan.gossip = !switched(c, "no-gossip");

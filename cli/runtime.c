@@ -112,6 +112,24 @@ static int run_on_store(cli_call *c) {
   }
 }
 
+/* Whether a daemon answers in the directory: it keeps the store for as long as it likes. */
+static bool daemon_answers(cli_call *c) {
+  cli_remote remote;
+  if (cli_remote_open(c, cli_home_dir(c->home), &remote) != CLI_OK) return false;
+  cli_remote_close(&remote);
+  return true;
+}
+
+int cli_space_take(cli_call *c) {
+  for (unsigned turn = 0;; turn++) {
+    int code = cli_space_open(c, c->home, c->front->space, &c->space);
+    if (code == CLI_OK || !c->locked || turn == lock_turns || daemon_answers(c)) return code;
+    c->locked = false;
+    c->error[0] = 0;
+    nanosleep(&(struct timespec){0, lock_pause_ns}, NULL);
+  }
+}
+
 int cli_run(cli_call *c) {
   cli_where where = c->args.command->where;
   if (where == CLI_FRONT) return c->args.command->run(c);

@@ -19,6 +19,10 @@ int cli_invoke(cli_call *c, const char *const *words, int count, const cli_sink 
 /* Reads the input file that the call's arguments name, where its command takes one. */
 int cli_input(cli_call *c);
 
+/* Opens the space of a call that will keep it, waiting a moment for a command that has it; a daemon
+ * is not waited for.  CLI_OK, or the exit code with the error set. */
+int cli_space_take(cli_call *c);
+
 /* Runs a parsed command to its end, wherever it belongs.  The call's args, sink, arena and front
  * are set by the caller. */
 int cli_run(cli_call *c);

@@ -37,7 +37,7 @@ check "a bad collection" fails 2 "name such as" on a events --collection a//b
 check "a bad place" fails 2 "JSON Pointer" on a events --path '/~x'
 
 # --- following without a daemon ---------------------------------------------------------------------
-on a events --follow --since 8 --json >"$world/follow" &
+on a events --follow --since 8 --json >"$world/follow" 2>"$world/follow.err" &
 follower=$!
 on a set t/y n:=1 -q
 check "a follower sees a commit of another process" until_true 10 eval '[ "$(wc -l <"$world/follow")" -ge 2 ]'
@@ -45,10 +45,11 @@ check "a follower sees a commit of another process" until_true 10 eval '[ "$(wc 
 # --- with a daemon ----------------------------------------------------------------------------------
 before=$(on a events --json)
 serve a
+a_pid=$daemon
 check "the daemon says the same" equal "$(on a events --json | head -10)" "$before"
 on a set t/y n:=2 -q
 check "the follower goes on with the daemon" until_true 20 eval '[ "$(wc -l <"$world/follow")" -ge 4 ]'
-on a events '**' --follow --debug --json >"$world/all" &
+on a events '**' --follow --debug --json >"$world/all" 2>/dev/null &
 all=$!
 check "what is kept comes first" until_true 10 eval '[ "$(wc -l <"$world/all")" -ge 12 ]'
 pair a b "$address"
@@ -61,12 +62,23 @@ for type in peer.connected network.online sync.done change.shown peer.disconnect
 done
 check "and to whom" contains "$(grep change.shown "$world/all")" '"to":['
 check "numbers go on" gap_free 1 < <(seqs <"$world/all")
+serve b --connect "$address" --no-remembered
+b_pid=$daemon
+on b presence t/y --set '{"at":1}' >/dev/null
+check "presence is told" until_true 10 eval 'grep -q presence.joined "$world/all"'
+check "without a number" [ -z "$(grep presence. "$world/all" | grep '"seq"')" ]
+on b presence t/y --leave >/dev/null
+check "and its end" until_true 10 eval 'grep -q presence.left "$world/all"'
+check "nothing of it is kept" equal "$(on a events 'presence.*' --json)" ""
+stop "$b_pid"
 kill $all
 check "the other device tells, too" contains "$(on b events --json)" '"type":"sync.done"'
 check "its numbers" gap_free 1 < <(on b events --json | seqs)
 
-stop "$daemon"
-wait $follower 2>/dev/null
+stop "$a_pid"
+check "the follower ends with it" until_true 10 eval '! kill -0 $follower 2>/dev/null'
+kill $follower 2>/dev/null
+check "a follower is told that the daemon ends" contains "$(cat "$world/follow.err")" "start weft events again"
 check "the follower saw no gap" gap_free 9 < <(seqs <"$world/follow")
 after=$(on a events --json)
 check "numbers outlive the daemon" gap_free 1 < <(printf '%s\n' "$after" | seqs)
