@@ -12,11 +12,12 @@ enum { small_max = 1024, small_step = 64, large_step = 256 };
 
 bool weft__frame_is_bulk(uint8_t type) {
   return type == WEFT_FRAME_AUTH_REC || type == WEFT_FRAME_CHANGES || type == WEFT_FRAME_ACK ||
-         type == WEFT_FRAME_GOSSIP || type == WEFT_FRAME_FORK;
+         type == WEFT_FRAME_GOSSIP || type == WEFT_FRAME_EXPRESS || type == WEFT_FRAME_FORK;
 }
 
 bool weft__frame_may_interrupt(uint8_t type) {
-  return (type >= WEFT_FRAME_PING && type <= WEFT_FRAME_BYE) || type == WEFT_FRAME_PRESENCE;
+  return (type >= WEFT_FRAME_PING && type <= WEFT_FRAME_BYE) || type == WEFT_FRAME_PRESENCE ||
+         type == WEFT_FRAME_EXPRESS;
 }
 
 size_t weft__record_len(size_t body_len) {
@@ -58,5 +59,6 @@ weft_err weft__record_read(weft_bytes plain, weft_record_view *out) {
   out->more = plain.at[1] == WEFT_RECORD_MORE;
   out->body = weft_bytes_of(plain.at + WEFT_RECORD_HEAD_LEN, body_len);
   if (out->more && (body_len == 0 || !weft__frame_is_bulk(out->type))) return WEFT_EPROTO;
+  if (out->more && out->type == WEFT_FRAME_EXPRESS) return WEFT_EPROTO;
   return all_zero(plain.at + used, plain.len - used) ? WEFT_OK : WEFT_EPROTO;
 }

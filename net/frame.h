@@ -36,6 +36,7 @@ typedef enum weft_frame {
   WEFT_FRAME_IHAVE = 0x41,
   WEFT_FRAME_GRAFT = 0x42,
   WEFT_FRAME_PRUNE = 0x43,
+  WEFT_FRAME_EXPRESS = 0x44, /* bulk, one record */
   WEFT_FRAME_REDEEM = 0x50,
   WEFT_FRAME_ADMIT = 0x51,
   WEFT_FRAME_REFUSE = 0x52,

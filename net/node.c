@@ -196,10 +196,11 @@ weft_link *weft__node_link_new(weft_node *n, weft_bytes remote, bool initiator) 
   link->status_due = WEFT_NEVER;
   link->sweep_at = link->resync_at = WEFT_NEVER;
   link->grant_at = WEFT_NEVER;
-  link->own_at = link->relay_at = n->ring_end;
+  link->own_at = link->relay_at = link->express_at = n->ring_end;
   link->bucket = WEFT_FRAMES_BURST;
   link->bucket_at = n->now;
   link->window_out = WEFT_LINK_WINDOW;
+  link->queued_allow = WEFT_LINK_QUEUED_FIRST;
   n->links[n->link_count++] = link;
   return link;
 }
@@ -431,7 +432,8 @@ static bool anybody_listens(const weft_node *n) {
 static void ring_add(weft_node *n, const weft_source_span *span) {
   weft_recent *r = &n->ring[n->ring_end % WEFT_RING_MAX];
   bool own = !weft__vector_covers(&n->remote, &span->log, span->to);
-  *r = (weft_recent){span->log, span->branch, span->from, span->to, own, 0, n->now};
+  uint8_t lane = n->source.lane(n->source.ctx, &span->log);
+  *r = (weft_recent){span->log, span->branch, span->from, span->to, own, lane, 0, n->now};
   n->ring_end++;
   if (!own || n->probe.seq || !n->metrics || !anybody_listens(n)) return;
   n->probe.log = span->log;
@@ -555,7 +557,7 @@ void weft_node_dialled(weft_node *n, weft_ms now, uint64_t conn, weft_err result
                                      WEFT_SESSION_LIFETIME_MS / 10 * 11);
   weft__draw_bytes(&n->draw, o.ephemeral.b, sizeof o.ephemeral.b);
   link->state = WEFT_LINK_HANDSHAKE;
-  link->last_in = link->last_out = link->moved = now;
+  link->last_in = link->last_out = link->moved = link->shake_now = now;
   weft_err err = weft_session_new(&link->session, &o);
   n->crypto->wipe(&o.ephemeral, sizeof o.ephemeral);
   if (err != WEFT_OK) weft__link_fail(link, err, 0, 0);
@@ -568,6 +570,10 @@ void weft_node_received(weft_node *n, weft_ms now, weft_ms wall, uint64_t conn, 
   if (!link || !link->session || link->state == WEFT_LINK_ENDED) return;
   weft__present_heard(link, now - link->last_in);
   link->last_in = now;
+  if (!link->established && link->shake_now != now) {
+    link->shake_at = link->shake_now;
+    link->shake_now = now;
+  }
   weft__count(n->metrics,
               link->initiator ? WEFT_METRIC_LINK_IN_DIALLED : WEFT_METRIC_LINK_IN_ACCEPTED,
               bytes.len);
@@ -584,7 +590,7 @@ void weft_node_written(weft_node *n, weft_ms now, uint64_t conn, size_t queued) 
   weft_link *link = weft__node_link(n, conn);
   if (!link) return;
   if (queued < link->queued || queued == 0) link->moved = now;
-  link->queued = queued;
+  weft__link_written(link, queued);
 }
 
 static void link_down(weft_node *n, weft_link *link) {
@@ -695,7 +701,7 @@ static bool link_next(weft_node *n, weft_link *link, weft_node_action *out) {
   if (!link->session || link->state == WEFT_LINK_ENDED) return false;
   if (link->state == WEFT_LINK_OPEN) weft__present_send(link);
   if (link->state == WEFT_LINK_OPEN) weft__serve_run(link);
-  weft__link_drain(link, link->queued < WEFT_LINK_QUEUED_MAX);
+  weft__link_drain(link, weft__link_drains(link));
   if (link->tx.len == 0) return false;
   if (link->queued == 0) link->moved = n->now;
   link->tx_given = true;

@@ -31,7 +31,16 @@ extern "C" {
 enum {
   WEFT_LINK_WINDOW = 1 << 20,       /* bulk bytes a peer may send before we grant more */
   WEFT_LINK_UNSENT_LOW = 64 << 10,  /* queued in the session below this: make more */
-  WEFT_LINK_QUEUED_MAX = 256 << 10, /* in the stream's write queue: stop */
+  WEFT_LINK_QUEUED_MAX = 256 << 10, /* in the stream's write queue: stop; less where it drains
+                                       slowly, so that what overtakes does not stand in it */
+  WEFT_LINK_QUEUED_MIN = 1 << 10,
+  WEFT_LINK_QUEUED_FIRST = 4 << 10, /* before anything is known */
+  WEFT_LINK_QUEUED_MORE = 1 << 10,  /* beyond what drains in most of a round trip */
+  WEFT_LINK_NEAR_MS = 2,            /* who answers so fast is not behind a slow line, mostly */
+  WEFT_LINK_TRIP_MIN_MS = 20,       /* a shorter way there and back counts as this */
+  WEFT_LINK_DRAIN_MS = 50,          /* the shortest time that tells how fast it drains */
+  WEFT_RECORD_CUT_MIN = 512,        /* bytes of a record on a slow line */
+  WEFT_EXPRESS_RESERVE = 128 << 10, /* of a peer's window, kept free of what was asked for */
   WEFT_LINK_TX_MAX = 192 << 10,     /* one SEND action; a few records */
   WEFT_LINK_STALL_MS = 60000,       /* the stream's write queue does not move: close */
   WEFT_LINK_ASK_MS = 10000,         /* a range unanswered is asked elsewhere */
@@ -55,6 +64,7 @@ enum {
   WEFT_FORKS_MAX = 16,          /* forked logs told to one peer unasked; the rest it asks for */
   WEFT_RING_MAX = 1024,         /* recent arrivals remembered for pushing */
   WEFT_PUSH_LEN_MAX = 64 << 10, /* what is longer is announced instead */
+  WEFT_EXPRESS_LEN = 8 << 10,   /* an EXPRESS frame is sent when it has this much */
   WEFT_SPANS_MAX = 1024,        /* of one question to the source */
   WEFT_SERVE_SPANS_MAX = 8192,  /* of the order in which a peer is sent what it wants */
   WEFT_SERVE_AHEAD = 63,        /* changes of a log sent ahead of that order, to save signatures */
@@ -111,6 +121,7 @@ typedef struct weft_serve {
   uint32_t branch; /* whose chain it lies on */
   uint64_t from, to;
   bool forked; /* of a log with several branches: sent before what is in order */
+  uint8_t lane;
 } weft_serve;
 
 /* A device we have been linked to: what survives a link. */
@@ -163,6 +174,7 @@ typedef struct weft_recent {
   uint32_t branch;
   uint64_t from, to;
   bool own;
+  uint8_t lane;
   uint64_t conn; /* it came from; 0 own */
   weft_ms at;
 } weft_recent;
@@ -200,9 +212,17 @@ struct weft_link {
   weft_id device;
   weft_buf tx; /* sealed, for the next SEND */
   bool tx_given;
-  size_t queued; /* in the owner's write queue */
-  weft_ms moved; /* when `queued` last fell */
+  size_t queued;       /* in the owner's write queue */
+  size_t queued_allow; /* bulk stops there */
+  bool queued_much;    /* bulk was stopped since drain_at, */
+  bool queued_none;    /* and the queue ran empty */
+  size_t drained;      /* bytes since drain_at */
+  weft_ms drain_at;
+  uint32_t trip_min_ms; /* the shortest way there and back seen: without our own queue */
+  weft_ms moved;        /* when `queued` last fell */
   weft_ms made, opened, last_in, last_out;
+  /* When the last two messages of the handshake came, or our first one left. */
+  weft_ms shake_at, shake_now;
   weft_ms bucket_at;
   uint32_t bucket; /* control frames it may still send now */
 
@@ -280,7 +300,7 @@ struct weft_link {
   weft_arena serve_arena;
   weft_source_span *spans;
   size_t span_count, span_next;
-  uint64_t own_at, relay_at; /* places in the ring */
+  uint64_t own_at, relay_at, express_at; /* places in the ring */
 
   /* credit */
   uint32_t window_out;  /* theirs */
@@ -663,6 +683,10 @@ weft_err weft__fork_receive(weft_link *link, const weft_msg_blobs *m,
 void weft__serve_want(weft_link *link, const weft_msg_want *m);
 /* Makes frames while there is room and credit. */
 void weft__serve_run(weft_link *link);
+/* Takes in that the stream has written some of what it was given. */
+void weft__link_written(weft_link *link, size_t queued);
+/* Whether the stream's queue is so short that bulk may go on. */
+bool weft__link_drains(weft_link *link);
 /* When the next relay is due; WEFT_NEVER when it waits for the peer instead. */
 weft_ms weft__serve_deadline(const weft_link *link);
 /* A bulk frame of `len` bytes may be sent now. */

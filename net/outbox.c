@@ -19,6 +19,7 @@ void weft__outbox_init(weft_outbox *o, const weft_alloc *mem, size_t unsent_max)
   memset(o, 0, sizeof *o);
   o->mem = *mem;
   o->unsent_max = unsent_max;
+  o->record_max = WEFT_RECORD_BODY_MAX;
 }
 
 static void drop_first(weft_outbox *o, weft_outbox_queue *q) {
@@ -40,7 +41,7 @@ bool weft__outbox_is_empty(const weft_outbox *o) { return !o->urgent.first && !o
 
 static bool overtakes(uint8_t type) {
   return type == WEFT_FRAME_PING || type == WEFT_FRAME_PONG || type == WEFT_FRAME_CREDIT ||
-         type == WEFT_FRAME_PRESENCE;
+         type == WEFT_FRAME_PRESENCE || type == WEFT_FRAME_EXPRESS;
 }
 
 weft_err weft__outbox_push(weft_outbox *o, uint8_t type, weft_bytes body) {
@@ -72,21 +73,24 @@ static const weft_outbox_item *next_item(const weft_outbox *o) {
   return urgent_first(o) ? o->urgent.first : o->ordered.first;
 }
 
-static size_t next_body_len(const weft_outbox_item *item) {
-  size_t left = item->len - item->sent;
-  return left < WEFT_RECORD_BODY_MAX ? left : WEFT_RECORD_BODY_MAX;
+/* Only bulk frames may be cut. */
+static size_t next_body_len(const weft_outbox *o, const weft_outbox_item *item) {
+  size_t left = item->len - item->sent, most = WEFT_RECORD_BODY_MAX;
+  bool whole = overtakes(item->type) || !weft__frame_is_bulk(item->type);
+  if (!whole && o->record_max < most) most = o->record_max;
+  return left < most ? left : most;
 }
 
 size_t weft__outbox_next_len(const weft_outbox *o) {
   const weft_outbox_item *item = next_item(o);
-  return item ? weft__record_len(next_body_len(item)) : 0;
+  return item ? weft__record_len(next_body_len(o, item)) : 0;
 }
 
 void weft__outbox_take(weft_outbox *o, uint8_t *out) {
   weft_outbox_queue *q = urgent_first(o) ? &o->urgent : &o->ordered;
   weft_outbox_item *item = q->first;
   WEFT_ASSERT(item != NULL);
-  size_t len = next_body_len(item);
+  size_t len = next_body_len(o, item);
   bool more = item->sent + len < item->len;
   weft__record_write(out, item->type, more, weft_bytes_of(item->body + item->sent, len));
   item->sent += len;

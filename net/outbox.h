@@ -1,8 +1,8 @@
 /* The frames of a session that wait to be sent, and their cutting into transport records.
  *
- * Two queues: PING, PONG, CREDIT and PRESENCE overtake everything but a HELLO, all others leave in
- * order.  Records are cut one at a time when they are asked for, so that a long body does not hold
- * up what overtakes it. */
+ * Two queues: PING, PONG, CREDIT, EXPRESS and PRESENCE overtake everything but a HELLO, all others
+ * leave in order.  Records are cut one at a time when they are asked for, so that a long body does
+ * not hold up what overtakes it. */
 #ifndef WEFT_OUTBOX_H
 #define WEFT_OUTBOX_H
 
@@ -23,7 +23,8 @@ typedef struct weft_outbox {
   weft_alloc mem;
   size_t unsent; /* bytes of bodies queued, and a fixed sum for each frame */
   size_t unsent_max;
-  size_t greetings; /* HELLOs queued */
+  size_t greetings;  /* HELLOs queued */
+  size_t record_max; /* body bytes of one record of a frame that may be overtaken */
   weft_outbox_queue urgent, ordered;
 } weft_outbox;
 

@@ -54,6 +54,46 @@ void weft__credit_run(weft_link *link) {
   weft__link_send(link, WEFT_FRAME_CREDIT, &body);
 }
 
+/* --- the stream's queue --- */
+
+/* Bulk fills the queue with what drains in three quarters of a round trip, and a little: so the
+ * line is never idle, and what is written to overtake finds little before it.  Where the queue runs
+ * empty although there was more, the line takes more. */
+void weft__link_written(weft_link *link, size_t queued) {
+  weft_ms now = link->node->now;
+  weft_ms passed = now - link->drain_at;
+  weft_ms least = link->trip_min_ms > WEFT_LINK_DRAIN_MS ? link->trip_min_ms : WEFT_LINK_DRAIN_MS;
+  if (queued < link->queued) link->drained += link->queued - queued;
+  if (queued == 0 && link->queued_much) link->queued_none = true;
+  link->queued = queued;
+  if (!link->queued_much || passed < least) return;
+  size_t allow = link->queued_allow;
+  if (link->queued_none) {
+    allow *= 2;
+  } else {
+    uint64_t trip =
+        link->trip_min_ms > WEFT_LINK_TRIP_MIN_MS ? link->trip_min_ms : WEFT_LINK_TRIP_MIN_MS;
+    uint64_t rate = (uint64_t)link->drained * 1000 / passed;
+    allow =
+        (size_t)weft__min_ms(rate * trip * 3 / 4000, WEFT_LINK_QUEUED_MAX) + WEFT_LINK_QUEUED_MORE;
+  }
+  if (allow > WEFT_LINK_QUEUED_MAX) allow = WEFT_LINK_QUEUED_MAX;
+  link->queued_allow = allow > WEFT_LINK_QUEUED_MIN ? allow : WEFT_LINK_QUEUED_MIN;
+  link->drained = 0;
+  link->drain_at = now;
+  link->queued_much = link->queued_none = false;
+}
+
+bool weft__link_drains(weft_link *link) {
+  bool room = link->queued < link->queued_allow;
+  if (!room && !link->queued_much) { /* what drained before says little */
+    link->queued_much = true;
+    link->drained = 0;
+    link->drain_at = link->node->now;
+  }
+  return room;
+}
+
 bool weft__serve_room(const weft_link *link) {
   if (link->state != WEFT_LINK_OPEN || link->queued > WEFT_LINK_QUEUED_MAX) return false;
   return weft_session_stats_of(link->session).unsent < WEFT_LINK_UNSENT_LOW;
@@ -86,7 +126,8 @@ static weft_nohave range_branch(weft_node *n, const weft_msg_range *r, weft_serv
   weft_source_span span;
   size_t first;
   size_t count = weft__vector_find(held, &r->log, &first);
-  *out = (weft_serve){r->log, WEFT_SOURCE_ANY, r->from, r->to, count > 1};
+  uint8_t lane = n->source.lane(n->source.ctx, &r->log);
+  *out = (weft_serve){r->log, WEFT_SOURCE_ANY, r->from, r->to, count > 1, lane};
   if (weft_id_cmp(&r->head, &unknown) != 0 &&
       n->source.find(n->source.ctx, &r->log, r->to, &r->head, &span) == WEFT_OK) {
     out->branch = span.branch;
@@ -180,18 +221,29 @@ static weft_err forked_piece(weft_node *n, const weft_serve *r, weft_source_span
   return WEFT_OK;
 }
 
-/* The next piece of a wanted range, in the order to send; NULL when nothing is left to send. */
+/* The lane of what is to be sent before everything else. */
+static uint8_t first_lane(const weft_link *link) {
+  uint8_t lane = UINT8_MAX;
+  for (size_t i = 0; i < link->serve_count; i++) {
+    if (link->serves[i].lane < lane) lane = link->serves[i].lane;
+  }
+  return lane;
+}
+
+/* The next piece of a wanted range, lane by lane, within one in the order to send; NULL when
+ * nothing is left to send. */
 static weft_serve *next_piece(weft_link *link, weft_source_span *piece) {
   for (size_t i = 0; i < link->serve_count; i++) {
     if (!link->serves[i].forked) continue;
     if (forked_piece(link->node, &link->serves[i], piece) == WEFT_OK) return &link->serves[i];
     link->serves[i].forked = false;
   }
+  uint8_t lane = first_lane(link);
   for (unsigned round = 0; round < 2; round++) {
     for (; link->span_next < link->span_count; link->span_next++) {
       const weft_source_span *span = &link->spans[link->span_next];
       weft_serve *r = serve_of(link, &span->log);
-      if (!r || span->to < r->from || span->from > r->to) continue;
+      if (!r || r->lane != lane || span->to < r->from || span->from > r->to) continue;
       /* A chunk costs a signature: of logs that alternate a little more than the next span goes. */
       uint64_t to = span->to > r->from + WEFT_SERVE_AHEAD ? span->to : r->from + WEFT_SERVE_AHEAD;
       *piece = (weft_source_span){r->log, r->branch, r->from, to < r->to ? to : r->to};
@@ -201,9 +253,11 @@ static weft_serve *next_piece(weft_link *link, weft_source_span *piece) {
     if (spans_fill(link) != WEFT_OK) break;
   }
   /* So much lies between that the order is not worth finding: log by log then. */
-  if (link->serve_count == 0) return NULL;
-  weft_serve *r = &link->serves[0];
-  *piece = (weft_source_span){r->log, r->branch, r->from, r->to};
+  weft_serve *r = NULL;
+  for (size_t i = 0; i < link->serve_count && !r; i++) {
+    if (link->serves[i].lane == lane) r = &link->serves[i];
+  }
+  if (r) *piece = (weft_source_span){r->log, r->branch, r->from, r->to};
   return r;
 }
 
@@ -241,7 +295,7 @@ static weft_err chunk_read(weft_link *link, chunk_list *list, const weft_source_
 
 static void chunks_send(weft_link *link, uint8_t type, chunk_list *list) {
   if (list->count == 0) return;
-  weft_msg_blobs m = {list->at, list->count, type == WEFT_FRAME_GOSSIP ? 1 : 0};
+  weft_msg_blobs m = {list->at, list->count, type == WEFT_FRAME_CHANGES ? 0 : 1};
   weft_buf body = weft__link_body(link);
   weft__msg_blobs_put(&body, &m);
   weft__link_send(link, type, &body);
@@ -272,7 +326,8 @@ static void chunks_pack(weft_link *link, chunk_list *list) {
 }
 
 static void serve_wanted(weft_link *link, chunk_list *list) {
-  while (link->serve_count && weft__credit_allows(link, list->len + WEFT_CHANGES_LEN)) {
+  size_t spare = WEFT_CHANGES_LEN + WEFT_EXPRESS_RESERVE;
+  while (link->serve_count && weft__credit_allows(link, list->len + spare)) {
     uint64_t last;
     weft_source_span piece;
     weft_serve *r = next_piece(link, &piece);
@@ -306,13 +361,30 @@ static const weft_recent *ring_at(const weft_node *n, uint64_t place) {
   return &n->ring[place % WEFT_RING_MAX];
 }
 
+/* What is written to overtake has frames that do; what one record does not hold goes as others do.
+ */
+static bool is_express(uint8_t lane) { return lane < 2; }
+
+static uint8_t push_type(const chunk_list *list, bool express) {
+  size_t head = 16 + 8 * list->count;
+  return express && list->len + head <= WEFT_RECORD_BODY_MAX ? WEFT_FRAME_EXPRESS
+                                                             : WEFT_FRAME_GOSSIP;
+}
+
+typedef enum push_kind { PUSH_EXPRESS, PUSH_OWN, PUSH_RELAY } push_kind;
+
+static bool is_of(const weft_recent *r, push_kind kind) {
+  if (!r->own) return kind == PUSH_RELAY;
+  return kind == (is_express(r->lane) ? PUSH_EXPRESS : PUSH_OWN);
+}
+
 /* The next place in the ring that is to be pushed now; ring_end when there is none. */
-static uint64_t next_push(const weft_link *link, uint64_t from, bool own) {
+static uint64_t next_push(const weft_link *link, uint64_t from, push_kind kind) {
   const weft_node *n = link->node;
   for (uint64_t place = from; place < n->ring_end; place++) {
     const weft_recent *r = ring_at(n, place);
     bool covered = weft__vector_covers(&link->theirs, &r->log, r->to);
-    if (r->own != own || (covered && !weft__log_forked(n, &r->log))) continue;
+    if (!is_of(r, kind) || (covered && !weft__log_forked(n, &r->log))) continue;
     if (n->park_count && weft__park_skips(link, &r->log, r->from)) continue;
     return place;
   }
@@ -354,35 +426,53 @@ static bool push_one(weft_link *link, chunk_list *list, const weft_recent *r) {
   return true;
 }
 
-static void push_kind(weft_link *link, chunk_list *list, bool own) {
+static void push_of(weft_link *link, chunk_list *list, push_kind kind, uint64_t *at) {
   weft_node *n = link->node;
-  uint64_t *at = own ? &link->own_at : &link->relay_at;
+  bool express = kind == PUSH_EXPRESS;
   while (*at < n->ring_end && link->state == WEFT_LINK_OPEN) {
-    uint64_t place = next_push(link, *at, own);
+    uint64_t place = next_push(link, *at, kind);
     *at = place;
     if (place == n->ring_end) break;
     const weft_recent *r = ring_at(n, place);
-    if (!own && n->now < r->at + relay_after(link)) break;
+    if (!r->own && n->now < r->at + relay_after(link)) break;
+    if (list->count && express != is_express(r->lane)) {
+      chunks_send(link, push_type(list, express), list);
+    }
+    express = is_express(r->lane);
     if (!push_one(link, list, r)) break;
     *at = place + 1;
-    if (list->len >= WEFT_CHANGES_LEN || list->count == WEFT_MESSAGE_CHUNKS_MAX) {
-      chunks_send(link, WEFT_FRAME_GOSSIP, list);
+    bool much = list->len >= (express ? WEFT_EXPRESS_LEN : WEFT_CHANGES_LEN);
+    if (much || list->count == WEFT_MESSAGE_CHUNKS_MAX) {
+      chunks_send(link, push_type(list, express), list);
     }
   }
+  chunks_send(link, push_type(list, express), list);
+}
+
+/* False: so much arrived meanwhile that it is told as a whole. */
+static bool ring_reaches(const weft_link *link) {
+  const weft_node *n = link->node;
+  uint64_t oldest = n->ring_end > WEFT_RING_MAX ? n->ring_end - WEFT_RING_MAX : 0;
+  return link->own_at >= oldest && link->relay_at >= oldest && link->express_at >= oldest;
+}
+
+static bool pushes(const weft_link *link) {
+  return link->node->o.gossip && weft__sync_is_done(link);
+}
+
+/* What overtakes does not wait until the session has room for more. */
+static void push_express(weft_link *link, chunk_list *list) {
+  if (pushes(link) && ring_reaches(link)) push_of(link, list, PUSH_EXPRESS, &link->express_at);
 }
 
 static void push_live(weft_link *link, chunk_list *list) {
-  weft_node *n = link->node;
-  if (!n->o.gossip || !weft__sync_is_done(link)) return;
-  uint64_t oldest = n->ring_end > WEFT_RING_MAX ? n->ring_end - WEFT_RING_MAX : 0;
-  if (link->own_at < oldest || link->relay_at < oldest) {
-    /* So much arrived meanwhile that it is told as a whole. */
+  if (!pushes(link)) return;
+  if (!ring_reaches(link)) {
     weft__sync_announce(link);
     return;
   }
-  push_kind(link, list, true);
-  push_kind(link, list, false);
-  chunks_send(link, WEFT_FRAME_GOSSIP, list);
+  push_of(link, list, PUSH_OWN, &link->own_at);
+  push_of(link, list, PUSH_RELAY, &link->relay_at);
 }
 
 weft_ms weft__serve_deadline(const weft_link *link) {
@@ -390,7 +480,7 @@ weft_ms weft__serve_deadline(const weft_link *link) {
   if (!n->o.gossip || !weft__sync_is_done(link)) return WEFT_NEVER;
   uint64_t oldest = n->ring_end > WEFT_RING_MAX ? n->ring_end - WEFT_RING_MAX : 0;
   uint64_t from = link->relay_at > oldest ? link->relay_at : oldest;
-  uint64_t place = next_push(link, from, false);
+  uint64_t place = next_push(link, from, PUSH_RELAY);
   if (place == n->ring_end) return WEFT_NEVER;
   weft_ms due = ring_at(n, place)->at + relay_after(link);
   /* What is due and waits for credit is woken by the peer, not by time. */
@@ -399,17 +489,20 @@ weft_ms weft__serve_deadline(const weft_link *link) {
 
 void weft__serve_run(weft_link *link) {
   weft_node *n = link->node;
+  bool express = n->o.gossip && link->express_at < n->ring_end;
   bool live = n->o.gossip && (link->own_at < n->ring_end || link->relay_at < n->ring_end);
-  if (!link->acks_stale && link->serve_count == 0 && link->fork_count == 0 && !live) return;
-  if (!weft__serve_room(link)) return;
-  weft__fork_run(link);
-  if (link->state == WEFT_LINK_OPEN && link->acks_stale) weft__ack_send(link);
+  bool room = weft__serve_room(link);
+  bool bulk = link->acks_stale || link->serve_count > 0 || link->fork_count > 0 || live;
+  if (!express && (!bulk || !room)) return;
   chunk_list *list = chunk_list_new(n);
   if (!list) {
     weft__link_fail(link, WEFT_ENOMEM, WEFT_CODE_INTERNAL, 0);
     return;
   }
-  if (link->state == WEFT_LINK_OPEN && live) push_live(link, list);
-  if (link->state == WEFT_LINK_OPEN && link->serve_count) serve_wanted(link, list);
+  if (link->state == WEFT_LINK_OPEN && express) push_express(link, list);
+  if (link->state == WEFT_LINK_OPEN && room) weft__fork_run(link);
+  if (link->state == WEFT_LINK_OPEN && room && link->acks_stale) weft__ack_send(link);
+  if (link->state == WEFT_LINK_OPEN && room && live) push_live(link, list);
+  if (link->state == WEFT_LINK_OPEN && room && link->serve_count) serve_wanted(link, list);
   chunk_list_free(n, list);
 }

@@ -118,7 +118,7 @@ static void send_heads(weft_link *link, uint8_t type, const weft_msg_heads *all)
 static void told_all(weft_link *link) {
   weft_node *n = link->node;
   link->told = n->arrival;
-  link->own_at = link->relay_at = n->ring_end;
+  link->own_at = link->relay_at = link->express_at = n->ring_end;
 }
 
 static void send_leaves(weft_link *link, bool ask) {

@@ -176,6 +176,10 @@ static weft_err source_author(void *ctx, const weft_id *log, weft_id *out) {
   return WEFT_OK;
 }
 
+static uint8_t source_lane(void *ctx, const weft_id *log) {
+  return (uint8_t)weft_replica_lane(replica_of(ctx), log);
+}
+
 void weft__replica_source_fill(weft_replica_source *s, weft_source *out) {
   *out = (weft_source){
       .ctx = s,
@@ -195,6 +199,7 @@ void weft__replica_source_fill(weft_replica_source *s, weft_source *out) {
       .id_at = source_id_at,
       .find = source_find,
       .author = source_author,
+      .lane = source_lane,
       .acks = source_acks,
   };
 }

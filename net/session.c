@@ -604,6 +604,10 @@ weft_err weft_session_send(weft_session *s, uint8_t type, weft_bytes body) {
   return weft__outbox_push(&s->outbox, type, body);
 }
 
+void weft_session_record_max(weft_session *s, size_t len) {
+  s->outbox.record_max = len < WEFT_RECORD_BODY_MAX ? len : WEFT_RECORD_BODY_MAX;
+}
+
 void weft_session_hold(weft_session *s, bool hold) { s->hold = hold; }
 
 /* Seals the next record into `tx`, which weft_session_send, and for ERROR the handshake, have made

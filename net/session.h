@@ -128,6 +128,9 @@ weft_err weft_session_accept(weft_session *s) WEFT_MUST_USE;
  * WEFT_ENOMEM.  None of these harms the session. */
 weft_err weft_session_send(weft_session *s, uint8_t type, weft_bytes body) WEFT_MUST_USE;
 
+/* Cuts the records of long frames to so many bytes of body, so that what overtakes them need not
+ * wait longer; more than a record can have means as much as it can. */
+void weft_session_record_max(weft_session *s, size_t len);
 /* While held, no frame leaves; everything else goes on.  For an edge whose write queue is full. */
 void weft_session_hold(weft_session *s, bool hold);
 

@@ -54,6 +54,8 @@ typedef struct weft_source {
                    weft_source_span *out);
   /* The device that writes `log`. WEFT_ENOTFOUND: nothing of it is held. */
   weft_err (*author)(void *ctx, const weft_id *log, weft_id *out);
+  /* What a log overtakes: 0 critical, 1 high, 2 normal, 3 low. */
+  uint8_t (*lane)(void *ctx, const weft_id *log);
   /* The newest acknowledgement known of each device, as ACK actions gave them. */
   weft_err (*acks)(void *ctx, weft_arena *arena, weft_bytes **acks, size_t *count);
 } weft_source;

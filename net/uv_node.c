@@ -8,10 +8,13 @@
  * Failure modes: a storage error stops the node and is told through events.failed; a socket error
  * closes that connection only; EMFILE on accept pauses accepting for a second instead of spinning.
  */
+#define _DEFAULT_SOURCE /* TCP_NOTSENT_LOWAT */
 #include "net/uv_node.h"
 
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "crdt/assert.h"
 #include "net/replica_source.h"
@@ -26,11 +29,12 @@ enum {
   read_len = 64 << 10,
   flush_ms = 1000, /* a goodbye gets this long to leave */
   accept_pause_ms = 1000,
-  settle_ms = 1000,  /* as often as the mirror is written at most */
-  transfer_ms = 100, /* progress is told this often at most */
-  show_step = 16384, /* changes shown in one loop turn: a fraction of a second */
-  full_ms = 3000,    /* a full disk is tried again */
-  tell_ms = 100,     /* events that wait for a write get one of their own */
+  settle_ms = 1000,      /* as often as the mirror is written at most */
+  transfer_ms = 100,     /* progress is told this often at most */
+  show_step = 16384,     /* changes shown in one loop turn: a fraction of a second */
+  full_ms = 3000,        /* a full disk is tried again */
+  unsent_len = 16 << 10, /* bytes that the system holds beyond what it has sent */
+  tell_ms = 100,         /* events that wait for a write get one of their own */
   listening_max = 32
 };
 
@@ -194,9 +198,23 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf) {
   pump(n);
 }
 
+/* The system buffers megabytes for a slow line, and nothing overtakes what lies there.  So it takes
+ * little more than it sends, and the rest stays in the node, which knows what goes first. */
+static void buffer_little(uv_tcp_t *tcp) {
+#ifdef TCP_NOTSENT_LOWAT
+  uv_os_fd_t fd;
+  int most = unsent_len;
+  if (uv_fileno((const uv_handle_t *)tcp, &fd) == 0)
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof most);
+#else
+  (void)tcp;
+#endif
+}
+
 static void conn_open(uv_conn *c) {
   c->open = true;
   uv_tcp_nodelay(&c->tcp, 1);
+  buffer_little(&c->tcp);
   uv_tcp_keepalive(&c->tcp, 1, 60);
   if (uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0) conn_ended(c, WEFT_EIO);
 }

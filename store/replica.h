@@ -311,6 +311,8 @@ WEFT_API weft_err weft_replica_read_chunk(weft_replica *r, const weft_id *log, u
  * error all is as it was.  WEFT_EMALFORMED; WEFT_ENOMEM.  The replica's thread. */
 WEFT_API weft_err weft_replica_pack_chunks(weft_replica *r, weft_arena *arena, weft_bytes *chunks,
                                            size_t *count) WEFT_MUST_USE;
+/* The lane of a log; WEFT_LANE_NORMAL when nothing of it is held. */
+WEFT_API weft_lane weft_replica_lane(const weft_replica *r, const weft_id *log);
 /* The id of (log, seq) on a branch.  WEFT_ENOTFOUND. */
 WEFT_API weft_err weft_replica_id_at(weft_replica *r, const weft_id *log, uint32_t branch,
                                      uint64_t seq, weft_id *out) WEFT_MUST_USE;

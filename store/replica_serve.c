@@ -315,6 +315,11 @@ weft_err weft_replica_pack_chunks(weft_replica *r, weft_arena *arena, weft_bytes
   return weft__chunk_pack(r->codec, arena, chunks, count);
 }
 
+weft_lane weft_replica_lane(const weft_replica *r, const weft_id *log_id) {
+  const weft_log *log = weft__log_find(r, log_id);
+  return log && log->lane < WEFT_LANES ? (weft_lane)log->lane : WEFT_LANE_NORMAL;
+}
+
 weft_err weft_replica_id_at(weft_replica *r, const weft_id *log_id, uint32_t branch, uint64_t seq,
                             weft_id *out) {
   weft_txn *txn;

@@ -390,7 +390,13 @@ static weft_err walk_begin(batch *b, show_scope scope, weft_log *one) {
     for (weft_log *log = r->touched; log; log = log->next_touched) WEFT_TRY(walk_add(b, log));
     return WEFT_OK;
   }
-  for (uint32_t i = 0; i < r->log_count; i++) WEFT_TRY(walk_add(b, r->logs[i]));
+  /* A batch is soon full where much waits: what was written to overtake is taken first. */
+  for (unsigned lane = 0; lane < WEFT_LANES; lane++) {
+    for (uint32_t i = 0; i < r->log_count; i++) {
+      unsigned of = r->logs[i]->lane < WEFT_LANES ? r->logs[i]->lane : WEFT_LANE_NORMAL;
+      if (of == lane) WEFT_TRY(walk_add(b, r->logs[i]));
+    }
+  }
   return WEFT_OK;
 }
 

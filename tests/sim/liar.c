@@ -188,6 +188,11 @@ static weft_err told_author(void *ctx, const weft_id *log, weft_id *out) {
   return t.author(t.ctx, log, out);
 }
 
+static uint8_t told_lane(void *ctx, const weft_id *log) {
+  weft_source t = truth(ctx);
+  return t.lane(t.ctx, log);
+}
+
 static weft_err told_acks(void *ctx, weft_arena *arena, weft_bytes **acks, size_t *count) {
   weft_source t = truth(ctx);
   return t.acks(t.ctx, arena, acks, count);
@@ -371,6 +376,7 @@ liar *liar_new(sim *s, size_t node, uint64_t seed, uint32_t ways) {
       .id_at = told_id_at,
       .find = told_find,
       .author = told_author,
+      .lane = told_lane,
       .acks = told_acks,
   };
   WEFT_STATIC_ASSERT(sizeof answers == 18 * sizeof answers.ctx, "a liar answers every question");

@@ -52,6 +52,7 @@ static const char *frame_name(uint8_t type) {
   case WEFT_FRAME_NOHAVE: return "nohave";
   case WEFT_FRAME_ACK: return "ack";
   case WEFT_FRAME_GOSSIP: return "gossip";
+  case WEFT_FRAME_EXPRESS: return "express";
   case WEFT_FRAME_IHAVE: return "ihave";
   case WEFT_FRAME_FORK: return "fork";
   default: return "?";
@@ -129,6 +130,7 @@ static void describe(sim *s, size_t from, uint8_t type, weft_bytes body, char *o
   switch (type) {
   case WEFT_FRAME_FORK:
   case WEFT_FRAME_CHANGES:
+  case WEFT_FRAME_EXPRESS:
   case WEFT_FRAME_GOSSIP: check_chunks(s, from, body, out, cap); break;
   case WEFT_FRAME_ACK: check_acks(s, from, body, out, cap); break;
   case WEFT_FRAME_VV_LEAVES:

@@ -228,6 +228,92 @@ static void a_large_catch_up_arrives_in_order(void **state) {
   sim_free(s);
 }
 
+/* --- lanes --- */
+
+static void write_lane(sim *s, size_t idx, weft_lane lane, const char *doc, weft_value v) {
+  weft_edit *e;
+  weft_commit done;
+  weft_edit_options o;
+  weft_edit_options_init(&o);
+  o.lane = lane;
+  must(s, weft_edit_begin(&e, sim_replica(s, idx), &o));
+  must(s, weft_edit_set(e, weft_bytes_str(doc), weft_bytes_str("/n"), &v));
+  must(s, weft_edit_commit(e, &done));
+  weft_edit_free(e);
+}
+
+/* So many changes of one lane, each of a document of its own, in groups. */
+static void write_many(sim *s, size_t idx, weft_lane lane, unsigned count) {
+  for (unsigned i = 0; i < count;) {
+    must(s, weft_group_begin(sim_replica(s, idx)));
+    for (unsigned k = 0; k < 5000 && i < count; k++, i++) {
+      char doc[32];
+      uint8_t text[40];
+      for (size_t t = 0; t < sizeof text; t++) text[t] = (uint8_t)test_rng_below(sim_rng(s), 256);
+      snprintf(doc, sizeof doc, "notes/%u", (unsigned)test_rng_below(sim_rng(s), 1u << 20));
+      weft_value v = {.kind = WEFT_BYTES, .as.bytes = weft_bytes_of(text, sizeof text)};
+      write_lane(s, idx, lane, doc, v);
+    }
+    must(s, weft_group_end(sim_replica(s, idx)));
+  }
+  sim_changed(s, idx);
+}
+
+/* The time until a change of `lane`, written at node 0, is shown at node 1. */
+static weft_ms overtakes_in(sim *s, weft_lane lane, int64_t value) {
+  weft_value v = {.kind = WEFT_INT, .as.integer = value};
+  char want[32], got[64];
+  weft_ms before = sim_now(s);
+  snprintf(want, sizeof want, "%lld", (long long)value);
+  write_lane(s, 0, lane, "lanes/a", v);
+  sim_changed(s, 0);
+  while (strcmp(test_get(sim_replica(s, 1), "lanes/a", "/n", got, sizeof got), want) != 0) {
+    sim_run(s, sim_now(s) + 1);
+    if (sim_now(s) > before + 10 * minute) sim_fail(s, "it does not come");
+  }
+  return sim_now(s) - before;
+}
+
+/* 100,000 changes wait to cross 50 KB/s.  What is written to overtake is shown on the other side
+ * within two round trips and the time that its own bytes take. */
+static void what_is_critical_overtakes(void **state) {
+  (void)state;
+  const char *share = getenv("WEFT_SIM_SEEDS");
+  unsigned count = share && atoi(share) < 100 ? 20000 : 100000;
+  enum { one_way = 50, own_bytes = 512, allowed = 4 * one_way + own_bytes * 1000 / 50000 };
+  sim_options o = {.seed = 7, .nodes = 2, .stand_in = true, .mirror = true};
+  o.delay_min = o.delay_max = one_way;
+  o.bandwidth = 50000;
+  sim *s = sim_new(&o);
+  sim_address(s, 1, 0);
+  sim_start_all(s);
+  sim_settle(s, sim_now(s) + minute);
+  weft_value begun = {.kind = WEFT_INT};
+  write_lane(s, 0, WEFT_LANE_CRITICAL, "lanes/a", begun);
+  write_lane(s, 0, WEFT_LANE_HIGH, "lanes/a", begun);
+  sim_changed(s, 0);
+  sim_settle(s, sim_now(s) + minute);
+  write_many(s, 0, WEFT_LANE_LOW, count);
+  weft_ms most = 0, sum = 0;
+  enum { samples = 40 };
+  for (int64_t i = 1; i <= samples; i++) {
+    sim_run(s, sim_now(s) + 300 + test_rng_below(sim_rng(s), 400));
+    weft_ms took = overtakes_in(s, i % 2 ? WEFT_LANE_CRITICAL : WEFT_LANE_HIGH, i);
+    if (took > most) most = took;
+    sum += took;
+  }
+  print_message("%u low changes wait: the other lane is shown after %llu ms, %llu at most\n", count,
+                (unsigned long long)(sum / samples), (unsigned long long)most);
+  assert_false(sim_same(s));
+  assert_true(most <= allowed);
+  /* The line was in use all the time. */
+  weft_ms began = sim_now(s);
+  uint64_t bytes = sim_so_far(s)->bytes;
+  sim_run(s, began + 5000);
+  assert_true((sim_so_far(s)->bytes - bytes) * 1000 / 5000 >= 40000);
+  sim_free(s);
+}
+
 /* --- convergence --- */
 
 typedef struct plan {
@@ -458,6 +544,7 @@ int main(void) {
       cmocka_unit_test(a_change_runs_along_a_chain),
       cmocka_unit_test(a_change_is_pushed_once),
       cmocka_unit_test(a_large_catch_up_arrives_in_order),
+      cmocka_unit_test(what_is_critical_overtakes),
       cmocka_unit_test(a_quiet_network),
       cmocka_unit_test(a_chain),
       cmocka_unit_test(without_gossip),

@@ -84,6 +84,7 @@ static void refuses_what_breaks_a_rule(void **state) {
   }
   assert_int_equal(read_as(WEFT_FRAME_ACK, WEFT_RECORD_MORE, 0, 64, 0), WEFT_EPROTO);
   assert_int_equal(read_as(WEFT_FRAME_HELLO, WEFT_RECORD_MORE, 1, 64, 0), WEFT_EPROTO);
+  assert_int_equal(read_as(WEFT_FRAME_EXPRESS, WEFT_RECORD_MORE, 1, 64, 0), WEFT_EPROTO);
 }
 
 static void types_that_are_long_and_that_interrupt(void **state) {
@@ -93,11 +94,13 @@ static void types_that_are_long_and_that_interrupt(void **state) {
     bulk += weft__frame_is_bulk((uint8_t)type);
     interrupt += weft__frame_may_interrupt((uint8_t)type);
   }
-  assert_int_equal(bulk, 5);
-  assert_int_equal(interrupt, 6);
+  assert_int_equal(bulk, 6);
+  assert_int_equal(interrupt, 7);
   assert_true(weft__frame_is_bulk(WEFT_FRAME_FORK) && weft__frame_is_bulk(WEFT_FRAME_GOSSIP));
   assert_true(weft__frame_may_interrupt(WEFT_FRAME_ERROR));
   assert_true(weft__frame_may_interrupt(WEFT_FRAME_PRESENCE));
+  assert_true(weft__frame_may_interrupt(WEFT_FRAME_EXPRESS));
+  assert_false(weft__frame_may_interrupt(WEFT_FRAME_GOSSIP));
   assert_false(weft__frame_may_interrupt(WEFT_FRAME_HELLO));
 }
 
@@ -140,6 +143,34 @@ static void short_frames_overtake_long_ones(void **state) {
   assert_int_equal(take_type(&o, &more), WEFT_FRAME_BYE);
   assert_true(weft__outbox_is_empty(&o));
   assert_int_equal(o.unsent, 0);
+}
+
+/* On a slow line long frames are cut short, and what overtakes is not. */
+static void records_are_cut_for_what_overtakes(void **state) {
+  (void)state;
+  static const uint8_t big[4000];
+  weft_alloc mem = weft_alloc_libc();
+  weft_outbox o;
+  bool more;
+  weft__outbox_init(&o, &mem, 1 << 20);
+  o.record_max = 512;
+  weft_bytes all = weft_bytes_of(big, sizeof big), some = weft_bytes_of(big, 1400);
+  assert_int_equal(weft__outbox_push(&o, WEFT_FRAME_CHANGES, all), WEFT_OK);
+  assert_int_equal(weft__outbox_next_len(&o), weft__record_len(512));
+  assert_int_equal(take_type(&o, &more), WEFT_FRAME_CHANGES);
+  assert_true(more);
+  assert_int_equal(weft__outbox_push(&o, WEFT_FRAME_WANT, some), WEFT_OK);
+  assert_int_equal(weft__outbox_push(&o, WEFT_FRAME_EXPRESS, some), WEFT_OK);
+  assert_int_equal(weft__outbox_next_len(&o), weft__record_len(1400));
+  assert_int_equal(take_type(&o, &more), WEFT_FRAME_EXPRESS);
+  assert_false(more);
+  for (size_t left = sizeof big - 512; left > 0; left -= left < 512 ? left : 512) {
+    assert_int_equal(take_type(&o, &more), WEFT_FRAME_CHANGES);
+  }
+  assert_false(more);
+  assert_int_equal(take_type(&o, &more), WEFT_FRAME_WANT);
+  assert_false(more);
+  assert_true(weft__outbox_is_empty(&o));
 }
 
 static void nothing_overtakes_a_hello(void **state) {
@@ -210,6 +241,7 @@ int main(void) {
       cmocka_unit_test(refuses_what_breaks_a_rule),
       cmocka_unit_test(types_that_are_long_and_that_interrupt),
       cmocka_unit_test(short_frames_overtake_long_ones),
+      cmocka_unit_test(records_are_cut_for_what_overtakes),
       cmocka_unit_test(nothing_overtakes_a_hello),
       cmocka_unit_test(a_body_takes_as_few_records_as_it_can),
       cmocka_unit_test(a_full_outbox_refuses),

@@ -18,6 +18,14 @@ static void open_link(puppet *p, rig *r, size_t idx) {
   puppet_greet(p);
 }
 
+/* It has told all that it holds: from now on it hears what is new. */
+static void send_leaves(puppet *p) {
+  weft_msg_heads m = {.done = true, .to = 1};
+  weft_buf body = puppet_body();
+  weft__msg_heads_put(&body, &m);
+  puppet_send_buf(p, WEFT_FRAME_VV_LEAVES, &body);
+}
+
 static void write_some(rig *r, unsigned count) {
   for (unsigned i = 0; i < count; i++) {
     char value[16];
@@ -201,6 +209,7 @@ static void a_refusal_holds_up_nothing_else(void **state) {
   rig_make(&r, 2, 1);
   write_some(&r, 2);
   open_link(&p, &r, 1);
+  send_leaves(&p);
   weft_id log = weft_replica_held(r.replica)->heads[0].log;
   send_refused(&p, &log, 2, WEFT_CODE_BAD_SIG);
   puppet_forget(&p);
@@ -209,6 +218,7 @@ static void a_refusal_holds_up_nothing_else(void **state) {
   rig_wait(&r, 500);
   puppet_flow(&p);
   assert_int_equal(puppet_count(&p, WEFT_FRAME_GOSSIP), 0);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_EXPRESS), 0);
   weft_edit *e;
   weft_commit done;
   weft_edit_options o;
@@ -222,6 +232,7 @@ static void a_refusal_holds_up_nothing_else(void **state) {
   weft_node_changed(r.node, r.now);
   rig_wait(&r, 500);
   puppet_flow(&p);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_EXPRESS), 1);
   puppet_forget(&p);
   send_want(&p, &done.log, 1, done.seq);
   assert_int_equal(puppet_count(&p, WEFT_FRAME_CHANGES), 1);

@@ -597,6 +597,47 @@ static void test_branch_too_many(void **state) {
   test_recount(f->a, 0);
 }
 
+/* Of a backlog what was written to overtake is shown first. */
+static void test_lanes_are_shown_in_order(void **state) {
+  fixture *f = *state;
+  weft_show_report report;
+  weft_hold_report held;
+  for (int i = 0; i < 300; i++) {
+    weft_edit *e;
+    weft_commit done;
+    weft_edit_options o;
+    weft_edit_options_init(&o);
+    o.lane = i < 298 ? WEFT_LANE_LOW : i == 298 ? WEFT_LANE_HIGH : WEFT_LANE_CRITICAL;
+    weft_value v = {.kind = WEFT_INT, .as.integer = i};
+    const char *doc = i < 298 ? "t/low" : i == 298 ? "t/high" : "t/critical";
+    assert_int_equal(weft_edit_begin(&e, f->a, &o), WEFT_OK);
+    assert_int_equal(weft_edit_set(e, weft_bytes_str(doc), weft_bytes_str("/x"), &v), WEFT_OK);
+    assert_int_equal(weft_edit_commit(e, &done), WEFT_OK);
+    weft_edit_free(e);
+    assert_int_equal(weft_replica_lane(f->a, &done.log), o.lane);
+  }
+  weft_id nobody = {{1}};
+  assert_int_equal(weft_replica_lane(f->a, &nobody), WEFT_LANE_NORMAL);
+  const weft_vector *all = weft_replica_held(f->a);
+  weft_bytes chunks[3];
+  assert_int_equal(all->count, 3);
+  for (size_t i = 0; i < 3; i++) {
+    weft_run run = run_of(f, f->a, &all->heads[i].log);
+    chunks[i] = chunk_of(f, &run);
+  }
+  assert_int_equal(weft_replica_hold(f->b, &f->arena, chunks, 3, &held), WEFT_OK);
+  assert_int_equal(held.changes, 303);
+  assert_int_equal(counts_of(f->b).changes_shown, 0);
+  assert_int_equal(weft_replica_show(f->b, 2, &report), WEFT_OK);
+  assert_doc(f->b, "t/critical", "{\"x\":299}");
+  assert_doc(f->b, "t/high", "(none)");
+  assert_int_equal(weft_replica_show(f->b, 2, &report), WEFT_OK);
+  assert_doc(f->b, "t/high", "{\"x\":298}");
+  assert_doc(f->b, "t/low", "(none)");
+  test_show_all(f->b);
+  test_assert_same(f->a, f->b);
+}
+
 /* Own changes that a vector lacks, oldest first over all lanes. */
 static void test_own_changes_are_listed(void **state) {
   fixture *f = *state;
@@ -695,6 +736,7 @@ int main(void) {
       CASE(test_wrong_tag_waits),
       CASE(test_fork_is_held),
       CASE(test_branch_too_many),
+      CASE(test_lanes_are_shown_in_order),
       CASE(test_own_changes_are_listed),
       CASE(test_own_changes_come_back),
   };
