@@ -379,7 +379,7 @@ liar *liar_new(sim *s, size_t node, uint64_t seed, uint32_t ways) {
       .lane = told_lane,
       .acks = told_acks,
   };
-  WEFT_STATIC_ASSERT(sizeof answers == 18 * sizeof answers.ctx, "a liar answers every question");
+  WEFT_STATIC_ASSERT(sizeof answers == 19 * sizeof answers.ctx, "a liar answers every question");
   liar *l = calloc(1, sizeof *l);
   if (!l) abort();
   l->s = s;

@@ -95,6 +95,11 @@ static weft_err find(void *ctx, const weft_id *log, uint64_t seq, const weft_id 
   return f->inner.find(f->inner.ctx, log, seq, id, out);
 }
 
+static uint8_t lane(void *ctx, const weft_id *log) {
+  const flaky *f = ctx;
+  return f->inner.lane(f->inner.ctx, log);
+}
+
 static weft_err author(void *ctx, const weft_id *log, weft_id *out) {
   weft_err err;
   flaky *f = ctx;
@@ -162,6 +167,7 @@ static weft_source flaky_source(flaky *f, const weft_source *inner, uint64_t see
                        .id_at = id_at,
                        .find = find,
                        .author = author,
+                       .lane = lane,
                        .acks = acks};
 }
 
