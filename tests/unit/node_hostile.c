@@ -447,12 +447,50 @@ static void reconnect(stage *s, size_t i) {
   puppet_forget(p);
 }
 
+/* Connections that are over and of no puppet make place. */
+static void sweep(stage *s) {
+  for (size_t i = s->r.pipe_count; i > 0; i--) {
+    const rig_pipe *pipe = &s->r.pipes[i - 1];
+    bool ours = false;
+    for (size_t k = 0; k < PUPPETS; k++) ours |= s->there[k] && s->puppets[k].conn == pipe->conn;
+    if (pipe->closed && !ours) rig_forget(&s->r, pipe->conn);
+  }
+}
+
+/* What the machine and its person do meanwhile. */
+static void surroundings(stage *s) {
+  static const char *const addresses[] = {"10.0.0.1:7117", "[::1]:7117", "host.example:7117"};
+  static const weft_err ends[] = {WEFT_OK, WEFT_ETIMEOUT, WEFT_EUNREACHABLE, WEFT_EIO};
+  weft_node *n = s->r.node;
+  const weft_id *device = &s->r.space.devices[1 + pick(s, 2)].device;
+  weft_node_park *parked;
+  size_t count;
+  switch (pick(s, 8)) {
+  case 0:
+  case 1: (void)!weft_node_add_address(n, s->r.now, weft_bytes_str(addresses[pick(s, 3)])); break;
+  case 2: weft_node_network_changed(n, s->r.now); break;
+  case 3: weft_node_ask(n, s->r.now); break;
+  case 4:
+    if (chance(s, 30)) (void)!weft_node_pause(n, s->r.now, device);
+    break;
+  case 5: weft_node_resume(n, s->r.now, NULL); break;
+  case 6: weft_node_retry(n, s->r.now); break;
+  default: assert_int_equal(weft_node_parked(n, &s->arena, &parked, &count), WEFT_OK); break;
+  }
+  rig_pump(&s->r);
+  if (s->r.dialled && !rig_pipe_of(&s->r, s->r.dialled)->closed)
+    weft_node_dialled(n, s->r.now, s->r.dialled, ends[pick(s, 4)]);
+  s->r.dialled = 0;
+  rig_pump(&s->r);
+}
+
 static void look(stage *s) {
   weft_node_peer *peers;
   weft_node_acked *acked;
   size_t count;
+  sweep(s);
   assert_int_equal(weft_node_peers(s->r.node, &s->arena, &peers, &count), WEFT_OK);
-  assert_true(count <= RIG_CONNS_MAX + 3);
+  assert_true(count <= RIG_CONNS_MAX + 8);
   assert_int_equal(weft_node_acked_list(s->r.node, &s->arena, &acked, &count), WEFT_OK);
 }
 
@@ -464,6 +502,8 @@ static void step(stage *s) {
     reconnect(s, i);
   } else if (chance(s, 10)) {
     rig_wait(&s->r, pick(s, chance(s, 20) ? 60000 : 300));
+  } else if (chance(s, 12)) {
+    surroundings(s);
   } else if (chance(s, 5)) {
     assert_int_equal(test_set(s->r.replica, "t/own", "/x", chance(s, 50) ? "1" : "2"), WEFT_OK);
     weft_node_changed(s->r.node, s->r.now);
@@ -479,7 +519,11 @@ static void step(stage *s) {
 static void serves_an_honest_one(stage *s, uint64_t seed) {
   s->source.percent = 0;
   s->r.hold_err = WEFT_OK;
-  rig_wait(&s->r, 3600000);
+  weft_node_resume(s->r.node, s->r.now, NULL);
+  for (unsigned minute = 0; minute < 60; minute++) {
+    rig_wait(&s->r, 60000);
+    sweep(s);
+  }
   for (size_t i = 0; i < PUPPETS; i++) {
     if (!s->there[i]) continue;
     uint64_t conn = s->puppets[i].conn;
