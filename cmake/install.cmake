@@ -16,11 +16,18 @@ configure_file(cmake/weft.h.in ${PROJECT_BINARY_DIR}/package/weft.h @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/package/weft.h
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/weft COMPONENT headers)
 
+# Unstable, and so no part of weft.h.
+install(FILES sim/sim.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/weft/sim COMPONENT headers)
+
 # The two exports stand apart, because only the static library makes its user find what weft uses.
 set(WEFT_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/weft)
 foreach(kind shared static)
   target_include_directories(weft_${kind} INTERFACE
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  if(kind STREQUAL static)
+    install(TARGETS weft_simulator EXPORT weft_static
+      ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  endif()
   install(TARGETS weft_${kind} EXPORT weft_${kind}
     LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(EXPORT weft_${kind} NAMESPACE weft:: FILE weft-${kind}.cmake

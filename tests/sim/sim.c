@@ -2,10 +2,7 @@
 #include "tests/sim/sim_internal.h"
 
 #include <dirent.h>
-#include <setjmp.h>
 #include <sys/stat.h>
-
-#include <cmocka.h>
 
 #include "store/lmdb_store.h"
 #include "tests/support/stand_in_crypto.h"
@@ -353,8 +350,7 @@ bool sim_same(sim *s) {
   return true;
 }
 
-/* Who holds and shows how much of what, on standard error. */
-static void explain(const sim *s) {
+void sim_explain(const sim *s) {
   for (size_t i = 0; i < s->count; i++) {
     const peer *p = &s->peers[i];
     if (!p->up) continue;
@@ -372,7 +368,7 @@ static void explain(const sim *s) {
 weft_ms sim_settle(sim *s, weft_ms limit) {
   while (!sim_same(s)) {
     if (s->event_count == 0 || s->events[s->heap[0]].at > limit) {
-      explain(s);
+      sim_explain(s);
       sim_fail(s, "I8: no convergence");
     }
     step(s);

@@ -15,6 +15,13 @@
 #include "tests/support/space.h"
 #include "tests/support/temp.h"
 
+/* What a user of the simulator decides of the network; each may be NULL. */
+typedef struct sim_policy {
+  void *ctx;
+  bool (*reach)(void *ctx, weft_ms now, size_t from, size_t to);
+  bool (*carry)(void *ctx, weft_ms now, size_t from, size_t to, size_t len, weft_ms *delay);
+} sim_policy;
+
 typedef struct sim_options {
   uint64_t seed;
   size_t nodes;      /* up to SIM_NODES_MAX */
@@ -37,6 +44,7 @@ typedef struct sim_options {
   size_t show_max;         /* changes shown at once; 0 a default batch */
   bool scattered;          /* node i knows the members up to itself, node 0 all of them */
   weft_ms anti_entropy_ms; /* 0 the node's default */
+  sim_policy policy;
 } sim_options;
 
 enum { SIM_NODES_MAX = 1024 };
@@ -161,6 +169,8 @@ void sim_trace_clear(sim *s);
 test_rng *sim_rng(sim *s);
 test_space *sim_space(sim *s);
 
+/* Who holds and shows how much of what, on standard error. */
+void sim_explain(const sim *s);
 /* Prints a message with the seed, and aborts. */
 void sim_fail(const sim *s, const char *format, ...)
     __attribute__((noreturn, format(printf, 2, 3)));

@@ -33,6 +33,7 @@ typedef struct event {
   weft_node_action *hold; /* HELD: owned */
   uint8_t *bytes;         /* BYTES: owned */
   size_t len;
+  bool cuts; /* BYTES: the policy ends the connection with them */
 } event;
 
 /* One connection.  Side 0 dialled. */

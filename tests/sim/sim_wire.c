@@ -195,7 +195,13 @@ void sim__send(sim *s, size_t node, const weft_node_action *a) {
   if (reads && (!bandwidth || reads < bandwidth)) bandwidth = reads;
   weft_ms takes = bandwidth ? a->data.len * 1000 / bandwidth : 0;
   w->free_at[side] = start + takes;
-  e.at = start + takes + w->delay;
+  weft_ms delay = w->delay;
+  const sim_policy *policy = &s->o.policy;
+  if (policy->carry && w->node[!side] != sim_nobody) {
+    size_t to = (size_t)w->node[!side];
+    e.cuts = !policy->carry(policy->ctx, s->now, node, to, a->data.len, &delay);
+  }
+  e.at = start + takes + delay;
   if (e.at < stalled) e.at = stalled;
   if (e.at < w->last_at[side]) e.at = w->last_at[side];
   w->last_at[side] = e.at;
@@ -261,7 +267,7 @@ void sim__on_bytes(sim *s, event *e) {
    * else. */
   if (w->silent[to] && !s->peers[w->node[to]].up) return;
   s->counts.cuts += cut;
-  if (cut || apart || w->silent[to]) {
+  if (cut || apart || e->cuts || w->silent[to]) {
     if (w->node[0] != sim_nobody) {
       sim__trace(s, "%s - %s cut", s->peers[w->node[0]].name, s->peers[w->node[1]].name);
     }

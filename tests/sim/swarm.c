@@ -554,6 +554,7 @@ static void settle(run *r, weft_ms limit) {
   weft_ms next = sim_now(r->s);
   while (!ledger_agrees(r->l)) {
     next += 1000;
+    if (next > limit) sim_explain(r->s);
     if (next > limit) sim_fail(r->s, "I9: liars keep the others from converging");
     sim_run(r->s, next);
   }

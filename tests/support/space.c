@@ -1,17 +1,22 @@
 /* A space with several devices in one test. */
 #include "tests/support/space.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "crdt/json.h"
 #include "store/lmdb_store.h"
 #include "store/memory_store.h"
+
+/* Also serves programs that know no cmocka, and so ends them by itself. */
+static void check(bool right, const char *what, int line) {
+  if (right) return;
+  fprintf(stderr, "space.c:%d: not so: %s\n", line, what);
+  abort();
+}
+#define CHECK(condition)  check(condition, #condition, __LINE__)
+#define CHECK_EQUAL(a, b) check((a) == (b), #a " is " #b, __LINE__)
 
 static weft_ms wall_ms(void *ctx) {
   test_platform *p = ctx;
@@ -27,7 +32,7 @@ static void record_into(test_space *s, size_t idx, const weft_record *record, we
   weft_alloc mem = weft_alloc_libc();
   weft_buf b;
   weft__buf_init(&b, &mem, TEST_RECORD_LEN);
-  assert_int_equal(weft__record_sign(&b, s->crypto, &s->devices[0], record, id), WEFT_OK);
+  CHECK_EQUAL(weft__record_sign(&b, s->crypto, &s->devices[0], record, id), WEFT_OK);
   memcpy(s->records[idx], b.at, b.len);
   s->record_lens[idx] = b.len;
   weft__buf_free(&b);
@@ -63,7 +68,7 @@ void test_space_make_with(test_space *s, size_t count, uint64_t seed, const weft
     s->platforms = calloc(count, sizeof *s->platforms);
     s->records = calloc(count, sizeof *s->records);
     s->record_lens = calloc(count, sizeof *s->record_lens);
-    assert_true(s->devices && s->platforms && s->records && s->record_lens);
+    CHECK(s->devices && s->platforms && s->records && s->record_lens);
   }
   test_rng rng = test_rng_of(seed);
   for (size_t i = 0; i < count; i++) {
@@ -104,14 +109,14 @@ weft_replica_options test_space_options(test_space *s, size_t idx, weft_store *s
 void test_space_add_records(test_space *s, weft_replica *r) {
   for (size_t i = 0; i < s->count; i++) {
     weft_err err = weft_replica_add_record(r, weft_bytes_of(s->records[i], s->record_lens[i]));
-    if (err != WEFT_EEXIST) assert_int_equal(err, WEFT_OK);
+    if (err != WEFT_EEXIST) CHECK_EQUAL(err, WEFT_OK);
   }
 }
 
 weft_replica *test_space_open(test_space *s, size_t idx, weft_store *store) {
   weft_replica *r;
   weft_replica_options o = test_space_options(s, idx, store);
-  assert_int_equal(weft_replica_open(&r, &o), WEFT_OK);
+  CHECK_EQUAL(weft_replica_open(&r, &o), WEFT_OK);
   test_space_add_records(s, r);
   return r;
 }
@@ -120,7 +125,7 @@ weft_store *test_memory_store(void) {
   weft_memory_options o;
   weft_store *store;
   weft_memory_options_init(&o);
-  assert_int_equal(weft_memory_store_new(&o, &store), WEFT_OK);
+  CHECK_EQUAL(weft_memory_store_new(&o, &store), WEFT_OK);
   return store;
 }
 
@@ -132,28 +137,28 @@ weft_store *test_lmdb_store(const test_temp *temp) {
   weft_lmdb_options_init(&o);
   o.path = path;
   o.map_size = 1u << 30;
-  assert_int_equal(weft_lmdb_store_open(&o, &store, NULL), WEFT_OK);
+  CHECK_EQUAL(weft_lmdb_store_open(&o, &store, NULL), WEFT_OK);
   return store;
 }
 
 weft_store *test_store_copy(weft_store *from) {
   weft_store *to = test_memory_store();
   weft_txn *in, *out;
-  assert_int_equal(weft_store_begin(from, WEFT_TXN_READ, &in), WEFT_OK);
-  assert_int_equal(weft_store_begin(to, WEFT_TXN_WRITE, &out), WEFT_OK);
+  CHECK_EQUAL(weft_store_begin(from, WEFT_TXN_READ, &in), WEFT_OK);
+  CHECK_EQUAL(weft_store_begin(to, WEFT_TXN_WRITE, &out), WEFT_OK);
   for (int table = 0; table < WEFT_TABLE_COUNT; table++) {
     weft_cursor *cursor;
     weft_entry entry;
-    assert_int_equal(weft_cursor_open(in, (weft_table)table, &cursor), WEFT_OK);
+    CHECK_EQUAL(weft_cursor_open(in, (weft_table)table, &cursor), WEFT_OK);
     weft_err err = weft_cursor_first(cursor, &entry);
     for (; err == WEFT_OK; err = weft_cursor_next(cursor, &entry)) {
-      assert_int_equal(weft_txn_put(out, (weft_table)table, entry.key, entry.value), WEFT_OK);
+      CHECK_EQUAL(weft_txn_put(out, (weft_table)table, entry.key, entry.value), WEFT_OK);
     }
-    assert_int_equal(err, WEFT_EDONE);
+    CHECK_EQUAL(err, WEFT_EDONE);
     weft_cursor_close(cursor);
   }
   weft_txn_abort(in);
-  assert_int_equal(weft_txn_commit(out), WEFT_OK);
+  CHECK_EQUAL(weft_txn_commit(out), WEFT_OK);
   return to;
 }
 
@@ -164,7 +169,7 @@ weft_replica *test_space_memory(test_space *s, size_t idx) {
 void test_show_all(weft_replica *r) {
   weft_show_report report;
   do {
-    assert_int_equal(weft_replica_show(r, 0, &report), WEFT_OK);
+    CHECK_EQUAL(weft_replica_show(r, 0, &report), WEFT_OK);
   } while (report.more);
 }
 
@@ -179,14 +184,13 @@ static uint64_t pull_range(weft_replica *to, weft_replica *from, const weft_span
     uint64_t last;
     weft_hold_report report;
     weft__buf_reset(&chunk);
-    assert_int_equal(
+    CHECK_EQUAL(
         weft_replica_read_chunk(from, &range->log, range->branch, at, range->to, &chunk, &last),
         WEFT_OK);
     weft_bytes view = weft__buf_view(&chunk);
-    assert_int_equal(weft_replica_hold(to, arena, &view, 1, &report), WEFT_OK);
-    assert_int_equal(report.run_count, 1);
-    assert_true(report.runs[0].verdict == WEFT_HOLD_TAKEN ||
-                report.runs[0].verdict == WEFT_HOLD_KNOWN);
+    CHECK_EQUAL(weft_replica_hold(to, arena, &view, 1, &report), WEFT_OK);
+    CHECK_EQUAL(report.run_count, 1);
+    CHECK(report.runs[0].verdict == WEFT_HOLD_TAKEN || report.runs[0].verdict == WEFT_HOLD_KNOWN);
     taken += report.changes;
     at = last + 1;
   }
@@ -203,7 +207,7 @@ uint64_t test_pull(weft_replica *to, weft_replica *from, size_t ranges_max) {
     weft_span *ranges;
     size_t count;
     weft__arena_reset(&arena);
-    assert_int_equal(
+    CHECK_EQUAL(
         weft_replica_missing(from, &arena, weft_replica_held(to), ranges_max, &ranges, &count),
         WEFT_OK);
     if (count == 0) break;
@@ -211,7 +215,7 @@ uint64_t test_pull(weft_replica *to, weft_replica *from, size_t ranges_max) {
     for (size_t i = 0; i < count; i++) taken += pull_range(to, from, &ranges[i], &arena);
     /* Where branches part, the first ranges may all be held already. */
     if (taken == before) ranges_max *= 2;
-    assert_true(ranges_max < 1u << 20);
+    CHECK(ranges_max < 1u << 20);
   }
   weft__arena_free(&arena);
   test_show_all(to);
@@ -227,7 +231,7 @@ weft_err test_set(weft_replica *r, const char *doc, const char *pointer, const c
   weft__arena_init(&arena, &mem);
   weft_err err = weft_edit_begin(&e, r, NULL);
   if (err == WEFT_OK && json) {
-    assert_int_equal(weft_json_parse(&arena, weft_bytes_str(json), &value, NULL), WEFT_OK);
+    CHECK_EQUAL(weft_json_parse(&arena, weft_bytes_str(json), &value, NULL), WEFT_OK);
     err = weft_edit_set(e, weft_bytes_str(doc), weft_bytes_str(pointer), &value);
   } else if (err == WEFT_OK) {
     err = weft_edit_unset(e, weft_bytes_str(doc), weft_bytes_str(pointer));
@@ -248,7 +252,7 @@ const char *test_get(weft_replica *r, const char *doc, const char *pointer, char
   weft_err err = weft_replica_get(r, &arena, weft_bytes_str(doc), weft_bytes_str(pointer), &value);
   if (err == WEFT_OK) {
     weft_json_write(&text, &value);
-    assert_int_equal(weft__buf_err(&text), WEFT_OK);
+    CHECK_EQUAL(weft__buf_err(&text), WEFT_OK);
     memcpy(out, text.at, text.len);
     out[text.len] = 0;
   } else {
@@ -272,12 +276,12 @@ void test_assert_same(weft_replica *a, weft_replica *b) {
   weft_digest y = weft_replica_digest(b);
   weft_counts m;
   weft_counts n;
-  assert_true(test_same_heads(weft_replica_shown(a), weft_replica_shown(b)));
-  assert_true(x.high == y.high && x.low == y.low);
-  assert_int_equal(weft_replica_counts(a, &m), WEFT_OK);
-  assert_int_equal(weft_replica_counts(b, &n), WEFT_OK);
-  assert_int_equal(m.docs, n.docs);
-  assert_int_equal(m.deleted, n.deleted);
-  assert_int_equal(m.conflicts, n.conflicts);
-  assert_int_equal(m.changes_shown, n.changes_shown);
+  CHECK(test_same_heads(weft_replica_shown(a), weft_replica_shown(b)));
+  CHECK(x.high == y.high && x.low == y.low);
+  CHECK_EQUAL(weft_replica_counts(a, &m), WEFT_OK);
+  CHECK_EQUAL(weft_replica_counts(b, &n), WEFT_OK);
+  CHECK_EQUAL(m.docs, n.docs);
+  CHECK_EQUAL(m.deleted, n.deleted);
+  CHECK_EQUAL(m.conflicts, n.conflicts);
+  CHECK_EQUAL(m.changes_shown, n.changes_shown);
 }

@@ -1,5 +1,5 @@
 /* A space with several devices, each with a replica: members, clocks, stores, and hands that carry
- * chunks from one to another.  Failures fail the running cmocka test. */
+ * chunks from one to another.  Failures end the process with a message. */
 #ifndef WEFT_TESTS_SPACE_H
 #define WEFT_TESTS_SPACE_H
 
