@@ -881,6 +881,7 @@ const char *const kth_nothing[] = {
     "weft_replica_events_waiting",
     "weft_replica_held",
     "weft_replica_instance",
+    "weft_replica_lane",
     "weft_replica_options_init_sized",
     "weft_replica_roster",
     "weft_replica_showable",
