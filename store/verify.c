@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "crdt/canary.h"
+#include "store/history.h"
 #include "store/overlay_store.h"
 #include "store/verify_internal.h"
 
@@ -136,9 +137,21 @@ static void verify_end(weft_verify *v, weft_replica *r) {
   v->txn = NULL;
 }
 
+/* Drafts follow from nothing, so a damaged one can only be dropped. */
+static weft_err verify_drafts(weft_verify *v) {
+  weft_arena arena;
+  weft_draft *list;
+  size_t count;
+  weft__arena_init(&arena, &v->again->mem);
+  weft_err err = weft_replica_drafts(v->again, &arena, &list, &count);
+  weft__arena_free(&arena);
+  return weft__verify_soften(v, err, "a draft is damaged: drop it", weft_bytes_of(NULL, 0));
+}
+
 static weft_err verify_run(weft_verify *v, weft_replica *r) {
   WEFT_TRY(verify_begin(v, r));
   if (v->report->bad > 0) return WEFT_OK;
+  WEFT_TRY(verify_drafts(v));
   WEFT_TRY(weft__verify_arrival(v));
   WEFT_TRY(weft__verify_order(v));
   WEFT_TRY(rebuild(v));

@@ -463,6 +463,10 @@ static void test_damage(void **state) {
     assert_int_equal(weft_edit_resume(&e, w->r[0], text("d"), NULL), WEFT_ECORRUPT);
     assert_int_equal(weft_replica_drafts(w->r[0], &w->arena, &list, &count), WEFT_ECORRUPT);
     assert_int_equal(count, 0);
+    weft_verify_report report;
+    if (i > 0) continue;
+    assert_int_equal(weft_replica_verify(w->r[0], NULL, NULL, &report), WEFT_ECORRUPT);
+    assert_non_null(strstr(report.first, "draft"));
   }
   /* Well sealed, and nonsense. */
   for (size_t len = 0; len + WEFT_ROW_CHECK_LEN < row.len; len++) {
