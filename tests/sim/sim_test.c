@@ -295,7 +295,7 @@ static void what_is_critical_overtakes(void **state) {
   sim_settle(s, sim_now(s) + minute);
   write_many(s, 0, WEFT_LANE_LOW, count);
   weft_ms most = 0, sum = 0;
-  enum { samples = 40 };
+  int64_t samples = count / 2500; /* while they are under way */
   for (int64_t i = 1; i <= samples; i++) {
     sim_run(s, sim_now(s) + 300 + test_rng_below(sim_rng(s), 400));
     weft_ms took = overtakes_in(s, i % 2 ? WEFT_LANE_CRITICAL : WEFT_LANE_HIGH, i);
@@ -303,7 +303,7 @@ static void what_is_critical_overtakes(void **state) {
     sum += took;
   }
   print_message("%u low changes wait: the other lane is shown after %llu ms, %llu at most\n", count,
-                (unsigned long long)(sum / samples), (unsigned long long)most);
+                (unsigned long long)(sum / (weft_ms)samples), (unsigned long long)most);
   assert_false(sim_same(s));
   assert_true(most <= allowed);
   /* The line was in use all the time. */
