@@ -124,9 +124,20 @@ void bench_machine(const bench *b, char out[256]) {
            u.sysname, u.release, file_system(b->folder));
 }
 
+/* A child that has not become another program yet has our own memory. */
+static bool is_own_program(long pid) {
+  char path[64];
+  char own[BENCH_PATH_LEN_MAX], other[BENCH_PATH_LEN_MAX];
+  snprintf(path, sizeof path, "/proc/%ld/exe", pid);
+  ssize_t len = readlink("/proc/self/exe", own, sizeof own);
+  return len > 0 && readlink(path, other, sizeof other) == len &&
+         memcmp(own, other, (size_t)len) == 0;
+}
+
 uint64_t bench_anonymous(long pid) {
   char path[64];
   char text[64] = "0";
+  if (is_own_program(pid)) return 0;
   snprintf(path, sizeof path, "/proc/%ld/status", pid);
   if (!line_of(path, "RssAnon", text, sizeof text)) return 0;
   return strtoull(text, NULL, 10) * 1024;
