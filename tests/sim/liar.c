@@ -222,7 +222,7 @@ static void hand(liar *l, size_t node, weft_arena *arena, const weft_run *run) {
           (unsigned long long)(run->first + run->count - 1), sim_name(l->s, l->node),
           weft_err_name(err));
   weft__buf_free(&chunk);
-  if (err == WEFT_OK) sim_changed(l->s, node);
+  if (err == WEFT_OK) sim_held(l->s, node);
 }
 
 static weft_bytes encoded(liar *l, weft_arena *arena, const weft_change *change) {

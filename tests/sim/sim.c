@@ -781,6 +781,11 @@ void sim_watch(sim *s, void (*fn)(void *ctx, size_t node), void *ctx) {
   s->watch_ctx = ctx;
 }
 
+void sim_held(sim *s, size_t idx) {
+  show_soon(s, idx);
+  sim_changed(s, idx);
+}
+
 void sim_changed(sim *s, size_t idx) {
   weft_node_changed(s->peers[idx].node, s->now);
   sim__pump(s, idx);

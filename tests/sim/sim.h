@@ -148,6 +148,8 @@ weft_err sim_set(sim *s, size_t idx, const char *doc, const char *pointer, const
 weft_replica *sim_replica(sim *s, size_t idx);
 weft_node *sim_node(sim *s, size_t idx);
 test_fault_store *sim_faults(sim *s, size_t idx);
+/* Its replica held something that no node brought: it is shown before long. */
+void sim_held(sim *s, size_t idx);
 /* Tells the node that its replica changed. */
 void sim_changed(sim *s, size_t idx);
 
