@@ -27,8 +27,9 @@ check "no such draft" fails 3 "draft none: there is no such draft" on a get t/x 
 check "a version of a draft" fails 2 "either --at or --draft" on a get t/x --draft plan --at now
 list=$(on a draft --json)
 check "it is listed" contains "$list" '"draft":"plan","message":"heavier","ops":3,"refusal":null'
-check "with its age" contains "$list" '"age_seconds":0,"begun":"2'
-check "and for people" contains "$(on a draft)" "plan  3 written, 0s old: t/x  heavier"
+# However busy the machine is: seconds, a minute at most.
+check "with its age" [ "$(printf '%s' "$list" | grep -cE '"age_seconds":[0-5]?[0-9],"begun":"2')" = 1 ]
+check "and for people" [ "$(on a draft | grep -cE 'plan  3 written, [0-5]?[0-9]s old: t/x  heavier')" = 1 ]
 check "log says nothing" equal "$(on a log t/x --json | wc -l)" 1
 check "shown" contains "$(on a draft show plan --json)" '"documents":[{"doc":"t/x","value":{"a":2,"b":{"k":[2,3]}}}]'
 check "commit" contains "$(on a draft commit plan --json)" '"ops":3'
