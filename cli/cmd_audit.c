@@ -85,18 +85,6 @@ static const char *state_name(weft_change_state state) {
   return "?";
 }
 
-/* The documents that a change wrote to; its ops ascend by document. */
-static void put_docs(cli_obj *o, const weft_history_entry *e) {
-  weft_value *docs = weft__arena_zero(o->arena, e->op_count + 1, sizeof *docs);
-  size_t n = 0;
-  for (size_t i = 0; docs && i < e->op_count; i++) {
-    bool again = i > 0 && weft_bytes_cmp(e->ops[i].doc, e->ops[i - 1].doc) == 0;
-    if (!again) docs[n++] = (weft_value){.kind = WEFT_STRING, .as.bytes = e->ops[i].doc};
-  }
-  cli_obj_put(o, "docs", cli_array(docs, n));
-  cli_obj_int(o, "ops", (int64_t)e->op_count);
-}
-
 static weft_value change_line(cli_call *c, weft_arena *arena, const weft_audit_entry *a) {
   const weft_history_entry *e = &a->change;
   cli_obj o = cli_obj_begin(arena);
@@ -113,7 +101,7 @@ static weft_value change_line(cli_call *c, weft_arena *arena, const weft_audit_e
     cli_obj_int(&o, "lane", a->start.lane);
     cli_obj_hex(&o, "grant", a->start.grant.b, sizeof a->start.grant.b);
   } else {
-    put_docs(&o, e);
+    cli_put_docs(&o, e);
   }
   cli_obj_text(&o, "state", state_name(a->state));
   cli_obj_bool(&o, "shown", a->shown);

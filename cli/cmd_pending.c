@@ -111,17 +111,6 @@ static weft_err put_targets(const work *w, cli_obj *o, const weft_history_entry 
   return WEFT_OK;
 }
 
-static void put_docs(cli_obj *o, const weft_history_entry *e) {
-  weft_value *docs = weft__arena_zero(o->arena, e->op_count + 1, sizeof *docs);
-  size_t n = 0;
-  for (size_t i = 0; docs && i < e->op_count; i++) {
-    bool again = i > 0 && weft_bytes_cmp(e->ops[i].doc, e->ops[i - 1].doc) == 0;
-    if (!again) docs[n++] = (weft_value){.kind = WEFT_STRING, .as.bytes = e->ops[i].doc};
-  }
-  cli_obj_put(o, "docs", cli_array(docs, n));
-  cli_obj_int(o, "ops", (int64_t)e->op_count);
-}
-
 static weft_err emit_own(const work *w, weft_arena *arena, const weft_own_change *own) {
   const weft_history_entry *e = &own->change;
   uint64_t written = e->hlc >> 16;
@@ -137,7 +126,7 @@ static weft_err emit_own(const work *w, weft_arena *arena, const weft_own_change
     cli_obj_bytes(&o, "message", e->message);
   else
     cli_obj_text(&o, "message", NULL);
-  put_docs(&o, e);
+  cli_put_docs(&o, e);
   WEFT_TRY(put_targets(w, &o, e));
   weft_value record = cli_obj_end(&o);
   cli_emit(w->call, &record);

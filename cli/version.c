@@ -59,6 +59,17 @@ static int change_failed(cli_call *c, weft_err err, weft_bytes text) {
   return cli_fail_err(c, err, "change %.*s", TEXT(text));
 }
 
+void cli_put_docs(cli_obj *o, const weft_history_entry *e) {
+  weft_value *docs = weft__arena_zero(o->arena, e->op_count + 1, sizeof *docs);
+  size_t n = 0;
+  for (size_t i = 0; docs && i < e->op_count; i++) {
+    bool again = i > 0 && weft_bytes_cmp(e->ops[i].doc, e->ops[i - 1].doc) == 0;
+    if (!again) docs[n++] = (weft_value){.kind = WEFT_STRING, .as.bytes = e->ops[i].doc};
+  }
+  cli_obj_put(o, "docs", cli_array(docs, n));
+  cli_obj_int(o, "ops", (int64_t)e->op_count);
+}
+
 int cli_find_change(cli_call *c, weft_bytes text, weft_history_entry *entry) {
   weft_bytes prefix;
   weft_change_state state;

@@ -32,6 +32,8 @@ weft_value cli_change_record(const cli_call *c, weft_arena *arena, const weft_hi
 
 /* Puts who, when and which change; of one that is only planned the change is null. */
 void cli_put_change(const cli_call *c, cli_obj *o, const weft_history_entry *e);
+/* Puts the documents that a change wrote to, whose ops ascend by document, and how many ops. */
+void cli_put_docs(cli_obj *o, const weft_history_entry *e);
 
 /* A typed path as text: /key for a key, /[hex] for an element; null when memory is out. */
 weft_value cli_path_value(weft_arena *arena, weft_path path);
