@@ -535,6 +535,65 @@ static void acknowledgements_are_gathered(void **state) {
   sim_free(s);
 }
 
+/* How many changes of node 0 somebody has not acknowledged, as node 0 knows it.  It may not believe
+ * of anybody, and not of all, what nobody or not everybody shows. */
+static uint64_t most_pending(sim *s, weft_arena *arena) {
+  weft_node_acked *acked;
+  size_t count;
+  weft_counts counts;
+  uint64_t most = 0, least = UINT64_MAX, shown_most = 0, shown_least = UINT64_MAX;
+  weft__arena_reset(arena);
+  must(s, weft_node_acked_list(sim_node(s, 0), arena, &acked, &count));
+  for (size_t i = 0; i < count; i++) {
+    if (acked[i].pending > most) most = acked[i].pending;
+    if (acked[i].pending < least) least = acked[i].pending;
+  }
+  for (size_t i = 1; i < sim_count(s); i++) {
+    must(s, weft_replica_counts(sim_replica(s, i), &counts));
+    if (counts.changes_shown > shown_most) shown_most = counts.changes_shown;
+    if (counts.changes_shown < shown_least) shown_least = counts.changes_shown;
+  }
+  must(s, weft_replica_counts(sim_replica(s, 0), &counts));
+  assert_true(shown_most + least >= counts.changes_held);
+  assert_true(shown_least + most >= counts.changes_held);
+  return most;
+}
+
+/* In a chain of three, the first hears of the last through the one between. */
+static void an_acknowledgement_over_two_hops(void **state) {
+  (void)state;
+  enum { one_way = 10, samples = 40 };
+  sim_options o = {.seed = 6, .nodes = 3, .plain = true};
+  o.delay_min = o.delay_max = one_way;
+  sim *s = sim_new(&o);
+  for (size_t i = 1; i < 3; i++) sim_address(s, i, i - 1);
+  sim_start_all(s);
+  must(s, sim_set(s, 0, "notes/a", "/n", "-1"));
+  sim_settle(s, minute);
+  sim_run(s, sim_now(s) + 5000);
+  weft_alloc mem = weft_alloc_libc();
+  weft_arena arena;
+  weft_ms sum = 0, longest = 0;
+  weft__arena_init(&arena, &mem);
+  for (unsigned i = 0; i < samples; i++) {
+    char json[16];
+    snprintf(json, sizeof json, "%u", i);
+    sim_run(s, sim_now(s) + 500 + test_rng_below(sim_rng(s), 2000));
+    weft_ms before = sim_now(s);
+    must(s, sim_set(s, 0, "notes/a", "/n", json));
+    while (most_pending(s, &arena) > 0) sim_run(s, sim_now(s) + 1);
+    weft_ms took = sim_now(s) - before;
+    sum += took;
+    if (took > longest) longest = took;
+  }
+  print_message("acknowledged over two hops after %llu ms, %llu at most, %u ms a hop\n",
+                (unsigned long long)(sum / samples), (unsigned long long)longest, one_way);
+  /* Four ways, one hold-off of the relay, and an acknowledgement that waits at two places. */
+  assert_true(longest <= 4 * one_way + 300);
+  weft__arena_free(&arena);
+  sim_free(s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(two_nodes_sync),
@@ -543,6 +602,7 @@ int main(void) {
       cmocka_unit_test(a_cursor_spares_telling_all),
       cmocka_unit_test(a_change_runs_along_a_chain),
       cmocka_unit_test(a_change_is_pushed_once),
+      cmocka_unit_test(an_acknowledgement_over_two_hops),
       cmocka_unit_test(a_large_catch_up_arrives_in_order),
       cmocka_unit_test(what_is_critical_overtakes),
       cmocka_unit_test(a_quiet_network),
