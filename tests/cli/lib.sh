@@ -38,6 +38,9 @@ check() {
 equal() { [ "$1" = "$2" ] || { printf '  got:  %s\n  want: %s\n' "$1" "$2"; return 1; }; }
 contains() { case $1 in *"$2"*) ;; *) printf '  got:  %s\n  want: ...%s...\n' "$1" "$2"; return 1 ;; esac; }
 
+# Whether `script` can make a terminal here: it wants the program and /dev/pts.
+has_terminal() { command -v script >/dev/null && script -qec true /dev/null </dev/null >/dev/null 2>&1; }
+
 # fails CODE TEXT COMMAND...: exit code CODE, one or two lines on stderr that contain TEXT, nothing on stdout.
 fails() {
   local code=$1 text=$2 got out

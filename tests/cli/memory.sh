@@ -85,9 +85,9 @@ docs=20000 write_rounds 2 c
 serve c
 c_pid=$daemon
 on d join "$(on c invite -q)" "$address" --name dave -q
-if command -v script >/dev/null; then
+if has_terminal; then
   bar=$(TERM=xterm script -qec "'$weft' --dir '$world/d' sync $address" /dev/null </dev/null | tr -d '\r')
-  check "a terminal sees a bar" contains "$bar" "[##"
+  check "a terminal sees a bar" contains "$bar" " MB ["
 fi
 stop "$c_pid"
 

@@ -23,7 +23,7 @@ check "lost output is told" contains "$("$weft" list --json 2>&1 >/dev/full)" "c
 check "a reader that leaves is none" equal "$("$weft" export | :; echo "${PIPESTATUS[0]}")" 0
 
 # --- terminals --------------------------------------------------------------------------------------
-if command -v script >/dev/null; then
+if has_terminal; then
   "$weft" set t/esc v=$'\x1b[31mred\u009b' -q
   check "no control characters" equal "$(tty 80 "'$weft' list t --fields v" | grep -ac $'\x1b\[31m\|\xc2\x9b')" 0
   check "no control characters in errors" equal "$(tty 80 "'$weft' get \$'x\x1b[31m'" | grep -ac $'\x1b\[31m')" 0

@@ -60,7 +60,7 @@ check "lines that are the same are not marked" contains "$(on a diff t/o --side-
     "l": 2                             | ]'
 
 # --- a terminal -------------------------------------------------------------------------------------
-if command -v script >/dev/null; then
+if has_terminal; then
   plain() { sed 's/\x1b\[[0-9;]*[mK]//g'; }
   export WEFT_DIR=$world/a
   check "a terminal has two columns by itself" equal "$(tty 80 "'$weft' diff t/o '$first' now" | plain)" "$(on a diff t/o "$first" now --side-by-side)"
