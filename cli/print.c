@@ -70,19 +70,17 @@ static void put_safe(FILE *file, weft_bytes text, bool newlines) {
   }
 }
 
-void cli_print_bytes(cli_printer *p, weft_bytes text) {
-  if (p->terminal)
-    put_safe(p->out, text, false);
-  else
+static void put_text(cli_printer *p, weft_bytes text, bool newlines) {
+  if (p->terminal) {
+    put_safe(p->out, text, newlines);
+  } else if (text.len > 0) { /* an empty text may have no address */
     fwrite(text.at, 1, text.len, p->out);
+  }
 }
 
-void cli_print_lines(cli_printer *p, weft_bytes text) {
-  if (p->terminal)
-    put_safe(p->out, text, true);
-  else
-    fwrite(text.at, 1, text.len, p->out);
-}
+void cli_print_bytes(cli_printer *p, weft_bytes text) { put_text(p, text, false); }
+
+void cli_print_lines(cli_printer *p, weft_bytes text) { put_text(p, text, true); }
 
 void cli_print_json(cli_printer *p, const weft_value *v) {
   weft_buf b;
