@@ -209,7 +209,7 @@ static json_t *load(weft_bytes text, json_error_t *error) {
 
 weft_err weft_json_parse(weft_arena *arena, weft_bytes text, weft_value *out,
                          weft_json_error *why) {
-  size_t need;
+  size_t need = 0;
   if (why) memset(why, 0, sizeof *why);
   WEFT_TRY(json_scan(text, why, &need));
   if (!memory_is_there(need)) return refuse(why, text, SIZE_MAX, "out of memory", WEFT_ENOMEM);
