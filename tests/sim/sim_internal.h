@@ -119,7 +119,8 @@ struct sim {
   uint64_t hash;
   void (*watch)(void *ctx, size_t node);
   void *watch_ctx;
-  size_t differs; /* the node that was found to differ last */
+  size_t set_back; /* stores that an older copy took the place of */
+  size_t differs;  /* the node that was found to differ last */
   char *trace;
   size_t trace_len;
 };
