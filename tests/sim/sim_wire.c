@@ -247,7 +247,8 @@ static void arrive(sim *s, wire *w, event *e) {
   if (mangled) mangle(s, w, e->wire, e);
   size_t first = test_rng_below(&s->network, e->len + 1);
   receive(s, w, to, weft_bytes_of(e->bytes, first));
-  receive(s, w, to, weft_bytes_of(e->bytes + first, e->len - first));
+  const uint8_t *rest = first > 0 ? e->bytes + first : e->bytes; /* there may be none */
+  receive(s, w, to, weft_bytes_of(rest, e->len - first));
   if (w->late[e->side] && e->len > 0) {
     receive(s, w, to, weft_bytes_of(w->late[e->side], w->late_len[e->side]));
     free(w->late[e->side]);
