@@ -38,7 +38,7 @@ struct cli_runtime {
   bool ending;      /* the daemon stops: whoever waits ends now */
   char failed[256]; /* storage failure, told once */
   weft_err failed_err;
-  bool full; /* the disk is full, for now */
+  bool full; /* writes are refused until the disk has room again */
   cli_transfer transfer;
   cli_watch *watches;
   weft_events *bus;            /* with the node */
