@@ -255,11 +255,7 @@ static weft_err own_load(weft_replica *r, weft_txn *txn, bool first) {
 /* --- the image --- */
 
 static void image_clear(weft_replica *r) {
-  for (size_t i = 0; i < WEFT_RUN_CACHE_COUNT; i++) {
-    r->cache[i].count = 0;
-    r->cache[i].used = 0;
-    weft__arena_reset(&r->cache[i].arena);
-  }
+  weft__cache_clear(r);
   weft__arena_reset(&r->tables);
   weft__rules_clear(r);
   r->logs = NULL;
@@ -620,7 +616,7 @@ void weft_replica_free(weft_replica *r) {
   weft__vector_free(&r->held);
   weft__vector_free(&r->shown);
   weft__vector_free(&r->showable);
-  for (size_t i = 0; i < WEFT_RUN_CACHE_COUNT; i++) weft__arena_free(&r->cache[i].arena);
+  weft__cache_clear(r);
   weft__chunk_codec_free(r->codec);
   weft__arena_free(&r->tables);
   weft__arena_free(&r->rules_arena);

@@ -39,7 +39,8 @@ extern "C" {
 #define WEFT_LIVE_CHANGES_MAX 64u         /* a run shown in the transaction that holds it */
 #define WEFT_TAIL_COUNT_MAX   512u        /* a longer tail is sealed into chunks */
 #define WEFT_CHUNK_COUNT_MIN  64u         /* a received chunk of as many is stored as it came */
-#define WEFT_RUN_CACHE_COUNT  8u          /* chunks kept taken apart */
+#define WEFT_RUN_CACHE_COUNT  64u         /* chunks kept taken apart: at most some 32 MiB, */
+#define WEFT_RUN_CACHE_IDLE   8u          /* and as many of them while nothing waits to be shown */
 #define WEFT_REPLICA_FORMAT   1u          /* of what META says of the space */
 #define WEFT_FENCE_KEY        "fence"     /* in META: a backup that nobody has gone on with */
 #define WEFT_EVENT_ANCHOR     1024u       /* a reader of events walks over this many at most */
@@ -252,6 +253,7 @@ struct weft_replica {
 
   weft_run_cache cache[WEFT_RUN_CACHE_COUNT];
   uint64_t cache_clock;
+  size_t cache_last; /* found there */
   char *mirror_dir;
   weft_mirror mirror; /* machine and store as the options name them */
   weft_ms mirror_saved;
@@ -364,6 +366,23 @@ typedef struct weft_log_run {
 } weft_log_run;
 weft_err weft__log_append(weft_replica *r, weft_txn *txn, weft_log *log,
                           const weft_log_run *run) WEFT_MUST_USE;
+
+/* --- chunks kept taken apart (store/replica_cache.c) --- */
+
+/* Finds the chunk that holds a change; NULL: not kept.  View until the next place is taken. */
+weft_run_cache *weft__cache_find(weft_replica *r, const weft_log *log, uint64_t seq);
+/* Gives a place, empty: that of the chunk that was not asked for longest. */
+weft_run_cache *weft__cache_take(weft_replica *r);
+/* Keeps a run that the write in progress stores as `held->chunk`, copied.  WEFT_ENOMEM. */
+weft_err weft__cache_keep(weft_replica *r, const weft_log *log, const weft_run *run,
+                          const weft_log_run *held) WEFT_MUST_USE;
+/* Copies what is kept into `arena`.  WEFT_ENOMEM. */
+weft_err weft__cache_view(const weft_run_cache *c, weft_arena *arena,
+                          weft_run_view *out) WEFT_MUST_USE;
+/* Gives back what is not needed while nothing waits to be shown; or everything. */
+void weft__cache_trim(weft_replica *r);
+void weft__cache_clear(weft_replica *r);
+
 /* Signs the newest change of an own log, if it is not signed. */
 weft_err weft__log_sign(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST_USE;
 /* Counts the changes of a branch that have `state`; `first` gets the seq of the first, 0: none.

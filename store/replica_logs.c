@@ -513,6 +513,8 @@ weft_err weft__log_run_view(weft_replica *r, weft_txn *txn, const weft_log *log,
   weft_run *run;
   uint8_t *states;
   weft_bytes chunk;
+  const weft_run_cache *kept = weft__cache_find(r, log, seq);
+  if (kept) return weft__cache_view(kept, arena, out);
   out->count = 0;
   WEFT_TRY(weft_cursor_open(txn, WEFT_TABLE_LOG, &cursor));
   weft_err err = chunk_find(log, seq, cursor, &entry);
@@ -569,28 +571,19 @@ weft_err weft__log_chunk_verify(weft_replica *r, const weft_log *log, const weft
 /* Gives the chunk of `log` that holds `seq`, taken apart; a view until the next call. */
 weft_err weft__log_chunk(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
                          const weft_run_cache **out) {
-  weft_run_cache *oldest = &r->cache[0];
-  for (size_t i = 0; i < WEFT_RUN_CACHE_COUNT; i++) {
-    weft_run_cache *c = &r->cache[i];
-    if (c->count > 0 && c->log == log->number && seq - c->first < c->count) {
-      c->used = ++r->cache_clock;
-      *out = c;
-      return WEFT_OK;
-    }
-    if (c->used < oldest->used) oldest = c;
-  }
+  weft_run_cache *kept = weft__cache_find(r, log, seq);
+  *out = kept;
+  if (kept) return WEFT_OK;
   weft_cursor *cursor;
   weft_entry entry;
   WEFT_TRY(weft_cursor_open(txn, WEFT_TABLE_LOG, &cursor));
-  oldest->count = 0;
-  oldest->used = 0;
-  weft__arena_reset(&oldest->arena);
+  kept = weft__cache_take(r);
   weft_err err = chunk_find(log, seq, cursor, &entry);
-  if (err == WEFT_OK) err = cache_fill(r, oldest, log, seq, &entry);
+  if (err == WEFT_OK) err = cache_fill(r, kept, log, seq, &entry);
   weft_cursor_close(cursor);
   if (err != WEFT_OK) return damaged_chunk(r, err);
-  oldest->used = ++r->cache_clock;
-  *out = oldest;
+  kept->used = ++r->cache_clock;
+  *out = kept;
   return WEFT_OK;
 }
 
@@ -775,6 +768,7 @@ static weft_err append_chunk(weft_replica *r, weft_txn *txn, weft_log *log,
   WEFT_ASSERT(log->sealed == log->held);
   weft_run whole = {log->id, log->held + 1, log->head, run->raws, run->count, *run->sig};
   WEFT_TRY(chunk_put(r, txn, log, &whole, run->states, run->chunk));
+  if (run->chunk.len > 0) WEFT_TRY(weft__cache_keep(r, log, &whole, run));
   log->sealed = log->held + run->count;
   return WEFT_OK;
 }

@@ -920,5 +920,6 @@ weft_err weft_replica_show(weft_replica *r, uint64_t changes_max, weft_show_repo
   *report = call.report;
   report->waiting = r->now.held - r->now.shown;
   report->more = !frozen && something_ready(r);
+  if (!report->more) weft__cache_trim(r);
   return WEFT_OK;
 }

@@ -28,6 +28,7 @@ set(WEFT_STORE_SOURCES
   store/query_value.c
   store/replica.c
   store/replica_branches.c
+  store/replica_cache.c
   store/replica_clock.c
   store/replica_docs.c
   store/replica_edit.c
