@@ -29,6 +29,7 @@ struct weft_doc {
   size_t count;
   size_t cap;
   weft_sibling shared; /* the change whose claims were copied last; its siblings share the copy */
+  bool plain;          /* the holder's word */
 };
 
 weft_err weft__doc_new(weft_doc **out, const weft_alloc *mem, const weft_lineage *lineage) {
@@ -39,6 +40,7 @@ weft_err weft__doc_new(weft_doc **out, const weft_alloc *mem, const weft_lineage
   doc->mem = *mem;
   doc->lineage = *lineage;
   weft__arena_init(&doc->arena, mem);
+  doc->plain = true;
   *out = doc;
   return WEFT_OK;
 }
@@ -53,8 +55,13 @@ void weft__doc_free(weft_doc *doc) {
 void weft__doc_reset(weft_doc *doc) {
   weft__arena_reset(&doc->arena);
   doc->count = 0;
+  doc->plain = true;
   memset(&doc->shared, 0, sizeof doc->shared);
 }
+
+void weft__doc_set_plain(weft_doc *doc, bool plain) { doc->plain = plain; }
+
+bool weft__doc_is_plain(const weft_doc *doc) { return doc->plain; }
 
 const weft_alloc *weft__doc_mem(const weft_doc *doc) { return &doc->mem; }
 
@@ -152,6 +159,7 @@ static weft_err doc_insert(weft_doc *doc, size_t idx, weft_path path, doc_entry 
   doc->count++;
   entry->next = doc_at(doc, idx + 1);
   if (idx > 0) doc->regs[idx - 1]->next = entry;
+  doc->plain = false;
   *out = entry;
   return WEFT_OK;
 }
@@ -225,6 +233,7 @@ weft_err weft__doc_copy(weft_doc *to, const weft_doc *from) {
       return err;
     }
   }
+  to->plain = from->plain;
   return WEFT_OK;
 }
 
@@ -401,6 +410,7 @@ weft_err weft__doc_show(weft_doc *doc, const weft_shown *change, const weft_op *
     WEFT_TRY(doc_insert(doc, idx, path, &entry));
   }
   entry->reg.dirty = true;
+  doc->plain = false;
   if (op->kind != WEFT_OP_POSITION) WEFT_TRY(show_value(doc, change, op, entry));
   if (op->position.len > 0) WEFT_TRY(show_position(doc, change, op, entry));
   return WEFT_OK;

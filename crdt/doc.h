@@ -90,6 +90,15 @@ weft_err weft__doc_put(weft_doc *doc, const weft_register *reg) WEFT_MUST_USE;
  * nor frees them before reset or free.  What is shown goes into copies. */
 weft_err weft__doc_borrow(weft_doc *doc, const weft_register *reg) WEFT_MUST_USE;
 
+/* Says that the document is plain, as its holder knows: each register has one value at most, every
+ * scalar or unset above it covers that value, and where there is none its parent is marked as the
+ * container it needs.  Then the registers on the way to a place tell what is shown there, and the
+ * questions of the view look at no others.  Empty documents are plain, copies as plain as what they
+ * were made from; what is put or shown makes a document not plain until its holder says so again.
+ */
+void weft__doc_set_plain(weft_doc *doc, bool plain);
+bool weft__doc_is_plain(const weft_doc *doc);
+
 /* Finds the register at `path`, or NULL.  It may be one that a join emptied.  Registers stay where
  * they are until clean, reset or free; a put or show changes what they hold.  Bytes of siblings
  * stay until reset or free. */

@@ -232,9 +232,61 @@ size_t weft__tree_children(const weft_tree *tree, size_t idx, weft_shape want,
   return count;
 }
 
+/* --- plain documents: what the way to a place tells --- */
+
+/* What stands by itself at a register of a plain document whose way is shown; NULL: no register. */
+static weft_shape plain_shape(const weft_register *reg) {
+  if (!reg || reg->value_count == 0) return WEFT_SHAPE_NONE;
+  switch (reg->values[0].kind) {
+  case WEFT_OP_MARK_OBJECT:
+  case WEFT_OP_FRESH_OBJECT: return WEFT_SHAPE_OBJECT;
+  case WEFT_OP_MARK_ARRAY:
+  case WEFT_OP_FRESH_ARRAY: return WEFT_SHAPE_ARRAY;
+  case WEFT_OP_SCALAR: return WEFT_SHAPE_SCALAR;
+  case WEFT_OP_UNSET:
+  case WEFT_OP_POSITION: break;
+  }
+  return WEFT_SHAPE_NONE;
+}
+
+/* True when every container on the way to `path` is shown as its step needs. */
+static bool plain_way(const weft_doc *doc, weft_path path) {
+  size_t at = 0;
+  weft_step step;
+  for (size_t len = 0; weft_path_next(path, &at, &step); len = at) {
+    weft_shape shape = plain_shape(weft__doc_find(doc, weft_bytes_of(path.at, len)));
+    if (shape != (step.element ? WEFT_SHAPE_ARRAY : WEFT_SHAPE_OBJECT)) return false;
+  }
+  return true;
+}
+
+/* The sides of a place whose way is shown: what lies below a mark is of its kind, and what lies
+ * below a scalar or unset is covered. */
+static void plain_sides(const weft_register *reg, weft_sides *out) {
+  const weft_sibling *value = reg && reg->value_count > 0 ? &reg->values[0] : NULL;
+  weft_shape shape = plain_shape(reg);
+  bool scalar = shape == WEFT_SHAPE_SCALAR;
+  bool unset = value && value->kind == WEFT_OP_UNSET;
+  *out = (weft_sides){
+      .shape = shape,
+      .winner = scalar ? value : NULL,
+      .has_scalar = scalar,
+      .has_hide = scalar || unset,
+      .has_unset = unset,
+      .object_mark = shape == WEFT_SHAPE_OBJECT,
+      .array_mark = shape == WEFT_SHAPE_ARRAY,
+      .object_alive = shape == WEFT_SHAPE_OBJECT,
+      .array_alive = shape == WEFT_SHAPE_ARRAY,
+  };
+}
+
 /* --- one place --- */
 
 weft_err weft__doc_sides(const weft_doc *doc, weft_path path, weft_sides *out) {
+  if (weft__doc_is_plain(doc) && plain_way(doc, path)) {
+    plain_sides(weft__doc_find(doc, path), out);
+    return WEFT_OK;
+  }
   weft_node line[WEFT_VIEW_DEPTH];
   weft_tree t = {.doc = doc, .nodes = line, .cap = WEFT_VIEW_DEPTH};
   weft_err err = tree_pass(&t, path);
@@ -311,10 +363,14 @@ typedef struct renderer {
   weft_arena *arena;
 } renderer;
 
-static weft_err render_scalar(renderer *r, const weft_node *node, weft_value *slot) {
-  WEFT_TRY(weft__scalar_decode(node->scalar->value, slot));
-  if (slot->kind != WEFT_STRING && slot->kind != WEFT_BYTES) return WEFT_OK;
-  return weft__arena_copy(r->arena, slot->as.bytes, &slot->as.bytes);
+static weft_err render_scalar(weft_arena *arena, const weft_sibling *scalar, weft_value *out) {
+  weft_value value;
+  WEFT_TRY(weft__scalar_decode(scalar->value, &value));
+  if (value.kind == WEFT_STRING || value.kind == WEFT_BYTES) {
+    WEFT_TRY(weft__arena_copy(arena, value.as.bytes, &value.as.bytes));
+  }
+  *out = value;
+  return WEFT_OK;
 }
 
 static size_t node_idx(const renderer *r, const weft_node *node) {
@@ -349,7 +405,7 @@ static weft_err render_array(renderer *r, const weft_node *node, weft_value *slo
 
 static weft_err render_node(renderer *r, const weft_node *node) {
   weft_value *slot = r->slots[node_idx(r, node)];
-  if (node->shape == WEFT_SHAPE_SCALAR) return render_scalar(r, node, slot);
+  if (node->shape == WEFT_SHAPE_SCALAR) return render_scalar(r->arena, node->scalar, slot);
   if (node->shape == WEFT_SHAPE_OBJECT) return render_object(r, node, slot);
   if (node->shape == WEFT_SHAPE_ARRAY) return render_array(r, node, slot);
   return WEFT_ENOTFOUND; /* the top: below it only what is shown has a slot */
@@ -374,7 +430,24 @@ static weft_err render_tree(renderer *r, weft_value *out) {
   return WEFT_OK;
 }
 
+/* Renders a place with nothing below it and at most one value; false when it is not such a one. */
+static bool render_leaf(const weft_doc *doc, weft_path path, weft_arena *arena, weft_value *out,
+                        weft_err *err) {
+  const weft_register *reg = weft__doc_seek(doc, path);
+  if (!reg || !at_or_under(path, reg->path)) {
+    *err = WEFT_ENOTFOUND;
+    return true;
+  }
+  const weft_register *next = weft__doc_next(doc, reg);
+  bool alone = reg->path.len == path.len && reg->value_count == 1 &&
+               reg->values[0].kind == WEFT_OP_SCALAR && !(next && at_or_under(path, next->path));
+  if (alone) *err = render_scalar(arena, &reg->values[0], out);
+  return alone;
+}
+
 weft_err weft__doc_render(const weft_doc *doc, weft_path path, weft_arena *arena, weft_value *out) {
+  weft_err leaf;
+  if (render_leaf(doc, path, arena, out, &leaf)) return leaf;
   renderer r = {.arena = arena};
   weft_err err = view_open(&r.v, doc, path);
   if (err == WEFT_OK) err = render_tree(&r, out);
@@ -400,6 +473,10 @@ static bool tree_follow(const weft_tree *t, weft_path path, size_t line[WEFT_VIE
 }
 
 weft_err weft__doc_visible(const weft_doc *doc, weft_path path, bool *out) {
+  if (weft__doc_is_plain(doc)) {
+    *out = plain_way(doc, path) && plain_shape(weft__doc_find(doc, path)) != WEFT_SHAPE_NONE;
+    return WEFT_OK;
+  }
   view v;
   size_t line[WEFT_VIEW_DEPTH];
   weft_err err = view_open(&v, doc, weft_bytes_of(NULL, 0));
@@ -462,6 +539,34 @@ static weft_err resolve_all(resolver *r, const weft_bytes *tokens, size_t count,
   return WEFT_OK;
 }
 
+/* Follows tokens through the objects of a plain document; `*fits` becomes false where an array
+ * stands, whose elements have to be counted. */
+static weft_err resolve_plain(const weft_doc *doc, weft_buf *path, const weft_bytes *tokens,
+                              size_t count, size_t *depth, bool *fits) {
+  bool gone = false;
+  *fits = true;
+  for (*depth = 0; *depth < count; ++*depth) {
+    weft_shape shape = WEFT_SHAPE_NONE;
+    if (!gone) shape = plain_shape(weft__doc_find(doc, weft__buf_view(path)));
+    *fits = shape != WEFT_SHAPE_ARRAY;
+    if (!*fits) return WEFT_OK;
+    if (shape == WEFT_SHAPE_SCALAR) return WEFT_EBADPATH;
+    gone = shape == WEFT_SHAPE_NONE;
+    weft_path_push(path, (weft_step){false, tokens[*depth]});
+    WEFT_TRY(weft__buf_err(path));
+  }
+  return WEFT_OK;
+}
+
+static weft_err resolve_tree(const weft_doc *doc, resolver *r, const weft_bytes *tokens,
+                             size_t count, bool *append, size_t *depth) {
+  weft__buf_reset(&r->path);
+  weft_err err = view_open(&r->v, doc, weft_bytes_of(NULL, 0));
+  if (err == WEFT_OK) err = resolve_all(r, tokens, count, append, depth);
+  view_close(&r->v);
+  return err;
+}
+
 weft_err weft__doc_resolve(const weft_doc *doc, weft_arena *arena, const weft_bytes *tokens,
                            size_t count, weft_path *path, bool *append, size_t *depth) {
   *path = weft_bytes_of(NULL, 0);
@@ -469,11 +574,12 @@ weft_err weft__doc_resolve(const weft_doc *doc, weft_arena *arena, const weft_by
   *depth = 0;
   resolver r = {.gone = false};
   weft__buf_init(&r.path, weft__doc_mem(doc), WEFT_PATH_LEN_MAX);
-  weft_err err = view_open(&r.v, doc, weft_bytes_of(NULL, 0));
-  if (err == WEFT_OK) err = resolve_all(&r, tokens, count, append, depth);
+  bool fits = false;
+  weft_err err = WEFT_OK;
+  if (weft__doc_is_plain(doc)) err = resolve_plain(doc, &r.path, tokens, count, depth, &fits);
+  if (!fits) err = resolve_tree(doc, &r, tokens, count, append, depth);
   if (err == WEFT_OK) err = weft__arena_copy(arena, weft__buf_view(&r.path), path);
   if (err != WEFT_OK) *append = false;
-  view_close(&r.v);
   weft__buf_free(&r.path);
   return err;
 }

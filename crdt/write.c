@@ -38,6 +38,7 @@ struct weft_writer {
   const weft_doc *base;
   weft_doc *doc;      /* NULL until a second edit or the caller needs it */
   uint64_t doc_edits; /* changes shown in `doc` */
+  bool foreign;       /* ops were written as they stood, whatever was shown */
   weft_write_origin origin;
   weft_bytes name;
   uint64_t newcomers;
@@ -74,10 +75,19 @@ static int own_rank(const void *ctx, weft_dot a, weft_dot b) {
   return l->rank(l->ctx, a, b);
 }
 
+/* An op that leaves a plain document plain: it covers all that stood at its path and below, and the
+ * edit it belongs to made the containers above it.  A mark brings back what it does not look at. */
+static bool op_plain(const weft_op *op) {
+  return op->kind != WEFT_OP_MARK_OBJECT && op->kind != WEFT_OP_MARK_ARRAY;
+}
+
 /* Shows one op of the edit `doc_edits`. */
 static weft_err doc_show(weft_writer *w, const weft_op *op) {
   weft_shown change = {.dot = {own_log, w->doc_edits}, .hlc = w->origin.hlc};
-  return weft__doc_show(w->doc, &change, op);
+  bool plain = weft__doc_is_plain(w->doc) && !w->foreign && op_plain(op);
+  weft_err err = weft__doc_show(w->doc, &change, op);
+  weft__doc_set_plain(w->doc, plain);
+  return err;
 }
 
 static void doc_drop(weft_writer *w) {
@@ -594,6 +604,7 @@ weft_err weft__write_revive(weft_writer *w, weft_path path, const weft_value *va
 weft_err weft__write_op(weft_writer *w, const weft_op *op) {
   weft_delta e;
   WEFT_TRY(edit_begin(w, &e));
+  w->foreign = true;
   return edit_end(w, &e, weft__delta_op(&e, op->path, op->kind, op->value, op->position));
 }
 

@@ -54,6 +54,7 @@ struct weft_edit {
   weft_ms begun;
   edit_doc *docs;
   edit_doc **docs_end;
+  edit_doc *met; /* the one asked for last: mostly it is the next one too */
 };
 
 /* --- own logs --- */
@@ -176,7 +177,11 @@ static weft_err edit_load(weft_edit *e, weft_txn *txn, weft_bytes name, weft_doc
   if (err == WEFT_ENOTFOUND) return weft__doc_new(out, &r->mem, &r->lineage);
   if (err != WEFT_OK) return err;
   if (e->has_base) return weft__doc_at(r, txn, record.number, &e->base, out);
-  if (e->epoch == r->now.shown) return weft__doc_load(r, txn, record.number, out);
+  if (e->epoch == r->now.shown) {
+    WEFT_TRY(weft__doc_load(r, txn, record.number, out));
+    weft__doc_set_plain(*out, !record.suspect);
+    return WEFT_OK;
+  }
   weft_base base;
   WEFT_TRY(weft__base_of_shown(r, txn, e->epoch, &e->arena, &base));
   return weft__doc_at(r, txn, record.number, &base, out);
@@ -215,8 +220,10 @@ static weft_err edit_open(weft_edit *e, edit_doc *d) {
 static weft_err edit_doc_of(weft_edit *e, weft_bytes name, edit_doc **out) {
   if (e->broken != WEFT_OK) return e->broken;
   if (e->committed) return WEFT_EMISUSE;
+  *out = e->met;
+  if (e->met && weft_bytes_cmp(e->met->name, name) == 0) return WEFT_OK;
   for (edit_doc *d = e->docs; d; d = d->next) {
-    *out = d;
+    *out = e->met = d;
     if (weft_bytes_cmp(d->name, name) == 0) return WEFT_OK;
   }
   WEFT_TRY(weft_document_name_check(name));
@@ -226,7 +233,7 @@ static weft_err edit_doc_of(weft_edit *e, weft_bytes name, edit_doc **out) {
   WEFT_TRY(edit_open(e, d));
   *e->docs_end = d;
   e->docs_end = &d->next;
-  *out = d;
+  *out = e->met = d;
   return WEFT_OK;
 }
 

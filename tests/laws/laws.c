@@ -21,6 +21,7 @@
 
 #include "crdt/json.h"
 #include "tests/support/plain.h"
+#include "tests/support/plain_doc.h"
 #include "tests/support/world.h"
 
 typedef enum mode {
@@ -55,7 +56,7 @@ typedef struct run {
   size_t backup_count;
   const weft_value *deleted; /* by the edit before, in the same change */
   bool diffed;               /* the change at hand was one edit that writes differences only */
-  uint64_t histories, writes, edits, conflicts, saves, forks, steps;
+  uint64_t histories, writes, edits, conflicts, saves, forks, steps, plain;
 } run;
 
 static test_rng *rng_of(run *x) { return &x->world.rng; }
@@ -284,6 +285,21 @@ static void check_not_restamped(run *x, const weft_doc *doc, weft_writer *writer
   }
 }
 
+/* A document that calls itself plain answers as its registers do. */
+static void check_plain(run *x, weft_writer *writer) {
+  weft_path where;
+  weft_doc *copy;
+  const weft_doc *doc = weft__writer_doc(writer);
+  if (!weft__doc_is_plain(doc)) return;
+  test_world_must(&x->world, weft__doc_new(&copy, weft__doc_mem(doc), weft__doc_lineage(doc)),
+                  "copy");
+  test_world_must(&x->world, weft__doc_copy(copy, doc), "copy");
+  if (!test_doc_plain(copy)) test_world_fail(&x->world, "the writer's document is not plain");
+  if (test_doc_unlike(copy, &where)) test_world_fail(&x->world, "a plain document differs");
+  weft__doc_free(copy);
+  x->plain++;
+}
+
 /* Makes one change of one to four edits on `doc`; gives the document wanted. */
 static const weft_value *random_edits(run *x, weft_writer *writer, const weft_doc *doc,
                                       const weft_value *before) {
@@ -304,6 +320,7 @@ static const weft_value *random_edits(run *x, weft_writer *writer, const weft_do
     x->diffed = edits == 1 && d.idle_if_same;
     now = d.want;
     x->edits++;
+    check_plain(x, writer);
     if (i + 1 < edits || chance(x, 20)) {
       want_same(x, "in the writer", now, test_view(&x->world, weft__writer_doc(writer)));
     }
@@ -334,6 +351,7 @@ static void check_settled(run *x, const weft_doc *doc, const test_change *c) {
 static void step_write(run *x, test_replica *r) {
   const weft_value *before = test_view(&x->world, r->doc);
   unsigned lane = (unsigned)below(x, x->lanes);
+  weft__doc_set_plain(r->doc, test_doc_plain(r->doc));
   weft_writer *writer = test_replica_writer(r, r->doc, lane);
   const weft_value *want = random_edits(x, writer, r->doc, before);
   bool lies = x->world.lie && r->device == 0;
@@ -408,6 +426,7 @@ static void step_save(run *x, test_replica *r, form *f) {
   unsigned lane = (unsigned)below(x, x->lanes);
   weft_doc *doc = test_replica_at(r, &f->base);
   want_same(x, "the document at the base", f->shown, test_view(w, doc));
+  weft__doc_set_plain(doc, test_doc_plain(doc));
   weft_writer *writer = test_replica_writer(r, doc, lane);
   const weft_value *want = random_edits(x, writer, doc, f->shown);
   const weft_value *now = test_view(w, r->doc);
@@ -709,10 +728,12 @@ int main(int argc, char **argv) {
   test_world_init(&x.world);
   for (uint64_t i = 0; i < histories; i++) history(&x, seed + i, m);
   test_world_free(&x.world);
-  printf("laws: mode %s, %llu histories from seed %llu, %llu writes, %llu edits, %llu saves on a "
-         "base (%zu refused), %llu copies of a device, %llu conflicts seen: all laws hold\n",
+  printf("laws: mode %s, %llu histories from seed %llu, %llu writes, %llu edits (%llu plain), %llu "
+         "saves "
+         "on a base (%zu refused), %llu copies of a device, %llu conflicts seen: all laws hold\n",
          mode_names[m], (unsigned long long)x.histories, (unsigned long long)seed,
-         (unsigned long long)x.writes, (unsigned long long)x.edits, (unsigned long long)x.saves,
-         x.world.refused, (unsigned long long)x.forks, (unsigned long long)x.conflicts);
+         (unsigned long long)x.writes, (unsigned long long)x.edits, (unsigned long long)x.plain,
+         (unsigned long long)x.saves, x.world.refused, (unsigned long long)x.forks,
+         (unsigned long long)x.conflicts);
   return 0;
 }

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "store/replica_internal.h"
+#include "tests/support/plain_doc.h"
 #include "tests/support/script.h"
 
 typedef struct recount {
@@ -87,6 +88,11 @@ static void count_doc(recount *c, uint32_t number) {
   }
   count_digest(c, stored, record.name);
   count_history(c, &record);
+  if (!record.suspect) {
+    weft_path where;
+    assert_true(test_doc_plain(stored));
+    assert_false(test_doc_unlike(stored, &where));
+  }
   assert_int_equal(weft__doc_conflicts(stored, root, &c->arena, &list, &count), WEFT_OK);
   assert_int_equal(weft__doc_visible(stored, root, &live), WEFT_OK);
   if (record.conflicts != count || record.live != live) {
