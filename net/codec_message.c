@@ -96,7 +96,7 @@ void weft__msg_hello_put(weft_buf *out, const weft_msg_hello *m) {
 }
 
 void weft__msg_status_put(weft_buf *out, const weft_msg_status *m) {
-  msgpack_packer p = begin(out, 9);
+  msgpack_packer p = begin(out, 11);
   put_uint(&p, m->token);
   put_uint(&p, m->hlc);
   put_bin(&p, m->held_root, sizeof m->held_root);
@@ -106,6 +106,8 @@ void weft__msg_status_put(weft_buf *out, const weft_msg_status *m) {
   put_uint(&p, m->apply_level);
   put_uint(&p, m->held_changes);
   put_uint(&p, m->arrival);
+  put_uint(&p, m->grant);
+  put_bin(&p, m->linked, m->linked_len);
 }
 
 void weft__msg_credit_put(weft_buf *out, uint32_t bytes) {
@@ -326,6 +328,18 @@ static void get_bin(fields *f, void *out, size_t len) {
     fail(f->of, WEFT_EMALFORMED);
 }
 
+/* The same of any length up to `max`; the length. */
+static size_t get_bin_up_to(fields *f, void *out, size_t max) {
+  const msgpack_object *o = field(f, MSGPACK_OBJECT_BIN);
+  if (!o) return 0;
+  if (o->via.bin.size > max) {
+    fail(f->of, WEFT_EMALFORMED);
+    return 0;
+  }
+  if (o->via.bin.size) memcpy(out, o->via.bin.ptr, o->via.bin.size);
+  return o->via.bin.size;
+}
+
 static weft_bytes get_text(fields *f, size_t max) {
   const msgpack_object *o = field(f, MSGPACK_OBJECT_STR);
   if (!o) return weft_bytes_of(NULL, 0);
@@ -386,17 +400,11 @@ static size_t get_heads(fields *f, size_t max, size_t id_len, uint64_t seq_min,
 }
 
 static size_t get_prefix(fields *f, uint8_t prefix[WEFT_VECTOR_DEPTH_MAX]) {
-  const msgpack_object *o = field(f, MSGPACK_OBJECT_BIN);
-  if (!o) return 0;
-  if (o->via.bin.size >= WEFT_VECTOR_DEPTH_MAX) {
-    fail(f->of, WEFT_EMALFORMED);
-    return 0;
-  }
-  memcpy(prefix, o->via.bin.ptr, o->via.bin.size);
-  for (size_t i = 0; i < o->via.bin.size; i++) {
+  size_t len = get_bin_up_to(f, prefix, WEFT_VECTOR_DEPTH_MAX - 1);
+  for (size_t i = 0; i < len; i++) {
     if (prefix[i] > 15) fail(f->of, WEFT_EMALFORMED);
   }
-  return o->via.bin.size;
+  return len;
 }
 
 weft_err weft__msg_hello_read(weft_bytes in, weft_msg_hello *m) {
@@ -448,6 +456,8 @@ weft_err weft__msg_status_read(weft_bytes in, weft_msg_status *m) {
   m->apply_level = (uint32_t)get_uint(&f, UINT32_MAX);
   m->held_changes = get_uint(&f, UINT64_MAX);
   m->arrival = get_uint(&f, UINT64_MAX);
+  m->grant = (uint32_t)get_uint(&f, UINT32_MAX);
+  m->linked_len = get_bin_up_to(&f, m->linked, sizeof m->linked);
   return body_end(&b);
 }
 

@@ -33,6 +33,7 @@ enum {
   WEFT_MESSAGE_TEXT_MAX = 128,       /* ERROR */
   WEFT_MESSAGE_STATEMENTS_MAX = 128, /* PRESENCE: a frame holds fewer of the least ones */
   WEFT_MESSAGE_DIRECT_MAX = 256,
+  WEFT_MESSAGE_LINKED_MAX = 64, /* PING, PONG: bytes */
 };
 
 /* The newest acknowledgement that the sender of a HELLO has of one device. */
@@ -76,6 +77,11 @@ typedef struct weft_msg_status {
   uint32_t apply_level;
   uint64_t held_changes; /* how many changes the held vector covers */
   uint64_t arrival;      /* of the sender's store */
+  uint32_t grant;        /* credit, as in CREDIT */
+  /* Whom the sender is linked to: bit i % 8 of byte i / 8 is the i-th member of the roster, in the
+   * order of their keys.  Means something to whoever has the same roster. */
+  uint8_t linked[WEFT_MESSAGE_LINKED_MAX];
+  size_t linked_len; /* as many bytes as have bits; 0 also when the members are too many */
 } weft_msg_status;
 
 typedef struct weft_msg_error {

@@ -472,6 +472,7 @@ void weft__node_look(weft_node *n) {
   bool roster = memcmp(root, n->auth_root, sizeof root) != 0;
   bool moved = n->arrival != arrival || shown != n->shown_sum;
   memcpy(n->auth_root, root, sizeof root);
+  n->linked_stale |= roster;
   n->shown_sum = shown;
   n->roots_stale |= moved;
   n->settle = true;
@@ -489,6 +490,32 @@ void weft__node_roots(weft_node *n) {
   weft__vector_root(n->source.held(n->source.ctx), n->crypto, n->held_root);
   weft__vector_root(n->source.shown(n->source.ctx), n->crypto, n->shown_root);
   n->roots_stale = false;
+}
+
+void weft__node_links_moved(weft_node *n) {
+  n->linked_stale = true;
+  if (n->link_count < 2 || n->stopping) return; /* there is nobody else to tell */
+  for (size_t i = 0; i < n->link_count; i++) weft__link_status_soon(n->links[i]);
+}
+
+void weft__node_linked(weft_node *n) {
+  const weft_roster *roster = n->source.roster(n->source.ctx);
+  const weft_roster_member *members;
+  size_t count;
+  if (!n->linked_stale) return;
+  weft__roster_members(roster, &members, &count);
+  n->linked_stale = false;
+  n->linked_len = 0;
+  memset(n->linked, 0, sizeof n->linked);
+  if (count > sizeof n->linked * 8) return;
+  for (size_t i = 0; i < n->link_count; i++) {
+    const weft_link *link = n->links[i];
+    const weft_roster_member *m = weft__roster_member_of(roster, &link->device);
+    if (link->state != WEFT_LINK_OPEN || !m) continue;
+    size_t place = (size_t)(m - members);
+    n->linked[place / 8] |= (uint8_t)(1u << place % 8);
+    if (n->linked_len <= place / 8) n->linked_len = place / 8 + 1;
+  }
 }
 
 /* --- events --- */
@@ -601,6 +628,7 @@ static void link_down(weft_node *n, weft_link *link) {
   for (size_t i = 0; i < n->link_count; i++) n->links[i]->plan = true;
   if (link->up_told) {
     link->up_told = false;
+    weft__node_links_moved(n);
     weft__node_note(n, WEFT_NOTE_DOWN, &link->device, link->remote, link->why);
   }
 }

@@ -343,13 +343,29 @@ void weft__ack_receive(weft_link *link, const weft_msg_acks *m) {
 
 /* --- sending --- */
 
-/* Makes the item of one device; heads in `arena`.  False: the link has carried it. */
+/* Does the peer hear a device itself, as it says? */
+static bool hears(const weft_link *link, const weft_id *device) {
+  weft_node *n = link->node;
+  const weft_msg_status *their = &link->their;
+  if (their->linked_len == 0) return false;
+  if (memcmp(their->auth_root, n->auth_root, sizeof n->auth_root) != 0) return false;
+  const weft_roster *roster = n->source.roster(n->source.ctx);
+  const weft_roster_member *members, *m = weft__roster_member_of(roster, device);
+  size_t count;
+  weft__roster_members(roster, &members, &count);
+  size_t place = m ? (size_t)(m - members) : SIZE_MAX;
+  return place / 8 < their->linked_len && (their->linked[place / 8] >> place % 8 & 1);
+}
+
+/* Makes the item of one device; heads in `arena`.  False: the link has carried it, or need not. */
 static bool item_make(weft_link *link, weft_arena *arena, const weft_ack_entry *entry,
                       weft_msg_ack *item) {
   weft_node *n = link->node;
   const uint64_t *carried = carried_of(link, &entry->ack.device);
   if (!carried || *carried >= entry->ack.counter) return false;
   if (weft_id_cmp(&entry->ack.device, &link->device) == 0) return false;
+  bool own = weft_id_cmp(&entry->ack.device, &n->identity.device) == 0;
+  if (!own && hears(link, &entry->ack.device)) return false;
   if (entry->vector.count > vector_heads_max) return false;
   weft_head *heads = weft__arena_zero(arena, entry->vector.count, sizeof *heads);
   if (!heads) return false;

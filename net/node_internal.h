@@ -49,7 +49,7 @@ enum {
   WEFT_LINK_HELLO_MS = 5000,
   WEFT_LINK_PONG_MS = 20000,
   WEFT_LINK_PROBE_MS = 5000, /* for the older of two links of one device to answer */
-  WEFT_LINK_CREDIT_MS = 200, /* a small grant waits this long for company */
+  WEFT_LINK_CREDIT_MS = 200, /* a small grant waits this long for a status to go with */
   WEFT_LINK_RESYNC_MS = 10000,
   WEFT_LINK_RESYNC_MS_MAX = 300000,
   WEFT_LINK_STATUS_MS = 1000,  /* a status is not put off longer than this */
@@ -418,6 +418,9 @@ struct weft_node {
   uint64_t shown_sum;
   bool roots_stale;
   uint8_t held_root[WEFT_ROOT_LEN], shown_root[WEFT_ROOT_LEN], auth_root[16];
+  bool linked_stale;
+  uint8_t linked[WEFT_MESSAGE_LINKED_MAX]; /* whom we are linked to, as a status says it */
+  size_t linked_len;
   weft_vector remote; /* what HOLD brought in: everything else is our own */
   weft_recent *ring;
   uint64_t ring_end; /* count of all that was put in */
@@ -484,6 +487,10 @@ weft_err weft__node_grow(weft_node *n, void **at, size_t *cap, size_t need,
 void weft__node_look(weft_node *n);
 /* Brings held_root and shown_root up to date. */
 void weft__node_roots(weft_node *n);
+/* A link opened or ended: the others are told before long. */
+void weft__node_links_moved(weft_node *n);
+/* Brings `linked` up to date. */
+void weft__node_linked(weft_node *n);
 
 /* --- node_dial.c --- */
 
@@ -697,6 +704,8 @@ void weft__credit_use(weft_link *link, size_t len);
 bool weft__credit_take(weft_link *link, size_t len);
 /* Bytes that came are held, or dropped: they are granted again before long. */
 void weft__credit_grant(weft_link *link, size_t len);
+/* The credit that is there to give, which counts as given. */
+uint32_t weft__credit_give(weft_link *link);
 /* Sends CREDIT when it is much or has waited. */
 void weft__credit_run(weft_link *link);
 /* True while the session and the stream are not full. */

@@ -130,6 +130,10 @@ static void status_fill(weft_link *link, weft_msg_status *m, uint64_t token) {
   m->apply_level = n->source.apply_level(n->source.ctx);
   m->arrival = n->source.arrival(n->source.ctx);
   for (size_t i = 0; i < held->count; i++) m->held_changes += held->heads[i].seq;
+  weft__node_linked(n);
+  memcpy(m->linked, n->linked, sizeof m->linked);
+  m->linked_len = n->linked_len;
+  m->grant = weft__credit_give(link);
 }
 
 static void send_status(weft_link *link, uint8_t type, uint64_t token) {
@@ -405,6 +409,7 @@ static void on_hello(weft_link *link, const weft_msg_hello *m) {
   move(link, WEFT_LINK_OPEN);
   link->up_told = true;
   weft__present_up(link);
+  weft__node_links_moved(n);
   weft__node_note(n, WEFT_NOTE_UP, &link->device, link->remote, WEFT_OK);
   find_duplicates(link);
   if (link->state != WEFT_LINK_OPEN) return;
@@ -594,6 +599,11 @@ void weft__link_check_step(weft_link *link) {
 
 static void on_status(weft_link *link, const weft_msg_status *m, bool ping) {
   weft_node *n = link->node;
+  bool linked = m->linked_len != link->their.linked_len ||
+                memcmp(m->linked, link->their.linked, m->linked_len) != 0 ||
+                memcmp(m->auth_root, link->their.auth_root, sizeof m->auth_root) != 0;
+  if (linked) link->acks_stale = true; /* whom it no longer hears, we tell it of */
+  link->out_pending -= weft__min_ms(m->grant, link->out_pending);
   link->their = *m;
   link->heard = link->check = true;
   link->roots_heard = link->node->now;

@@ -41,16 +41,20 @@ void weft__credit_grant(weft_link *link, size_t len) {
   link->node->settle = true;
 }
 
+uint32_t weft__credit_give(weft_link *link) {
+  uint64_t grant = weft__min_ms(link->to_grant, UINT32_MAX);
+  link->in_pending -= weft__min_ms(grant, link->in_pending);
+  link->to_grant -= grant;
+  link->grant_at = WEFT_NEVER;
+  return (uint32_t)grant;
+}
+
 void weft__credit_run(weft_link *link) {
   if (link->to_grant == 0 || link->state != WEFT_LINK_OPEN) return;
   bool much = link->to_grant >= WEFT_LINK_WINDOW / 4;
   if (!much && link->node->now < link->grant_at) return;
   weft_buf body = weft__link_body(link);
-  uint64_t grant = weft__min_ms(link->to_grant, UINT32_MAX);
-  weft__msg_credit_put(&body, (uint32_t)grant);
-  link->in_pending -= weft__min_ms(grant, link->in_pending);
-  link->to_grant -= grant;
-  link->grant_at = WEFT_NEVER;
+  weft__msg_credit_put(&body, weft__credit_give(link));
   weft__link_send(link, WEFT_FRAME_CREDIT, &body);
 }
 

@@ -53,7 +53,7 @@ static void two_nodes_sync(void **state) {
             "[  110] b > a pong\n"
             "[  110] b > a ack 1\n"
             "[  120] a : in step b WEFT_OK\n"
-            "[  300] b > a credit\n"
+            "[  310] b > a credit\n"
             "[  320] a > b credit\n");
   sim_free(s);
 }
@@ -79,7 +79,7 @@ static void a_live_change(void **state) {
             "[ 2060] b > a ack 1\n"
             "[ 2060] b : in step a WEFT_OK\n"
             "[ 2070] a : in step b WEFT_OK\n"
-            "[ 2210] b > a credit\n"
+            "[ 2260] b > a credit\n"
             "[ 2270] a > b credit\n");
   sim_free(s);
 }
@@ -88,6 +88,40 @@ static unsigned count_of(sim *s, const char *what) {
   unsigned count = 0;
   for (const char *at = sim_trace(s); (at = strstr(at, what)); at++) count++;
   return count;
+}
+
+/* Where everybody is linked to everybody, an acknowledgement takes no way but the straight one;
+ * over the last link that is left it goes round. */
+static void acknowledgements_go_straight(void **state) {
+  (void)state;
+  enum { nodes = 4 };
+  sim_options o = {.seed = 2, .nodes = nodes, .plain = true, .delay_min = 5, .delay_max = 20};
+  sim *s = sim_new(&o);
+  sim_mesh(s);
+  sim_start_all(s);
+  must(s, sim_set(s, 0, "notes/a", "/n", "0"));
+  sim_settle(s, minute);
+  sim_run(s, sim_now(s) + 5000);
+  sim_trace_clear(s);
+  must(s, sim_set(s, 0, "notes/a", "/n", "1"));
+  sim_run(s, sim_now(s) + 5000);
+  assert_int_equal(count_of(s, " ack "), nodes * (nodes - 1));
+  sim_reach(s, 1, 2, false);
+  sim_reach(s, 1, 3, false);
+  must(s, sim_set(s, 0, "notes/a", "/n", "2"));
+  sim_settle(s, sim_now(s) + minute);
+  sim_run(s, sim_now(s) + 2000);
+  weft_alloc mem = weft_alloc_libc();
+  weft_arena arena;
+  weft_node_reach *reach;
+  size_t count;
+  weft__arena_init(&arena, &mem);
+  const weft_head *h = &weft_replica_held(sim_replica(s, 1))->heads[0];
+  must(s, weft_node_reaches(sim_node(s, 1), &arena, &h->log, &reach, &count));
+  assert_int_equal(count, nodes - 1);
+  for (size_t i = 0; i < count; i++) assert_int_equal(reach[i].seq, h->seq);
+  weft__arena_free(&arena);
+  sim_free(s);
 }
 
 /* Every start without a mirror begins new logs, so that a device comes to have many. */
@@ -598,6 +632,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(two_nodes_sync),
       cmocka_unit_test(a_live_change),
+      cmocka_unit_test(acknowledgements_go_straight),
       cmocka_unit_test(many_logs_are_compared_as_tries),
       cmocka_unit_test(a_cursor_spares_telling_all),
       cmocka_unit_test(a_change_runs_along_a_chain),

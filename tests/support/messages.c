@@ -115,6 +115,9 @@ static void status_any(test_rng *rng, weft_buf *out) {
   m.apply_level = (uint32_t)number(rng, UINT32_MAX);
   m.held_changes = number(rng, UINT64_MAX);
   m.arrival = number(rng, UINT64_MAX);
+  m.grant = (uint32_t)number(rng, UINT32_MAX);
+  m.linked_len = (size_t)test_rng_below(rng, sizeof m.linked + 1);
+  test_rng_fill(rng, m.linked, m.linked_len);
   weft__msg_status_put(out, &m);
 }
 

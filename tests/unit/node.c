@@ -114,8 +114,14 @@ static void what_a_peer_has_is_asked_and_held(void **state) {
   puppet_flow(&p);
   test_assert_same(r.replica, o.replica);
   assert_int_equal(puppet_count(&p, WEFT_FRAME_WANT), 1);
-  assert_int_equal(puppet_count(&p, WEFT_FRAME_CREDIT), 1);
   assert_int_equal(puppet_count(&p, WEFT_FRAME_ACK), 1);
+  /* The credit came with the status that told of it. */
+  weft_msg_status said;
+  f = puppet_last(&p, WEFT_FRAME_PONG);
+  assert_non_null(f);
+  assert_int_equal(weft__msg_status_read(bytes_of(f), &said), WEFT_OK);
+  assert_true(said.grant > weft__buf_view(&o.chunk).len);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_CREDIT), 0);
   other_free(&o);
   puppet_free(&p);
   rig_free(&r);
@@ -300,6 +306,85 @@ static void a_delta_that_does_not_fit(void **state) {
   assert_false(p.closed);
   weft__arena_free(&arena);
   weft__vector_free(&v);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* A peer says whom else it is linked to: `bits` by place in the roster, under a roster's root. */
+static void say_linked(puppet *p, uint8_t bits, const uint8_t auth_root[16]) {
+  weft_msg_status m = {.token = 0, .linked = {bits}, .linked_len = 1, .grant = 1};
+  memcpy(m.auth_root, auth_root, sizeof m.auth_root);
+  weft_buf body = puppet_body();
+  weft__msg_status_put(&body, &m);
+  puppet_send_buf(p, WEFT_FRAME_PONG, &body);
+}
+
+static size_t place_of(const rig *r, size_t device) {
+  const weft_roster *roster = weft_replica_roster(r->replica);
+  const weft_roster_member *members;
+  size_t count;
+  weft__roster_members(roster, &members, &count);
+  return (size_t)(weft__roster_member_of(roster, &r->space.devices[device].device) - members);
+}
+
+static void send_empty_ack(puppet *p, const rig *r, size_t device, uint64_t counter) {
+  weft_vector v;
+  weft__vector_init(&v, &r->mem);
+  weft_msg_ack item = {.whole = true};
+  weft__ack_sign(&item.ack, r->space.crypto, &r->space.devices[device], &r->space.id, counter, &v);
+  weft_msg_acks acks = {&item, 1};
+  weft_buf body = puppet_body();
+  weft__msg_acks_put(&body, &acks);
+  puppet_send_buf(p, WEFT_FRAME_ACK, &body);
+}
+
+/* An acknowledgement is not passed on to who says that it hears that device itself, and is once it
+ * says otherwise. */
+static void what_a_peer_hears_itself_is_not_passed_on(void **state) {
+  (void)state;
+  rig r;
+  puppet p, q;
+  weft_msg_status said;
+  uint8_t root[16], other_root[16] = {1};
+  rig_make(&r, 3, 3);
+  open_link(&p, &r, 1);
+  open_link(&q, &r, 2);
+  rig_wait(&r, 1100);
+  puppet_flow(&p);
+  puppet_flow(&q);
+  const rig_frame *f = puppet_last(&p, WEFT_FRAME_PONG);
+  assert_non_null(f); /* it was told of the link that opened after its own */
+  assert_int_equal(weft__msg_status_read(bytes_of(f), &said), WEFT_OK);
+  uint8_t both = (uint8_t)(1u << place_of(&r, 1) | 1u << place_of(&r, 2));
+  assert_int_equal(said.linked_len, 1);
+  assert_int_equal(said.linked[0], both);
+  weft__roster_root(weft_replica_roster(r.replica), root);
+  puppet_forget(&p);
+  uint8_t third = (uint8_t)(1u << place_of(&r, 2));
+  send_empty_ack(&q, &r, 2, 70);
+  puppet_flow(&p);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_ACK), 1); /* p has said nothing */
+  say_linked(&p, third, root);
+  send_empty_ack(&q, &r, 2, 71);
+  puppet_flow(&p);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_ACK), 1);
+  say_linked(&p, third, other_root); /* of another roster, whose places say nothing here */
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_ACK), 2);
+  say_linked(&p, third, root);
+  send_empty_ack(&q, &r, 2, 72);
+  puppet_flow(&p);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_ACK), 2);
+  say_linked(&p, 0, root);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_ACK), 3);
+  puppet_forget(&p);
+  weft_node_closed(r.node, r.now, q.conn, WEFT_EDONE);
+  rig_wait(&r, 1100);
+  puppet_flow(&p);
+  f = puppet_last(&p, WEFT_FRAME_PONG);
+  assert_non_null(f);
+  assert_int_equal(weft__msg_status_read(bytes_of(f), &said), WEFT_OK);
+  assert_int_equal(said.linked[0], both & ~third);
+  puppet_free(&q);
   puppet_free(&p);
   rig_free(&r);
 }
@@ -1093,6 +1178,7 @@ int main(void) {
       cmocka_unit_test(what_is_wanted_is_sent),
       cmocka_unit_test(an_acknowledgement_settles_pending),
       cmocka_unit_test(a_delta_that_does_not_fit),
+      cmocka_unit_test(what_a_peer_hears_itself_is_not_passed_on),
       cmocka_unit_test(a_forged_acknowledgement_ends_the_link),
       cmocka_unit_test(garbage_draws_silence),
       cmocka_unit_test(who_says_nothing_is_dropped),
