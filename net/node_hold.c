@@ -74,9 +74,9 @@ static bool is_old(const weft_link *link, const weft_piece *p) {
   return weft_id_cmp(&before, &p->prev) == 0;
 }
 
-static void hold_add(weft_link *link, weft_bytes chunk, uint32_t credit, bool fork) {
+static void hold_add(weft_link *link, weft_bytes chunk, uint32_t credit, bool asked, bool fork) {
   weft_node *n = link->node;
-  weft_piece p = {.conn = link->conn, .credit = credit};
+  weft_piece p = {.conn = link->conn, .credit = credit, .asked = asked};
   weft_err err = piece_read(n, chunk, &p);
   if (err != WEFT_OK) {
     bool bad = err != WEFT_ENOMEM;
@@ -93,7 +93,7 @@ static void hold_add(weft_link *link, weft_bytes chunk, uint32_t credit, bool fo
     weft_id id;
     if (n->source.id_at(n->source.ctx, &p.log, WEFT_SOURCE_ANY, p.last, &id) == WEFT_OK) {
       weft__sync_raise(link, &p.log, p.last, &id);
-      weft__sync_held(link, &p.log, p.last);
+      weft__sync_held(link, &p.log, asked ? p.first : 0, p.last);
       weft__credit_grant(link, credit);
       return;
     }
@@ -110,12 +110,12 @@ static void hold_add(weft_link *link, weft_bytes chunk, uint32_t credit, bool fo
   n->settle = true;
 }
 
-void weft__hold_add(weft_link *link, weft_bytes chunk, uint32_t credit) {
-  hold_add(link, chunk, credit, false);
+void weft__hold_add(weft_link *link, weft_bytes chunk, uint32_t credit, bool asked) {
+  hold_add(link, chunk, credit, asked, false);
 }
 
 void weft__hold_add_fork(weft_link *link, weft_bytes chunk, uint32_t credit) {
-  hold_add(link, chunk, credit, true);
+  hold_add(link, chunk, credit, false, true);
 }
 
 static uint64_t reach_over(const weft_pieces *list, const weft_id *log, uint64_t reach) {
@@ -232,6 +232,15 @@ static weft_link *sender_of(weft_node *n, const weft_id *log) {
   return NULL;
 }
 
+/* Where the run of a log begins that a link was asked for and is in this batch; 0: none is. */
+static uint64_t answer_from(const weft_node *n, const weft_link *link, const weft_id *log) {
+  for (size_t i = 0; i < n->holding.count; i++) {
+    const weft_piece *p = &n->holding.at[i];
+    if (p->asked && p->conn == link->conn && weft_id_cmp(&p->log, log) == 0) return p->first;
+  }
+  return 0;
+}
+
 static void run_taken(weft_node *n, const weft_node_verdict *v) {
   weft_head head = {v->log, v->last, v->id};
   (void)!weft__vector_raise(&n->remote, NULL, &head); /* it is then pushed like an own one */
@@ -247,7 +256,10 @@ static void run_taken(weft_node *n, const weft_node_verdict *v) {
     }
     weft__sync_raise(link, &p->log, p->last, &reached);
   }
-  for (size_t i = 0; i < n->link_count; i++) weft__sync_held(n->links[i], &v->log, v->last);
+  for (size_t i = 0; i < n->link_count; i++) {
+    weft_link *link = n->links[i];
+    weft__sync_held(link, &v->log, answer_from(n, link, &v->log), v->last);
+  }
 }
 
 /* What a run behind a gap ends with is worth asking for. */

@@ -43,7 +43,8 @@ enum {
   WEFT_EXPRESS_RESERVE = 128 << 10, /* of a peer's window, kept free of what was asked for */
   WEFT_LINK_TX_MAX = 192 << 10,     /* one SEND action; a few records */
   WEFT_LINK_STALL_MS = 60000,       /* the stream's write queue does not move: close */
-  WEFT_LINK_ASK_MS = 10000,         /* a range unanswered is asked elsewhere */
+  WEFT_LINK_ASK_MS = 10000,      /* of a peer that is silent what was asked is asked elsewhere, */
+  WEFT_LINK_ASK_LONG_MS = 60000, /* and of one that sends other things, each range by itself */
   WEFT_LINK_PROVING_MS = 10000,
   WEFT_LINK_PROVING_BYTES = 256 << 10,
   WEFT_LINK_HELLO_MS = 5000,
@@ -57,17 +58,21 @@ enum {
   WEFT_LINK_STABLE_MS = 30000, /* open this long: the next redial starts afresh */
   WEFT_FRAMES_PER_S = 200,     /* control frames a peer may send */
   WEFT_FRAMES_BURST = 1000,
-  WEFT_LEAVES_MAX = 64,         /* logs up to which whole vectors are exchanged */
-  WEFT_TURN_NODES_MAX = 256,    /* trie nodes compared in one turn of a descent */
-  WEFT_PREFIXES_MAX = 8192,     /* of a descent, waiting */
-  WEFT_OTHERS_MAX = 1024,       /* heads of other branches remembered of one peer */
-  WEFT_FORKS_MAX = 16,          /* forked logs told to one peer unasked; the rest it asks for */
+  WEFT_LEAVES_MAX = 64,      /* logs up to which whole vectors are exchanged */
+  WEFT_TURN_NODES_MAX = 256, /* trie nodes compared in one turn of a descent */
+  WEFT_PREFIXES_MAX = 8192,  /* of a descent, waiting */
+  WEFT_OTHERS_MAX = 1024,    /* heads of other branches remembered of one peer */
+  WEFT_FORK_TRIES = 4, /* answers about a head, which may end where its branch does not begin yet */
+  WEFT_FORKS_MAX = 16, /* forked logs told to one peer unasked; the rest it asks for */
   WEFT_RING_MAX = 1024,         /* recent arrivals remembered for pushing */
   WEFT_PUSH_LEN_MAX = 64 << 10, /* what is longer is announced instead */
   WEFT_EXPRESS_LEN = 8 << 10,   /* an EXPRESS frame is sent when it has this much */
   WEFT_SPANS_MAX = 1024,        /* of one question to the source */
   WEFT_SERVE_SPANS_MAX = 8192,  /* of the order in which a peer is sent what it wants */
   WEFT_SERVE_AHEAD = 63,        /* changes of a log sent ahead of that order, to save signatures */
+  WEFT_AGAIN_PER_MS = 128,      /* bytes that a device may be sent again, */
+  WEFT_AGAIN_AHEAD_MS = 32000,  /* and the time it may be ahead with that: 4 MB at once */
+  WEFT_SERVE_TIMES = 4,         /* all that is held may go to a device before it is called again */
   WEFT_CHANGES_LEN = 96 << 10,  /* a CHANGES frame is sent when it has this much */
   WEFT_HOLD_LEN = 1 << 20,      /* a HOLD action has about this much at most */
   WEFT_HOLD_CHANGES = 10000,
@@ -106,13 +111,15 @@ typedef struct weft_ask {
   weft_id log;
   uint64_t from, to;
   weft_id head; /* the id at `to`; zeros when it is not known */
+  weft_ms at;   /* it was asked, or last moved on */
 } weft_ask;
 
 /* A head of a branch that a peer holds and we do not, and where to ask next. */
 typedef struct weft_other {
   weft_head head;
   uint64_t from;
-  uint64_t step; /* to go back when that is too late */
+  uint64_t step;  /* to go back when that is too late */
+  uint32_t tries; /* answers that did not bring it */
 } weft_other;
 
 /* A range that is being sent. */
@@ -136,7 +143,9 @@ typedef struct weft_known {
   uint64_t boots[WEFT_KNOWN_BOOTS];
   bool twins;
   weft_ms ban_until;
-  weft_ms ban_ms; /* the next ban is twice this */
+  weft_ms ban_ms;   /* the next ban is twice this */
+  uint64_t served;  /* changes that it asked for and was sent */
+  weft_ms again_at; /* when it will have been due all that it was sent again */
   weft_bytes name;
 } weft_known;
 
@@ -325,6 +334,7 @@ typedef struct weft_piece {
   weft_id prev;
   uint64_t first, last;
   uint64_t changes;
+  bool asked; /* it came as an answer, not unasked */
 } weft_piece;
 
 typedef struct weft_pieces {
@@ -518,7 +528,7 @@ weft_bytes weft__host_of(weft_bytes remote);
 /* --- node_hold.c --- */
 
 /* Takes one chunk of a peer; grants its credit at once when it is dropped. */
-void weft__hold_add(weft_link *link, weft_bytes chunk, uint32_t credit);
+void weft__hold_add(weft_link *link, weft_bytes chunk, uint32_t credit, bool asked);
 /* The same of one that is of another branch than ours, for all we know. */
 void weft__hold_add_fork(weft_link *link, weft_bytes chunk, uint32_t credit);
 /* The newest seq of `log` that is held or on its way in from now on without a gap. */
@@ -651,8 +661,13 @@ void weft__sync_announce(weft_link *link);
 void weft__sync_resync(weft_link *link);
 /* Nothing came for what was asked: it is asked elsewhere. */
 void weft__sync_timeout(weft_link *link);
-/* The range was judged: shortens or drops asks. */
-void weft__sync_held(weft_link *link, const weft_id *log, uint64_t last);
+/* Other things came, for so long that what did not is asked elsewhere, if it can be had there. */
+void weft__sync_patience(weft_link *link);
+/* When weft__sync_patience is due; WEFT_NEVER. */
+weft_ms weft__sync_patience_due(const weft_link *link);
+/* The range was judged: shortens or drops asks.  `first` is where the run began with which this
+ * peer answered; 0: it came from somebody else, or unasked. */
+void weft__sync_held(weft_link *link, const weft_id *log, uint64_t first, uint64_t last);
 /* What was asked of `log` cannot be had from this peer now. */
 /* A run of a branch came whose start is not here. */
 void weft__sync_branch(weft_link *link, const weft_head *last, uint64_t from);
@@ -672,6 +687,8 @@ void weft__fork_heard(weft_link *link, const weft_msg_heads *m);
 void weft__fork_add(weft_link *link, const weft_head *head, uint64_t from);
 /* True when a branch of the log is to be asked for. */
 bool weft__fork_has(const weft_link *link, const weft_id *log);
+/* The head among those to be asked for, if it is not held; NULL. */
+weft_other *weft__fork_lacks(weft_link *link, const weft_head *head);
 void weft__fork_drop(weft_link *link, const weft_id *log);
 /* Walks over what is to be asked for, from place 0 on; forgets what is held by now. */
 bool weft__fork_next(weft_link *link, size_t *place, weft_other *out);
@@ -696,6 +713,12 @@ void weft__link_written(weft_link *link, size_t queued);
 bool weft__link_drains(weft_link *link);
 /* When the next relay is due; WEFT_NEVER when it waits for the peer instead. */
 weft_ms weft__serve_deadline(const weft_link *link);
+/* Counts bytes that a device was sent although it had them, or should have. */
+void weft__again_count(weft_link *link, size_t len);
+/* True when it has had so much again that it has to wait; what cannot wait is refused then. */
+bool weft__again_waits(const weft_link *link);
+/* When what was asked for goes on; WEFT_NEVER: it does not wait. */
+weft_ms weft__again_deadline(const weft_link *link);
 /* A bulk frame of `len` bytes may be sent now. */
 bool weft__credit_allows(const weft_link *link, size_t len);
 /* Counts a bulk frame sent. */

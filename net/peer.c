@@ -196,6 +196,7 @@ static void send_records(weft_link *link, const weft_bytes *records, size_t coun
     weft_msg_blobs m = {records + done, some, 0};
     weft_buf body = weft__link_body(link);
     weft__msg_blobs_put(&body, &m);
+    weft__again_count(link, body.len); /* who asks on and on is not answered for ever */
     weft__link_send(link, WEFT_FRAME_AUTH_REC, &body);
     done += some;
   }
@@ -222,6 +223,10 @@ static void send_beyond(weft_link *link, const weft_id *heads, size_t head_count
 }
 
 static void on_auth_want(weft_link *link, const weft_msg_auth *m) {
+  if (weft__again_waits(link)) {
+    weft__link_fail(link, WEFT_EPROTO, WEFT_CODE_FLOW, WEFT_FRAME_AUTH_WANT);
+    return;
+  }
   if (m->id_count == 0) {
     send_beyond(link, m->heads, m->head_count);
     return;
@@ -703,12 +708,12 @@ static weft_err sync_frame(weft_link *link, weft_arena *arena, uint8_t type, wef
 }
 
 /* Gives each chunk of a bulk frame its part of the credit; the last one takes the rest. */
-static void on_changes(weft_link *link, const weft_msg_blobs *m, size_t body_len) {
+static void on_changes(weft_link *link, const weft_msg_blobs *m, size_t body_len, bool asked) {
   size_t left = body_len;
   for (size_t i = 0; i < m->count && link->state == WEFT_LINK_OPEN; i++) {
     size_t part = i + 1 == m->count ? left : m->at[i].len;
     left -= part;
-    weft__hold_add(link, m->at[i], (uint32_t)part);
+    weft__hold_add(link, m->at[i], (uint32_t)part, asked);
   }
   if (m->count == 0) weft__credit_grant(link, body_len);
 }
@@ -721,7 +726,7 @@ static weft_err bulk_frame(weft_link *link, weft_arena *arena, uint8_t type, wef
   case WEFT_FRAME_GOSSIP:
   case WEFT_FRAME_EXPRESS:
     WEFT_TRY(weft__msg_blobs_read(arena, body, &blobs));
-    on_changes(link, &blobs, body.len);
+    on_changes(link, &blobs, body.len, type == WEFT_FRAME_CHANGES);
     return WEFT_OK;
   case WEFT_FRAME_ACK:
     WEFT_TRY(weft__msg_acks_read(arena, body, &acks));
@@ -944,6 +949,8 @@ static weft_ms open_deadline(const weft_link *link) {
   at = weft__min_ms(at, weft__present_due(link));
   if (link->probe_for) at = weft__min_ms(at, link->probe_until);
   if (link->ask_count) at = weft__min_ms(at, link->ask_at + WEFT_LINK_ASK_MS);
+  at = weft__min_ms(at, weft__sync_patience_due(link));
+  at = weft__min_ms(at, weft__again_deadline(link));
   if (link->expiring) at = weft__min_ms(at, link->expiring_at + WEFT_LINK_STALL_MS);
   return at;
 }
@@ -989,6 +996,7 @@ static void open_tick(weft_link *link) {
   }
   if (n->now >= link->resync_at) weft__sync_resync(link);
   if (link->ask_count && n->now >= link->ask_at + WEFT_LINK_ASK_MS) weft__sync_timeout(link);
+  if (n->now >= weft__sync_patience_due(link)) weft__sync_patience(link);
   weft__credit_run(link);
 }
 

@@ -49,7 +49,7 @@ void weft__fork_add(weft_link *link, const weft_head *head, uint64_t from) {
     return;
   }
   link->others = at;
-  link->others[link->other_count++] = (weft_other){*head, from > 0 ? from : 1, 1};
+  link->others[link->other_count++] = (weft_other){*head, from > 0 ? from : 1, 1, 0};
   link->plan = true;
 }
 
@@ -58,6 +58,14 @@ bool weft__fork_has(const weft_link *link, const weft_id *log) {
     if (weft_id_cmp(&link->others[i].head.log, log) == 0) return true;
   }
   return false;
+}
+
+weft_other *weft__fork_lacks(weft_link *link, const weft_head *head) {
+  for (size_t i = 0; i < link->other_count; i++) {
+    if (weft__head_cmp(&link->others[i].head, head) != 0) continue;
+    return is_held(link, head) ? NULL : &link->others[i];
+  }
+  return NULL;
 }
 
 void weft__fork_drop(weft_link *link, const weft_id *log) {
@@ -190,6 +198,7 @@ static weft_err fork_send(weft_link *link, const weft_head *head) {
     weft_msg_blobs m = {runs, 2, 0};
     weft_buf body = weft__link_body(link);
     weft__msg_blobs_put(&body, &m);
+    weft__again_count(link, body.len); /* who tells less than it holds is sent it each time */
     weft__link_send(link, WEFT_FRAME_FORK, &body);
   }
   weft__arena_free(&arena);
@@ -200,7 +209,7 @@ void weft__fork_run(weft_link *link) {
   while (link->fork_count > 0 && link->state == WEFT_LINK_OPEN) {
     size_t first;
     weft_id log = link->forks[link->fork_count - 1];
-    if (!weft__credit_allows(link, WEFT_CHANGES_LEN)) return;
+    if (!weft__credit_allows(link, WEFT_CHANGES_LEN) || weft__again_waits(link)) return;
     link->fork_count--;
     size_t count = weft__vector_find(held_of(link), &log, &first);
     for (size_t i = 0; i < count && link->state == WEFT_LINK_OPEN; i++) {

@@ -6,7 +6,10 @@
  * instead, and fetched with the flow control of WANT.
  *
  * Credit: the receiver takes a window of bulk bytes and grants more when it holds what came, not
- * when it has read it.  One frame larger than the window may go when nothing else is under way. */
+ * when it has read it.  One frame larger than the window may go when nothing else is under way.
+ *
+ * A peer may ask for the same for ever.  What a device was sent already goes to it slowly, after a
+ * first few megabytes; so does everything once it was sent all that there is several times. */
 #include <string.h>
 
 #include "crdt/assert.h"
@@ -56,6 +59,26 @@ void weft__credit_run(weft_link *link) {
   weft_buf body = weft__link_body(link);
   weft__msg_credit_put(&body, weft__credit_give(link));
   weft__link_send(link, WEFT_FRAME_CREDIT, &body);
+}
+
+/* --- the same again --- */
+
+void weft__again_count(weft_link *link, size_t len) {
+  weft_known *known = link->known;
+  weft_ms now = link->node->now;
+  if (!known) return; /* it redeems a ticket */
+  if (known->again_at < now) known->again_at = now;
+  known->again_at += len / WEFT_AGAIN_PER_MS + 1;
+}
+
+bool weft__again_waits(const weft_link *link) {
+  const weft_known *known = link->known;
+  return known && known->again_at > link->node->now + WEFT_AGAIN_AHEAD_MS;
+}
+
+weft_ms weft__again_deadline(const weft_link *link) {
+  if (link->serve_count == 0 || !weft__again_waits(link)) return WEFT_NEVER;
+  return link->known->again_at - WEFT_AGAIN_AHEAD_MS;
 }
 
 /* --- the stream's queue --- */
@@ -329,14 +352,29 @@ static void chunks_pack(weft_link *link, chunk_list *list) {
   (void)!source->pack(source->ctx, &list->arena, list->at, &list->count);
 }
 
+/* Whether a device has had all that is held here several times by now, over all its links. */
+static bool served_often(const weft_link *link) {
+  const weft_node *n = link->node;
+  const weft_vector *held = n->source.held(n->source.ctx);
+  uint64_t all = 0;
+  for (size_t i = 0; i < held->count; i++) all += held->heads[i].seq;
+  return link->known->served / WEFT_SERVE_TIMES > all;
+}
+
 static void serve_wanted(weft_link *link, chunk_list *list) {
   size_t spare = WEFT_CHANGES_LEN + WEFT_EXPRESS_RESERVE;
-  while (link->serve_count && weft__credit_allows(link, list->len + spare)) {
+  bool often = served_often(link);
+  while (link->serve_count && weft__credit_allows(link, list->len + spare) &&
+         !weft__again_waits(link)) {
     uint64_t last;
     weft_source_span piece;
     weft_serve *r = next_piece(link, &piece);
     if (!r) break;
+    size_t before = list->len;
+    bool again = often || weft__vector_covers(&link->theirs, &piece.log, piece.from);
     weft_err err = chunk_read(link, list, &piece, &last);
+    if (err == WEFT_OK) link->known->served += last - piece.from + 1;
+    if (again) weft__again_count(link, list->len - before);
     if (link->state != WEFT_LINK_OPEN) return;
     if (err != WEFT_OK) {
       nohave(link, &r->log, r->from, r->to, WEFT_NOHAVE_NEVER);

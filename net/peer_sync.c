@@ -11,7 +11,9 @@
  *
  * Asking: one peer is asked for one range of a log at a time, and no two peers for the same log.
  * What cannot be got here - not there, of an unknown author, another branch - is blocked until the
- * peer tells more.  Nothing here is believed: a claim of what does not exist costs one question. */
+ * peer tells more.  Nothing here is believed: a claim of what does not exist costs a few questions,
+ * also when they are answered, with something else.  A peer that sends anything but what it was
+ * asked for is asked no longer as soon as somebody else can be. */
 #include <string.h>
 
 #include "crdt/assert.h"
@@ -50,6 +52,14 @@ static void unblock(weft_link *link, const weft_id *log) {
     link->blocked[i] = link->blocked[--link->blocked_count];
     return;
   }
+}
+
+/* What was asked of a log cannot be had here: others may be asked now. */
+static void give_up(weft_link *link, const weft_id *log) {
+  weft_node *n = link->node;
+  block(link, log);
+  for (size_t i = 0; i < n->link_count; i++) n->links[i]->plan = true;
+  n->settle = true;
 }
 
 /* --- theirs --- */
@@ -265,7 +275,13 @@ void weft__sync_leaves(weft_link *link, const weft_msg_heads *m) {
     link->cursor_next = m->to;
     link->incomplete = false;
   }
-  if (m->ask) send_leaves(link, false);
+  if (!m->ask) return;
+  if (weft__again_waits(link)) {
+    weft__link_fail(link, WEFT_EPROTO, WEFT_CODE_FLOW, WEFT_FRAME_VV_LEAVES);
+    return;
+  }
+  weft__again_count(link, held_of(link)->count * sizeof *m->at);
+  send_leaves(link, false);
 }
 
 void weft__sync_delta(weft_link *link, const weft_msg_heads *m) {
@@ -290,8 +306,7 @@ void weft__sync_nohave(weft_link *link, const weft_msg_nohave *m) {
   }
   if (back) return;
   weft__fork_drop(link, &m->log);
-  block(link, &m->log);
-  for (size_t i = 0; i < link->node->link_count; i++) link->node->links[i]->plan = true;
+  give_up(link, &m->log);
 }
 
 /* --- the descent --- */
@@ -447,7 +462,7 @@ static void want_send(weft_link *link, const weft_msg_range *ranges, size_t coun
 static void ask_add(weft_link *link, uint64_t from, const weft_head *to, weft_msg_range *range) {
   const weft_id *log = &to->log;
   WEFT_ASSERT(link->ask_count < WEFT_MESSAGE_WANTS_MAX);
-  link->asks[link->ask_count++] = (weft_ask){*log, from, to->seq, to->id};
+  link->asks[link->ask_count++] = (weft_ask){*log, from, to->seq, to->id, link->node->now};
   *range = (weft_msg_range){.log = *log, .from = from, .to = to->seq, .head = to->id};
   /* What is on its way in has no id yet; zeros say that any branch will do. */
   if (from > 1) (void)weft__fork_prev(link, log, from - 1, &range->prev);
@@ -482,36 +497,46 @@ void weft__sync_plan(weft_link *link) {
   cursor_move(link);
 }
 
-void weft__sync_held(weft_link *link, const weft_id *log, uint64_t last) {
+static void ask_drop(weft_link *link, size_t idx) {
+  link->asks[idx] = link->asks[--link->ask_count];
+}
+
+void weft__sync_held(weft_link *link, const weft_id *log, uint64_t first, uint64_t last) {
   for (size_t i = 0; i < link->ask_count; i++) {
     weft_ask *a = &link->asks[i];
     if (weft_id_cmp(&a->log, log) != 0 || last < a->from) continue;
+    /* Whoever sends something of one branch has not answered for another one. */
+    weft_other *lacks = weft__fork_lacks(link, &(weft_head){a->log, a->to, a->head});
+    if (lacks && (first == 0 || first > a->to)) continue;
     a->from = last + 1;
-    if (a->from > a->to) {
-      *a = link->asks[--link->ask_count];
-      i--;
-    }
+    a->at = link->node->now;
+    if (a->from <= a->to) continue;
+    ask_drop(link, i--);
+    if (!lacks || ++lacks->tries < WEFT_FORK_TRIES) continue;
+    weft__fork_drop(link, log);
+    give_up(link, log);
   }
   link->plan = true;
 }
 
+/* Takes back what was asked of a log. */
+static void ask_forget(weft_link *link, const weft_id *log) {
+  for (size_t i = 0; i < link->ask_count; i++) {
+    if (weft_id_cmp(&link->asks[i].log, log) != 0) continue;
+    ask_drop(link, i);
+    return;
+  }
+}
+
 void weft__sync_branch(weft_link *link, const weft_head *last, uint64_t from) {
   if (link->state != WEFT_LINK_OPEN || is_blocked(link, &last->log)) return;
-  for (size_t i = 0; i < link->ask_count; i++) {
-    if (weft_id_cmp(&link->asks[i].log, &last->log) != 0) continue;
-    link->asks[i] = link->asks[--link->ask_count];
-    break;
-  }
-  if (!weft__fork_back(link, last, from)) block(link, &last->log);
+  ask_forget(link, &last->log);
+  if (!weft__fork_back(link, last, from)) give_up(link, &last->log);
 }
 
 void weft__sync_forget(weft_link *link, const weft_id *log) {
-  for (size_t i = 0; i < link->ask_count; i++) {
-    if (weft_id_cmp(&link->asks[i].log, log) != 0) continue;
-    link->asks[i] = link->asks[--link->ask_count];
-    break;
-  }
-  block(link, log);
+  ask_forget(link, log);
+  give_up(link, log);
 }
 
 void weft__sync_timeout(weft_link *link) {
@@ -519,10 +544,39 @@ void weft__sync_timeout(weft_link *link) {
     link->ask_at = link->node->now;
     return;
   }
-  for (size_t i = 0; i < link->ask_count; i++) block(link, &link->asks[i].log);
+  for (size_t i = 0; i < link->ask_count; i++) give_up(link, &link->asks[i].log);
   link->ask_count = 0;
-  for (size_t i = 0; i < link->node->link_count; i++) link->node->links[i]->plan = true;
-  link->node->settle = true;
+}
+
+/* Whether another peer has more of a log than is here or on its way. */
+static bool is_elsewhere(const weft_link *link, const weft_id *log) {
+  const weft_node *n = link->node;
+  uint64_t reach = weft__hold_reach(n, log);
+  for (size_t i = 0; i < n->link_count; i++) {
+    const weft_link *other = n->links[i];
+    if (other == link || other->state != WEFT_LINK_OPEN || is_blocked(other, log)) continue;
+    if (weft__vector_seq(&other->theirs, log) > reach || weft__fork_has(other, log)) return true;
+  }
+  return false;
+}
+
+weft_ms weft__sync_patience_due(const weft_link *link) {
+  weft_ms at = WEFT_NEVER;
+  for (size_t i = 0; i < link->ask_count; i++) at = weft__min_ms(at, link->asks[i].at);
+  return at == WEFT_NEVER ? at : at + WEFT_LINK_ASK_LONG_MS;
+}
+
+void weft__sync_patience(weft_link *link) {
+  weft_ms now = link->node->now;
+  for (size_t i = 0; i < link->ask_count; i++) {
+    weft_ask *a = &link->asks[i];
+    if (now < a->at + WEFT_LINK_ASK_LONG_MS) continue;
+    a->at = now;
+    if (!is_elsewhere(link, &a->log)) continue;
+    weft_id log = a->log;
+    ask_drop(link, i--);
+    give_up(link, &log);
+  }
 }
 
 /* --- comparing again --- */
