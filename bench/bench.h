@@ -45,6 +45,7 @@ typedef struct bench {
   unsigned runs;     /* how often each workload is measured */
   unsigned run;      /* of the workload in progress, from 0 */
   const char *title; /* of the workload in progress */
+  weft_bytes only;   /* its one variant that is asked for; empty: all of them */
   char folder[BENCH_PATH_LEN_MAX];
   char said[256]; /* what the error was about; "" */
   bench_series series[BENCH_SERIES_MAX];
@@ -89,7 +90,10 @@ void bench_write_table(const bench *b, FILE *out);
 weft_err bench_progress(const bench *b, const char *what) WEFT_MUST_USE;
 /* Remembers what an error is about and passes it on; WEFT_OK leaves it. */
 weft_err bench_fail(bench *b, weft_err err, const char *what) WEFT_MUST_USE;
-/* Runs the workloads named in `list`, separated by commas.  WEFT_ENOTFOUND: no such one. */
+/* Whether a variant of the workload in progress is to be measured. */
+bool bench_wants(const bench *b, const char *variant);
+/* Runs the workloads named in `list`, separated by commas; behind a name, a colon and one variant
+ * leave out others that take long.  WEFT_ENOTFOUND: no such workload. */
 weft_err bench_run(bench *b, const char *list) WEFT_MUST_USE;
 void bench_list(FILE *out);
 

@@ -180,6 +180,7 @@ static weft_err measure(commit_run *c) {
   WEFT_TRY(measure_import(c));
   c->fleet.clock_us = w1_updates_us(c->templates);
   for (unsigned i = 0; i < GROUPS; i++) {
+    if (!bench_wants(c->b, kinds[i].variant)) continue;
     WEFT_TRY(measure_group(c, &kinds[i]));
     if (i == FIRST_GROUP) WEFT_TRY(sample_disk(c, kinds[i].variant, c->updates.next));
   }

@@ -5,6 +5,7 @@
  *   weft-bench against PROGRAM W1,W2,... [--size N] [--quick] [--runs N]
  *   weft-bench compare BEFORE AFTER
  *   weft-bench plot FILE
+ *   weft-bench peers [--install] [--quick] [--runs N] [--only NAME,...] [--json FILE]
  *
  * The table goes to stdout, records go to FILE as JSON lines ("-": to stdout, the table then to
  * stderr).  Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted. */
@@ -27,20 +28,23 @@ typedef struct arguments {
 } arguments;
 
 static void usage(FILE *out) {
-  fprintf(out,
-          "usage: weft-bench run WORKLOAD,... [--size N] [--json FILE] [--quick] [--runs N]\n"
-          "       weft-bench against PROGRAM WORKLOAD,... [--size N] [--quick] [--runs N]\n"
-          "       weft-bench compare BEFORE AFTER\n"
-          "       weft-bench plot FILE\n"
-          "       weft-bench list\n\n"
-          "run measures.  against lets this weft-bench and another one take turns, and tells how\n"
-          "many times as good this one is.  compare does that with two files of records.  plot\n"
-          "draws a file of records as SVG, on stdout.\n\n"
-          "  --size N     templates of 12 fields each, instead of the workload's own number\n"
-          "  --json FILE  records as JSON lines; - is stdout, the table then goes to stderr\n"
-          "  --quick      small sizes, one run: under 40 seconds for everything\n"
-          "  --runs N     how often each workload is measured (1 to %d; %d by default)\n\n",
-          BENCH_RUNS_MAX, RUNS_FULL);
+  fprintf(
+      out,
+      "usage: weft-bench run WORKLOAD,... [--size N] [--json FILE] [--quick] [--runs N]\n"
+      "       weft-bench against PROGRAM WORKLOAD,... [--size N] [--quick] [--runs N]\n"
+      "       weft-bench compare BEFORE AFTER\n"
+      "       weft-bench plot FILE\n"
+      "       weft-bench peers [--install] [--quick] [--runs N] [--only NAME,...] [--json FILE]\n"
+      "       weft-bench list\n\n"
+      "run measures.  against lets this weft-bench and another one take turns, and tells how\n"
+      "many times as good this one is.  compare does that with two files of records.  plot\n"
+      "draws a file of records as SVG, on stdout.  peers lets weft and other programs of its\n"
+      "kind take turns (weft-bench peers --help).  W2:held is one variant of W2.\n\n"
+      "  --size N     templates of 12 fields each, instead of the workload's own number\n"
+      "  --json FILE  records as JSON lines; - is stdout, the table then goes to stderr\n"
+      "  --quick      small sizes, one run: under 40 seconds for everything\n"
+      "  --runs N     how often each workload is measured (1 to %d; %d by default)\n\n",
+      BENCH_RUNS_MAX, RUNS_FULL);
   bench_list(out);
 }
 
@@ -147,6 +151,26 @@ static int read_files(int argc, char **argv) {
                            : bench_plot(b, argv[2], stdout));
 }
 
+/* Becomes the program that measures others; it is JavaScript, as most of them are. */
+static int peers(char **argv) {
+  char self[BENCH_PATH_LEN_MAX];
+  char script[BENCH_PATH_LEN_MAX];
+  ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+  self[len > 0 ? len : 0] = 0;
+  char *slash = strrchr(self, '/');
+  snprintf(script, sizeof script, "%.*s/peers/run.mjs", slash ? (int)(slash - self) : 0, self);
+  if (access(script, R_OK) != 0) {
+    fprintf(stderr, "weft-bench: peers runs where weft was built: %s is not there\n", script);
+    return EXIT_FAILURE;
+  }
+  setenv("WEFT_BENCH", self, 1);
+  argv[1] = script;
+  argv[0] = (char[]){"node"};
+  execvp("node", argv);
+  fprintf(stderr, "weft-bench: peers needs Node.js: no program 'node' is there\n");
+  return EXIT_FAILURE;
+}
+
 int main(int argc, char **argv) {
   arguments a = {0};
   const char *command = argc > 1 ? argv[1] : "";
@@ -160,6 +184,7 @@ int main(int argc, char **argv) {
   }
   if (strcmp(command, "compare") == 0 || strcmp(command, "plot") == 0)
     return read_files(argc, argv);
+  if (strcmp(command, "peers") == 0) return peers(argv);
   bool against = strcmp(command, "against") == 0 && argc > 2;
   if (against) a.other = argv[2];
   if ((!against && strcmp(command, "run") != 0) || !parse(argc, argv, against ? 3 : 2, &a)) {

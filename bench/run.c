@@ -45,6 +45,10 @@ weft_err bench_fail(bench *b, weft_err err, const char *what) {
   return err;
 }
 
+bool bench_wants(const bench *b, const char *variant) {
+  return b->only.len == 0 || (variant && weft_bytes_cmp(b->only, weft_bytes_str(variant)) == 0);
+}
+
 void bench_list(FILE *out) {
   for (size_t i = 0; i < WORKLOADS; i++) {
     fprintf(out, "%-8s%s\n", workloads[i].name, workloads[i].what);
@@ -63,13 +67,16 @@ static const workload *workload_of(const char *name, size_t len) {
 static weft_err run_some(bench *b, const char *list, bool really) {
   while (*list) {
     size_t len = strcspn(list, ",");
-    const workload *w = workload_of(list, len);
+    size_t name_len = strcspn(list, ",:");
+    const workload *w = workload_of(list, name_len);
     if (!w) {
       snprintf(b->said, sizeof b->said, "'%.*s': try weft-bench list", (int)(len < 64 ? len : 64),
                list);
       return WEFT_ENOTFOUND;
     }
     b->title = w->name;
+    b->only = (weft_bytes){0};
+    if (name_len < len) b->only = weft_bytes_of(list + name_len + 1, len - name_len - 1);
     if (really) WEFT_TRY(w->run(b));
     list += len + (list[len] == ',');
   }

@@ -165,7 +165,10 @@ weft_err bench_show(bench *b) {
   size_t count = b->quick ? 2 : sizeof kinds / sizeof kinds[0];
   weft_err err = WEFT_OK;
   for (b->run = 0; b->run < b->runs && err == WEFT_OK; b->run++) {
-    for (size_t i = 0; i < count && err == WEFT_OK; i++) err = measure_kind(b, &kinds[i]);
+    for (size_t i = 0; i < count && err == WEFT_OK; i++) {
+      bool wanted = bench_wants(b, kinds[i].held) || bench_wants(b, kinds[i].shown);
+      if (wanted) err = measure_kind(b, &kinds[i]);
+    }
   }
   return err;
 }

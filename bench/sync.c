@@ -120,7 +120,7 @@ static weft_err measure_processes(sync_run *s, double limit_rate, double limit_w
   processes p;
   processes_sync_result got;
   const double mega = 1e6;
-  if (!processes_program(program)) return WEFT_OK;
+  if (!bench_wants(s->b, "processes") || !processes_program(program)) return WEFT_OK;
   weft_err err = processes_open(&p, s->b, s->templates);
   if (err == WEFT_OK) err = processes_sync(&p, &got);
   processes_close(&p);

@@ -98,6 +98,7 @@ weft_err bench_wire(bench *b) {
   b->run = 0;
   WEFT_TRY(plain_len(b, &limit));
   for (size_t i = 0; i < count; i++) {
+    if (!bench_wants(b, kinds[i].variant)) continue;
     WEFT_TRY(fleet_make(&f, b));
     WEFT_TRY(measure(&f, &kinds[i], (double)limit));
   }

@@ -1,0 +1,81 @@
+// GUN: a node for each template, in memory; messages as another peer would send them.
+import { createRequire } from 'node:module';
+import { FIELDS, idOf, templateOf, valueOf } from './w1.mjs';
+
+console.log = () => {}; // it greets
+const Gun = createRequire(import.meta.url)('gun/gun.js');
+const FIRST_MS = 1750000000000;
+const NODES = 1000; // of a message
+let messages = 0;
+
+const open = () => new Gun({ localStorage: false, radisk: false, multicast: false, axe: false });
+
+function node(soul, values, state) {
+  const states = {};
+  for (const field of Object.keys(values)) states[field] = state;
+  return { _: { '#': soul, '>': states }, ...values };
+}
+
+// Hands messages in and waits until the last value is in the graph, since gun takes its time.
+async function take(gun, graphs) {
+  for (const put of graphs) gun.on('in', { '#': `m${messages++}.`, put: structuredClone(put) });
+  const last = graphs.at(-1);
+  const souls = Object.keys(last);
+  const want = last[souls.at(-1)];
+  const field = Object.keys(want).at(-1);
+  for (;;) {
+    const got = gun._.graph[want._['#']];
+    if (got && got._['>'][field] >= want._['>'][field]) return;
+    await new Promise((done) => setImmediate(done));
+  }
+}
+
+// The whole graph in messages of a thousand nodes.
+function parts(graph) {
+  const souls = Object.keys(graph);
+  const out = [];
+  for (let i = 0; i < souls.length; i += NODES) {
+    out.push(Object.fromEntries(souls.slice(i, i + NODES).map((soul) => [soul, graph[soul]])));
+  }
+  return out;
+}
+
+const save = (gun) => new TextEncoder().encode(JSON.stringify(gun._.graph));
+
+async function load(bytes) {
+  const gun = open();
+  await take(gun, parts(JSON.parse(new TextDecoder().decode(bytes))));
+  return gun;
+}
+
+export default {
+  keepsLosers: false,
+
+  async build(templates) {
+    const gun = open();
+    const graph = {};
+    for (let t = 0; t < templates; t++) graph[idOf(t)] = node(idOf(t), templateOf(t), FIRST_MS);
+    await take(gun, parts(graph));
+    return gun;
+  },
+
+  edit: (gun, updates) =>
+    [...updates].map(({ i, t, f, k }) => ({
+      [idOf(t)]: node(idOf(t), { [FIELDS[f]]: valueOf(t, f, k) }, FIRST_MS + 1 + i),
+    })),
+
+  merge: take,
+
+  save,
+  load,
+  read: (gun, t, f) => gun._.graph[idOf(t)][FIELDS[f]],
+
+  storm(count) {
+    const changes = [];
+    for (let i = 0; i < count; i++) {
+      changes.push({ field: node('field', { value: `value of device ${i}` }, FIRST_MS + 1) });
+    }
+    return { changes, fresh: open };
+  },
+  stormValues: () => 1,
+};
