@@ -25,7 +25,7 @@ enum {
   HOLD_CHUNKS_PACKED = 4, /* of some 2,500 changes */
   HOLD_ROWS = 10000,      /* as many changes as such a transaction holds */
   HOLD_CHUNKS_SINGLE = 1000,
-  SHOW_BATCH = 65536, /* changes of a transaction, as the replica does it */
+  SHOW_BATCH = 131072, /* changes of a transaction, as the replica does it */
   NAIVE_BATCH = 100
 };
 

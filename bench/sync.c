@@ -23,7 +23,7 @@ enum {
   IMPORT_GROUP = 1000,
   HOLD_CHUNKS = 32,
   HOLD_ROWS = 100000, /* about as many fields */
-  SHOW_BATCH = 65536
+  SHOW_BATCH = 131072
 };
 
 typedef struct sync_run {

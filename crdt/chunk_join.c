@@ -17,6 +17,8 @@
 
 enum { op_len_min = 2, claim_len_min = 2 };
 
+enum { numbers_dealt_max = 1024, claims_dealt_min = 32 };
+
 /* Changes in columns have at most this many ops each, and a chunk of several is short. */
 enum { ops_max = WEFT_CHUNK_LEN_MAX / op_len_min };
 _Static_assert(ops_max >= WEFT_CHANGE_OPS_MAX, "the ops of a single long change count too");
@@ -297,6 +299,38 @@ static int claim_order(const void *ctx, const void *left, const void *right) {
   return a->doc == b->doc ? 0 : a->doc < b->doc ? -1 : 1;
 }
 
+static size_t claim_doc(const claim_place *claim) { return claim->doc; }
+
+static size_t claim_number(const claim_place *claim) { return (size_t)(claim->head >> 2); }
+
+/* Moves claims to `to` by what `key` gives, which is below `keys`; equal ones keep their order. */
+static weft_err claims_deal(joiner *j, const void **from, const void **to, size_t keys,
+                            size_t (*key)(const claim_place *)) {
+  size_t *place = weft__arena_zero(j->scratch, keys + 1, sizeof *place);
+  if (!place) return WEFT_ENOMEM;
+  for (size_t i = 0; i < j->claim_count; i++) place[key(from[i]) + 1]++;
+  for (size_t k = 1; k <= keys; k++) place[k] += place[k - 1];
+  for (size_t i = 0; i < j->claim_count; i++) to[place[key(from[i])]++] = from[i];
+  return WEFT_OK;
+}
+
+/* Orders claims by number and document.  A log names few others, so mostly dealing them out twice
+ * does, without comparisons.  Chunks of few claims, and far numbers, are compared. */
+static weft_err claims_sort(joiner *j, const void **claims) {
+  uint64_t most = 0;
+  const void **other = claims + j->claim_count;
+  for (size_t i = 0; i < j->claim_count; i++) {
+    uint64_t number = j->claims[i].head >> 2;
+    if (number > most) most = number;
+  }
+  if (most >= numbers_dealt_max || j->claim_count < claims_dealt_min) {
+    weft__sort(claims, other, j->claim_count, claim_order, NULL);
+    return WEFT_OK;
+  }
+  WEFT_TRY(claims_deal(j, claims, other, j->in->names, claim_doc));
+  return claims_deal(j, other, claims, (size_t)most + 1, claim_number);
+}
+
 static weft_err seqs_read(joiner *j, const void **sorted) {
   uint64_t mode = 0, before = 0;
   for (size_t i = 0; i < j->claim_count; i++) {
@@ -330,7 +364,7 @@ static weft_err claims_read(joiner *j) {
     }
     doc += change->docs;
   }
-  weft__sort(sorted, sorted + j->claim_count, j->claim_count, claim_order, NULL);
+  WEFT_TRY(claims_sort(j, sorted));
   return seqs_read(j, sorted);
 }
 

@@ -168,11 +168,17 @@ void weft_pointer_push(weft_buf *b, weft_bytes token) {
 
 /* C0 and DEL, and C1, which UTF-8 writes as c2 80 .. c2 9f. */
 static bool has_control(weft_bytes text) {
-  for (size_t i = 0; i < text.len; i++) {
+  bool beyond = false;
+  bool any = false;
+  for (size_t i = 0; i < text.len; i++) { /* without branches: names are short and mostly ASCII */
     uint8_t c = text.at[i];
-    if (c < 0x20 || c == 0x7f) return true;
-    if (c == 0xc2 && text.at[i + 1] < 0xa0)
-      return true; /* the text is UTF-8: one more byte is there */
+    beyond = beyond | (c == 0xc2);
+    any = any | (c < 0x20) | (c == 0x7f);
+  }
+  if (any || !beyond) return any;
+  for (size_t i = 0; i < text.len; i++) {
+    /* the text is UTF-8: one more byte is there */
+    if (text.at[i] == 0xc2 && text.at[i + 1] < 0xa0) return true;
   }
   return false;
 }

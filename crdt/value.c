@@ -157,10 +157,9 @@ weft_err weft_value_check(const weft_value *v) {
   }
 }
 
-/* Length of the character that starts `at`, 0 when it is none: RFC 3629, section 4. */
+/* Length of the character beyond ASCII that starts `at`, 0 when it is none: RFC 3629, section 4. */
 static size_t utf8_character(const uint8_t *at, size_t left) {
   uint8_t c = at[0];
-  if (c < 0x80) return 1;
   size_t len = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
   if (c < 0xc2 || c > 0xf4 || len > left) return 0;
   uint8_t low = 0x80, high = 0xbf; /* of the second byte: narrower behind four of the leaders */
@@ -184,6 +183,10 @@ bool weft__utf8_ok(weft_bytes text) {
         at += sizeof eight;
         continue;
       }
+    }
+    if (text.at[at] < 0x80) {
+      at++;
+      continue;
     }
     size_t len = utf8_character(text.at + at, text.len - at);
     if (len == 0) return false;

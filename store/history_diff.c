@@ -370,20 +370,12 @@ weft_err weft__version_base(weft_replica *r, weft_txn *txn, const weft_vector *v
 }
 
 weft_err weft__hist_walk(weft_txn *txn, uint32_t doc, weft_hist_fn fn, void *ctx) {
-  weft_cursor *cursor;
-  weft_entry entry;
-  weft_dbkey key;
-  WEFT_TRY(weft_cursor_open(txn, WEFT_TABLE_HIST, &cursor));
-  weft_err err = weft_cursor_seek(cursor, weft__dbkey_u32_u64(&key, doc, 0), &entry);
-  while (err == WEFT_OK) {
-    weft_rd k = weft__rd(entry.key);
-    weft_hist_entry hist;
-    if (weft__rd_u32(&k) != doc) break;
-    err = weft__hist_read(entry.value, &hist);
-    if (err == WEFT_OK) fn(ctx, &hist);
-    if (err == WEFT_OK) err = weft_cursor_next(cursor, &entry);
-  }
-  weft_cursor_close(cursor);
+  weft_hist_reader reader;
+  weft_hist_entry hist;
+  WEFT_TRY(weft__hist_begin(txn, doc, &reader));
+  weft_err err = weft__hist_next(&reader, &hist);
+  for (; err == WEFT_OK; err = weft__hist_next(&reader, &hist)) fn(ctx, &hist);
+  weft__hist_end(&reader);
   return err == WEFT_EDONE ? WEFT_OK : err;
 }
 

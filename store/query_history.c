@@ -259,14 +259,13 @@ static weft_err speaks_of(history_job *job, const stamp *s, bool *speaks) {
   return WEFT_OK;
 }
 
-static weft_err doc_consider(history_job *job, newest *n, weft_bytes value) {
-  weft_hist_entry hist;
+static weft_err doc_consider(history_job *job, newest *n, const weft_hist_entry *hist) {
   bool speaks;
-  WEFT_TRY(weft__hist_read(value, &hist));
-  if (hist.dot.log >= job->r->log_count) return WEFT_ECORRUPT;
-  const weft_log *log = weft__log_of(job->r, hist.dot.log);
-  stamp s = {hist.hlc, log->id, hist.dot.seq, log->number};
-  if (hist.hlc < job->hlc_min || hist.hlc > job->hlc_max || !wants_device(job, log)) return WEFT_OK;
+  uint64_t hlc = hist->hlc;
+  if (hist->dot.log >= job->r->log_count) return WEFT_ECORRUPT;
+  const weft_log *log = weft__log_of(job->r, hist->dot.log);
+  stamp s = {hlc, log->id, hist->dot.seq, log->number};
+  if (hlc < job->hlc_min || hlc > job->hlc_max || !wants_device(job, log)) return WEFT_OK;
   if (job->resumed && stamp_cmp(job->r, &s, &job->mark) >= 0) return WEFT_OK;
   if (n->count > job->limit && stamp_cmp(job->r, &s, &n->at[0]) < 0) return WEFT_OK;
   WEFT_TRY(speaks_of(job, &s, &speaks));
@@ -277,18 +276,15 @@ static weft_err doc_consider(history_job *job, newest *n, weft_bytes value) {
 }
 
 static weft_err doc_walk(history_job *job, uint32_t number, newest *n) {
-  weft_cursor *cursor;
-  weft_entry entry;
-  weft_dbkey key;
-  WEFT_TRY(weft_cursor_open(job->txn, WEFT_TABLE_HIST, &cursor));
-  weft_err err = weft_cursor_seek(cursor, weft__dbkey_u32_u64(&key, number, 0), &entry);
+  weft_hist_reader reader;
+  weft_hist_entry hist;
+  WEFT_TRY(weft__hist_begin(job->txn, number, &reader));
+  weft_err err = weft__hist_next(&reader, &hist);
   while (err == WEFT_OK) {
-    weft_rd k = weft__rd(entry.key);
-    if (weft__rd_u32(&k) != number) break;
-    err = doc_consider(job, n, entry.value);
-    if (err == WEFT_OK) err = weft_cursor_next(cursor, &entry);
+    err = doc_consider(job, n, &hist);
+    if (err == WEFT_OK) err = weft__hist_next(&reader, &hist);
   }
-  weft_cursor_close(cursor);
+  weft__hist_end(&reader);
   return err == WEFT_EDONE ? WEFT_OK : err;
 }
 

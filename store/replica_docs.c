@@ -1,4 +1,4 @@
-/* Documents as the store keeps them: records, history entries, loading, and documents of the past.
+/* Documents as the store keeps them: records, loading, and documents of the past.
  *
  * A document of the past is made by showing again, in the order in which they were shown here, the
  * changes of its history that lie within the base: the join gives the same state for every causal
@@ -109,26 +109,6 @@ weft_err weft__doc_record_put(weft_replica *r, weft_txn *txn, weft_doc_record *d
   doc->contested = contested;
   weft__buf_free(&b);
   return err;
-}
-
-/* --- history entries --- */
-
-weft_err weft__hist_put(weft_txn *txn, uint32_t doc, uint64_t shown, const weft_hist_entry *entry) {
-  uint8_t value[20];
-  for (unsigned i = 0; i < 4; i++) value[i] = (uint8_t)(entry->dot.log >> (24 - 8 * i));
-  for (unsigned i = 0; i < 8; i++) value[4 + i] = (uint8_t)(entry->dot.seq >> (56 - 8 * i));
-  for (unsigned i = 0; i < 8; i++) value[12 + i] = (uint8_t)(entry->hlc >> (56 - 8 * i));
-  weft_dbkey key;
-  return weft_txn_put(txn, WEFT_TABLE_HIST, weft__dbkey_u32_u64(&key, doc, shown),
-                      weft_bytes_of(value, sizeof value));
-}
-
-weft_err weft__hist_read(weft_bytes value, weft_hist_entry *entry) {
-  weft_rd r = weft__rd(value);
-  entry->dot.log = weft__rd_u32(&r);
-  entry->dot.seq = weft__rd_u64(&r);
-  entry->hlc = weft__rd_u64(&r);
-  return weft__rd_done(&r) ? WEFT_OK : WEFT_ECORRUPT;
 }
 
 /* --- loading --- */
@@ -256,24 +236,19 @@ static weft_err show_again(weft_replica *r, weft_txn *txn, weft_dot dot, weft_by
 static weft_err replay(weft_replica *r, weft_txn *txn, const weft_doc_record *record,
                        const weft_base *base, weft_doc *doc) {
   weft_arena arena;
-  weft_cursor *cursor;
-  weft_entry entry;
-  weft_dbkey key;
-  WEFT_TRY(weft_cursor_open(txn, WEFT_TABLE_HIST, &cursor));
+  weft_hist_reader reader;
+  weft_hist_entry hist;
+  WEFT_TRY(weft__hist_begin(txn, record->number, &reader));
   weft__arena_init(&arena, &r->mem);
-  weft_err err = weft_cursor_seek(cursor, weft__dbkey_u32_u64(&key, record->number, 0), &entry);
+  weft_err err = weft__hist_next(&reader, &hist);
   while (err == WEFT_OK) {
-    weft_rd k = weft__rd(entry.key);
-    if (weft__rd_u32(&k) != record->number) break;
-    weft_hist_entry hist;
-    err = weft__hist_read(entry.value, &hist);
-    if (err == WEFT_OK && weft__base_has(base, hist.dot)) {
+    if (weft__base_has(base, hist.dot)) {
       weft__arena_reset(&arena);
       err = show_again(r, txn, hist.dot, record->name, &arena, doc);
     }
-    if (err == WEFT_OK) err = weft_cursor_next(cursor, &entry);
+    if (err == WEFT_OK) err = weft__hist_next(&reader, &hist);
   }
-  weft_cursor_close(cursor);
+  weft__hist_end(&reader);
   weft__arena_free(&arena);
   return err == WEFT_EDONE ? WEFT_OK : err;
 }

@@ -28,23 +28,24 @@ extern "C" {
 #endif
 
 #define WEFT_LOG_NONE         UINT32_MAX
-#define WEFT_SHOW_CHANGES_MAX 65536u /* a batch, design section 5 */
+#define WEFT_SHOW_CHANGES_MAX 131072u /* a batch */
 #define WEFT_SHOW_OPS_MAX     131072u
 /* A document costs a batch a page of segments and, where documents lie far apart, most of a page of
  * records, all of which LMDB keeps in memory until it commits: some 128 MiB at most.  More
- * documents in a batch cost less each, because their pages meet. */
+ * documents in a batch cost less each, because their pages meet; a store that is no longer than
+ * that has no more pages anyhow, so there the changes alone are bounded. */
 #define WEFT_SHOW_DOCS_MAX    16384u
-#define WEFT_SHOW_DOCS_DENSE  65536u
-#define WEFT_SHOW_LEN_MAX     (32u << 20) /* canonical bytes a batch keeps in memory */
-#define WEFT_LIVE_CHANGES_MAX 64u         /* a run shown in the transaction that holds it */
-#define WEFT_TAIL_COUNT_MAX   512u        /* a longer tail is sealed into chunks */
-#define WEFT_CHUNK_COUNT_MIN  64u         /* a received chunk of as many is stored as it came */
-#define WEFT_RUN_CACHE_COUNT  64u         /* chunks kept taken apart: at most some 32 MiB, */
-#define WEFT_RUN_CACHE_IDLE   8u          /* and as many of them while nothing waits to be shown */
-#define WEFT_REPLICA_FORMAT   1u          /* of what META says of the space */
-#define WEFT_FENCE_KEY        "fence"     /* in META: a backup that nobody has gone on with */
-#define WEFT_EVENT_ANCHOR     1024u       /* a reader of events walks over this many at most */
-#define WEFT_EVENT_POSTS_MAX  1024u       /* posted events that wait to be written */
+#define WEFT_SHOW_STORE_DENSE (192u << 20) /* with what lies in logs and is not touched */
+#define WEFT_SHOW_LEN_MAX     (32u << 20)  /* canonical bytes a batch keeps in memory */
+#define WEFT_LIVE_CHANGES_MAX 64u          /* a run shown in the transaction that holds it */
+#define WEFT_TAIL_COUNT_MAX   512u         /* a longer tail is sealed into chunks */
+#define WEFT_CHUNK_COUNT_MIN  64u          /* a received chunk of as many is stored as it came */
+#define WEFT_RUN_CACHE_COUNT  64u          /* chunks kept taken apart: at most some 32 MiB, */
+#define WEFT_RUN_CACHE_IDLE   8u           /* and as many of them while nothing waits to be shown */
+#define WEFT_REPLICA_FORMAT   1u           /* of what META says of the space */
+#define WEFT_FENCE_KEY        "fence"      /* in META: a backup that nobody has gone on with */
+#define WEFT_EVENT_ANCHOR     1024u        /* a reader of events walks over this many at most */
+#define WEFT_EVENT_POSTS_MAX  1024u        /* posted events that wait to be written */
 
 typedef struct weft_log weft_log;
 
@@ -535,15 +536,54 @@ weft_err weft__base_of_shown(weft_replica *r, weft_txn *txn, uint64_t shown, wef
 weft_err weft__doc_at(weft_replica *r, weft_txn *txn, uint32_t number, const weft_base *base,
                       weft_doc **out) WEFT_MUST_USE;
 
-/* An entry of `hist`. */
+/* --- histories of documents (store/replica_hist.c) --- */
+
+/* A change that touches a document. */
 typedef struct weft_hist_entry {
+  uint64_t shown; /* its place among all changes shown */
   weft_dot dot;
   uint64_t hlc;
 } weft_hist_entry;
-weft_err weft__hist_put(weft_txn *txn, uint32_t doc, uint64_t shown,
+
+/* A row being made. */
+typedef struct weft_hist_out {
+  weft_buf row;
+  uint32_t doc;
+  uint64_t first; /* number of its first change */
+  weft_hist_entry before;
+} weft_hist_out;
+void weft__hist_out_init(weft_hist_out *out, const weft_alloc *mem);
+void weft__hist_out_free(weft_hist_out *out);
+/* Adds the next change of a document, ascending by `shown`.  What was added may be stored only by
+ * weft__hist_flush. */
+weft_err weft__hist_add(weft_hist_out *out, weft_txn *txn, uint32_t doc,
                         const weft_hist_entry *entry) WEFT_MUST_USE;
-/* WEFT_ECORRUPT when `value` is none. */
-weft_err weft__hist_read(weft_bytes value, weft_hist_entry *entry) WEFT_MUST_USE;
+weft_err weft__hist_flush(weft_hist_out *out, weft_txn *txn) WEFT_MUST_USE;
+
+/* A row being read: a view of the entry it lies in. */
+typedef struct weft_hist_row {
+  weft_rd rd;
+  uint32_t doc;
+  bool begun;
+  weft_hist_entry at;
+} weft_hist_row;
+/* WEFT_ECORRUPT: it is none. */
+weft_err weft__hist_row_begin(const weft_entry *stored, weft_hist_row *row) WEFT_MUST_USE;
+/* WEFT_EDONE behind the last one; WEFT_ECORRUPT. */
+weft_err weft__hist_row_next(weft_hist_row *row, weft_hist_entry *entry) WEFT_MUST_USE;
+
+/* The history of one document, in the order of showing. */
+typedef struct weft_hist_reader {
+  weft_cursor *cursor;
+  uint32_t doc;
+  weft_hist_row row;
+  weft_err state; /* of the row */
+} weft_hist_reader;
+/* Begins to read; ended by weft__hist_end when it gave WEFT_OK.  Nothing is written meanwhile. */
+weft_err weft__hist_begin(weft_txn *txn, uint32_t doc, weft_hist_reader *h) WEFT_MUST_USE;
+/* WEFT_EDONE behind the last one; WEFT_ECORRUPT; errors of reading. */
+weft_err weft__hist_next(weft_hist_reader *h, weft_hist_entry *entry) WEFT_MUST_USE;
+void weft__hist_end(weft_hist_reader *h);
 
 /* --- membership (store/replica_members.c) --- */
 

@@ -237,6 +237,7 @@ typedef struct batch {
   weft_conflict *found; /* of the document being judged, in `one` */
   size_t found_count;
   size_t docs_max;
+  weft_hist_out hist;
 } batch;
 
 static bool batch_full(const batch *b) {
@@ -641,8 +642,8 @@ static weft_err doc_note(batch *b, batch_doc *doc, const batch_change *c, uint64
   }
   record->versions++;
   if (WEFT_CANARY(HIST_LOST) && record->versions % 4 == 0) return WEFT_OK;
-  weft_hist_entry entry = {c->dot, hlc};
-  return weft__hist_put(b->txn, record->number, shown, &entry);
+  weft_hist_entry entry = {shown, c->dot, hlc};
+  return weft__hist_add(&b->hist, b->txn, record->number, &entry);
 }
 
 static bool reaches_below(weft_op_kind kind) {
@@ -690,7 +691,7 @@ static weft_err doc_show_writes(batch *b, batch_doc *doc, weft_state *state,
     weft_shown shown = {c->dot, c->hlc, c->claims, c->claim_count};
     WEFT_TRY(weft__doc_show(state->doc, &shown, w->op));
   }
-  return WEFT_OK;
+  return weft__hist_flush(&b->hist, b->txn);
 }
 
 /* Moves the counts of documents and conflicts from what the record said to what it says. */
@@ -801,21 +802,33 @@ static weft_err batch_apply(batch *b) {
   return batch_rules(b);
 }
 
+/* How many documents a batch may touch. */
+static weft_err batch_bound(batch *b) {
+  weft_store_size size;
+  b->docs_max = SIZE_MAX;
+  if (b->r->now.doc_next <= WEFT_SHOW_DOCS_MAX) return WEFT_OK;
+  WEFT_TRY(weft_store_get_size(b->r->store, &size));
+  if (size.used > WEFT_SHOW_STORE_DENSE) b->docs_max = WEFT_SHOW_DOCS_MAX;
+  return WEFT_OK;
+}
+
 static weft_err show_batch(weft_replica *r, weft_txn *txn, show_scope scope, weft_log *one,
                            uint64_t changes_max, weft_show_report *report) {
   batch b = {.r = r, .txn = txn};
   r->moved = true;
   bool bounded = changes_max > 0 && changes_max < WEFT_SHOW_CHANGES_MAX;
   b.changes_max = bounded ? changes_max : WEFT_SHOW_CHANGES_MAX;
-  b.docs_max = r->now.doc_next <= WEFT_SHOW_DOCS_DENSE ? SIZE_MAX : WEFT_SHOW_DOCS_MAX;
   weft__arena_init(&b.arena, &r->mem);
   weft__arena_init(&b.one, &r->mem);
+  weft__hist_out_init(&b.hist, &r->mem);
   weft_err err = weft__doc_new(&b.doc, &r->mem, &r->lineage);
+  if (err == WEFT_OK) err = batch_bound(&b);
   if (err == WEFT_OK) err = batch_collect(&b, scope, one);
   if (err == WEFT_OK) err = batch_apply(&b);
   report->changes += b.change_count;
   report->ops += b.write_count;
   weft__doc_free(b.doc);
+  weft__hist_out_free(&b.hist);
   weft__arena_free(&b.one);
   weft__arena_free(&b.arena);
   return err;

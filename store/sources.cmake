@@ -34,6 +34,7 @@ set(WEFT_STORE_SOURCES
   store/replica_edit.c
   store/replica_events.c
   store/replica_events_read.c
+  store/replica_hist.c
   store/replica_hold.c
   store/replica_logs.c
   store/replica_members.c

@@ -16,7 +16,7 @@ typedef struct state_walk {
   weft_reader made;
   weft_arena arena; /* of one document */
   uint64_t docs;
-  uint64_t entries; /* of `hist` */
+  uint64_t entries; /* rows of `hist` */
   uint64_t contested;
   uint32_t number_next;
 } state_walk;
@@ -100,28 +100,27 @@ static weft_err compare_registers(state_walk *w, weft_bytes name, uint32_t is, u
 
 /* --- history --- */
 
-enum { HIST_LEN = 20 };
-
 static int hist_cmp(const void *ctx, const void *a, const void *b) {
   (void)ctx;
-  return memcmp(a, b, HIST_LEN);
+  const weft_hist_entry *x = a, *y = b;
+  if (x->dot.log != y->dot.log) return x->dot.log < y->dot.log ? -1 : 1;
+  if (x->dot.seq != y->dot.seq) return x->dot.seq < y->dot.seq ? -1 : 1;
+  return x->hlc < y->hlc ? -1 : x->hlc > y->hlc;
 }
 
-/* Whether the change of an entry was the `shown`th. */
-static weft_err hist_placed(weft_cursor *order, uint64_t shown, weft_bytes value, bool *placed) {
+/* Whether the change of an entry was shown in the place that the entry names. */
+static weft_err hist_placed(weft_cursor *order, const weft_hist_entry *hist, bool *placed) {
   weft_dbkey key;
   weft_entry entry;
-  weft_hist_entry hist;
   weft_log_span span;
   *placed = false;
-  weft_err err = weft_cursor_seek_back(order, weft__dbkey_u64(&key, shown), &entry);
+  weft_err err = weft_cursor_seek_back(order, weft__dbkey_u64(&key, hist->shown), &entry);
   if (err != WEFT_OK) return err == WEFT_EDONE ? WEFT_OK : err;
   weft_rd k = weft__rd(entry.key);
   uint64_t first = weft__rd_u64(&k);
-  if (weft__hist_read(value, &hist) != WEFT_OK) return WEFT_OK;
   if (weft__span_read(entry.value, &span) != WEFT_OK) return WEFT_OK;
-  *placed = hist.dot.log == span.log && shown - first < span.count &&
-            hist.dot.seq == span.first + (shown - first);
+  *placed = hist->dot.log == span.log && hist->shown - first < span.count &&
+            hist->dot.seq == span.first + (hist->shown - first);
   return WEFT_OK;
 }
 
@@ -130,17 +129,36 @@ typedef struct hist_list {
   const void **at;
   size_t count;
   size_t cap;
-  bool bad; /* some entry is none, or stands in a wrong place */
+  bool bad; /* some row is none, or an entry stands in a wrong place */
 } hist_list;
 
-static weft_err hist_add(state_walk *w, hist_list *list, weft_bytes value) {
+static weft_err hist_add(state_walk *w, hist_list *list, const weft_hist_entry *hist) {
   void *at = list->at;
-  weft_bytes copy;
   WEFT_TRY(
       weft__arena_grow(&w->arena, &at, list->count, &list->cap, list->count + 1, sizeof *list->at));
   list->at = at;
-  WEFT_TRY(weft__arena_copy(&w->arena, value, &copy));
-  list->at[list->count++] = copy.at;
+  weft_hist_entry *copy = weft__arena_take(&w->arena, sizeof *copy);
+  if (!copy) return WEFT_ENOMEM;
+  *copy = *hist;
+  list->at[list->count++] = copy;
+  return WEFT_OK;
+}
+
+/* Takes the entries of one row.  Behind damage nothing of it is believed. */
+static weft_err row_collect(state_walk *w, weft_cursor *order, const weft_entry *stored,
+                            hist_list *list) {
+  weft_hist_row row;
+  weft_hist_entry hist;
+  weft_err err = weft__hist_row_begin(stored, &row);
+  if (err == WEFT_OK) err = weft__hist_row_next(&row, &hist);
+  while (err == WEFT_OK) {
+    bool placed;
+    WEFT_TRY(hist_placed(order, &hist, &placed));
+    WEFT_TRY(hist_add(w, list, &hist));
+    list->bad = list->bad || !placed;
+    err = weft__hist_row_next(&row, &hist);
+  }
+  list->bad = list->bad || err != WEFT_EDONE;
   return WEFT_OK;
 }
 
@@ -154,15 +172,7 @@ static weft_err hist_collect(state_walk *w, weft_txn *txn, uint32_t number, hist
   weft_bytes prefix = weft__dbkey_u32(&key, number);
   if (err == WEFT_OK) err = weft_cursor_seek(cursor, prefix, &entry);
   while (err == WEFT_OK && weft__key_has_prefix(entry.key, prefix)) {
-    bool placed = false;
-    weft_rd k = weft__rd(entry.key);
-    weft__rd_u32(&k);
-    uint64_t shown = weft__rd_u64(&k);
-    if (weft__rd_done(&k) && entry.value.len == HIST_LEN) {
-      err = hist_placed(order, shown, entry.value, &placed);
-      if (err == WEFT_OK) err = hist_add(w, list, entry.value);
-    }
-    list->bad = list->bad || !placed;
+    err = row_collect(w, order, &entry, list);
     if (txn == w->v->txn) w->entries++;
     if (err == WEFT_OK) err = weft_cursor_next(cursor, &entry);
   }
@@ -181,7 +191,7 @@ static weft_err compare_history(state_walk *w, weft_bytes name, uint32_t is, uin
   WEFT_TRY(hist_collect(w, w->v->txn, is, &a));
   WEFT_TRY(hist_collect(w, w->v->made, made, &b));
   bool same = !a.bad && a.count == b.count;
-  for (size_t i = 0; i < a.count && same; i++) same = memcmp(a.at[i], b.at[i], HIST_LEN) == 0;
+  for (size_t i = 0; i < a.count && same; i++) same = hist_cmp(NULL, a.at[i], b.at[i]) == 0;
   if (!same) weft__verify_find(w->v, "the history is not what the changes give", name);
   return WEFT_OK;
 }

@@ -40,24 +40,23 @@ static void count_digest(recount *c, const weft_doc *doc, weft_bytes name) {
 
 /* The history of a document gives its metadata. */
 static void count_history(recount *c, const weft_doc_record *record) {
-  weft_cursor *cursor;
-  weft_entry entry;
-  weft_dbkey key;
+  weft_hist_reader reader;
+  weft_hist_entry hist;
   uint64_t versions = 0;
   uint64_t created = UINT64_MAX;
   uint64_t modified = 0;
-  assert_int_equal(weft_cursor_open(c->txn, WEFT_TABLE_HIST, &cursor), WEFT_OK);
-  weft_err err = weft_cursor_seek(cursor, weft__dbkey_u32_u64(&key, record->number, 0), &entry);
-  for (; err == WEFT_OK; err = weft_cursor_next(cursor, &entry)) {
-    weft_rd k = weft__rd(entry.key);
-    weft_hist_entry hist;
-    if (weft__rd_u32(&k) != record->number) break;
-    assert_int_equal(weft__hist_read(entry.value, &hist), WEFT_OK);
+  uint64_t shown = 0;
+  assert_int_equal(weft__hist_begin(c->txn, record->number, &reader), WEFT_OK);
+  weft_err err = weft__hist_next(&reader, &hist);
+  for (; err == WEFT_OK; err = weft__hist_next(&reader, &hist)) {
+    assert_true(hist.shown > shown);
+    shown = hist.shown;
     versions++;
     if (hist.hlc < created) created = hist.hlc;
     if (hist.hlc > modified) modified = hist.hlc;
   }
-  weft_cursor_close(cursor);
+  assert_int_equal(err, WEFT_EDONE);
+  weft__hist_end(&reader);
   assert_int_equal(record->versions, versions);
   assert_int_equal(record->created_hlc, created);
   assert_int_equal(record->modified_hlc, modified);
