@@ -209,6 +209,37 @@ static void values_of_every_kind(void **state) {
   }
 }
 
+/* Claims of few and of many logs, by near numbers and by far ones, over several documents. */
+static void claims_in_any_number(void **state) {
+  enum { changes_max = 200, claims_max = 3 };
+  static const uint32_t spans[] = {2, 8, 1000, 2000, UINT32_MAX / claims_max};
+  fixture *f = *state;
+  for (uint64_t seed = 1; seed <= test_share(100, 25); seed++) {
+    test_rng rng = test_rng_of(seed);
+    weft_bytes changes[changes_max];
+    size_t count = 1 + test_rng_below(&rng, changes_max);
+    uint32_t span = spans[seed % (sizeof spans / sizeof spans[0])];
+    weft__arena_reset(&f->arena);
+    for (size_t i = 0; i < count; i++) {
+      weft_claim claims[claims_max] = {{0}};
+      uint32_t number = 0;
+      char doc[16];
+      snprintf(doc, sizeof doc, "t/%u", (unsigned)test_rng_below(&rng, 9));
+      weft_change change =
+          test_change_single(&f->arena, 1 + i, doc, "k", test_scalar_null(&f->arena));
+      change.claims = claims;
+      change.claim_count = test_rng_below(&rng, claims_max + 1);
+      for (size_t c = 0; c < change.claim_count; c++) {
+        number += 1 + (uint32_t)test_rng_below(&rng, span - 1);
+        claims[c] = (weft_claim){.number = number, .seq = 1 + test_rng_below(&rng, 100000)};
+      }
+      changes[i] = test_change_bytes(&f->arena, &change);
+    }
+    weft_run run = run_of(changes, count);
+    round_trip(f, seed, &run, 1);
+  }
+}
+
 /* --- golden vector: docs/disk.md, "Chunk", explains it byte by byte --- */
 
 static const char golden[] = "0101"
@@ -812,6 +843,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(round_trips, set_up, tear_down),
       cmocka_unit_test_setup_teardown(edges_round_trip, set_up, tear_down),
       cmocka_unit_test_setup_teardown(values_of_every_kind, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(claims_in_any_number, set_up, tear_down),
       cmocka_unit_test_setup_teardown(golden_chunk, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_single_field_costs_eight_bytes, set_up, tear_down),
       cmocka_unit_test_setup_teardown(words_shrink_a_text, set_up, tear_down),
