@@ -208,7 +208,7 @@ weft_err weft_replica_begun(weft_replica *r, weft_arena *arena, weft_begun **out
 static weft_err instance_put(weft_replica *r, weft_txn *txn) {
   uint64_t instance = r->instance;
   if (r->begun_why == WEFT_BEGUN_PEER) {
-    r->platform.entropy(r->platform.ctx, &instance, sizeof instance);
+    instance = weft__instance_drawn(r);
   } else if (!r->instance_new) {
     return WEFT_OK;
   }
@@ -565,7 +565,7 @@ static void replica_init(weft_replica *r, const weft_replica_options *o) {
 
 static weft_err space_write(weft_replica *r, weft_txn *txn, void *arg) {
   (void)arg;
-  r->platform.entropy(r->platform.ctx, &r->instance, sizeof r->instance);
+  r->instance = weft__instance_drawn(r);
   return space_put(r, txn, r->instance);
 }
 

@@ -62,6 +62,14 @@ static bool clock_open(weft_replica *r) {
 
 /* --- incarnation --- */
 
+uint64_t weft__instance_drawn(const weft_replica *r) {
+  uint8_t bytes[8];
+  uint64_t drawn = 0;
+  r->platform.entropy(r->platform.ctx, bytes, sizeof bytes);
+  for (size_t i = 0; i < sizeof bytes; i++) drawn |= (uint64_t)bytes[i] << (8 * i);
+  return drawn;
+}
+
 void weft__incarnation_renew(weft_replica *r, weft_begun_why why) {
   r->begun_why = why;
   r->platform.entropy(r->platform.ctx, r->incarnation, sizeof r->incarnation);
@@ -137,7 +145,7 @@ weft_err weft__incarnation_open(weft_replica *r, const weft_replica_options *o) 
   bool other = !r->incarnation_new && r->mirror_dir && verdict != WEFT_MIRROR_SAME &&
                weft__incarnation_used(r, r->incarnation);
   if (other || r->fenced) {
-    r->platform.entropy(r->platform.ctx, &r->instance, sizeof r->instance);
+    r->instance = weft__instance_drawn(r);
     r->instance_new = true;
   }
   if (r->fenced) {

@@ -604,6 +604,8 @@ void weft__clock_merge(weft_replica *r, uint64_t hlc);
 weft_err weft__incarnation_open(weft_replica *r, const weft_replica_options *o) WEFT_MUST_USE;
 /* Starts a new incarnation at the next write. */
 void weft__incarnation_renew(weft_replica *r, weft_begun_why why);
+/* A new number for the store.  The same entropy gives the same one on every machine. */
+uint64_t weft__instance_drawn(const weft_replica *r);
 /* Whether a log of this device was written under the incarnation. */
 bool weft__incarnation_used(const weft_replica *r, const uint8_t *incarnation);
 /* Rewrites the mirror if a second has passed, or `now`. */
