@@ -287,6 +287,9 @@ static void write_integer(weft_buf *b, int64_t v) {
   write_digits(b, v < 0 ? 0 - (uint64_t)v : (uint64_t)v, 0);
 }
 
+/* Registers that are wider than a double would round twice, and write another text. */
+_Static_assert(FLT_EVAL_METHOD == 0 || FLT_EVAL_METHOD == 1, "doubles are computed as doubles");
+
 /* Writes doubles with few decimals, which most are.  An integer below 2^53 and a power of ten up to
  * 10^22 are exact as doubles and division rounds correctly, so digits whose quotient is `size` read
  * back as `size`; the least number of decimals is tried first.  False when it is none of these. */
