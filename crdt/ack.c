@@ -48,13 +48,18 @@ void weft__ack_sign(weft_ack *out, const weft_crypto *crypto, const weft_identit
   crypto->sign(&out->sig, &identity->sign_seed, &identity->device, message_of(message, out, space));
 }
 
-weft_err weft__ack_verify(const weft_ack *ack, const weft_crypto *crypto, const weft_id *space,
-                          const weft_vector *v) {
-  uint8_t root[WEFT_ROOT_LEN], message[message_len];
-  weft__vector_root(v, crypto, root);
-  if (memcmp(root, ack->root, sizeof root) != 0) return WEFT_EGAP;
+static weft_err sig_verify(const weft_ack *ack, const weft_crypto *crypto, const weft_id *space) {
+  uint8_t message[message_len];
   bool ok = crypto->verify(&ack->sig, &ack->device, message_of(message, ack, space));
   return ok || WEFT_CANARY(ACK_BELIEVED) ? WEFT_OK : WEFT_EBADSIG;
+}
+
+weft_err weft__ack_verify(const weft_ack *ack, const weft_crypto *crypto, const weft_id *space,
+                          const weft_vector *v) {
+  uint8_t root[WEFT_ROOT_LEN];
+  weft__vector_root(v, crypto, root);
+  if (memcmp(root, ack->root, sizeof root) != 0) return WEFT_EGAP;
+  return sig_verify(ack, crypto, space);
 }
 
 bool weft__ack_contains(const weft_vector *v, const weft_ancestry *by, const weft_head *change) {
@@ -117,6 +122,42 @@ static bool ids_are_short(const weft_head *delta, size_t count) {
   return true;
 }
 
+/* Does some device acknowledge the same under the same root?  Then that need not be hashed again:
+ * of many who show the same, one is. */
+static bool root_is_known(const weft_ack_table *t, const weft_ack *ack, const weft_vector *v) {
+  for (size_t i = 0; i < t->count; i++) {
+    const weft_ack_entry *entry = &t->entries[i];
+    if (memcmp(entry->ack.root, ack->root, sizeof ack->root) == 0)
+      return weft__vector_equal(&entry->vector, v);
+  }
+  return false;
+}
+
+/* Puts `next` in its place and takes it. */
+static weft_err table_set(weft_ack_table *t, size_t place, const weft_ack *ack, weft_vector *next) {
+  bool known = stands_at(t, place, &ack->device);
+  if (!known) WEFT_TRY(table_reserve(t));
+  weft_ack_entry *entry = &t->entries[place];
+  if (known) {
+    weft__vector_free(&entry->vector);
+  } else {
+    memmove(entry + 1, entry, (t->count - place) * sizeof *entry);
+    t->count++;
+  }
+  entry->ack = *ack;
+  entry->vector = *next;
+  return WEFT_OK;
+}
+
+weft_err weft__ack_table_own(weft_ack_table *t, const weft_ack *ack, const weft_vector *v) {
+  weft_vector next;
+  weft__vector_init(&next, &t->mem);
+  weft_err err = weft__vector_copy(&next, v);
+  if (err == WEFT_OK) err = table_set(t, entry_place(t, &ack->device), ack, &next);
+  if (err != WEFT_OK) weft__vector_free(&next);
+  return err;
+}
+
 weft_err weft__ack_table_put(weft_ack_table *t, const weft_crypto *crypto, const weft_id *space,
                              const weft_ack *ack, bool whole, const weft_head *delta, size_t count,
                              bool *fresh) {
@@ -130,21 +171,15 @@ weft_err weft__ack_table_put(weft_ack_table *t, const weft_crypto *crypto, const
   weft_err err = WEFT_OK;
   if (known && !whole) err = weft__vector_copy(&next, &t->entries[place].vector);
   if (err == WEFT_OK) err = weft__vector_apply(&next, delta, count);
-  if (err == WEFT_OK) err = weft__ack_verify(ack, crypto, space, &next);
-  if (err == WEFT_OK && !known) err = table_reserve(t);
+  if (err == WEFT_OK) {
+    err = root_is_known(t, ack, &next) ? sig_verify(ack, crypto, space)
+                                       : weft__ack_verify(ack, crypto, space, &next);
+  }
+  if (err == WEFT_OK) err = table_set(t, place, ack, &next);
   if (err != WEFT_OK) {
     weft__vector_free(&next);
     return err;
   }
-  weft_ack_entry *entry = &t->entries[place];
-  if (known) {
-    weft__vector_free(&entry->vector);
-  } else {
-    memmove(entry + 1, entry, (t->count - place) * sizeof *entry);
-    t->count++;
-  }
-  entry->ack = *ack;
-  entry->vector = next;
   if (fresh) *fresh = true;
   return WEFT_OK;
 }

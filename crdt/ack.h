@@ -67,6 +67,11 @@ void weft__ack_table_free(weft_ack_table *t);
 /* The entry of `device`, NULL when it never acknowledged; a view until the next change. */
 const weft_ack_entry *weft__ack_table_find(const weft_ack_table *t, const weft_id *device);
 
+/* Takes an own acknowledgement, just signed over the short vector `v`, which is copied.
+ * WEFT_ELIMIT, WEFT_ENOMEM; on error the table is as before. */
+weft_err weft__ack_table_own(weft_ack_table *t, const weft_ack *ack,
+                             const weft_vector *v) WEFT_MUST_USE;
+
 /* Takes an acknowledgement that came as a delta (weft__vector_delta of short vectors) against what
  * is held of its device, or, when `whole`, against nothing.  `fresh` (may be NULL) tells whether it
  * was newer than what was held; an older one is passed over unread.  Whether the device is a member

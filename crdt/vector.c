@@ -492,6 +492,14 @@ static void subtree_hash(const weft_vector *v, const weft_crypto *crypto, size_t
   }
 }
 
+bool weft__vector_equal(const weft_vector *a, const weft_vector *b) {
+  if (a->count != b->count) return false;
+  for (size_t i = 0; i < a->count; i++) {
+    if (weft__head_cmp(&a->heads[i], &b->heads[i]) != 0) return false;
+  }
+  return true;
+}
+
 void weft__vector_root(const weft_vector *v, const weft_crypto *crypto,
                        uint8_t root[WEFT_ROOT_LEN]) {
   subtree_hash(v, crypto, 0, v->count, 0, root);

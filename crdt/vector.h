@@ -132,6 +132,9 @@ void weft__vector_encode(weft_buf *out, const weft_vector *v);
  * WEFT_VECTOR_HEADS_MAX), WEFT_ENOMEM; then `v` is as before.  Memory is bounded by `in`. */
 weft_err weft__vector_decode(weft_vector *v, weft_bytes in) WEFT_MUST_USE;
 
+/* True when both have the same heads. */
+bool weft__vector_equal(const weft_vector *a, const weft_vector *b);
+
 /* Hash of the whole vector; zeros when it is empty.  Equal exactly when the vectors are equal. */
 void weft__vector_root(const weft_vector *v, const weft_crypto *crypto,
                        uint8_t root[WEFT_ROOT_LEN]);

@@ -487,8 +487,12 @@ void weft__node_look(weft_node *n) {
 
 void weft__node_roots(weft_node *n) {
   if (!n->roots_stale) return;
-  weft__vector_root(n->source.held(n->source.ctx), n->crypto, n->held_root);
-  weft__vector_root(n->source.shown(n->source.ctx), n->crypto, n->shown_root);
+  const weft_vector *held = n->source.held(n->source.ctx), *shown = n->source.shown(n->source.ctx);
+  weft__vector_root(held, n->crypto, n->held_root);
+  if (weft__vector_equal(held, shown))
+    memcpy(n->shown_root, n->held_root, sizeof n->shown_root);
+  else
+    weft__vector_root(shown, n->crypto, n->shown_root);
   n->roots_stale = false;
 }
 

@@ -130,9 +130,6 @@ weft_err weft__ack_load(weft_node *n) {
     if (err != WEFT_ENOMEM) err = WEFT_OK; /* what does not hold any more will be told again */
   }
   weft__arena_free(&arena);
-  const weft_ack_entry *own = weft__ack_table_find(&n->acks, &n->identity.device);
-  if (own) memcpy(n->ack_root, own->ack.root, sizeof n->ack_root);
-  n->ack_known = own != NULL;
   return err;
 }
 
@@ -142,6 +139,32 @@ void weft__ack_free(weft_node *n) {
 }
 
 /* --- our own --- */
+
+/* Does the peer hear a device itself, as it says? */
+static bool hears(const weft_link *link, const weft_id *device) {
+  weft_node *n = link->node;
+  const weft_msg_status *their = &link->their;
+  if (their->linked_len == 0) return false;
+  if (memcmp(their->auth_root, n->auth_root, sizeof n->auth_root) != 0) return false;
+  const weft_roster *roster = n->source.roster(n->source.ctx);
+  const weft_roster_member *members, *m = weft__roster_member_of(roster, device);
+  size_t count;
+  weft__roster_members(roster, &members, &count);
+  size_t place = m ? (size_t)(m - members) : SIZE_MAX;
+  return place / 8 < their->linked_len && (their->linked[place / 8] >> place % 8 & 1);
+}
+
+/* Must the newest acknowledgement of a device go over a link, once it has not? */
+static bool goes_over(const weft_link *link, const weft_id *device) {
+  if (weft_id_cmp(device, &link->device) == 0) return false;
+  return weft_id_cmp(device, &link->node->identity.device) == 0 || !hears(link, device);
+}
+
+static void stale(weft_node *n, const weft_id *device) {
+  for (size_t i = 0; i < n->link_count; i++) {
+    if (goes_over(n->links[i], device)) n->links[i]->acks_stale = true;
+  }
+}
 
 static void all_stale(weft_node *n) {
   for (size_t i = 0; i < n->link_count; i++) n->links[i]->acks_stale = true;
@@ -157,16 +180,18 @@ weft_ms weft__ack_delay(const weft_node *n) {
 }
 
 /* What came in goes on: at once among few members, later among many. */
-static void relay(weft_node *n) {
+static void relay(weft_node *n, const weft_id *device) {
   weft_ms delay = weft__ack_delay(n);
   if (delay <= n->o.ack_delay_ms)
-    all_stale(n);
+    stale(n, device);
   else if (n->ack_relay_at == WEFT_NEVER)
     n->ack_relay_at = n->now + delay;
 }
 
+/* Signs what is showable as it stands, unless that was signed already. */
 static weft_err own_sign(weft_node *n, weft_arena *arena, const weft_vector *v) {
   const weft_ack_entry *old = weft__ack_table_find(&n->acks, &n->identity.device);
+  if (old && weft__vector_equal(&old->vector, v)) return WEFT_OK;
   uint64_t counter = n->source.clock(n->source.ctx);
   if (old && counter <= old->ack.counter) counter = old->ack.counter + 1;
   weft_ack ack;
@@ -174,11 +199,10 @@ static weft_err own_sign(weft_node *n, weft_arena *arena, const weft_vector *v) 
   size_t count = v->count;
   if (old) WEFT_TRY(weft__vector_delta(&old->vector, v, arena, &delta, &count));
   weft__ack_sign(&ack, n->crypto, &n->identity, &n->o.space, counter, v);
-  bool whole = old == NULL;
-  WEFT_TRY(weft__ack_table_put(&n->acks, n->crypto, &n->o.space, &ack, whole, delta, count, NULL));
+  WEFT_TRY(weft__ack_table_own(&n->acks, &ack, v));
   stamp_all(n, &ack, delta, count);
-  memcpy(n->ack_root, ack.root, sizeof n->ack_root);
-  n->ack_known = true;
+  ack_keep(n, &n->identity.device);
+  all_stale(n);
   return WEFT_OK;
 }
 
@@ -194,21 +218,12 @@ void weft__ack_run(weft_node *n) {
   for (size_t i = 0; i < n->link_count; i++) weft__link_status_now(n->links[i]);
   weft_arena arena;
   weft_vector v;
-  uint8_t root[WEFT_ROOT_LEN];
   weft__arena_init(&arena, &n->mem);
   weft__vector_init(&v, &n->mem);
   weft_err err = weft__vector_copy(&v, n->source.showable(n->source.ctx));
   if (err == WEFT_OK) {
     weft__ack_shorten(&v);
-    weft__vector_root(&v, n->crypto, root);
-    bool same = n->ack_known && memcmp(root, n->ack_root, sizeof root) == 0;
-    if (!same) {
-      err = own_sign(n, &arena, &v);
-      if (err == WEFT_OK) {
-        ack_keep(n, &n->identity.device);
-        all_stale(n);
-      }
-    }
+    err = own_sign(n, &arena, &v);
   }
   if (err != WEFT_OK) n->ack_due = n->now + 1000;
   weft__vector_free(&v);
@@ -330,7 +345,7 @@ static bool receive_one(weft_link *link, const weft_msg_ack *a) {
   stamp_all(n, &a->ack, a->delta, a->count);
   learn_held(n, a);
   ack_keep(n, &a->ack.device);
-  relay(n);
+  relay(n, &a->ack.device);
   n->settle = true;
   return true;
 }
@@ -343,29 +358,13 @@ void weft__ack_receive(weft_link *link, const weft_msg_acks *m) {
 
 /* --- sending --- */
 
-/* Does the peer hear a device itself, as it says? */
-static bool hears(const weft_link *link, const weft_id *device) {
-  weft_node *n = link->node;
-  const weft_msg_status *their = &link->their;
-  if (their->linked_len == 0) return false;
-  if (memcmp(their->auth_root, n->auth_root, sizeof n->auth_root) != 0) return false;
-  const weft_roster *roster = n->source.roster(n->source.ctx);
-  const weft_roster_member *members, *m = weft__roster_member_of(roster, device);
-  size_t count;
-  weft__roster_members(roster, &members, &count);
-  size_t place = m ? (size_t)(m - members) : SIZE_MAX;
-  return place / 8 < their->linked_len && (their->linked[place / 8] >> place % 8 & 1);
-}
-
 /* Makes the item of one device; heads in `arena`.  False: the link has carried it, or need not. */
 static bool item_make(weft_link *link, weft_arena *arena, const weft_ack_entry *entry,
                       weft_msg_ack *item) {
   weft_node *n = link->node;
   const uint64_t *carried = carried_of(link, &entry->ack.device);
   if (!carried || *carried >= entry->ack.counter) return false;
-  if (weft_id_cmp(&entry->ack.device, &link->device) == 0) return false;
-  bool own = weft_id_cmp(&entry->ack.device, &n->identity.device) == 0;
-  if (!own && hears(link, &entry->ack.device)) return false;
+  if (!goes_over(link, &entry->ack.device)) return false;
   if (entry->vector.count > vector_heads_max) return false;
   weft_head *heads = weft__arena_zero(arena, entry->vector.count, sizeof *heads);
   if (!heads) return false;

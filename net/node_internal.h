@@ -456,8 +456,6 @@ struct weft_node {
   weft_ms ack_due;
   weft_ms ack_relay_at; /* those of others go on then; WEFT_NEVER: there are none */
   weft_ms ack_store_at; /* dirty ones go to the replica then; WEFT_NEVER: there are none */
-  uint8_t ack_root[WEFT_ROOT_LEN]; /* of the last own one */
-  bool ack_known;
   weft_presence *presence;
   bool settle; /* set by events: things to look at before the next action */
 };

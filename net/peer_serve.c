@@ -529,22 +529,37 @@ weft_ms weft__serve_deadline(const weft_link *link) {
   return due > n->now ? due : WEFT_NEVER;
 }
 
+/* Whether something is to be pushed now; what need not be is passed over. */
+static bool is_due(const weft_link *link, push_kind kind, uint64_t *at) {
+  const weft_node *n = link->node;
+  if (*at >= n->ring_end) return false;
+  *at = next_push(link, *at, kind);
+  if (*at >= n->ring_end) return false;
+  return kind != PUSH_RELAY || n->now >= ring_at(n, *at)->at + relay_after(link);
+}
+
 void weft__serve_run(weft_link *link) {
   weft_node *n = link->node;
-  bool express = n->o.gossip && link->express_at < n->ring_end;
-  bool live = n->o.gossip && (link->own_at < n->ring_end || link->relay_at < n->ring_end);
+  bool far = pushes(link) && !ring_reaches(link); /* it is told then, and nothing is pushed */
+  bool near = pushes(link) && !far;
+  bool express = near && is_due(link, PUSH_EXPRESS, &link->express_at);
+  bool live = far || (near && (is_due(link, PUSH_OWN, &link->own_at) ||
+                               is_due(link, PUSH_RELAY, &link->relay_at)));
   bool room = weft__serve_room(link);
   bool bulk = link->acks_stale || link->serve_count > 0 || link->fork_count > 0 || live;
   if (!express && (!bulk || !room)) return;
-  chunk_list *list = chunk_list_new(n);
-  if (!list) {
-    weft__link_fail(link, WEFT_ENOMEM, WEFT_CODE_INTERNAL, 0);
-    return;
+  chunk_list *list = NULL; /* large: only where there is something to put into it */
+  if (express || (room && (live || link->serve_count > 0))) {
+    list = chunk_list_new(n);
+    if (!list) {
+      weft__link_fail(link, WEFT_ENOMEM, WEFT_CODE_INTERNAL, 0);
+      return;
+    }
   }
   if (link->state == WEFT_LINK_OPEN && express) push_express(link, list);
   if (link->state == WEFT_LINK_OPEN && room) weft__fork_run(link);
   if (link->state == WEFT_LINK_OPEN && room && link->acks_stale) weft__ack_send(link);
   if (link->state == WEFT_LINK_OPEN && room && live) push_live(link, list);
   if (link->state == WEFT_LINK_OPEN && room && link->serve_count) serve_wanted(link, list);
-  chunk_list_free(n, list);
+  if (list) chunk_list_free(n, list);
 }

@@ -6,7 +6,7 @@
 #include "crdt/chunk.h"
 #include "tests/support/changes.h"
 
-enum { logs_max = 3, raw_max = 512, forks_max = 6 };
+enum { logs_max = 3, raw_max = 512, forks_max = 6, denials_max = 300 };
 
 /* A log written by hand. */
 typedef struct forged {
@@ -26,6 +26,7 @@ struct liar {
   size_t log_count, forks;
   weft_vector said[3]; /* held, shown, showable, as told */
   uint64_t said_at[3]; /* the arrival they were made at; UINT64_MAX: never */
+  unsigned said_times[3];
   uint64_t counts[LIAR_WAY_COUNT];
 };
 
@@ -39,13 +40,23 @@ static void must(const liar *l, weft_err err) {
 
 static weft_source truth(const liar *l) { return sim_source(l->s, l->node); }
 
-/* A vector as it is told: with heads that do not exist, without some that do. */
+/* A vector as it is told: with heads that do not exist, without some that do.  What is denied is
+ * asked for by the liar's own node, which believes it, and again when it has come; after a while of
+ * that it is no longer denied, until something new arrives. */
 static const weft_vector *tell(liar *l, unsigned which, const weft_vector *really) {
   weft_source t = truth(l);
   uint64_t arrival = t.arrival(t.ctx) * 1000003u + really->count;
   weft_vector *v = &l->said[which];
-  if (l->said_at[which] == arrival) return v;
+  if (l->said_at[which] == arrival) {
+    if (++l->said_times[which] != denials_max) return v;
+    for (size_t i = 0; i < really->count; i++) {
+      const weft_head *h = &really->heads[i];
+      if (weft__vector_seq(v, &h->log) == 0) must(l, weft__vector_raise(v, NULL, h));
+    }
+    return v;
+  }
   l->said_at[which] = arrival;
+  l->said_times[which] = 0;
   weft__vector_clear(v);
   for (size_t i = 0; i < really->count; i++) {
     weft_head h = really->heads[i];

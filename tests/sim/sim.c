@@ -39,21 +39,55 @@ void sim__hash(sim *s, const void *at, size_t len) {
   s->hash = hash;
 }
 
-static void trace_args(sim *s, const char *format, va_list args) {
-  char line[512];
-  int head = snprintf(line, sizeof line, "[%5llu] ", (unsigned long long)s->now);
-  int len = vsnprintf(line + head, sizeof line - (size_t)head - 2, format, args) + head;
-  if (len > (int)sizeof line - 2) len = (int)sizeof line - 2;
+enum { line_max = 512 };
+
+/* "[   12] ", as everything that happens begins; its length. */
+static size_t line_head(const sim *s, char line[line_max]) {
+  char digits[20];
+  size_t count = 0, len = 0;
+  for (uint64_t left = s->now; left > 0 || count == 0; left /= 10) {
+    digits[count++] = (char)('0' + left % 10);
+  }
+  line[len++] = '[';
+  for (size_t i = count; i < 5; i++) line[len++] = ' ';
+  while (count > 0) line[len++] = digits[--count];
+  line[len++] = ']';
+  line[len++] = ' ';
+  return len;
+}
+
+/* Adds a line that has room for its end. */
+static void line_add(sim *s, char line[line_max], size_t len) {
   line[len++] = '\n';
-  sim__hash(s, line, (size_t)len);
-  if (s->trace_len + (size_t)len + 1 > trace_cap) {
+  sim__hash(s, line, len);
+  if (s->trace_len + len + 1 > trace_cap) {
     size_t keep = trace_cap / 2;
     memmove(s->trace, s->trace + s->trace_len - keep, keep);
     s->trace_len = keep;
   }
-  memcpy(s->trace + s->trace_len, line, (size_t)len);
-  s->trace_len += (size_t)len;
+  memcpy(s->trace + s->trace_len, line, len);
+  s->trace_len += len;
   s->trace[s->trace_len] = 0;
+}
+
+void sim__trace_words(sim *s, const char *const *words, size_t count) {
+  char line[line_max];
+  size_t len = line_head(s, line);
+  for (size_t i = 0; i < count; i++) {
+    size_t more = strlen(words[i]);
+    if (more > sizeof line - 2 - len) more = sizeof line - 2 - len;
+    memcpy(line + len, words[i], more);
+    len += more;
+  }
+  line_add(s, line, len);
+}
+
+static void trace_args(sim *s, const char *format, va_list args) {
+  char line[line_max];
+  size_t head = line_head(s, line);
+  int more = vsnprintf(line + head, sizeof line - head - 2, format, args);
+  size_t len = head + (more > 0 ? (size_t)more : 0);
+  line_add(s, line, len > sizeof line - 2 ? sizeof line - 2 : len);
 }
 
 void sim__trace(sim *s, const char *format, ...) {
@@ -243,8 +277,9 @@ static void on_note(sim *s, size_t node, const weft_node_action *a) {
       s->met[sim__pair(s, node, i)] = s->met[sim__pair(s, i, node)] = true;
     break;
   }
-  sim__trace(s, "%s : %s %s %s", s->peers[node].name, note_name(a->note), other,
-             weft_err_name(a->why));
+  const char *words[] = {s->peers[node].name,  " : ", note_name(a->note), " ", other, " ",
+                         weft_err_name(a->why)};
+  sim__trace_words(s, words, sizeof words / sizeof *words);
   if (a->note == WEFT_NOTE_DIGEST && !lies) sim_fail(s, "I1: equal vectors, different digests");
 }
 
@@ -620,12 +655,15 @@ sim *sim_new(const sim_options *o) {
   s->restarts = test_rng_of(test_rng_next(&seeds));
   s->mangling = test_rng_of(test_rng_next(&seeds));
   s->mem = weft_alloc_libc();
+  weft__arena_init(&s->reading, &s->mem);
+  weft__arena_init(&s->carried, &s->mem);
+  if (weft__chunk_codec_new(&s->codec, &s->mem) != WEFT_OK) abort();
   s->trace = sim__must(s, calloc(1, trace_cap));
   s->hash = 0xcbf29ce484222325u;
-  s->crypto = *weft_crypto_sodium();
+  const weft_crypto *real = o->crypto ? o->crypto : weft_crypto_sodium();
+  s->crypto = *real;
   if (o->stand_in) test_stand_in_crypto(&s->crypto);
-  test_space_make_with(&s->space, o->nodes, o->seed,
-                       o->stand_in ? &s->crypto : weft_crypto_sodium());
+  test_space_make_with(&s->space, o->nodes, o->seed, o->stand_in ? &s->crypto : real);
   if (o->plain && !o->stand_in) sim__plain_crypto(&s->crypto);
   memcpy(s->epoch.id, s->space.id.b, sizeof s->epoch.id);
   memset(s->epoch.secret.b, 0x77, sizeof s->epoch.secret.b);
@@ -654,6 +692,9 @@ void sim_free(sim *s) {
   for (size_t i = 0; i < s->event_count; i++) event_free(&s->events[s->heap[i]]);
   if (s->o.lmdb || s->o.mirror) test_temp_remove(&s->temp);
   test_space_free(&s->space);
+  weft__chunk_codec_free(s->codec);
+  weft__arena_free(&s->reading);
+  weft__arena_free(&s->carried);
   free(s->peers);
   free(s->parted);
   free(s->met);

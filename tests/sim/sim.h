@@ -24,16 +24,17 @@ typedef struct sim_policy {
 
 typedef struct sim_options {
   uint64_t seed;
-  size_t nodes;      /* up to SIM_NODES_MAX */
-  size_t copies;     /* room for copies of nodes beside them */
-  bool lmdb;         /* stores on disk; else in memory */
-  bool no_gossip;    /* anti-entropy alone */
-  bool plain;        /* the wire is readable: frames are traced and checked */
-  bool stand_in;     /* cheap cryptography, with a readable wire */
-  bool unchecked;    /* the wire is not read: for large networks */
-  bool tapes;        /* what diallers send is kept, for sim_replay */
-  bool mirror;       /* logs go on over restarts; else each start begins new ones */
-  weft_ms delay_min; /* one way */
+  size_t nodes;              /* up to SIM_NODES_MAX */
+  size_t copies;             /* room for copies of nodes beside them */
+  bool lmdb;                 /* stores on disk; else in memory */
+  bool no_gossip;            /* anti-entropy alone */
+  bool plain;                /* the wire is readable: frames are traced and checked */
+  bool stand_in;             /* cheap cryptography, with a readable wire */
+  const weft_crypto *crypto; /* in place of libsodium's, where it is not the stand-in; NULL: none */
+  bool unchecked;            /* the wire is not read: for large networks */
+  bool tapes;                /* what diallers send is kept, for sim_replay */
+  bool mirror;               /* logs go on over restarts; else each start begins new ones */
+  weft_ms delay_min;         /* one way */
   weft_ms delay_max;
   uint64_t bandwidth;       /* bytes a second each way; 0 any */
   unsigned cut_permille;    /* of segments that end their connection */

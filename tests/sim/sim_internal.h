@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crdt/chunk.h"
 #include "tests/sim/sim.h"
 
 enum { sim_nobody = -1 }; /* as a node: somebody outside */
@@ -92,6 +93,13 @@ typedef struct peer {
   size_t wire_cap;
 } peer;
 
+/* A run on its way: where it begins, and its last change. */
+typedef struct carried_run {
+  uint64_t first;
+  size_t count;
+  weft_head last;
+} carried_run;
+
 struct sim {
   sim_options o;
   test_rng rng;      /* for whoever uses the simulator */
@@ -102,6 +110,12 @@ struct sim {
   test_space space;
   weft_crypto crypto; /* of the wire */
   weft_alloc mem;
+  weft_chunk_codec *codec; /* of whoever reads along */
+  weft_arena reading;      /* what is read of one frame */
+  weft_arena carried;      /* the frame of changes that was read last, and what is in it */
+  weft_bytes carried_body;
+  carried_run *carried_runs;
+  size_t carried_count;
   weft_node_epoch epoch;
   test_temp temp;
   size_t count, room; /* nodes: so many now; at most, with copies */
@@ -128,6 +142,8 @@ struct sim {
 /* Room for `at`, or the run ends. */
 void *sim__must(const sim *s, void *at);
 void sim__trace(sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same of words that stand as they are: most lines of all, so they are cheap. */
+void sim__trace_words(sim *s, const char *const *words, size_t count);
 void sim__hash(sim *s, const void *at, size_t len);
 void sim__event_add(sim *s, const event *e);
 /* Carries out what a node wants done, and arms its timer. */

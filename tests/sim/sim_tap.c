@@ -59,50 +59,69 @@ static const char *frame_name(uint8_t type) {
   }
 }
 
-/* What a node sends must be durable: its own replica shows only what a commit has written. */
-static void check_chunks(sim *s, size_t from, weft_bytes body, char *out, size_t cap) {
-  weft_arena arena;
+/* Takes a frame of changes apart, unless it is the one that was taken apart last: a change goes to
+ * several peers in the same bytes. */
+static void carried_read(sim *s, weft_bytes body) {
   weft_msg_blobs m;
-  if (s->peers[from].lies) return;
-  weft__arena_init(&arena, &s->mem);
-  if (weft__msg_blobs_read(&arena, body, &m) != WEFT_OK) sim_fail(s, "a frame does not parse");
-  size_t len = 0;
-  s->peers[from].faults.paused = true;
+  size_t cap = 0;
+  if (s->carried_body.len > 0 && weft_bytes_cmp(body, s->carried_body) == 0) return;
+  weft__arena_reset(&s->carried);
+  s->carried_runs = NULL;
+  s->carried_count = 0;
+  if (weft__arena_copy(&s->carried, body, &s->carried_body) != WEFT_OK) sim_fail(s, "memory");
+  if (weft__msg_blobs_read(&s->reading, body, &m) != WEFT_OK) sim_fail(s, "a frame does not parse");
   for (size_t i = 0; i < m.count; i++) {
     weft_run *runs;
     size_t count;
-    if (weft__chunk_decode(&arena, m.at[i], &runs, &count) != WEFT_OK) {
+    if (weft__chunk_decode_with(s->codec, &s->reading, m.at[i], &runs, &count) != WEFT_OK) {
       sim_fail(s, "a chunk does not parse");
     }
+    if (s->carried_count + count > cap) {
+      cap = 2 * cap + count;
+      carried_run *wide = sim__must(s, weft__arena_zero(&s->carried, cap, sizeof *wide));
+      if (s->carried_count) memcpy(wide, s->carried_runs, s->carried_count * sizeof *wide);
+      s->carried_runs = wide;
+    }
     for (size_t k = 0; k < count; k++) {
-      s->counts.changes += runs[k].count;
-      weft_head head = {runs[k].log, runs[k].first + runs[k].count - 1, runs[k].prev};
-      weft_span span;
-      sim_check(s, SIM_I3);
-      peer *p = &s->peers[from];
-      if (p->faults.hits > 0) continue; /* its store does not answer */
-      for (size_t c = 0; c < runs[k].count; c++) {
-        weft__change_id(s->space.crypto, &s->space.id, &head.id, runs[k].changes[c], &head.id);
+      carried_run *c = &s->carried_runs[s->carried_count++];
+      *c = (carried_run){.first = runs[k].first, .count = runs[k].count};
+      c->last = (weft_head){runs[k].log, runs[k].first + runs[k].count - 1, runs[k].prev};
+      for (size_t n = 0; n < runs[k].count; n++) {
+        weft__change_id(s->space.crypto, &s->space.id, &c->last.id, runs[k].changes[n],
+                        &c->last.id);
       }
-      if (weft_replica_find(p->replica, &head.log, head.seq, &head.id, &span) != WEFT_OK ||
-          !weft__vector_covers(weft_replica_held(p->replica), &head.log, head.seq)) {
-        sim_fail(s, "I3: %s sent what is not durable", s->peers[from].name);
-      }
-      if (weft__vector_raise(&p->promised, NULL, &head) != WEFT_OK) sim_fail(s, "memory");
-      int some = snprintf(out + len, cap - len, " %llu-%llu", (unsigned long long)runs[k].first,
-                          (unsigned long long)head.seq);
-      if (some > 0 && (size_t)some < cap - len) len += (size_t)some;
     }
   }
-  s->peers[from].faults.paused = false;
-  weft__arena_free(&arena);
+}
+
+/* What a node sends must be durable: its own replica shows only what a commit has written. */
+static void check_chunks(sim *s, size_t from, weft_bytes body, char *out, size_t cap) {
+  peer *p = &s->peers[from];
+  size_t len = 0;
+  if (p->lies) return;
+  carried_read(s, body);
+  p->faults.paused = true;
+  for (size_t i = 0; i < s->carried_count; i++) {
+    const carried_run *c = &s->carried_runs[i];
+    weft_span span;
+    s->counts.changes += c->count;
+    sim_check(s, SIM_I3);
+    if (p->faults.hits > 0) continue; /* its store does not answer */
+    if (weft_replica_find(p->replica, &c->last.log, c->last.seq, &c->last.id, &span) != WEFT_OK ||
+        !weft__vector_covers(weft_replica_held(p->replica), &c->last.log, c->last.seq)) {
+      sim_fail(s, "I3: %s sent what is not durable", p->name);
+    }
+    if (weft__vector_raise(&p->promised, NULL, &c->last) != WEFT_OK) sim_fail(s, "memory");
+    int some = snprintf(out + len, cap - len, " %llu-%llu", (unsigned long long)c->first,
+                        (unsigned long long)c->last.seq);
+    if (some > 0 && (size_t)some < cap - len) len += (size_t)some;
+  }
+  p->faults.paused = false;
 }
 
 static void check_acks(sim *s, size_t from, weft_bytes body, char *out, size_t cap) {
-  weft_arena arena;
   weft_msg_acks m;
-  weft__arena_init(&arena, &s->mem);
-  if (weft__msg_acks_read(&arena, body, &m) != WEFT_OK) sim_fail(s, "an ack does not parse");
+  if (weft__msg_acks_read(&s->reading, body, &m) != WEFT_OK) sim_fail(s, "an ack does not parse");
   snprintf(out, cap, " %zu", m.count);
   peer *p = &s->peers[from];
   for (size_t i = 0; i < m.count; i++) {
@@ -117,15 +136,14 @@ static void check_acks(sim *s, size_t from, weft_bytes body, char *out, size_t c
       }
     }
   }
-  weft__arena_free(&arena);
 }
 
 static void describe(sim *s, size_t from, uint8_t type, weft_bytes body, char *out, size_t cap) {
-  weft_arena arena;
+  weft_arena *arena = &s->reading;
   weft_msg_heads heads;
   weft_msg_want want;
   weft_msg_error error;
-  weft__arena_init(&arena, &s->mem);
+  weft__arena_reset(arena);
   out[0] = 0;
   switch (type) {
   case WEFT_FRAME_FORK:
@@ -136,11 +154,11 @@ static void describe(sim *s, size_t from, uint8_t type, weft_bytes body, char *o
   case WEFT_FRAME_VV_LEAVES:
   case WEFT_FRAME_VV_DELTA:
   case WEFT_FRAME_IHAVE:
-    if (weft__msg_heads_read(&arena, body, &heads) != WEFT_OK) sim_fail(s, "heads do not parse");
+    if (weft__msg_heads_read(arena, body, &heads) != WEFT_OK) sim_fail(s, "heads do not parse");
     snprintf(out, cap, " %zu", heads.count);
     break;
   case WEFT_FRAME_WANT:
-    if (weft__msg_want_read(&arena, body, &want) != WEFT_OK) sim_fail(s, "want does not parse");
+    if (weft__msg_want_read(arena, body, &want) != WEFT_OK) sim_fail(s, "want does not parse");
     for (size_t i = 0; i < want.count; i++) {
       size_t len = strlen(out);
       snprintf(out + len, cap - len, " %llu-%llu", (unsigned long long)want.at[i].from,
@@ -153,7 +171,6 @@ static void describe(sim *s, size_t from, uint8_t type, weft_bytes body, char *o
     break;
   default: break;
   }
-  weft__arena_free(&arena);
 }
 
 static void on_record(sim *s, wire *w, unsigned side, weft_bytes plain) {
@@ -175,7 +192,8 @@ static void on_record(sim *s, wire *w, unsigned side, weft_bytes plain) {
     describe(s, from, r.type, body, text, sizeof text);
     w->body_len[side] = 0;
   }
-  sim__trace(s, "%s > %s %s%s", s->peers[from].name, to, frame_name(r.type), text);
+  const char *words[] = {s->peers[from].name, " > ", to, " ", frame_name(r.type), text};
+  sim__trace_words(s, words, sizeof words / sizeof *words);
 }
 
 /* The handshake is passed over. */

@@ -5,6 +5,7 @@
 
 #include "crdt/json.h"
 #include "tests/sim/ledger.h"
+#include "tests/support/once_crypto.h"
 #include "tests/support/recount.h"
 
 enum {
@@ -484,6 +485,7 @@ static void set_liars(run *r) {
 static sim_options plan(run *r, test_rng *rng) {
   sim_options o = {.seed = r->o.seed, .nodes = r->o.nodes, .delay_min = 1};
   o.stand_in = test_rng_below(rng, 20) != 0;
+  o.crypto = test_once_crypto();
   o.lmdb = test_rng_below(rng, 20) == 0;
   o.mirror = test_rng_chance(rng, 30);
   o.no_gossip = test_rng_chance(rng, 10);
