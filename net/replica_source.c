@@ -70,11 +70,15 @@ static void source_digest(void *ctx, uint8_t out[16]) {
   }
 }
 
-static weft_err spans_copy(weft_arena *arena, const weft_span *spans, size_t count,
-                           weft_source_span **out) {
-  weft_source_span *list = weft__arena_zero(arena, count, sizeof *list);
-  if (!list) return WEFT_ENOMEM;
-  for (size_t i = 0; i < count; i++) {
+/* `count` goes back to 0 when there is no memory: who asks looks at nothing else. */
+static weft_err spans_copy(weft_arena *arena, const weft_span *spans, weft_source_span **out,
+                           size_t *count) {
+  weft_source_span *list = weft__arena_zero(arena, *count, sizeof *list);
+  if (!list) {
+    *count = 0;
+    return WEFT_ENOMEM;
+  }
+  for (size_t i = 0; i < *count; i++) {
     list[i] = (weft_source_span){spans[i].log, spans[i].branch, spans[i].from, spans[i].to};
   }
   *out = list;
@@ -85,14 +89,14 @@ static weft_err source_missing(void *ctx, weft_arena *arena, const weft_vector *
                                weft_source_span **out, size_t *count) {
   weft_span *spans;
   WEFT_TRY(weft_replica_missing(replica_of(ctx), arena, theirs, max, &spans, count));
-  return spans_copy(arena, spans, *count, out);
+  return spans_copy(arena, spans, out, count);
 }
 
 static weft_err source_arrivals(void *ctx, weft_arena *arena, uint64_t arrival, size_t max,
                                 weft_source_span **out, size_t *count, uint64_t *last) {
   weft_span *spans;
   WEFT_TRY(weft_replica_arrivals(replica_of(ctx), arena, arrival, max, &spans, count, last));
-  return spans_copy(arena, spans, *count, out);
+  return spans_copy(arena, spans, out, count);
 }
 
 static weft_err source_read_chunk(void *ctx, const weft_id *log, uint32_t branch, uint64_t from,

@@ -33,7 +33,7 @@ typedef struct weft_source {
   void (*digest)(void *ctx, uint8_t out[16]);
   uint64_t (*clock)(void *ctx); /* the device's hybrid clock, now: never goes back */
   /* What is held here and `theirs` lacks, in the order to send it (as shown here, then as it
-   * arrived), at most `max` spans.  Array in `arena`. */
+   * arrived), at most `max` spans.  Array in `arena`; after an error `count` is 0. */
   weft_err (*missing)(void *ctx, weft_arena *arena, const weft_vector *theirs, size_t max,
                       weft_source_span **out, size_t *count);
   /* What arrived after `arrival`, oldest first; `last` gets the number reached. */

@@ -18,6 +18,7 @@
 
 #include "store/backend.h"
 #include "store/lmdb_store.h"
+#include "store/outcome.h"
 #include "store/replica_internal.h"
 
 enum {
@@ -106,7 +107,7 @@ static weft_err copy_table(backup_copy *c, weft_txn *in, weft_table table) {
     if (err == WEFT_OK) err = weft_cursor_next(cursor, &e);
   }
   weft_cursor_close(cursor);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 static weft_err copy_all(weft_store *from, weft_store *to) {

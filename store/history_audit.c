@@ -8,6 +8,7 @@
 
 #include "crdt/limits.h"
 #include "store/history_internal.h"
+#include "store/outcome.h"
 
 typedef struct audit_job {
   weft_replica *r;
@@ -89,7 +90,7 @@ weft_err weft_replica_audit(weft_replica *r, weft_arena *arena, weft_audit_place
   WEFT_TRY(weft__read_begin(r, &job.txn));
   weft_err err = audit_run(&job, place);
   weft__read_end(r, job.txn);
-  if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
+  WEFT_TRY(weft__promised(err));
   *out = job.entries;
   *count = job.count;
   return WEFT_OK;

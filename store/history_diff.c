@@ -12,6 +12,7 @@
 #include "crdt/sort.h"
 #include "crdt/view.h"
 #include "store/history_internal.h"
+#include "store/outcome.h"
 
 /* One version. */
 typedef struct side {
@@ -98,7 +99,7 @@ static weft_err patch_add(diff_job *job, const char *op, weft_bytes path, const 
 
 static weft_err side_value(diff_job *job, const side *s, const weft_node *node, weft_value *out) {
   weft_err err = weft__doc_render(s->doc, node->path, job->out, out);
-  return err == WEFT_ENOTFOUND || err == WEFT_EMALFORMED ? WEFT_ECORRUPT : err;
+  return weft__promised(weft__was_whole(err));
 }
 
 /* A place that only the second version has, at `at` there. */
@@ -376,7 +377,7 @@ weft_err weft__hist_walk(weft_txn *txn, uint32_t doc, weft_hist_fn fn, void *ctx
   weft_err err = weft__hist_next(&reader, &hist);
   for (; err == WEFT_OK; err = weft__hist_next(&reader, &hist)) fn(ctx, &hist);
   weft__hist_end(&reader);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 typedef struct relating {

@@ -10,6 +10,7 @@
 
 #include "crdt/limits.h"
 #include "store/history_internal.h"
+#include "store/outcome.h"
 
 enum { DRAFT_VERSION = 1 };
 
@@ -296,7 +297,7 @@ static weft_err drafts_read(weft_replica *r, weft_txn *txn, weft_arena *arena, w
   }
   weft_cursor_close(cursor);
   *out = list;
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 weft_err weft_replica_drafts(weft_replica *r, weft_arena *arena, weft_draft **out, size_t *count) {

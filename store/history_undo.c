@@ -17,6 +17,7 @@
 
 #include "crdt/limits.h"
 #include "store/history_internal.h"
+#include "store/outcome.h"
 
 /* --- edits that say where they come from --- */
 
@@ -147,7 +148,7 @@ static weft_err place_read(revert_job *job, const weft_doc *doc, weft_path path,
   weft_err err = weft__doc_render(doc, path, &job->arena, &out->value);
   out->there = err == WEFT_OK;
   if (err == WEFT_EMALFORMED) return WEFT_ECORRUPT;
-  return err == WEFT_ENOTFOUND ? WEFT_OK : err;
+  return weft__if_any(err);
 }
 
 static bool place_same(const place_value *a, const place_value *b) {

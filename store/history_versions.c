@@ -10,6 +10,7 @@
 
 #include "crdt/hlc.h"
 #include "store/history_internal.h"
+#include "store/outcome.h"
 
 enum { ID_PREFIX_LEN_MIN = 4, ID_PREFIX_LEN_SURE = 16 /* nobody makes two of them alike */ };
 
@@ -52,7 +53,7 @@ static weft_err past_find(weft_txn *txn, const past_list *list, weft_bytes prefi
     weft_dot dot = list->at[i - 1].dot;
     weft_id id;
     weft_err err = weft__log_id_at(list->r, txn, weft__log_of(list->r, dot.log), dot.seq, &id);
-    if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
+    WEFT_TRY(weft__promised(err));
     if (memcmp(id.b, prefix.at, prefix.len) != 0) continue;
     if (found) return WEFT_EMALFORMED;
     *out = dot;
@@ -88,7 +89,7 @@ static weft_err past_follow(weft_txn *txn, const past_list *list, uint64_t *seqs
     weft_log *log = weft__log_of(r, dot.log);
     weft__arena_reset(&one);
     err = weft__log_claims(r, txn, log, dot.seq, &one, &change);
-    if (err == WEFT_ENOTFOUND) err = WEFT_ECORRUPT;
+    err = weft__promised(err);
     if (err == WEFT_OK) err = weft__claim_dots(r, txn, log, dot.seq, &change, &one, &claims);
     for (size_t k = 0; err == WEFT_OK && k < change.claim_count; k++) {
       weft__seqs_raise(r, seqs, claims[k]);

@@ -16,6 +16,7 @@
 
 #include "crdt/assert.h"
 #include "store/lmdb_door.h"
+#include "store/outcome.h"
 
 enum { disk_full_len = 16 << 20 }; /* less free than the largest single write: the disk is full */
 
@@ -258,7 +259,7 @@ static weft_err meta_clear(weft_txn *t) {
     if (err == WEFT_OK) err = lmdb_cursor_move(c, WEFT_MOVE_NEXT, entry.key, &entry);
   }
   weft_cursor_close(c);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 static weft_err lmdb_clear(weft_txn *t, weft_table table) {

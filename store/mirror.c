@@ -17,6 +17,7 @@
 
 #include "crdt/buf.h"
 #include "crdt/canary.h"
+#include "store/outcome.h"
 
 enum {
   path_max = 4096,
@@ -274,7 +275,7 @@ weft_err weft__mirror_compare(const weft_mirror *mirror, const weft_mirror *now,
   *verdict = WEFT_MIRROR_BEHIND;
   for (size_t i = 0; i < mirror->lane_count; i++) {
     weft_err err = holds(ctx, &mirror->lanes[i]);
-    if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_OK : err;
+    if (err != WEFT_OK) return weft__if_any(err);
   }
   *verdict = WEFT_MIRROR_SAME;
   return WEFT_OK;

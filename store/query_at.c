@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "crdt/hlc.h"
+#include "store/outcome.h"
 #include "store/query_internal.h"
 
 weft_err weft_replica_get_at(weft_replica *r, weft_arena *arena, weft_bytes doc, weft_bytes pointer,
@@ -66,7 +67,7 @@ static weft_err past_follow(weft_replica *r, weft_txn *txn, past *p, weft_arena 
         weft_dot dot;
         weft_err err =
             weft__claim_dot(r, txn, log, p->read[number], &change.claims[i], false, &dot);
-        if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
+        WEFT_TRY(weft__promised(err));
         past_raise(r, p, dot.log, dot.seq);
       }
     }

@@ -9,6 +9,7 @@
 #include "crdt/limits.h"
 #include "crdt/sort.h"
 #include "crdt/view.h"
+#include "store/outcome.h"
 #include "store/query_internal.h"
 #include "store/strategy.h"
 
@@ -215,7 +216,7 @@ static weft_err told_conflicts(conflicts_job *job, weft_bytes name) {
   size_t count;
   weft_arena *arena = &job->reader.arena;
   weft_err err = weft__doc_conflicts(job->doc, weft_bytes_of(NULL, 0), arena, &list, &count);
-  if (err != WEFT_OK) return err == WEFT_EMALFORMED ? WEFT_ECORRUPT : err;
+  WEFT_TRY(weft__was_whole(err));
   WEFT_TRY(weft__tree_build(&job->tree, job->doc, weft_bytes_of(NULL, 0), arena));
   for (size_t i = 0; i < count && job->count < job->limit; i++) {
     weft_strategy strategy = weft__strategy_of(job->r, name, list[i].path);
@@ -248,7 +249,7 @@ static weft_err contested_read(conflicts_job *job, const weft_entry *entry, cont
   out->number = weft__rd_u32(&k);
   if (!weft__rd_done(&k)) return WEFT_ECORRUPT;
   weft_err err = weft__doc_record_read(job->r, job->txn, out->number, &job->arena, &record);
-  if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
+  WEFT_TRY(weft__promised(err));
   out->name = record.name;
   out->listed = record.conflicts > 0;
   return WEFT_OK;
@@ -272,7 +273,7 @@ static weft_err contested_list(conflicts_job *job, contested **out, size_t *coun
   weft_cursor_close(cursor);
   *out = list;
   *count = n;
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 static weft_err all_conflicts(conflicts_job *job) {
@@ -344,7 +345,7 @@ weft_err weft__conflicts_foresee(const weft_foresight *f, weft_bytes name, weft_
   if (err == WEFT_OK) err = told_conflicts(&job, name);
   if (err == WEFT_OK) {
     err = weft__doc_conflicts(f->now, weft_bytes_of(NULL, 0), &job.arena, &now, &now_count);
-    if (err == WEFT_EMALFORMED) err = WEFT_ECORRUPT;
+    err = weft__was_whole(err);
   }
   for (size_t i = 0; err == WEFT_OK && i < job.count; i++) {
     if (!is_foreseen(f, &job.entries[i], now, now_count)) continue;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "store/history.h"
+#include "store/outcome.h"
 #include "store/query_internal.h"
 
 /* The log of a change that is not made: greater than any that there can be. */
@@ -88,7 +89,7 @@ static weft_err doc_tell(forecast_job *job, const weft_edit_doc *part, const wef
   WEFT_TRY(weft__arena_copy(job->out_arena, part->name, &told->name));
   weft_err err = weft__doc_render(then, weft_bytes_of(NULL, 0), job->out_arena, &told->value);
   told->live = err == WEFT_OK;
-  if (err != WEFT_OK && err != WEFT_ENOTFOUND) return err == WEFT_EMALFORMED ? WEFT_ECORRUPT : err;
+  if (err != WEFT_OK && err != WEFT_ENOTFOUND) return weft__was_whole(err);
   job->foresight.now = now;
   job->foresight.then = then;
   return conflicts_add(job, told->name);
@@ -152,5 +153,5 @@ weft_err weft_edit_preview(weft_edit *e, weft_arena *arena, weft_bytes doc, weft
   const weft_doc *shown = weft__writer_doc(w);
   if (!shown) return WEFT_ENOMEM;
   weft_err err = weft__doc_render(shown, weft_bytes_of(NULL, 0), arena, out);
-  return err == WEFT_EMALFORMED ? WEFT_ECORRUPT : err;
+  return weft__was_whole(err);
 }

@@ -13,6 +13,7 @@
 #include "crdt/hlc.h"
 #include "crdt/limits.h"
 #include "crdt/sort.h"
+#include "store/outcome.h"
 #include "store/query_internal.h"
 
 enum { ID_PREFIX_LEN_MIN = 4 };
@@ -161,7 +162,7 @@ weft_err weft__history_at(weft_replica *r, weft_txn *txn, weft_dot dot, weft_are
   }
   if (err == WEFT_OK) err = weft__arena_copy(out, entry->extensions, &entry->extensions);
   weft__arena_free(&scratch);
-  return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
+  return weft__promised(err);
 }
 
 static weft_err op_copy(weft_arena *arena, const weft_op *from, weft_op *to) {
@@ -285,7 +286,7 @@ static weft_err doc_walk(history_job *job, uint32_t number, newest *n) {
     if (err == WEFT_OK) err = weft__hist_next(&reader, &hist);
   }
   weft__hist_end(&reader);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 static weft_err history_of_doc(history_job *job) {

@@ -11,6 +11,7 @@
 
 #include "crdt/canary.h"
 #include "crdt/limits.h"
+#include "store/outcome.h"
 #include "store/query_internal.h"
 
 enum { INDEX_VERSION = 1, INDEX_COUNT_MAX = 64 /* a guess; each costs every write */ };
@@ -198,7 +199,7 @@ static weft_err index_build(weft_replica *r, weft_txn *txn, const weft_index *in
   }
   weft_cursor_close(cursor);
   weft__reader_end(&reader);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 static weft_err declare_write(weft_replica *r, weft_txn *txn, void *arg) {

@@ -13,6 +13,7 @@
 
 #include "crdt/limits.h"
 #include "crdt/sort.h"
+#include "store/outcome.h"
 #include "store/query_internal.h"
 
 /* A document that may be in the page. */
@@ -267,7 +268,7 @@ static weft_err consider(list_job *job, weft_bytes number_bytes, weft_bytes entr
   if (!weft__rd_done(&rd)) return WEFT_ECORRUPT;
   weft__reader_reset(&job->reader);
   weft_err err = weft__doc_record_read(job->r, job->txn, h.number, &job->reader.arena, &record);
-  if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
+  WEFT_TRY(weft__promised(err));
   if (record.live == job->q->deleted) return WEFT_OK;
   if (!wants_reserved(job->q) && weft__doc_reserved(record.name)) return WEFT_OK;
   bool key_known = entry.len > 0 && entry.len > 4 + record.name.len;
@@ -309,7 +310,7 @@ static weft_err walk(list_job *job, weft_table table, weft_key_range range) {
     err = back ? weft_cursor_prev(cursor, &entry) : weft_cursor_next(cursor, &entry);
   }
   weft_cursor_close(cursor);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 /* Cuts off what a resumed walk in order has behind it. */
@@ -396,7 +397,7 @@ static weft_err item_make(list_job *job, const hit *h, weft_arena *arena, weft_l
   weft__reader_reset(&job->reader);
   WEFT_TRY(weft__reader_load(&job->reader, h->number));
   weft_err err = weft__doc_render(job->reader.doc, weft_bytes_of(NULL, 0), arena, &out->value);
-  return err == WEFT_ENOTFOUND || err == WEFT_EMALFORMED ? WEFT_ECORRUPT : err;
+  return weft__promised(weft__was_whole(err));
 }
 
 static weft_err next_make(const list_job *job, const hit *last, weft_arena *arena,

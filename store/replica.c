@@ -12,6 +12,7 @@
 #include "crdt/assert.h"
 #include "crdt/canary.h"
 #include "crdt/hlc.h"
+#include "store/outcome.h"
 #include "store/replica_internal.h"
 #include "store/strategy.h"
 
@@ -141,7 +142,7 @@ static weft_err begun_rows(const weft_replica *r, weft_txn *txn, weft_bytes *row
   weft_bytes value;
   *rows = weft_bytes_of(NULL, 0);
   weft_err err = weft_txn_get(txn, WEFT_TABLE_META, meta_key("begun"), &value);
-  if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_OK : err;
+  if (err != WEFT_OK) return weft__if_any(err);
   WEFT_TRY(weft__row_open(r, value, rows));
   return rows->len % BEGUN_LEN == 0 && rows->len <= BEGUN_LEN * BEGUN_MAX ? WEFT_OK : WEFT_ECORRUPT;
 }
@@ -283,7 +284,7 @@ static weft_err order_load(weft_replica *r, weft_txn *txn) {
     if (err == WEFT_OK) r->order = (weft_order_run){first, span.log, span.first, span.count};
   }
   weft_cursor_close(cursor);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 /* Tells what the branches of a log came to, each in its own word. */

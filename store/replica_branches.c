@@ -13,6 +13,7 @@
 
 #include "crdt/assert.h"
 #include "crdt/sort.h"
+#include "store/outcome.h"
 #include "store/replica_internal.h"
 
 bool weft__log_is_forked(const weft_replica *r, const weft_log *log) {
@@ -333,7 +334,7 @@ weft_err weft__claim_dots(weft_replica *r, weft_txn *txn, weft_log *log, uint64_
   if (!dots) return WEFT_ENOMEM;
   for (size_t i = 0; i < change->claim_count; i++) {
     weft_err err = weft__claim_dot(r, txn, log, at, &change->claims[i], false, &dots[i]);
-    if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
+    WEFT_TRY(weft__promised(err));
   }
   *out = dots;
   return WEFT_OK;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "crdt/limits.h"
+#include "store/outcome.h"
 #include "store/replica_internal.h"
 
 enum { DOC_RECORD_VERSION = 1, DOC_LIVE = 1, DOC_SUSPECT = 2 };
@@ -73,7 +74,7 @@ weft_err weft__doc_record_find(weft_replica *r, weft_txn *txn, weft_bytes name, 
   uint32_t number = weft__rd_u32(&rd);
   weft_err err = WEFT_ECORRUPT;
   if (weft__rd_done(&rd)) err = weft__doc_record_read(r, txn, number, arena, out);
-  return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
+  return weft__promised(err);
 }
 
 weft_err weft__doc_record_put(weft_replica *r, weft_txn *txn, weft_doc_record *doc) {
@@ -203,7 +204,7 @@ static weft_err base_undo(weft_txn *txn, uint64_t shown, weft_base *base) {
     err = weft_cursor_prev(cursor, &entry);
   }
   weft_cursor_close(cursor);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 weft_err weft__base_of_shown(weft_replica *r, weft_txn *txn, uint64_t shown, weft_arena *arena,
@@ -222,7 +223,7 @@ static weft_err show_again(weft_replica *r, weft_txn *txn, weft_dot dot, weft_by
   if (dot.log >= r->log_count) return WEFT_ECORRUPT;
   weft_log *log = weft__log_of(r, dot.log);
   weft_err err = weft__log_change(r, txn, log, dot.seq, arena, &change, NULL);
-  if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
+  WEFT_TRY(weft__promised(err));
   weft_dot *claims;
   WEFT_TRY(weft__claim_dots(r, txn, log, dot.seq, &change, arena, &claims));
   weft_shown shown = {dot, change.hlc, claims, change.claim_count};
@@ -250,7 +251,7 @@ static weft_err replay(weft_replica *r, weft_txn *txn, const weft_doc_record *re
   }
   weft__hist_end(&reader);
   weft__arena_free(&arena);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 weft_err weft__doc_at(weft_replica *r, weft_txn *txn, uint32_t number, const weft_base *base,

@@ -16,6 +16,7 @@
 #include "crdt/assert.h"
 #include "crdt/limits.h"
 #include "crdt/write.h"
+#include "store/outcome.h"
 #include "store/replica_internal.h"
 #include "store/strategy.h"
 
@@ -425,7 +426,7 @@ static weft_err manual_check_doc(const weft_edit *e, const edit_doc *d, const we
   weft_conflict *list;
   size_t count;
   weft_err err = weft__doc_conflicts(doc, weft_bytes_of(NULL, 0), arena, &list, &count);
-  if (err != WEFT_OK) return err == WEFT_EMALFORMED ? WEFT_ECORRUPT : err;
+  WEFT_TRY(weft__was_whole(err));
   for (size_t i = 0; i < count; i++) {
     if (weft__strategy_of(e->r, d->name, list[i].path) != WEFT_STRATEGY_MANUAL) continue;
     for (size_t k = 0; k < op_count; k++) {
@@ -599,7 +600,7 @@ static weft_log *own_log_fit(weft_replica *r, weft_lane lane, weft_id *id) {
 static weft_err draft_done(weft_txn *txn, const weft_edit *e) {
   if (e->draft.len == 0) return WEFT_OK;
   weft_err err = weft_txn_delete(txn, WEFT_TABLE_DRAFT, e->draft);
-  return err == WEFT_ENOTFOUND ? WEFT_OK : err;
+  return weft__if_any(err);
 }
 
 static weft_err draft_write(weft_replica *r, weft_txn *txn, void *arg) {

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "crdt/hlc.h"
+#include "store/outcome.h"
 #include "store/replica_internal.h"
 
 enum {
@@ -80,7 +81,7 @@ weft_err weft__event_anchor_at(weft_replica *r, weft_txn *txn, uint64_t since, u
   weft_err err = weft_cursor_seek_back(cursor, weft__dbkey_u64(&key, since), &entry);
   if (err == WEFT_OK) err = weft__event_entry(r, &entry, seq, shown, &body);
   weft_cursor_close(cursor);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 /* The number of the first (or last) entry; 0 when there is none. */
@@ -96,7 +97,7 @@ static weft_err entry_end(weft_txn *txn, bool last, uint64_t *seq) {
     err = weft__rd_done(&k) ? WEFT_OK : WEFT_ECORRUPT;
   }
   weft_cursor_close(cursor);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 weft_err weft__event_first(const weft_replica *r, weft_txn *txn, uint64_t last, uint64_t *first) {

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "crdt/hlc.h"
+#include "store/outcome.h"
 #include "store/replica_internal.h"
 
 enum { PAGE_MAX = 4096 };
@@ -86,7 +87,7 @@ static weft_err is_first(reader *rd, weft_bytes doc, uint64_t shown, bool *first
     *first = weft__rd_u32(&k) == number && weft__rd_u64(&k) == shown;
   }
   weft_cursor_close(cursor);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 /* What the ops on one document amount to. */
@@ -94,7 +95,7 @@ static weft_err doc_type(reader *rd, const weft_op *ops, size_t count, uint64_t 
                          weft_event_type *type) {
   bool first;
   weft_err err = is_first(rd, ops[0].doc, shown, &first);
-  if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
+  WEFT_TRY(weft__promised(err));
   *type = first ? WEFT_EVENT_DOC_CREATED : WEFT_EVENT_DOC_CHANGED;
   if (count == 0 || ops[0].path.len > 0) return WEFT_OK;
   if (ops[0].kind == WEFT_OP_UNSET) {

@@ -11,6 +11,7 @@
 #include "crdt/assert.h"
 #include "crdt/canary.h"
 #include "crdt/limits.h"
+#include "store/outcome.h"
 #include "store/replica_internal.h"
 
 enum {
@@ -266,7 +267,7 @@ weft_err weft__logs_load(weft_replica *r, weft_txn *txn) {
     if (err == WEFT_OK) err = weft_cursor_next(cursor, &entry);
   }
   weft_cursor_close(cursor);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 /* --- claim numbers --- */
@@ -459,7 +460,7 @@ static weft_err count_rows(weft_replica *r, weft_txn *txn, const weft_log *log, 
   }
   weft_cursor_close(cursor);
   weft__arena_free(&arena);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 weft_err weft__log_count_state(weft_replica *r, weft_txn *txn, const weft_log *log,
@@ -480,7 +481,7 @@ static weft_err chunk_find(const weft_log *log, uint64_t seq, weft_cursor *curso
                            weft_entry *entry) {
   weft_dbkey key;
   weft_err err = weft_cursor_seek_back(cursor, weft__dbkey_u32_u64(&key, log->number, seq), entry);
-  if (err != WEFT_OK) return err == WEFT_EDONE ? WEFT_ECORRUPT : err;
+  WEFT_TRY(weft__promised(err));
   weft_rd k = weft__rd(entry->key);
   return weft__rd_u32(&k) == log->number ? WEFT_OK : WEFT_ECORRUPT;
 }

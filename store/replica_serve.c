@@ -8,6 +8,7 @@
 #include "crdt/assert.h"
 #include "crdt/chunk_pack.h"
 #include "crdt/limits.h"
+#include "store/outcome.h"
 #include "store/replica_internal.h"
 
 typedef struct span_list {
@@ -85,7 +86,7 @@ static weft_err order_start(weft_replica *r, weft_cursor *cursor, const lacking 
     if (left == 0) return WEFT_OK;
     err = weft_cursor_prev(cursor, entry);
   }
-  return err == WEFT_EDONE ? WEFT_ECORRUPT : err;
+  return weft__promised(err);
 }
 
 /* Adds the part of a span that lies after `from_min` and the other side lacks. */
@@ -112,7 +113,7 @@ static weft_err missing_shown(weft_replica *r, weft_txn *txn, const lacking *l, 
     err = weft_cursor_next(cursor, &entry);
   }
   weft_cursor_close(cursor);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 /* The changes not shown arrived after the last ones shown, log by log: they are few, so the
@@ -149,7 +150,7 @@ static weft_err missing_waiting(weft_replica *r, weft_txn *txn, const lacking *l
     }
   }
   weft_cursor_close(cursor);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 weft_err weft_replica_missing(weft_replica *r, weft_arena *arena, const weft_vector *theirs,

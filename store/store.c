@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "crdt/assert.h"
+#include "store/outcome.h"
 
 const char *weft_table_name(weft_table table) {
   switch (table) {
@@ -222,7 +223,7 @@ static weft_err range_delete(weft_cursor *c, weft_key_range range, uint64_t *cou
     ++*count;
     err = vt->cursor_move(c, WEFT_MOVE_NEXT, weft_bytes_of(NULL, 0), &entry);
   }
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 weft_err weft_txn_delete_range(weft_txn *t, weft_table table, weft_key_range range,

@@ -15,6 +15,7 @@
 #include "crdt/limits.h"
 #include "crdt/sort.h"
 #include "store/history_internal.h"
+#include "store/outcome.h"
 
 static const char rules_prefix[] = "weft/strategies/";
 static const char *const names[] = {"field", "lww", "manual"};
@@ -90,7 +91,7 @@ static weft_err rules_of_doc(rules_job *job, weft_bytes name, weft_bytes number)
   weft_err err = weft__doc_render(doc, weft_bytes_of(NULL, 0), &job->scratch, &value);
   weft__doc_free(doc);
   if (err == WEFT_ENOTFOUND) return WEFT_OK;
-  if (err != WEFT_OK) return err == WEFT_EMALFORMED ? WEFT_ECORRUPT : err;
+  WEFT_TRY(weft__was_whole(err));
   weft_bytes collection = rules_collection(name);
   for (size_t i = 0; i < value.as.object.count; i++) {
     WEFT_TRY(rule_add(job, collection, &value.as.object.at[i]));
@@ -133,7 +134,7 @@ static weft_err rules_walk(rules_job *job) {
     if (err == WEFT_OK) err = weft_cursor_next(cursor, &entry);
   }
   weft_cursor_close(cursor);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 void weft__rules_clear(weft_replica *r) {
@@ -233,7 +234,7 @@ static weft_err contested_numbers(weft_txn *txn, weft_arena *arena, uint32_t **o
     err = weft_cursor_next(cursor, &entry);
   }
   weft_cursor_close(cursor);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 static weft_err recount_doc(weft_replica *r, weft_txn *txn, weft_reader *reader,
@@ -251,7 +252,7 @@ static weft_err recount_doc(weft_replica *r, weft_txn *txn, weft_reader *reader,
     WEFT_TRY(weft__reader_load(reader, record->number));
     weft_err err =
         weft__doc_conflicts(reader->doc, weft_bytes_of(NULL, 0), &reader->arena, &list, &count);
-    if (err != WEFT_OK) return err == WEFT_EMALFORMED ? WEFT_ECORRUPT : err;
+    WEFT_TRY(weft__was_whole(err));
     weft__strategy_count(r, list, count, record);
   }
   bool same = was.conflicts == record->conflicts && was.hidden == record->hidden &&
@@ -271,7 +272,7 @@ static weft_err recount(weft_replica *r, weft_txn *txn, const weft_bytes *docs, 
     bool meant = false;
     weft__reader_reset(reader);
     weft_err err = weft__doc_record_read(r, txn, numbers[i], &reader->arena, &record);
-    if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
+    WEFT_TRY(weft__promised(err));
     for (size_t k = 0; k < doc_count && !meant; k++) {
       meant = in_collection(record.name, rules_collection(docs[k]));
     }
@@ -299,7 +300,7 @@ static weft_err unresolved(weft_replica *r, weft_txn *txn, weft_arena *arena, ui
   for (size_t i = 0; i < count; i++) {
     weft_doc_record record;
     weft_err err = weft__doc_record_read(r, txn, numbers[i], arena, &record);
-    if (err != WEFT_OK) return err == WEFT_ENOTFOUND ? WEFT_ECORRUPT : err;
+    WEFT_TRY(weft__promised(err));
     *out += record.manual > 0;
   }
   return WEFT_OK;

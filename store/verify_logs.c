@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "store/verify_internal.h"
+#include "store/outcome.h"
 
 /* A log being read. */
 typedef struct log_walk {
@@ -145,7 +146,7 @@ static weft_err check_numbers(log_walk *w, log_counts *counts) {
   weft_cursor_close(cursor);
   if (!w->bad && n != w->ctx.number_count) log_find(w, "a claim number of a log is missing");
   counts->numbers += n;
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 /* Whether the row of a log's id lists the numbers of its branches. */
@@ -308,7 +309,7 @@ static weft_err walk_runs(run_walk *w, bool *good) {
     if (err == WEFT_OK && *good) err = weft_cursor_next(cursor, &entry);
   }
   weft_cursor_close(cursor);
-  return err == WEFT_EDONE ? WEFT_OK : err;
+  return weft__walked(err);
 }
 
 static weft_err verify_runs(weft_verify *v, weft_table table, uint64_t changes, uint64_t last) {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "crdt/sort.h"
+#include "store/outcome.h"
 #include "store/verify_internal.h"
 
 typedef struct state_walk {
@@ -115,7 +116,7 @@ static weft_err hist_placed(weft_cursor *order, const weft_hist_entry *hist, boo
   weft_log_span span;
   *placed = false;
   weft_err err = weft_cursor_seek_back(order, weft__dbkey_u64(&key, hist->shown), &entry);
-  if (err != WEFT_OK) return err == WEFT_EDONE ? WEFT_OK : err;
+  if (err != WEFT_OK) return weft__walked(err);
   weft_rd k = weft__rd(entry.key);
   uint64_t first = weft__rd_u64(&k);
   if (weft__span_read(entry.value, &span) != WEFT_OK) return WEFT_OK;

@@ -4,6 +4,7 @@
 
 static bool fails(test_fault_alloc *f) {
   f->calls++;
+  if (f->called) f->called(f->places);
   if (f->fail_at == 0) return false;
   return f->sticky ? f->calls >= f->fail_at : f->calls == f->fail_at;
 }
@@ -33,4 +34,8 @@ static void fault_free(void *ctx, void *at) {
 weft_alloc test_fault_alloc_of(test_fault_alloc *f) {
   weft_alloc mem = {f, fault_alloc, fault_grow, fault_free};
   return mem;
+}
+
+bool test_fault_alloc_refuses(const weft_alloc *mem) {
+  return mem->alloc == fault_alloc && fails(mem->ctx);
 }

@@ -5,13 +5,18 @@
 #include "crdt/alloc.h"
 
 typedef struct test_fault_alloc {
-  size_t calls;   /* allocations asked for so far */
-  size_t live;    /* pieces not given back */
-  size_t fail_at; /* 1-based call that fails; 0 never */
-  bool sticky;    /* every later call fails too */
+  size_t calls;                 /* allocations asked for so far */
+  size_t live;                  /* pieces not given back */
+  size_t fail_at;               /* 1-based call that fails; 0 never */
+  bool sticky;                  /* every later call fails too */
+  void (*called)(void *places); /* called at each call; may be NULL */
+  void *places;
 } test_fault_alloc;
 
 /* Gives an allocator on malloc that counts in `f`, which must outlive it. */
 weft_alloc test_fault_alloc_of(test_fault_alloc *f);
+
+/* Counts a call of `mem`; true when it is to fail.  False for other allocators. */
+bool test_fault_alloc_refuses(const weft_alloc *mem);
 
 #endif

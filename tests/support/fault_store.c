@@ -32,13 +32,22 @@ static weft_err hit(front *s) {
   test_fault_store *f = s->f;
   if (f->paused) return WEFT_OK;
   f->calls++;
+  if (f->called) f->called(f->places);
   bool fails = f->fail_at > 0 && (f->calls == f->fail_at || (f->sticky && f->calls > f->fail_at));
-  if (!fails) return WEFT_OK;
+  if (!fails || f->harm) return WEFT_OK;
   f->hits++;
   return weft__store_fail(&s->base, f->err, 0, "injected");
 }
 
-/* As above, of a call that takes room. */
+/* What a row that was read becomes, the count of this call being `f->calls`. */
+static weft_err harmed(front *s, weft_err err, weft_err missing, weft_bytes *value) {
+  test_fault_store *f = s->f;
+  if (err != WEFT_OK || !f->harm || f->paused || f->calls != f->fail_at) return err;
+  f->hits++;
+  return f->harm(f->ctx, value) ? WEFT_OK : missing;
+}
+
+/* As hit, of a call that takes room. */
 static weft_err hit_writing(front *s) {
   WEFT_TRY(hit(s));
   if (!s->f->full || s->f->paused) return WEFT_OK;
@@ -96,7 +105,8 @@ static void front_abort(weft_txn *t) {
 
 static weft_err front_get(weft_txn *t, weft_table table, weft_bytes key, weft_bytes *value) {
   WEFT_TRY(hit(of_txn(t)));
-  return weft_txn_get(txn_in(t), table, key, value);
+  weft_err err = weft_txn_get(txn_in(t), table, key, value);
+  return harmed(of_txn(t), err, WEFT_ENOTFOUND, value);
 }
 
 static weft_err front_put(weft_txn *t, weft_table table, const weft_entry *entry, bool append) {
@@ -151,6 +161,7 @@ static weft_err front_cursor_move(weft_cursor *c, weft_move move, weft_bytes key
   case WEFT_MOVE_PREV: err = weft_cursor_prev(f->inner, entry); break;
   case WEFT_MOVE_SEEK: err = weft_cursor_seek(f->inner, key, entry); break;
   }
+  err = harmed(of_txn(c->txn), err, WEFT_EDONE, &entry->value);
   f->key_len = err == WEFT_OK ? entry->key.len : 0;
   if (f->key_len > 0) memcpy(f->key, entry->key.at, f->key_len);
   return err;

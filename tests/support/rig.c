@@ -126,6 +126,9 @@ void rig_hold(rig *r) {
 
 static void obey(rig *r, const weft_node_action *a) {
   rig_pipe *p;
+  bool asked =
+      a->kind == WEFT_NODE_HOLD || a->kind == WEFT_NODE_RECORD || a->kind == WEFT_NODE_ADMIT;
+  if (asked && r->odd && r->odd(r, a)) return;
   switch (a->kind) {
   case WEFT_NODE_SEND:
     p = rig_pipe_of(r, a->conn);

@@ -19,7 +19,9 @@ typedef struct rig_pipe {
   weft_err why;
 } rig_pipe;
 
-typedef struct rig {
+typedef struct rig rig;
+
+struct rig {
   test_space space;
   weft_alloc mem;
   weft_replica *replica;
@@ -40,7 +42,10 @@ typedef struct rig {
   unsigned admits;
   uint64_t dialled; /* conn of the last DIAL */
   unsigned dials;
-} rig;
+  /* Not NULL: asked about each HOLD, RECORD and ADMIT; true: it saw to the action. */
+  bool (*odd)(rig *r, const weft_node_action *a);
+  void *odd_ctx;
+};
 
 /* A rig of device 0 in a space of `devices`. */
 void rig_make(rig *r, size_t devices, uint64_t seed);

@@ -293,7 +293,7 @@ static void every_failed_allocation_is_survived(void **state) {
   origin o;
   origin_init(&o, 1, &libc);
   for (size_t at = 1;; at++) {
-    test_fault_alloc fault = {0, 0, at, false};
+    test_fault_alloc fault = {.fail_at = at, .sticky = false};
     weft_alloc mem = test_fault_alloc_of(&fault);
     weft_ack_table t;
     weft_err err = WEFT_OK;

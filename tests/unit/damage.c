@@ -1,7 +1,7 @@
 /* A replica with everything in it, under every call there is: with rows of its store damaged one by
- * one, also such that say of themselves that they are whole; and with every k-th call on the store,
- * and every k-th allocation, failing.  Each call ends, with an answer or an error that may be its
- * own, and nothing is leaked. */
+ * one, also such that say of themselves that they are whole; and with each place that calls the
+ * store, that allocates, or that takes a piece of an arena, failing; and with what it reads harmed.
+ * Each call ends, with an answer or an error that may be its own, and nothing is leaked. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,6 +16,7 @@
 #include "tests/support/fault_alloc.h"
 #include "tests/support/fault_store.h"
 #include "tests/support/pace.h"
+#include "tests/support/places.h"
 #include "tests/support/space.h"
 
 enum { DEVICES = 3, CHUNKS_MAX = 64, ROWS_MAX = 4096, TABLE_ROWS = 5 };
@@ -29,6 +30,7 @@ typedef struct world {
   weft_id change; /* one that the replica shows */
   weft_id forked; /* one on a branch */
   weft_head head; /* of a branch */
+  weft_id own;    /* log of device 0 */
 } world;
 
 /* One replica under test, on a copy of the store. */
@@ -118,6 +120,16 @@ static weft_id newest_change(world *w, weft_replica *r, const char *doc) {
   return list[0].change;
 }
 
+static weft_id own_log(world *w, weft_replica *r) {
+  weft_own_change *own;
+  size_t count;
+  uint64_t total;
+  weft_vector none = {.count = 0};
+  assert_int_equal(weft_replica_own(r, &w->arena, &none, 1, &own, &count, &total), WEFT_OK);
+  assert_int_equal(count, 1);
+  return own[0].change.log;
+}
+
 /* Device 1 is copied and both copies write on: a fork that device 0 holds and shows. */
 static void fork_device(world *w, weft_replica *r[DEVICES], weft_store *store) {
   weft_replica *twin = test_space_open(&w->s, 1, test_store_copy(store));
@@ -168,6 +180,7 @@ static void world_make(world *w) {
   keep_chunks(w, r[2], before);
   weft_replica_free(before);
   for (unsigned i = 0; i < 40; i++) must_set(r[0], "u/c", "/many", i % 2 ? "1" : "2");
+  w->own = own_log(w, r[0]);
   w->whole = test_store_copy(stores[0]);
   for (size_t i = 0; i < DEVICES; i++) weft_replica_free(r[i]);
 }
@@ -319,6 +332,61 @@ static weft_err do_small(bench *b) {
   WEFT_TRY(weft_replica_drafts(b->r, &b->arena, &drafts, &count));
   WEFT_TRY(weft_replica_begun(b->r, &b->arena, &begun, &count));
   return weft_replica_events(b->r, &b->arena, 0, 100, &events, &count);
+}
+
+static weft_err do_people(bench *b) {
+  weft_contributor *people;
+  weft_own_change *own;
+  weft_later *later;
+  size_t count;
+  uint64_t total, first, last;
+  weft_vector none = {.count = 0};
+  weft_edit *e;
+  weft_vector rests;
+  weft_alloc mem = test_fault_alloc_of(&b->alloc_faults);
+  WEFT_TRY(weft_replica_contributors(b->r, &b->arena, text("t/a"), &people, &count));
+  WEFT_TRY(weft_replica_own(b->r, &b->arena, &none, 50, &own, &count, &total));
+  WEFT_TRY(weft_replica_own(b->r, &b->arena, weft_replica_held(b->r), 5, &own, &count, &total));
+  WEFT_TRY(weft_replica_later(b->r, &b->arena, &later, &count));
+  WEFT_TRY(weft_replica_events_span(b->r, &first, &last));
+  WEFT_TRY(weft_edit_begin(&e, b->r, NULL));
+  weft__vector_init(&rests, &mem);
+  weft_err err = weft_edit_rests_on(e, &rests);
+  weft__vector_free(&rests);
+  weft_edit_free(e);
+  return err;
+}
+
+static weft_err do_events(bench *b) {
+  weft_event e = {.type = WEFT_EVENT_STORE_FULL, .text = text("text")};
+  weft_event *list;
+  size_t count;
+  WEFT_TRY(weft_replica_post_event(b->r, &e));
+  WEFT_TRY(weft_replica_flush_events(b->r));
+  for (uint64_t since = 0, last = weft_replica_events_newest(b->r); since < last; since += 7) {
+    WEFT_TRY(weft_replica_events(b->r, &b->arena, since, 9, &list, &count));
+  }
+  WEFT_TRY(weft_replica_keep_events(b->r, 100));
+  uint64_t first, last;
+  WEFT_TRY(weft_replica_events_span(b->r, &first, &last));
+  return weft_replica_events(b->r, &b->arena, first - 1, 100, &list, &count);
+}
+
+static weft_err do_pack(bench *b) {
+  weft_bytes chunks[3];
+  size_t count = 3;
+  uint64_t last = 0;
+  for (size_t i = 0; i < 3; i++) {
+    weft_buf out;
+    weft_alloc mem = test_fault_alloc_of(&b->alloc_faults);
+    weft__buf_init(&out, &mem, SIZE_MAX);
+    weft_err err =
+        weft_replica_read_chunk(b->r, &b->w->own, WEFT_BRANCH_ANY, last + 1, last + 2, &out, &last);
+    if (err == WEFT_OK) err = weft__arena_copy(&b->arena, weft__buf_view(&out), &chunks[i]);
+    weft__buf_free(&out);
+    WEFT_TRY(err);
+  }
+  return weft_replica_pack_chunks(b->r, &b->arena, chunks, &count);
 }
 
 static weft_err do_serve(bench *b) {
@@ -492,6 +560,7 @@ static const call calls[] = {
     {"serve", do_serve},     {"forks", do_forks},         {"audit", do_audit},
     {"edits", do_edits},     {"draft", do_draft},         {"resolve", do_resolve},
     {"undo", do_undo},       {"names", do_names},         {"group", do_group},
+    {"people", do_people},   {"events", do_events},       {"pack", do_pack},
     {"hold", do_hold},       {"record", do_record},       {"verify", do_verify},
     {"repair", do_repair},
 };
@@ -661,84 +730,127 @@ static void test_damage(void **state) {
 
 /* --- failures --- */
 
-/* Long calls are sampled, short ones tried at every place. */
-static uint64_t place_after(uint64_t k) {
-  if (test_under_valgrind()) return 2 * k;
-  return k + (k < 40 ? 1 : 1 + k / 10);
+/* A bench on the whole store; notes where the call asks for what is to fail. */
+static void places_of(world *w, const call *c, test_places *store, test_places *memory) {
+  bench b;
+  assert_int_equal(bench_open(&b, w, test_store_copy(w->whole)), WEFT_OK);
+  *store = *memory = (test_places){0};
+  b.store_faults.called = b.alloc_faults.called = test_places_note;
+  b.store_faults.places = store;
+  b.alloc_faults.places = memory;
+  weft_err err = c->run(&b);
+  if (err != WEFT_OK) fail_msg("%s: %s", c->name, weft_err_name(err));
+  b.store_faults.called = b.alloc_faults.called = NULL;
+  bench_free(&b);
 }
 
-static void test_whole(void **state) {
+static size_t place_after(const test_places *p, size_t k) {
+  size_t next = test_places_next(p, k);
+  if (!test_under_valgrind() || next == 0) return next;
+  return 2 * k + 1 <= p->count ? 2 * k + 1 : 0;
+}
+
+/* What failed left a whole replica: now and then, since verifying takes time. */
+static void still_whole(bench *b, const call *c, size_t k) {
+  weft_verify_report report;
+  b->store_faults.fail_at = b->alloc_faults.fail_at = 0;
+  if (k % 16 != 0 || weft_replica_error(b->r) != WEFT_OK) return;
+  weft_err err = weft_replica_verify(b->r, NULL, NULL, &report);
+  if (err != WEFT_OK) fail_msg("%s, %zu: not whole afterwards: %s", c->name, k, report.first);
+}
+
+static void run_failing(world *w, const call *c, size_t k, weft_err err, bool memory, bool sticky) {
+  bench b;
+  assert_int_equal(bench_open(&b, w, test_store_copy(w->whole)), WEFT_OK);
+  b.alloc_faults.calls = b.store_faults.calls = 0;
+  b.alloc_faults.fail_at = memory ? k : 0;
+  b.store_faults.fail_at = memory ? 0 : k;
+  b.alloc_faults.sticky = b.store_faults.sticky = sticky;
+  b.store_faults.err = err;
+  weft_err got = c->run(&b);
+  if (got != WEFT_OK && got != err)
+    fail_msg("%s, %s %zu: %s", c->name, memory ? "allocation" : "store call", k,
+             weft_err_name(got));
+  still_whole(&b, c, k);
+  bench_free(&b);
+}
+
+/* What one place reads, and what becomes of it. */
+typedef struct harm {
+  bench *b;
+  weft_buf out;
+  unsigned number; /* as for `harmed`; HARMS: the row is missing */
+} harm;
+
+static bool harm_read(void *ctx, weft_bytes *value) {
+  harm *h = ctx;
+  weft_bytes content;
+  if (h->number == HARMS) return false;
+  bool sealed = weft__row_open(h->b->r, *value, &content) == WEFT_OK;
+  if (!harmed(sealed ? content : *value, h->number, &h->out)) return true;
+  if (sealed) weft__row_seal(h->b->r, &h->out);
+  *value = weft__buf_view(&h->out);
+  return true;
+}
+
+static void run_harmed(world *w, const call *c, size_t k, unsigned number) {
+  weft_alloc mem = weft_alloc_libc();
+  bench b;
+  harm h = {.b = &b, .number = number};
+  weft__buf_init(&h.out, &mem, SIZE_MAX);
+  assert_int_equal(bench_open(&b, w, test_store_copy(w->whole)), WEFT_OK);
+  b.store_faults.calls = 0;
+  b.store_faults.fail_at = k;
+  b.store_faults.harm = harm_read;
+  b.store_faults.ctx = &h;
+  weft_err got = c->run(&b);
+  if (!may_end(got)) fail_msg("%s, read %zu, harm %u: %s", c->name, k, number, weft_err_name(got));
+  bench_free(&b);
+  weft__buf_free(&h.out);
+}
+
+static void test_fails(void **state) {
   (void)state;
   world w;
   world_make(&w);
   for (size_t i = 0; i < CALLS; i++) {
-    bench b;
-    assert_int_equal(bench_open(&b, &w, test_store_copy(w.whole)), WEFT_OK);
-    weft_err err = calls[i].run(&b);
-    if (err != WEFT_OK) fail_msg("%s: %s", calls[i].name, weft_err_name(err));
-    bench_free(&b);
+    const call *c = &calls[i];
+    test_places store, memory;
+    places_of(&w, c, &store, &memory);
+    weft_err err = i % 2 ? WEFT_EIO : WEFT_ENOMEM;
+    for (size_t k = 0; (k = place_after(&store, k)) > 0;) run_failing(&w, c, k, err, false, false);
+    for (size_t k = 0; (k = place_after(&memory, k)) > 0;)
+      run_failing(&w, c, k, WEFT_ENOMEM, true, i % 2);
+    test_places_free(&store);
+    test_places_free(&memory);
   }
   world_free(&w);
 }
 
-static void failing_store(world *w, const call *c, weft_err err) {
-  for (uint64_t k = 1;; k = place_after(k)) {
-    bench b;
-    assert_int_equal(bench_open(&b, w, test_store_copy(w->whole)), WEFT_OK);
-    b.store_faults.calls = 0;
-    b.store_faults.fail_at = k;
-    b.store_faults.err = err;
-    weft_err got = c->run(&b);
-    bool reached = b.store_faults.calls >= k;
-    if (got != WEFT_OK && got != err)
-      fail_msg("%s, store call %llu: %s", c->name, (unsigned long long)k, weft_err_name(got));
-    bench_free(&b);
-    if (!reached) return;
-  }
-}
-
-static void test_store_fails(void **state) {
+/* The same with a row that is harmed, or missing, where it is read. */
+static void test_harmed_reads(void **state) {
   (void)state;
   world w;
   world_make(&w);
   for (size_t i = 0; i < CALLS; i++) {
-    failing_store(&w, &calls[i], i % 2 ? WEFT_EIO : WEFT_ENOMEM);
-  }
-  world_free(&w);
-}
-
-static void failing_memory(world *w, const call *c, bool sticky) {
-  for (uint64_t k = 1;; k = place_after(k)) {
-    bench b;
-    assert_int_equal(bench_open(&b, w, test_store_copy(w->whole)), WEFT_OK);
-    b.alloc_faults.calls = 0;
-    b.alloc_faults.fail_at = k;
-    b.alloc_faults.sticky = sticky;
-    weft_err got = c->run(&b);
-    bool reached = b.alloc_faults.calls >= k;
-    if (got != WEFT_OK && got != WEFT_ENOMEM)
-      fail_msg("%s, allocation %llu: %s", c->name, (unsigned long long)k, weft_err_name(got));
-    bench_free(&b);
-    if (!reached) return;
-  }
-}
-
-static void test_memory_fails(void **state) {
-  (void)state;
-  world w;
-  world_make(&w);
-  for (size_t i = 0; i < CALLS; i++) {
-    failing_memory(&w, &calls[i], i % 2);
+    test_places store, memory;
+    places_of(&w, &calls[i], &store, &memory);
+    for (size_t k = 0; (k = place_after(&store, k)) > 0;) {
+      for (unsigned number = 0; number < 4; number++) run_harmed(&w, &calls[i], k, number);
+      run_harmed(&w, &calls[i], k, 4 + (unsigned)k % (HARMS - 4));
+      run_harmed(&w, &calls[i], k, HARMS);
+    }
+    test_places_free(&store);
+    test_places_free(&memory);
   }
   world_free(&w);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_whole),
       cmocka_unit_test(test_damage),
-      cmocka_unit_test(test_store_fails),
-      cmocka_unit_test(test_memory_fails),
+      cmocka_unit_test(test_fails),
+      cmocka_unit_test(test_harmed_reads),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

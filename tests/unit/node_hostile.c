@@ -1,6 +1,9 @@
 /* A node among members that say anything: frames of every type in any order, made of what is true,
- * nearly true and invented, over a replica whose answers fail now and then.  Links may end; the
- * node goes on, its lists can be read at any time, and an honest member is served at the end. */
+ * nearly true and invented, over a replica whose answers fail now and then.  In two runs of three
+ * its owner is as bad: memory fails, what was to be stored is stored late or not at all, answers
+ * come to questions nobody asked, and devices connect that are nobody, somebody new, or the node
+ * itself.  Links may end; the node goes on, its lists can be read at any time, and an honest member
+ * is served at the end. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,12 +12,14 @@
 
 #include <cmocka.h>
 
+#include "crdt/metrics.h"
+#include "crdt/ticket.h"
 #include "tests/support/fault_alloc.h"
 #include "tests/support/messages.h"
 #include "tests/support/pace.h"
 #include "tests/support/rig.h"
 
-enum { RUNS = 60, STEPS = 160, HEADS_MAX = 32, CHUNKS_MAX = 32, PUPPETS = 2, ITEMS_MAX = 6 };
+enum { RUNS = 90, STEPS = 160, HEADS_MAX = 32, CHUNKS_MAX = 32, PUPPETS = 2, ITEMS_MAX = 6 };
 
 /* The replica's answers, some of which fail. */
 typedef struct flaky {
@@ -36,7 +41,16 @@ typedef struct stage {
   size_t chunk_count;
   puppet puppets[PUPPETS];
   bool there[PUPPETS];
+  bool odd;              /* the owner is bad, too */
+  weft_node_action late; /* a HOLD that waits */
+  bool has_late;
+  uint64_t record, admit; /* tickets that wait; 0: none */
+  weft_ticket_keys keys;  /* of the open invite */
+  weft_metrics *metrics;
 } stage;
+
+static uint64_t pick(stage *s, uint64_t below) { return test_rng_below(&s->rng, below); }
+static bool chance(stage *s, unsigned percent) { return test_rng_chance(&s->rng, percent); }
 
 /* --- answers that fail --- */
 
@@ -171,6 +185,141 @@ static weft_source flaky_source(flaky *f, const weft_source *inner, uint64_t see
                        .acks = acks};
 }
 
+/* --- the owner --- */
+
+static void storing_comes(stage *s) {
+  rig *r = &s->r;
+  if (s->has_late) {
+    s->has_late = false;
+    r->late = s->late;
+    r->late_set = true;
+    rig_hold(r);
+  }
+  uint64_t record = s->record, admit = s->admit;
+  s->record = s->admit = 0;
+  if (record) weft_node_recorded(r->node, r->now, record, chance(s, 50) ? WEFT_EIO : WEFT_EBADSIG);
+  if (admit) weft_node_admitted(r->node, r->now, admit, WEFT_EDENIED, WEFT_CODE_INVITE_USED);
+  rig_pump(r);
+}
+
+/* Nothing is held, for reasons that need not be true. */
+static void hold_not(stage *s, uint64_t ticket) {
+  static const weft_err errors[] = {WEFT_EBADSIG,   WEFT_EMALFORMED, WEFT_EVERSION, WEFT_ELIMIT,
+                                    WEFT_EBADCHAIN, WEFT_EIO,        WEFT_EFULL,    WEFT_ENOMEM};
+  static const weft_run_verdict verdicts[] = {WEFT_RUN_GAP, WEFT_RUN_UNKNOWN, WEFT_RUN_BRANCH,
+                                              WEFT_RUN_FULL};
+  weft_node_verdict runs[3];
+  size_t count = 1 + pick(s, 3);
+  if (chance(s, 40)) {
+    weft_node_held(s->r.node, s->r.now, ticket, errors[pick(s, 8)], NULL, 0);
+    return;
+  }
+  memset(runs, 0, sizeof runs);
+  for (size_t i = 0; i < count; i++) {
+    weft_head h = s->heads[pick(s, s->head_count)];
+    runs[i] = (weft_node_verdict){.log = h.log, .first = 1, .last = h.seq, .id = h.id};
+    runs[i].verdict = verdicts[pick(s, 4)];
+    runs[i].want = 1 + pick(s, h.seq);
+  }
+  weft_node_held(s->r.node, s->r.now, ticket, WEFT_OK, runs, count);
+}
+
+static bool stored_oddly(rig *r, const weft_node_action *a) {
+  stage *s = r->odd_ctx;
+  unsigned dice = (unsigned)pick(s, 100);
+  if (dice < 55) return false;
+  if (a->kind == WEFT_NODE_RECORD)
+    s->record = a->ticket;
+  else if (a->kind == WEFT_NODE_ADMIT)
+    s->admit = a->ticket;
+  else if (dice < 85)
+    hold_not(s, a->ticket);
+  else {
+    s->late = *a;
+    s->has_late = true;
+  }
+  return true;
+}
+
+static void memory_may_fail(stage *s) {
+  if (!s->odd || !chance(s, 30)) return;
+  s->allocs.calls = 0;
+  s->allocs.fail_at = 1 + pick(s, chance(s, 50) ? 6 : 60);
+  s->allocs.sticky = chance(s, 20);
+}
+
+static void memory_is_back(stage *s) { s->allocs.fail_at = 0; }
+
+/* Answers to what was not asked, and of connections that are not there. */
+static void owner_babbles(stage *s) {
+  weft_node *n = s->r.node;
+  weft_ms now = s->r.now;
+  uint64_t any = pick(s, 3) ? 1000000 + pick(s, 9) : 0;
+  weft_buf junk = puppet_body();
+  weft_node_held(n, now, any, WEFT_OK, NULL, 0);
+  weft_node_recorded(n, now, any, WEFT_OK);
+  weft_node_admitted(n, now, any, WEFT_OK, 0);
+  weft_node_dialled(n, now, any, WEFT_OK);
+  weft_node_written(n, now, any, 0);
+  weft__buf_put(&junk, weft_bytes_str("junk"));
+  weft_node_received(n, now, now, any, weft__buf_view(&junk));
+  weft__buf_free(&junk);
+  rig_pump(&s->r);
+}
+
+/* A stranger at the door while memory is out. */
+static void owner_accepts(stage *s) {
+  memory_may_fail(s);
+  uint64_t conn = rig_accept(&s->r, chance(s, 50) ? "::1" : "10.0.0.9");
+  rig_pump(&s->r);
+  memory_is_back(s);
+  if (conn) rig_forget(&s->r, conn);
+  weft_node_invite invite = {s->keys.invite, s->keys.join, s->keys.tag};
+  memory_may_fail(s);
+  weft_err err = weft_node_set_invites(s->r.node, &invite, 1);
+  assert_true(err == WEFT_OK || err == WEFT_ENOMEM);
+  memory_is_back(s);
+}
+
+static void owner_lists(stage *s) {
+  weft_alloc mem = test_fault_alloc_of(&s->allocs);
+  weft_arena arena;
+  weft_vector floor;
+  weft_node_peer *peers;
+  weft_node_acked *acked;
+  weft_node_reach *reaches;
+  weft_node_park *parked;
+  weft_present *present;
+  size_t count;
+  weft_head h = s->heads[pick(s, s->head_count)];
+  weft__arena_init(&arena, &mem);
+  weft__vector_init(&floor, &mem);
+  weft_err errs[7];
+  memory_may_fail(s);
+  errs[0] = weft_node_peers(s->r.node, &arena, &peers, &count);
+  errs[1] = weft_node_acked_list(s->r.node, &arena, &acked, &count);
+  errs[2] = weft_node_reaches(s->r.node, &arena, &h.log, &reaches, &count);
+  errs[3] = weft_node_parked(s->r.node, &arena, &parked, &count);
+  errs[4] = weft_node_presence(s->r.node, &arena, &present, &count);
+  errs[5] = weft_node_measure(s->r.node, s->metrics);
+  errs[6] = weft_node_floor(s->r.node, &floor);
+  bool flaky_source = s->source.percent > 0;
+  memory_is_back(s);
+  for (size_t i = 0; i < 6; i++) assert_true(errs[i] == WEFT_OK || errs[i] == WEFT_ENOMEM);
+  assert_true(errs[6] == WEFT_OK || errs[6] == WEFT_ENOMEM || flaky_source);
+  weft__vector_free(&floor);
+  weft__arena_free(&arena);
+}
+
+static void owner_is_odd(stage *s) {
+  switch (pick(s, 4)) {
+  case 0: storing_comes(s); break;
+  case 1: owner_babbles(s); break;
+  case 2: owner_accepts(s); break;
+  default: owner_lists(s); break;
+  }
+}
+
 /* --- the stage --- */
 
 static void keep(stage *s, weft_replica *from) {
@@ -226,6 +375,17 @@ static void stage_make(stage *s, uint64_t seed) {
   weft_replica_free(other);
   weft_replica_free(twin);
   weft_replica_free(third);
+  weft_metrics_options mo;
+  weft_key ticket = {{7}};
+  weft_metrics_options_init(&mo);
+  assert_int_equal(weft_metrics_new(&s->metrics, &mo), WEFT_OK);
+  weft__ticket_keys_derive(&s->keys, s->r.space.crypto, &ticket);
+  s->odd = seed % 3 != 0;
+  if (s->odd) {
+    o.metrics = s->metrics;
+    s->r.odd = stored_oddly;
+    s->r.odd_ctx = s;
+  }
   rig_make_with(&s->r, &o);
 }
 
@@ -233,13 +393,11 @@ static void stage_free(stage *s) {
   for (size_t i = 0; i < PUPPETS; i++)
     if (s->there[i]) puppet_free(&s->puppets[i]);
   rig_free(&s->r);
+  weft_metrics_free(s->metrics);
   assert_int_equal(s->allocs.live, 0);
   weft__arena_free(&s->arena);
   weft__arena_free(&s->lasting);
 }
-
-static uint64_t pick(stage *s, uint64_t below) { return test_rng_below(&s->rng, below); }
-static bool chance(stage *s, unsigned percent) { return test_rng_chance(&s->rng, percent); }
 
 /* --- what is said --- */
 
@@ -319,6 +477,14 @@ static void put_nohave(stage *s, weft_buf *out) {
   weft__msg_nohave_put(out, &m);
 }
 
+static void put_refused(stage *s, weft_buf *out) {
+  static const uint8_t codes[] = {WEFT_CODE_QUOTA, WEFT_CODE_BAD_SIG, WEFT_CODE_BAD_BODY, 0, 255};
+  const weft_vector *held = weft_replica_held(s->r.replica);
+  weft_head h = held->count > 0 && chance(s, 80) ? held->heads[pick(s, held->count)] : head_any(s);
+  weft_msg_nohave m = {h.log, pick(s, h.seq + 1), h.seq, codes[pick(s, 5)]};
+  weft__msg_nohave_put(out, &m);
+}
+
 static weft_bytes chunk_any(stage *s) {
   weft_bytes chunk = s->chunks[pick(s, s->chunk_count)], copy;
   if (!chance(s, 12)) return chunk;
@@ -375,15 +541,36 @@ static void put_ack(stage *s, size_t who, weft_buf *out) {
   weft__vector_free(&v);
 }
 
-static const uint8_t types[] = {
-    WEFT_FRAME_VV_LEAVES, WEFT_FRAME_VV_DELTA, WEFT_FRAME_IHAVE,    WEFT_FRAME_VV_NODES,
-    WEFT_FRAME_VV_ROOT,   WEFT_FRAME_WANT,     WEFT_FRAME_NOHAVE,   WEFT_FRAME_CHANGES,
-    WEFT_FRAME_GOSSIP,    WEFT_FRAME_FORK,     WEFT_FRAME_AUTH_REC, WEFT_FRAME_AUTH_HAVE,
-    WEFT_FRAME_AUTH_WANT, WEFT_FRAME_ACK,      WEFT_FRAME_PING,     WEFT_FRAME_PONG,
-    WEFT_FRAME_CREDIT,    WEFT_FRAME_GRAFT,    WEFT_FRAME_PRUNE,    WEFT_FRAME_ERROR,
-    WEFT_FRAME_HELLO,     WEFT_FRAME_PRESENCE, WEFT_FRAME_REDEEM,   WEFT_FRAME_ADMIT,
-    WEFT_FRAME_REFUSE,    WEFT_FRAME_BYE};
-enum { TYPES = sizeof types, SYNC_TYPES = 16 };
+static const uint8_t types[] = {WEFT_FRAME_VV_LEAVES,
+                                WEFT_FRAME_VV_DELTA,
+                                WEFT_FRAME_IHAVE,
+                                WEFT_FRAME_VV_NODES,
+                                WEFT_FRAME_VV_ROOT,
+                                WEFT_FRAME_WANT,
+                                WEFT_FRAME_NOHAVE,
+                                WEFT_FRAME_CHANGES,
+                                WEFT_FRAME_GOSSIP,
+                                WEFT_FRAME_FORK,
+                                WEFT_FRAME_AUTH_REC,
+                                WEFT_FRAME_AUTH_HAVE,
+                                WEFT_FRAME_AUTH_WANT,
+                                WEFT_FRAME_REFUSED,
+                                WEFT_FRAME_ACK,
+                                WEFT_FRAME_PING,
+                                WEFT_FRAME_PONG,
+                                WEFT_FRAME_CREDIT,
+                                WEFT_FRAME_GRAFT,
+                                WEFT_FRAME_PRUNE,
+                                WEFT_FRAME_ERROR,
+                                WEFT_FRAME_HELLO,
+                                WEFT_FRAME_PRESENCE,
+                                WEFT_FRAME_REDEEM,
+                                WEFT_FRAME_ADMIT,
+                                WEFT_FRAME_REFUSE,
+                                WEFT_FRAME_BYE,
+                                0x7f,
+                                0xa0};
+enum { TYPES = sizeof types, SYNC_TYPES = 18 };
 
 /* Fills in a body of a type, of the numbers test_message_any knows where it need not be near the
  * truth. */
@@ -396,6 +583,7 @@ static void put_body(stage *s, uint8_t type, size_t who, weft_buf *out) {
   case WEFT_FRAME_VV_ROOT: put_turn(s, out); break;
   case WEFT_FRAME_WANT: put_want(s, out); break;
   case WEFT_FRAME_NOHAVE: put_nohave(s, out); break;
+  case WEFT_FRAME_REFUSED: put_refused(s, out); break;
   case WEFT_FRAME_CHANGES:
   case WEFT_FRAME_GOSSIP: put_chunks(s, 1 + pick(s, ITEMS_MAX), out); break;
   case WEFT_FRAME_FORK: put_chunks(s, chance(s, 90) ? 2 : 1, out); break;
@@ -421,6 +609,7 @@ static void say_something(stage *s, size_t i) {
   puppet *p = &s->puppets[i];
   uint8_t type = types[pick(s, chance(s, 90) ? SYNC_TYPES : TYPES)];
   weft_buf body = puppet_body();
+  memory_may_fail(s);
   if (type == WEFT_FRAME_PING || type == WEFT_FRAME_PONG)
     body_of_status(s, &body);
   else
@@ -428,11 +617,61 @@ static void say_something(stage *s, size_t i) {
   if (weft__buf_err(&body) == WEFT_OK && weft__buf_view(&body).len > 0)
     (void)!weft_session_send(p->session, type, weft__buf_view(&body));
   puppet_flow(p);
+  memory_is_back(s);
   puppet_forget(p);
   weft__buf_free(&body);
 }
 
 /* --- runs --- */
+
+/* Somebody who is not the member whose place it is. */
+static void connect_other(stage *s, puppet *p) {
+  weft_key seed = {{(uint8_t)(1 + pick(s, 200))}};
+  weft_identity stranger;
+  weft_session_secret secret = rig_secret(&s->r);
+  weft_buf body = puppet_body();
+  weft_identity_derive(&stranger, s->r.space.crypto, &seed);
+  switch (pick(s, 3)) {
+  case 0: puppet_make(p, &s->r, &s->r.space.devices[0]); break;
+  case 1: puppet_make_with(p, &s->r, &stranger, &secret); break;
+  default: {
+    weft_msg_redeem m = {.name = weft_bytes_str("new")};
+    weft_session_secret_join(&secret, &s->r.space.id, &s->keys.join, &s->keys.tag);
+    puppet_make_with(p, &s->r, &stranger, &secret);
+    weft__redeem_sign(&m.redeem, s->r.space.crypto, &stranger, &s->keys.invite_seed,
+                      &s->r.space.id);
+    weft__msg_redeem_put(&body, &m);
+    if (!p->established || p->closed) break;
+    memory_may_fail(s);
+    (void)!weft_session_send(p->session, WEFT_FRAME_REDEEM, weft__buf_view(&body));
+    puppet_flow(p);
+    memory_is_back(s);
+  }
+  }
+  weft__buf_free(&body);
+}
+
+/* A HELLO like any other, or one that promises what is not there. */
+static void greet(stage *s, puppet *p) {
+  weft_msg_hello m = puppet_hello(p);
+  weft_buf body = puppet_body();
+  if (chance(s, 50)) m.boot = pick(s, 4);
+  if (chance(s, 30)) m.instance = 4710 + pick(s, 3);
+  m.listen_count = chance(s, 30) ? 1 + pick(s, 2) : 0;
+  m.listen[0] = weft_bytes_str("10.1.1.1:1");
+  m.listen[1] = weft_bytes_str("10.1.1.2:2");
+  if (chance(s, 30)) m.cursor_instance = weft_replica_instance(s->r.replica);
+  if (chance(s, 60)) m.cursor_arrival = pick(s, 9);
+  if (chance(s, 30)) m.window = (uint32_t)pick(s, 4096);
+  if (chance(s, 30)) m.arrival = pick(s, 99);
+  if (chance(s, 30)) m.auth_root[0] ^= 1;
+  weft__msg_hello_put(&body, &m);
+  memory_may_fail(s);
+  (void)!weft_session_send(p->session, WEFT_FRAME_HELLO, weft__buf_view(&body));
+  puppet_flow(p);
+  memory_is_back(s);
+  weft__buf_free(&body);
+}
 
 static void reconnect(stage *s, size_t i) {
   puppet *p = &s->puppets[i];
@@ -441,9 +680,16 @@ static void reconnect(stage *s, size_t i) {
     puppet_free(p);
     rig_forget(&s->r, conn);
   }
-  puppet_make(p, &s->r, &s->r.space.devices[i + 1]);
+  if (s->odd && chance(s, 25))
+    connect_other(s, p);
+  else
+    puppet_make(p, &s->r, &s->r.space.devices[i + 1]);
   s->there[i] = true;
-  if (p->established && !p->closed) puppet_greet(p);
+  if (s->odd && chance(s, 60)) {
+    if (p->established && !p->closed && chance(s, 90)) greet(s, p);
+  } else if (p->established && !p->closed) {
+    puppet_greet(p);
+  }
   puppet_forget(p);
 }
 
@@ -465,6 +711,7 @@ static void surroundings(stage *s) {
   const weft_id *device = &s->r.space.devices[1 + pick(s, 2)].device;
   weft_node_park *parked;
   size_t count;
+  memory_may_fail(s);
   switch (pick(s, 8)) {
   case 0:
   case 1: (void)!weft_node_add_address(n, s->r.now, weft_bytes_str(addresses[pick(s, 3)])); break;
@@ -478,6 +725,7 @@ static void surroundings(stage *s) {
   default: assert_int_equal(weft_node_parked(n, &s->arena, &parked, &count), WEFT_OK); break;
   }
   rig_pump(&s->r);
+  memory_is_back(s);
   if (s->r.dialled && !rig_pipe_of(&s->r, s->r.dialled)->closed)
     weft_node_dialled(n, s->r.now, s->r.dialled, ends[pick(s, 4)]);
   s->r.dialled = 0;
@@ -500,7 +748,10 @@ static void step(stage *s) {
   s->r.hold_err = chance(s, 3) ? WEFT_ENOMEM : WEFT_OK;
   if (!s->there[i] || s->puppets[i].closed || rig_pipe_of(&s->r, s->puppets[i].conn)->closed) {
     reconnect(s, i);
+  } else if (s->odd && chance(s, 15)) {
+    owner_is_odd(s);
   } else if (chance(s, 10)) {
+    memory_may_fail(s);
     rig_wait(&s->r, pick(s, chance(s, 20) ? 60000 : 300));
   } else if (chance(s, 12)) {
     surroundings(s);
@@ -511,6 +762,7 @@ static void step(stage *s) {
   } else {
     say_something(s, i);
   }
+  memory_is_back(s);
   look(s);
   weft__arena_reset(&s->arena);
 }
@@ -519,7 +771,10 @@ static void step(stage *s) {
 static void serves_an_honest_one(stage *s, uint64_t seed) {
   s->source.percent = 0;
   s->r.hold_err = WEFT_OK;
+  s->r.odd = NULL;
+  storing_comes(s);
   weft_node_resume(s->r.node, s->r.now, NULL);
+  weft_node_retry(s->r.node, s->r.now); /* what was refused in the name of the honest one */
   for (unsigned minute = 0; minute < 60; minute++) {
     rig_wait(&s->r, 60000);
     sweep(s);

@@ -344,7 +344,7 @@ static void full_or_failing_buffers(void **state) {
     weft__buf_free(&buf);
   }
   for (size_t at = 1;; at++) {
-    test_fault_alloc fault = {0, 0, at, false};
+    test_fault_alloc fault = {.fail_at = at, .sticky = false};
     weft_alloc mem = test_fault_alloc_of(&fault);
     weft_buf buf;
     weft__buf_init(&buf, &mem, WEFT_RECORD_LEN_MAX);

@@ -626,7 +626,7 @@ static void every_failed_allocation_is_survived(void **state) {
   for (int sticky = 0; sticky < 2; sticky++) {
     bool done = false;
     for (size_t at = 1; !done; at++) {
-      test_fault_alloc fault = {0, 0, at, sticky};
+      test_fault_alloc fault = {.fail_at = at, .sticky = sticky};
       weft_alloc mem = test_fault_alloc_of(&fault);
       weft_roster *r;
       weft_arena arena;

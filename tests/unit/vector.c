@@ -665,7 +665,7 @@ static void every_failed_allocation_is_survived(void **state) {
   }
   for (int sticky = 0; sticky < 2; sticky++) {
     for (size_t at = 1;; at++) {
-      test_fault_alloc fault = {0, 0, at, sticky};
+      test_fault_alloc fault = {.fail_at = at, .sticky = sticky};
       weft_alloc mem = test_fault_alloc_of(&fault);
       bool ok = run_all(&mem, &p);
       assert_int_equal(fault.live, 0);
