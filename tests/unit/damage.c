@@ -19,7 +19,7 @@
 #include "tests/support/places.h"
 #include "tests/support/space.h"
 
-enum { DEVICES = 3, CHUNKS_MAX = 64, ROWS_MAX = 4096, TABLE_ROWS = 5 };
+enum { DEVICES = 3, CHUNKS_MAX = 64, ROWS_MAX = 4096, TABLE_ROWS = 2 };
 
 typedef struct world {
   test_space s;
