@@ -97,18 +97,19 @@ bool bench_wants(const bench *b, const char *variant);
 weft_err bench_run(bench *b, const char *list) WEFT_MUST_USE;
 void bench_list(FILE *out);
 
-weft_err bench_commit(bench *b) WEFT_MUST_USE;  /* W1 */
-weft_err bench_show(bench *b) WEFT_MUST_USE;    /* W2 */
-weft_err bench_catchup(bench *b) WEFT_MUST_USE; /* W3 */
-weft_err bench_sync(bench *b) WEFT_MUST_USE;    /* W4 */
-weft_err bench_wire(bench *b) WEFT_MUST_USE;    /* W4, bytes alone */
-weft_err bench_live(bench *b) WEFT_MUST_USE;    /* W5 */
-weft_err bench_storm(bench *b) WEFT_MUST_USE;   /* W6 */
-weft_err bench_open(bench *b) WEFT_MUST_USE;    /* W7 */
-weft_err bench_query(bench *b) WEFT_MUST_USE;   /* W8 */
-weft_err bench_idle(bench *b) WEFT_MUST_USE;    /* W10 */
-weft_err bench_growth(bench *b) WEFT_MUST_USE;  /* W11 */
-weft_err bench_limits(bench *b) WEFT_MUST_USE;  /* the probes alone */
+weft_err bench_commit(bench *b) WEFT_MUST_USE;     /* W1 */
+weft_err bench_show(bench *b) WEFT_MUST_USE;       /* W2 */
+weft_err bench_catchup(bench *b) WEFT_MUST_USE;    /* W3 */
+weft_err bench_sync(bench *b) WEFT_MUST_USE;       /* W4 */
+weft_err bench_wire(bench *b) WEFT_MUST_USE;       /* W4, bytes alone */
+weft_err bench_live(bench *b) WEFT_MUST_USE;       /* W5 */
+weft_err bench_storm(bench *b) WEFT_MUST_USE;      /* W6 */
+weft_err bench_open(bench *b) WEFT_MUST_USE;       /* W7 */
+weft_err bench_query(bench *b) WEFT_MUST_USE;      /* W8 */
+weft_err bench_dashboards(bench *b) WEFT_MUST_USE; /* W9 */
+weft_err bench_idle(bench *b) WEFT_MUST_USE;       /* W10 */
+weft_err bench_growth(bench *b) WEFT_MUST_USE;     /* W11 */
+weft_err bench_limits(bench *b) WEFT_MUST_USE;     /* the probes alone */
 weft_err bench_history(bench *b) WEFT_MUST_USE;
 weft_err bench_events(bench *b) WEFT_MUST_USE;
 

@@ -19,6 +19,7 @@ static const workload workloads[] = {
     {"W6", bench_storm, "1,540 devices write one field at once, then meet"},
     {"W7", bench_open, "a store of 1,000,000 fields, from nothing in memory to the first read"},
     {"W8", bench_query, "pages of 100,000 documents, filtered and sorted by index"},
+    {"W9", bench_dashboards, "48 real dashboards, and 619 recorded edits (WEFT_TEST_DATA)"},
     {"W10", bench_idle, "a daemon with 50 quiet peers"},
     {"W11", bench_growth, "what a field costs from 10,000 to 10,000,000 of them"},
     {"history", bench_history, "versions, pages, differences and conflicts of long histories"},

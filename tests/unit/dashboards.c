@@ -11,13 +11,14 @@
 
 #include <cmocka.h>
 
+#include "bench/edits.h"
 #include "crdt/hlc.h"
 #include "crdt/json.h"
 #include "store/history.h"
 #include "tests/support/data.h"
 #include "tests/support/space.h"
 
-enum { EDITS_MAX = 700, DOCS_MAX = 32, AUTHORS_MAX = 100, TABLE = 1 << 18, LEVELS_MAX = 64 };
+enum { TABLE = 1 << 18, LEVELS_MAX = 64 };
 
 static weft_bytes text(const char *s) { return weft_bytes_str(s); }
 
@@ -29,146 +30,22 @@ static double now(void) {
 
 /* --- the record --- */
 
-typedef struct step {
-  bool set;
-  weft_bytes pointer;
-  weft_bytes json; /* of what is set */
-  weft_value value;
-} step;
-
-typedef struct recorded {
-  size_t doc, author;
-  uint64_t seconds;
-  size_t line; /* in the file */
-  step *steps;
-  size_t count;
-  /* What writing it gave: */
-  bool written;
-  weft_id change;
-} recorded;
-
 typedef struct record_list {
-  weft_alloc mem;
-  weft_arena arena;
-  recorded edits[EDITS_MAX];
-  size_t count;
-  weft_bytes docs[DOCS_MAX];
-  size_t doc_count;
-  char authors[AUTHORS_MAX][64];
-  size_t author_count;
+  edits e;
+  /* What writing each gave: */
+  bool written[EDITS_MAX];
+  weft_id changes[EDITS_MAX];
 } record_list;
-
-static const weft_value *member(const weft_value *v, const char *key) {
-  const weft_value *m = weft_value_member(v, text(key));
-  assert_non_null(m);
-  return m;
-}
-
-static weft_bytes keep(record_list *l, const weft_buf *b) {
-  weft_bytes copy;
-  assert_int_equal(b->err, WEFT_OK);
-  assert_int_equal(weft__arena_copy(&l->arena, weft__buf_view(b), &copy), WEFT_OK);
-  return copy;
-}
-
-/* Turns a recorded path into a JSON Pointer: "[title=a/b]" is one key. */
-static weft_bytes pointer_of(record_list *l, weft_bytes path) {
-  weft_buf b;
-  weft__buf_init(&b, &l->mem, SIZE_MAX);
-  for (size_t at = 0; at < path.len;) {
-    size_t end = ++at; /* behind the slash */
-    bool bracket = at < path.len && path.at[at] == '[';
-    while (end < path.len) {
-      bool closed = !bracket || path.at[end - 1] == ']';
-      if (path.at[end] == '/' && closed) break;
-      end++;
-    }
-    weft_pointer_push(&b, weft_bytes_of(path.at + at, end - at));
-    at = end;
-  }
-  weft_bytes pointer = keep(l, &b);
-  weft__buf_free(&b);
-  return pointer;
-}
-
-static weft_bytes json_of(record_list *l, const weft_value *v) {
-  weft_buf b;
-  weft__buf_init(&b, &l->mem, SIZE_MAX);
-  weft_json_write(&b, v);
-  weft_bytes json = keep(l, &b);
-  weft__buf_free(&b);
-  return json;
-}
-
-static size_t doc_of(record_list *l, weft_bytes from, weft_bytes path) {
-  char name[256];
-  size_t cut = path.len;
-  while (cut > 0 && path.at[cut - 1] != '/') cut--;
-  snprintf(name, sizeof name, "%.*s/%.*s", 5, (const char *)from.at, (int)(path.len - cut),
-           (const char *)path.at + cut);
-  for (size_t i = 0; i < l->doc_count; i++) {
-    if (weft_bytes_cmp(l->docs[i], text(name)) == 0) return i;
-  }
-  assert_true(l->doc_count < DOCS_MAX);
-  assert_int_equal(weft__arena_copy(&l->arena, text(name), &l->docs[l->doc_count]), WEFT_OK);
-  return l->doc_count++;
-}
-
-static size_t author_of(record_list *l, weft_bytes from, int64_t number) {
-  char name[64];
-  snprintf(name, sizeof name, "%.5s %lld", (const char *)from.at, (long long)number);
-  for (size_t i = 0; i < l->author_count; i++) {
-    if (strcmp(l->authors[i], name) == 0) return i;
-  }
-  assert_true(l->author_count < AUTHORS_MAX);
-  snprintf(l->authors[l->author_count], sizeof name, "%s", name);
-  return l->author_count++;
-}
-
-static void edit_read(record_list *l, weft_bytes line) {
-  weft_value v;
-  assert_int_equal(weft_json_parse(&l->arena, line, &v, NULL), WEFT_OK);
-  assert_true(l->count < EDITS_MAX);
-  recorded *e = &l->edits[l->count];
-  weft_bytes from = member(&v, "from")->as.bytes;
-  const weft_value *ops = member(&v, "ops");
-  *e = (recorded){.line = l->count++, .count = ops->as.array.count};
-  e->doc = doc_of(l, from, member(&v, "doc")->as.bytes);
-  e->author = author_of(l, from, member(&v, "a")->as.integer);
-  e->seconds = (uint64_t)member(&v, "t")->as.integer;
-  e->steps = weft__arena_zero(&l->arena, e->count + 1, sizeof *e->steps);
-  for (size_t i = 0; i < e->count; i++) {
-    const weft_value *op = &ops->as.array.at[i];
-    step *s = &e->steps[i];
-    s->set = op->as.array.at[0].as.bytes.at[0] == 's';
-    s->pointer = pointer_of(l, op->as.array.at[1].as.bytes);
-    if (!s->set) continue;
-    s->value = op->as.array.at[2];
-    s->json = json_of(l, &s->value);
-  }
-}
-
-static int by_time(const void *a, const void *b) {
-  const recorded *x = a, *y = b;
-  if (x->seconds != y->seconds) return x->seconds < y->seconds ? -1 : 1;
-  return x->line < y->line ? -1 : 1;
-}
 
 static bool record_read(record_list *l) {
   weft_bytes file = test_data_read("dashboards/history.jsonl.gz");
   const char *most = getenv("WEFT_DASHBOARD_EDITS");
+  weft_alloc mem = weft_alloc_libc();
   if (!file.at) return false;
-  l->mem = weft_alloc_libc();
-  weft__arena_init(&l->arena, &l->mem);
-  for (size_t from = 0, i = 0; i < file.len; i++) {
-    if (file.at[i] != '\n') continue;
-    edit_read(l, weft_bytes_of(file.at + from, i - from));
-    from = i + 1;
-  }
+  assert_int_equal(edits_read(&l->e, &mem, file), WEFT_OK);
   free((void *)(uintptr_t)file.at);
-  qsort(l->edits, l->count, sizeof *l->edits, by_time);
   size_t wanted = most ? strtoul(most, NULL, 10) : 60;
-  if (wanted < l->count) l->count = wanted;
+  if (wanted < l->e.count) l->e.count = wanted;
   return true;
 }
 
@@ -217,11 +94,11 @@ static bool same(const weft_value *a, const weft_value *b) {
 
 /* Plays one edit into the table: what it takes away, then what it sets.  Gives how many leaves were
  * changed. */
-static size_t table_play(table *t, const recorded *e, size_t idx) {
+static size_t table_play(table *t, const edits_one *e, size_t idx) {
   size_t changed = 0;
   for (unsigned setting = 0; setting < 2; setting++) {
     for (size_t i = 0; i < e->count; i++) {
-      const step *s = &e->steps[i];
+      const edits_step *s = &e->steps[i];
       if (s->set != (setting == 1)) continue;
       leaf *l = leaf_at(t, e->doc, s->pointer);
       if (!s->set && !l->json.at) continue;
@@ -327,8 +204,8 @@ typedef struct replay {
   record_list *l;
   test_space s;
   weft_replica *hub;
-  weft_replica *devices[AUTHORS_MAX];
-  size_t last[AUTHORS_MAX]; /* edit of each */
+  weft_replica *devices[EDITS_AUTHORS_MAX];
+  size_t last[EDITS_AUTHORS_MAX]; /* edit of each */
   table t;
   weft_arena arena;
   size_t ops, most, changed;
@@ -413,7 +290,7 @@ static weft_value doc_build(replay *p, size_t doc) {
     if (l->json.at && l->doc == doc) list[count++] = l;
   }
   qsort(list, count, sizeof *list, by_tokens);
-  weft__buf_init(&b, &p->l->mem, SIZE_MAX);
+  weft__buf_init(&b, &p->l->e.mem, SIZE_MAX);
   weft__buf_u8(&b, '{');
   for (size_t i = 0; i < count; i++) {
     bool filled = i + 1 < count && lies_below(list[i + 1]->pointer, list[i]->pointer);
@@ -431,38 +308,40 @@ static weft_value doc_build(replay *p, size_t doc) {
 }
 
 /* As an editor does: the document as it is to be, of which the difference is written. */
-static void edit_write(replay *p, recorded *e) {
+static void edit_write(replay *p, size_t idx) {
+  const edits_one *e = &p->l->e.at[idx];
   weft_edit *edit;
   weft_commit done;
   weft_replica *r = p->devices[e->author];
   weft__arena_reset(&p->arena);
   weft_value v = doc_build(p, e->doc);
   assert_int_equal(weft_edit_begin(&edit, r, NULL), WEFT_OK);
-  assert_int_equal(weft_edit_import(edit, p->l->docs[e->doc], &v, false), WEFT_OK);
+  assert_int_equal(weft_edit_import(edit, p->l->e.docs[e->doc], &v, false), WEFT_OK);
   assert_int_equal(weft_edit_commit(edit, &done), WEFT_OK);
   weft_edit_free(edit);
-  e->written = done.written;
-  e->change = done.change;
+  p->l->written[idx] = done.written;
+  p->l->changes[idx] = done.change;
   p->ops += done.op_count;
   if (done.op_count > p->most) p->most = done.op_count;
 }
 
 static void replay_all(replay *p) {
-  record_list *l = p->l;
+  const edits *l = &p->l->e;
   test_space_make(&p->s, l->author_count + 1, 619);
   for (size_t i = 0; i < l->author_count + 1; i++) p->s.platforms[i].now = 1000;
   p->hub = test_space_memory(&p->s, l->author_count);
-  for (size_t i = 0; i < l->count; i++) p->last[l->edits[i].author] = i;
+  for (size_t i = 0; i < l->count; i++) p->last[l->at[i].author] = i;
   for (size_t i = 0; i < l->count; i++) {
-    recorded *e = &l->edits[i];
+    const edits_one *e = &l->at[i];
     weft_replica **r = &p->devices[e->author];
     p->s.platforms[l->author_count].now = e->seconds * 1000;
     p->s.platforms[e->author].now = e->seconds * 1000;
     if (!*r) *r = test_space_memory(&p->s, e->author);
     test_pull(*r, p->hub, 64);
     size_t changed = table_play(&p->t, e, i);
-    edit_write(p, e);
-    if ((changed > 0) != e->written) fail_msg("line %zu: %zu leaves changed", e->line, changed);
+    edit_write(p, i);
+    if ((changed > 0) != p->l->written[i])
+      fail_msg("line %zu: %zu leaves changed", e->line, changed);
     p->changed += changed;
     test_pull(p->hub, *r, 64);
     if (p->last[e->author] != i) continue;
@@ -475,10 +354,10 @@ static void replay_all(replay *p) {
 
 static void check_documents(replay *p) {
   weft_counts counts;
-  for (size_t d = 0; d < p->l->doc_count; d++) {
+  for (size_t d = 0; d < p->l->e.doc_count; d++) {
     weft_value v;
-    weft_err err = weft_replica_get(p->hub, &p->arena, p->l->docs[d], text(""), &v);
-    if (err == WEFT_OK) doc_compare(&p->t, d, &v, "document", p->l->count);
+    weft_err err = weft_replica_get(p->hub, &p->arena, p->l->e.docs[d], text(""), &v);
+    if (err == WEFT_OK) doc_compare(&p->t, d, &v, "document", p->l->e.count);
   }
   assert_int_equal(weft_replica_counts(p->hub, &counts), WEFT_OK);
   assert_int_equal(counts.conflicts, 0); /* everybody had seen what came before */
@@ -487,22 +366,22 @@ static void check_documents(replay *p) {
 /* Newest first, each edit that changed something, by whom and when. */
 static size_t check_history(replay *p) {
   size_t entries = 0;
-  for (size_t d = 0; d < p->l->doc_count; d++) {
+  for (size_t d = 0; d < p->l->e.doc_count; d++) {
     weft_history_query q;
     weft_history_entry *list;
     size_t count, at = 0;
     weft_bytes next;
     weft_history_query_init(&q);
-    q.doc = p->l->docs[d];
+    q.doc = p->l->e.docs[d];
     q.limit = 10000;
     weft_err err = weft_replica_history(p->hub, &p->arena, &q, &list, &count, &next);
     if (err == WEFT_ENOTFOUND) continue;
     assert_int_equal(err, WEFT_OK);
-    for (size_t i = p->l->count; i-- > 0;) {
-      const recorded *e = &p->l->edits[i];
-      if (e->doc != d || !e->written) continue;
+    for (size_t i = p->l->e.count; i-- > 0;) {
+      const edits_one *e = &p->l->e.at[i];
+      if (e->doc != d || !p->l->written[i]) continue;
       assert_true(at < count);
-      assert_memory_equal(&list[at].change, &e->change, sizeof e->change);
+      assert_memory_equal(&list[at].change, &p->l->changes[i], sizeof(weft_id));
       assert_memory_equal(&list[at].device, &p->s.devices[e->author].device, sizeof(weft_id));
       assert_int_equal(weft_hlc_ms(list[at].hlc), e->seconds * 1000);
       at++;
@@ -517,10 +396,10 @@ static size_t check_history(replay *p) {
 /* Of every value that is shown: who changed it last, and when. */
 static size_t check_blame(replay *p) {
   size_t checked = 0;
-  for (size_t d = 0; d < p->l->doc_count; d++) {
+  for (size_t d = 0; d < p->l->e.doc_count; d++) {
     weft_blame_entry *list;
     size_t count;
-    if (weft_replica_blame(p->hub, &p->arena, p->l->docs[d], &list, &count) != WEFT_OK) continue;
+    if (weft_replica_blame(p->hub, &p->arena, p->l->e.docs[d], &list, &count) != WEFT_OK) continue;
     for (size_t i = 0; i < count; i++) {
       weft_bytes at = list[i].pointer;
       leaf *l = leaf_at(&p->t, d, at);
@@ -529,7 +408,7 @@ static size_t check_blame(replay *p) {
       const weft_history_entry *change = &list[i].change;
       if (weft_id_cmp(&change->device, &p->s.devices[l->author].device) != 0 ||
           weft_hlc_ms(change->hlc) != l->seconds * 1000 ||
-          weft_id_cmp(&change->change, &p->l->edits[l->edit].change) != 0)
+          weft_id_cmp(&change->change, &p->l->changes[l->edit]) != 0)
         fail_msg("blame of %.*s", (int)at.len, (const char *)at.at);
       checked++;
     }
@@ -553,29 +432,29 @@ static size_t check_versions(replay *p, size_t every) {
   weft_vector before, after;
   size_t checked = 0, largest = 0;
   weft_value v;
-  weft__vector_init(&before, &p->l->mem);
-  weft__vector_init(&after, &p->l->mem);
-  for (size_t i = 0; i < p->l->count; i++) {
-    if (p->l->edits[i].count > p->l->edits[largest].count) largest = i;
+  weft__vector_init(&before, &p->l->e.mem);
+  weft__vector_init(&after, &p->l->e.mem);
+  for (size_t i = 0; i < p->l->e.count; i++) {
+    if (p->l->e.at[i].count > p->l->e.at[largest].count) largest = i;
   }
-  size_t previous[DOCS_MAX] = {0};
-  for (size_t i = 0; i < p->l->count; i++) {
-    const recorded *e = &p->l->edits[i];
-    weft_bytes doc = p->l->docs[e->doc];
+  size_t previous[EDITS_DOCS_MAX] = {0};
+  for (size_t i = 0; i < p->l->e.count; i++) {
+    const edits_one *e = &p->l->e.at[i];
+    weft_bytes doc = p->l->e.docs[e->doc];
     size_t changed = table_play(&t, e, i), was = previous[e->doc];
     previous[e->doc] = i + 1;
-    if (!e->written || was == 0 || (i % every != 0 && i != largest)) continue;
-    const recorded *b = &p->l->edits[was - 1];
-    if (!b->written) continue;
+    if (!p->l->written[i] || was == 0 || (i % every != 0 && i != largest)) continue;
+    size_t base = was - 1;
+    if (!p->l->written[base]) continue;
     weft__arena_reset(&p->arena);
-    assert_int_equal(
-        weft_replica_version_after(p->hub, doc, weft_bytes_of(e->change.b, 32), &after, NULL),
-        WEFT_OK);
+    assert_int_equal(weft_replica_version_after(p->hub, doc, weft_bytes_of(p->l->changes[i].b, 32),
+                                                &after, NULL),
+                     WEFT_OK);
     assert_int_equal(weft_replica_get_at(p->hub, &p->arena, doc, text(""), &after, &v), WEFT_OK);
     doc_compare(&t, e->doc, &v, "version", i);
-    assert_int_equal(
-        weft_replica_version_after(p->hub, doc, weft_bytes_of(b->change.b, 32), &before, NULL),
-        WEFT_OK);
+    assert_int_equal(weft_replica_version_after(
+                         p->hub, doc, weft_bytes_of(p->l->changes[base].b, 32), &before, NULL),
+                     WEFT_OK);
     weft_doc_diff diff;
     assert_int_equal(weft_replica_diff(p->hub, &p->arena, doc, &before, &after, &diff), WEFT_OK);
     assert_int_equal(diff.relation, WEFT_ORDER_BEFORE);
@@ -604,30 +483,30 @@ static void test_replay(void **state) {
     test_skip_no_data();
   }
   p->t = table_new();
-  weft__arena_init(&p->arena, &p->l->mem);
+  weft__arena_init(&p->arena, &p->l->e.mem);
   double start = now();
   replay_all(p);
   double played = now();
   check_documents(p);
   size_t entries = check_history(p), blamed = check_blame(p), versions = check_versions(p, 20);
   tally sum = {0};
-  for (size_t d = 0; d < p->l->doc_count; d++) {
+  for (size_t d = 0; d < p->l->e.doc_count; d++) {
     weft_value v;
     weft__arena_reset(&p->arena);
-    if (weft_replica_get(p->hub, &p->arena, p->l->docs[d], text(""), &v) == WEFT_OK)
+    if (weft_replica_get(p->hub, &p->arena, p->l->e.docs[d], text(""), &v) == WEFT_OK)
       walk(&v, leaf_count, &sum);
   }
   print_message(
       "%zu edits of %zu documents by %zu devices: %zu changes, %zu ops (at most %zu), %zu leaves "
       "changed, %zu stand; %zu blamed, %zu versions and differences; replay %.1f s, "
       "checks %.1f s\n",
-      p->l->count, p->l->doc_count, p->l->author_count, entries, p->ops, p->most, p->changed,
+      p->l->e.count, p->l->e.doc_count, p->l->e.author_count, entries, p->ops, p->most, p->changed,
       sum.leaves, blamed, versions, played - start, now() - played);
-  for (size_t i = 0; i < p->l->author_count; i++) weft_replica_free(p->devices[i]);
+  for (size_t i = 0; i < p->l->e.author_count; i++) weft_replica_free(p->devices[i]);
   weft_replica_free(p->hub);
   test_space_free(&p->s);
   weft__arena_free(&p->arena);
-  weft__arena_free(&p->l->arena);
+  edits_free(&p->l->e);
   free(p->t.at);
   free(p->l);
   free(p);
