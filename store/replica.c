@@ -367,7 +367,8 @@ void weft__read_end(weft_replica *r, weft_txn *txn) {
 static weft_err write_finish(weft_replica *r, weft_txn *txn) {
   for (weft_log *log = r->touched; log; log = log->next_touched) {
     WEFT_TRY(weft__log_sign(r, txn, log));
-    if (log->held - log->sealed >= WEFT_TAIL_COUNT_MAX) WEFT_TRY(weft__log_seal(r, txn, log));
+    bool long_tail = log->held - log->sealed >= WEFT_TAIL_COUNT_MAX;
+    if (long_tail || log->tail_len >= WEFT_TAIL_LEN_MAX) WEFT_TRY(weft__log_seal(r, txn, log));
     WEFT_TRY(weft__log_put(r, txn, log));
   }
   if (r->touched) WEFT_TRY(own_put(r, txn));

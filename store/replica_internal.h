@@ -39,6 +39,7 @@ extern "C" {
 #define WEFT_SHOW_LEN_MAX     (32u << 20)  /* canonical bytes a batch keeps in memory */
 #define WEFT_LIVE_CHANGES_MAX 64u          /* a run shown in the transaction that holds it */
 #define WEFT_TAIL_COUNT_MAX   512u         /* a longer tail is sealed into chunks */
+#define WEFT_TAIL_LEN_MAX     (128u << 10) /* and one that got as many canonical bytes */
 #define WEFT_CHUNK_COUNT_MIN  64u          /* a received chunk of as many is stored as it came */
 #define WEFT_RUN_CACHE_COUNT  64u          /* chunks kept taken apart: at most some 32 MiB, */
 #define WEFT_RUN_CACHE_IDLE   8u           /* and as many of them while nothing waits to be shown */
@@ -114,6 +115,7 @@ struct weft_log {
   uint64_t signed_seq;   /* the last signed change; `held` outside of a group */
   uint64_t sealed;       /* changes up to here lie in chunks, the others in the tail */
   uint64_t unsigned_len; /* canonical bytes after `signed_seq` */
+  uint64_t tail_len;     /* canonical bytes put into the tail since it was loaded or sealed */
   weft_log_context ctx;  /* at `held`; numbers only when numbers_loaded */
   bool numbers_loaded;
   weft_anchor *anchors; /* its own tagged claims up to `anchored`, in order */

@@ -784,6 +784,7 @@ static weft_err append_tail(weft_replica *r, weft_txn *txn, weft_log *log,
       t.sig = *run->sig;
     }
     WEFT_TRY(tail_put(r, txn, log, log->held + 1 + i, &t));
+    log->tail_len += run->raws[i].len;
   }
   return WEFT_OK;
 }
@@ -914,6 +915,7 @@ weft_err weft__log_seal(weft_replica *r, weft_txn *txn, weft_log *log) {
   weft__arena_init(&arena, &r->mem);
   weft__log_touch(r, log);
   weft_err err = seal_all(r, txn, log, &arena);
+  if (err == WEFT_OK) log->tail_len = 0;
   weft__arena_free(&arena);
   return err;
 }

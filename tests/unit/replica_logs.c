@@ -156,6 +156,38 @@ static void test_tail_is_sealed(void **state) {
   weft_replica_free(c);
 }
 
+/* A few large changes become a chunk as many small ones do, and are read from it. */
+static void test_heavy_tail_is_sealed(void **state) {
+  fixture *f = *state;
+  enum { LEN = 40000, CHANGES = 9 };
+  char json[LEN + 3];
+  uint64_t sealed_before = 0;
+  size_t seals = 0;
+  weft_id log;
+  memset(json, 'x', LEN + 2);
+  json[0] = json[LEN + 1] = '"';
+  json[LEN + 2] = 0;
+  for (size_t i = 0; i < CHANGES; i++) {
+    json[1] = (char)('a' + i);
+    assert_int_equal(test_set(f->a, "t/heavy", "/x", json), WEFT_OK);
+    log = first_log(f->a);
+    uint64_t held = weft_replica_held(f->a)->heads[0].seq, sealed = sealed_of(f->a, &log);
+    assert_true(held - sealed <= 4); /* the beginning of the log and three large ones */
+    seals += sealed > sealed_before;
+    sealed_before = sealed;
+  }
+  assert_int_equal(seals, 2); /* of four changes each */
+  test_recount(f->a, 0);
+  reopen(f);
+  test_recount(f->a, 0);
+  uint64_t last;
+  hold(f, f->b, read_chunk(f, f->a, &log, 1, CHANGES + 1, &last));
+  while (last <= CHANGES) hold(f, f->b, read_chunk(f, f->a, &log, last + 1, CHANGES + 1, &last));
+  test_show_all(f->b);
+  test_assert_same(f->a, f->b);
+  test_recount(f->b, 0);
+}
+
 /* A long run is stored in the chunk it came in; a part of one anew; a short one goes to the tail.
  */
 static void test_chunks_as_they_came(void **state) {
@@ -487,15 +519,11 @@ static void test_flips_in_every_table(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      CASE(test_tail_is_sealed),
-      CASE(test_short_chunks),
-      CASE(test_chunks_as_they_came),
-      CASE(test_large_changes),
-      CASE(test_old_base),
-      CASE(test_late_document),
-      CASE(test_resolve),
-      CASE(test_many_documents),
-      CASE(test_frozen),
+      CASE(test_tail_is_sealed),       CASE(test_heavy_tail_is_sealed),
+      CASE(test_short_chunks),         CASE(test_chunks_as_they_came),
+      CASE(test_large_changes),        CASE(test_old_base),
+      CASE(test_late_document),        CASE(test_resolve),
+      CASE(test_many_documents),       CASE(test_frozen),
       CASE(test_flips_in_every_table),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
