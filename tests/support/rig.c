@@ -12,7 +12,7 @@
 
 static const weft_ms wall_start = 1750000000000;
 
-static weft_node_options options_of(rig *r, size_t devices, size_t known, uint64_t seed) {
+weft_node_options rig_options_knowing(rig *r, size_t devices, size_t known, uint64_t seed) {
   memset(r, 0, sizeof *r);
   r->mem = weft_alloc_libc();
   r->now = 1000;
@@ -36,7 +36,7 @@ static weft_node_options options_of(rig *r, size_t devices, size_t known, uint64
 }
 
 weft_node_options rig_options(rig *r, size_t devices, uint64_t seed) {
-  return options_of(r, devices, devices, seed);
+  return rig_options_knowing(r, devices, devices, seed);
 }
 
 void rig_make_with(rig *r, weft_node_options *o) {
@@ -49,7 +49,7 @@ void rig_make(rig *r, size_t devices, uint64_t seed) {
 }
 
 void rig_make_knowing(rig *r, size_t devices, size_t known, uint64_t seed) {
-  weft_node_options o = options_of(r, devices, known, seed);
+  weft_node_options o = rig_options_knowing(r, devices, known, seed);
   rig_make_with(r, &o);
 }
 

@@ -54,6 +54,8 @@ void rig_make_with(rig *r, weft_node_options *o);
 void rig_free(rig *r);
 /* Makes the space and replica and fills in the options of the node to come. */
 weft_node_options rig_options(rig *r, size_t devices, uint64_t seed);
+/* The same of a rig that knows the records of the first `known` of the devices only. */
+weft_node_options rig_options_knowing(rig *r, size_t devices, size_t known, uint64_t seed);
 /* A rig that knows the records of the first `known` of the devices only. */
 void rig_make_knowing(rig *r, size_t devices, size_t known, uint64_t seed);
 

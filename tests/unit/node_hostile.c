@@ -19,7 +19,15 @@
 #include "tests/support/pace.h"
 #include "tests/support/rig.h"
 
-enum { RUNS = 90, STEPS = 160, HEADS_MAX = 32, CHUNKS_MAX = 32, PUPPETS = 2, ITEMS_MAX = 6 };
+enum {
+  RUNS = 90,
+  STEPS = 160,
+  HEADS_MAX = 32,
+  CHUNKS_MAX = 32,
+  PUPPETS = 3,
+  ITEMS_MAX = 6,
+  DEVICES = 6
+};
 
 /* The replica's answers, some of which fail. */
 typedef struct flaky {
@@ -47,6 +55,7 @@ typedef struct stage {
   uint64_t record, admit; /* tickets that wait; 0: none */
   weft_ticket_keys keys;  /* of the open invite */
   weft_metrics *metrics;
+  test_space other; /* whose records are nothing here */
 } stage;
 
 static uint64_t pick(stage *s, uint64_t below) { return test_rng_below(&s->rng, below); }
@@ -350,7 +359,8 @@ static void stage_make(stage *s, uint64_t seed) {
   s->rng = test_rng_of(seed);
   weft__arena_init(&s->arena, &mem);
   weft__arena_init(&s->lasting, &mem);
-  weft_node_options o = rig_options(&s->r, 3, seed);
+  weft_node_options o = rig_options_knowing(&s->r, DEVICES, seed % 3 ? 3 : DEVICES, seed);
+  test_space_make(&s->other, 2, seed + 1000);
   o.mem = test_fault_alloc_of(&s->allocs);
   source = flaky_source(&s->source, &o.source, seed);
   o.source = source;
@@ -506,9 +516,14 @@ static void put_records(stage *s, weft_buf *out) {
   weft_msg_blobs m = {list, 1 + pick(s, 3), 0};
   static const uint8_t junk[40] = {1, 4};
   for (size_t i = 0; i < m.count; i++) {
-    size_t k = pick(s, 3);
+    size_t k = pick(s, DEVICES);
     list[i] = weft_bytes_of(s->r.space.records[k], s->r.space.record_lens[k]);
-    if (chance(s, 10)) list[i] = weft_bytes_of(junk, sizeof junk);
+    if (chance(s, 5)) list[i] = weft_bytes_of(junk, sizeof junk);
+    if (chance(s, 5)) list[i] = weft_bytes_of(s->other.records[k % 2], s->other.record_lens[k % 2]);
+    if (chance(s, 5)) {
+      assert_int_equal(weft__arena_copy(&s->arena, list[i], &list[i]), WEFT_OK);
+      ((uint8_t *)(uintptr_t)list[i].at)[pick(s, list[i].len)] ^= 1;
+    }
   }
   weft__msg_blobs_put(out, &m);
 }
@@ -664,6 +679,7 @@ static void greet(stage *s, puppet *p) {
   if (chance(s, 60)) m.cursor_arrival = pick(s, 9);
   if (chance(s, 30)) m.window = (uint32_t)pick(s, 4096);
   if (chance(s, 30)) m.arrival = pick(s, 99);
+  if (chance(s, 30)) m.held_count = pick(s, 200);
   if (chance(s, 30)) m.auth_root[0] ^= 1;
   weft__msg_hello_put(&body, &m);
   memory_may_fail(s);
@@ -708,7 +724,7 @@ static void surroundings(stage *s) {
   static const char *const addresses[] = {"10.0.0.1:7117", "[::1]:7117", "host.example:7117"};
   static const weft_err ends[] = {WEFT_OK, WEFT_ETIMEOUT, WEFT_EUNREACHABLE, WEFT_EIO};
   weft_node *n = s->r.node;
-  const weft_id *device = &s->r.space.devices[1 + pick(s, 2)].device;
+  const weft_id *device = &s->r.space.devices[1 + pick(s, PUPPETS)].device;
   weft_node_park *parked;
   size_t count;
   memory_may_fail(s);
@@ -745,6 +761,7 @@ static void look(stage *s) {
 static void step(stage *s) {
   size_t i = pick(s, PUPPETS);
   s->source.percent = chance(s, 15) ? 30 : 0;
+  s->r.stall = s->odd && chance(s, 10);
   s->r.hold_err = chance(s, 3) ? WEFT_ENOMEM : WEFT_OK;
   if (!s->there[i] || s->puppets[i].closed || rig_pipe_of(&s->r, s->puppets[i].conn)->closed) {
     reconnect(s, i);
@@ -772,6 +789,7 @@ static void serves_an_honest_one(stage *s, uint64_t seed) {
   s->source.percent = 0;
   s->r.hold_err = WEFT_OK;
   s->r.odd = NULL;
+  s->r.stall = false;
   storing_comes(s);
   weft_node_resume(s->r.node, s->r.now, NULL);
   weft_node_retry(s->r.node, s->r.now); /* what was refused in the name of the honest one */

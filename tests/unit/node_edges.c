@@ -1,0 +1,331 @@
+/* Limits and rare turns in the life of a node: what it is made of, who may connect, when it dials
+ * again, and what becomes of work whose link has ended. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "crdt/ticket.h"
+#include "net/gate.h"
+#include "tests/support/fault_alloc.h"
+#include "tests/support/rig.h"
+
+static void open_link(puppet *p, rig *r, size_t idx) {
+  puppet_make(p, r, &r->space.devices[idx]);
+  assert_true(p->established);
+  puppet_greet(p);
+}
+
+/* --- making --- */
+
+static void every_option_is_asked_for(void **state) {
+  (void)state;
+  rig r;
+  weft_node *n;
+  weft_node_options o = rig_options(&r, 1, 1);
+  weft_node_epoch epochs[WEFT_GATE_SECRETS_MAX + 1];
+  weft_bytes listen[WEFT_MESSAGE_LISTEN_MAX + 1];
+  char longer[WEFT_ADDRESS_LEN_MAX + 1];
+  memset(epochs, 1, sizeof epochs);
+  memset(longer, 'a', sizeof longer);
+  for (size_t i = 0; i <= WEFT_MESSAGE_LISTEN_MAX; i++) listen[i] = weft_bytes_str("h:1");
+  for (unsigned what = 0; what < 6; what++) {
+    weft_node_options bad = o;
+    weft_bytes one = weft_bytes_of(longer, sizeof longer);
+    if (what == 0) bad.crypto = NULL;
+    if (what == 1) bad.epochs = NULL;
+    if (what == 2) bad.source.held = NULL;
+    if (what == 3) {
+      bad.listen = listen;
+      bad.listen_count = WEFT_MESSAGE_LISTEN_MAX + 1;
+    }
+    if (what == 4) {
+      bad.listen = &one;
+      bad.listen_count = 1;
+    }
+    if (what == 5) {
+      bad.epochs = epochs;
+      bad.epoch_count = WEFT_GATE_SECRETS_MAX + 1;
+    }
+    weft_err err = weft_node_new(&n, &bad, 0, 0);
+    assert_int_equal(err, what == 5 ? WEFT_ELIMIT : WEFT_EMISUSE);
+    assert_null(n);
+  }
+  o.listen = listen;
+  o.listen_count = WEFT_MESSAGE_LISTEN_MAX;
+  rig_make_with(&r, &o);
+  rig_free(&r);
+}
+
+static void invites_are_few(void **state) {
+  (void)state;
+  rig r;
+  weft_node_invite invites[WEFT_GATE_SECRETS_MAX];
+  rig_make(&r, 1, 1);
+  memset(invites, 3, sizeof invites);
+  assert_int_equal(weft_node_set_invites(r.node, invites, WEFT_GATE_SECRETS_MAX), WEFT_ELIMIT);
+  assert_int_equal(weft_node_set_invites(r.node, invites, WEFT_GATE_SECRETS_MAX - 1), WEFT_OK);
+  assert_int_equal(weft_node_set_invites(r.node, invites, 0), WEFT_OK);
+  rig_free(&r);
+}
+
+/* What was not taken is freed with the node. */
+static void actions_left_behind(void **state) {
+  (void)state;
+  rig r;
+  test_fault_alloc f = {0};
+  weft_node_options o = rig_options(&r, 2, 1);
+  o.mem = test_fault_alloc_of(&f);
+  rig_make_with(&r, &o);
+  assert_int_equal(weft_node_add_address(r.node, r.now, weft_bytes_str("h:1")), WEFT_OK);
+  weft_node_tick(r.node, r.now, r.now);
+  puppet p;
+  open_link(&p, &r, 1);
+  uint64_t conn = p.conn;
+  weft_node_closed(r.node, r.now, conn, WEFT_EIO); /* its notes stay in the queue */
+  puppet_free(&p);
+  rig_free(&r);
+  assert_int_equal(f.live, 0);
+}
+
+/* --- who may connect --- */
+
+static void hosts_beyond_memory(void **state) {
+  (void)state;
+  rig r;
+  char host[32];
+  unsigned taken = 0;
+  rig_make(&r, 1, 1);
+  /* As many hosts as have been seen by nobody: the table of rates turns over. */
+  for (unsigned i = 0; i < 600; i++) {
+    snprintf(host, sizeof host, "10.0.%u.%u", i / 200, i % 200);
+    uint64_t conn = rig_accept(&r, host);
+    rig_pump(&r);
+    if (!conn) continue;
+    taken++;
+    weft_node_closed(r.node, r.now, conn, WEFT_EIO);
+    rig_pump(&r);
+    if (i % 50 == 0) rig_wait(&r, 10);
+  }
+  assert_int_equal(taken, 600); /* each came once */
+  /* One of them that comes again and again runs out of attempts. */
+  for (taken = 0; taken < 50; taken++) {
+    uint64_t conn = rig_accept(&r, "10.0.2.199");
+    if (!conn) break;
+    weft_node_closed(r.node, r.now, conn, WEFT_EIO);
+    rig_pump(&r);
+  }
+  assert_in_range(taken, 1, 20);
+  /* A name without a port is a host, too. */
+  uint64_t conn = weft_node_accepted(r.node, r.now, weft_bytes_str("somewhere"), false);
+  assert_true(conn != 0);
+  weft_node_closed(r.node, r.now, conn, WEFT_EIO);
+  rig_pump(&r);
+  rig_free(&r);
+}
+
+/* Who has a ticket and does not redeem it is not waited for. */
+static void a_ticket_that_is_not_redeemed(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  weft_ticket_keys keys;
+  weft_key ticket = {{9}}, device = {{8}};
+  weft_identity identity;
+  weft_session_secret secret;
+  rig_make(&r, 1, 1);
+  weft__ticket_keys_derive(&keys, r.space.crypto, &ticket);
+  weft_node_invite invite = {keys.invite, keys.join, keys.tag};
+  assert_int_equal(weft_node_set_invites(r.node, &invite, 1), WEFT_OK);
+  weft_identity_derive(&identity, r.space.crypto, &device);
+  weft_session_secret_join(&secret, &r.space.id, &keys.join, &keys.tag);
+  puppet_make_with(&p, &r, &identity, &secret);
+  assert_true(p.established);
+  rig_wait(&r, 9000);
+  assert_false(rig_pipe_of(&r, p.conn)->closed);
+  rig_wait(&r, 20000);
+  assert_true(rig_pipe_of(&r, p.conn)->closed);
+  assert_int_equal(r.admits, 0);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* --- dialling again --- */
+
+static void how_it_ended_says_when_to_try_again(void **state) {
+  (void)state;
+  static const struct {
+    weft_err why;
+    weft_ms least;
+  } cases[] = {
+      {WEFT_EDENIED, 3600000}, {WEFT_EUNKNOWN, 3600000}, {WEFT_EPROTO, 600000},
+      {WEFT_EVERSION, 600000}, {WEFT_EBADSIG, 600000},   {WEFT_EMALFORMED, 600000},
+      {WEFT_EUNREACHABLE, 0},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    rig r;
+    rig_make(&r, 2, 1);
+    assert_int_equal(weft_node_add_address(r.node, r.now, weft_bytes_str("h:1")), WEFT_OK);
+    rig_pump(&r);
+    assert_int_equal(r.dials, 1);
+    weft_node_dialled(r.node, r.now, r.dialled, cases[i].why);
+    rig_pump(&r);
+    weft_ms least = cases[i].least > 0 ? cases[i].least : 100;
+    rig_wait(&r, least - 1);
+    assert_int_equal(r.dials, 1);
+    rig_wait(&r, 300000 + 1);
+    assert_true(r.dials >= 2);
+    rig_free(&r);
+  }
+}
+
+/* An answer to a dial that was given up long ago, and bytes before it, change nothing. */
+static void answers_that_come_too_late(void **state) {
+  (void)state;
+  rig r;
+  rig_make(&r, 2, 1);
+  assert_int_equal(weft_node_add_address(r.node, r.now, weft_bytes_str("h:1")), WEFT_OK);
+  rig_pump(&r);
+  uint64_t conn = r.dialled;
+  rig_feed(&r, conn, weft_bytes_str("not yet")); /* there is no session */
+  assert_false(rig_pipe_of(&r, conn)->closed);
+  weft_node_dialled(r.node, r.now, conn, WEFT_OK);
+  rig_pump(&r);
+  weft_node_dialled(r.node, r.now, conn, WEFT_OK); /* twice */
+  rig_pump(&r);
+  size_t sent = rig_pipe_of(&r, conn)->len;
+  assert_true(sent > 0);
+  weft_node_dialled(r.node, r.now, conn, WEFT_EIO);
+  rig_pump(&r);
+  assert_int_equal(rig_pipe_of(&r, conn)->len, sent);
+  rig_free(&r);
+}
+
+/* --- records whose bringer is gone --- */
+
+static bool keep_record(rig *r, const weft_node_action *a) {
+  uint64_t *ticket = r->odd_ctx;
+  if (a->kind != WEFT_NODE_RECORD) return false;
+  *ticket = a->ticket;
+  return true;
+}
+
+static void send_records(puppet *p, size_t first, size_t end) {
+  weft_bytes list[TEST_DEVICES_MAX];
+  weft_msg_blobs m = {list, 0, 0};
+  weft_buf body = puppet_body();
+  test_space *s = &p->r->space;
+  for (size_t i = first; i < end; i++)
+    list[m.count++] = weft_bytes_of(s->records[i], s->record_lens[i]);
+  weft__msg_blobs_put(&body, &m);
+  puppet_send_buf(p, WEFT_FRAME_AUTH_REC, &body);
+}
+
+static void records_of_a_link_that_ended(void **state) {
+  (void)state;
+  static const weft_err results[] = {WEFT_OK, WEFT_EEXIST, WEFT_EBADSIG, WEFT_EFROZEN};
+  for (size_t i = 0; i < 4; i++) {
+    rig r;
+    puppet p, q;
+    uint64_t ticket = 0;
+    rig_make_knowing(&r, 6, 3, 1);
+    open_link(&p, &r, 1);
+    open_link(&q, &r, 2);
+    r.odd = keep_record;
+    r.odd_ctx = &ticket;
+    send_records(&p, 3, 6);
+    send_records(&q, 3, 4);
+    assert_true(ticket != 0);
+    uint64_t first = ticket;
+    /* The one that is being stored stays, the others go with who brought them. */
+    weft_node_closed(r.node, r.now, p.conn, WEFT_EIO);
+    rig_pipe_of(&r, p.conn)->closed = true;
+    rig_pump(&r);
+    weft_node_recorded(r.node, r.now, first, results[i]);
+    rig_pump(&r);
+    assert_true(ticket != first); /* the other link's turn */
+    weft_node_recorded(r.node, r.now, ticket, results[i]);
+    rig_pump(&r);
+    assert_int_equal(rig_pipe_of(&r, q.conn)->closed, results[i] == WEFT_EBADSIG);
+    puppet_free(&p);
+    puppet_free(&q);
+    rig_free(&r);
+  }
+}
+
+static void a_record_of_another_space(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  test_space other;
+  rig_make(&r, 3, 1);
+  test_space_make(&other, 2, 99);
+  open_link(&p, &r, 1);
+  weft_bytes one = weft_bytes_of(other.records[1], other.record_lens[1]);
+  weft_msg_blobs m = {&one, 1, 0};
+  weft_buf body = puppet_body();
+  weft__msg_blobs_put(&body, &m);
+  puppet_send_buf(&p, WEFT_FRAME_AUTH_REC, &body);
+  assert_true(rig_pipe_of(&r, p.conn)->closed);
+  assert_int_equal(puppet_error(&p), WEFT_CODE_BAD_BODY);
+  assert_int_equal(r.records, 0);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* --- time --- */
+
+/* They answer every PING, and take nothing of what is sent. */
+static void a_stream_that_stands_still(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  weft_ms least = 0;
+  rig_make(&r, 2, 1);
+  open_link(&p, &r, 1);
+  r.stall = true;
+  assert_int_equal(test_set(r.replica, "notes/a", "/n", "1"), WEFT_OK);
+  weft_node_changed(r.node, r.now);
+  rig_pump(&r);
+  weft_ms from = r.now;
+  while (!rig_pipe_of(&r, p.conn)->closed) {
+    rig_wait(&r, 1000);
+    puppet_flow(&p);
+    const rig_frame *ping = puppet_last(&p, WEFT_FRAME_PING);
+    if (ping) {
+      weft_msg_status m;
+      assert_int_equal(weft__msg_status_read(weft_bytes_of(ping->at, ping->len), &m), WEFT_OK);
+      weft_buf body = puppet_body();
+      weft__msg_status_put(&body, &m);
+      (void)!weft_session_send(p.session, WEFT_FRAME_PONG, weft__buf_view(&body));
+      weft__buf_free(&body);
+    }
+    puppet_flow(&p);
+    puppet_forget(&p);
+    least = r.now - from;
+    assert_true(least < 200000);
+  }
+  assert_true(least >= 59000);
+  assert_int_equal(rig_pipe_of(&r, p.conn)->why, WEFT_ETIMEOUT);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(every_option_is_asked_for),
+      cmocka_unit_test(invites_are_few),
+      cmocka_unit_test(actions_left_behind),
+      cmocka_unit_test(hosts_beyond_memory),
+      cmocka_unit_test(a_ticket_that_is_not_redeemed),
+      cmocka_unit_test(how_it_ended_says_when_to_try_again),
+      cmocka_unit_test(answers_that_come_too_late),
+      cmocka_unit_test(records_of_a_link_that_ended),
+      cmocka_unit_test(a_record_of_another_space),
+      cmocka_unit_test(a_stream_that_stands_still),
+  };
+  return cmocka_run_group_tests_name("node_edges", tests, NULL, NULL);
+}
