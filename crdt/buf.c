@@ -56,7 +56,18 @@ static void buf_big_endian(weft_buf *b, uint64_t v, unsigned len) {
 
 void weft__buf_u16(weft_buf *b, uint16_t v) { buf_big_endian(b, v, 2); }
 void weft__buf_u32(weft_buf *b, uint32_t v) { buf_big_endian(b, v, 4); }
-void weft__buf_u64(weft_buf *b, uint64_t v) { buf_big_endian(b, v, 8); }
+void weft__buf_u64(weft_buf *b, uint64_t v) {
+  uint8_t *to = weft__buf_room(b, 8);
+  if (!to) return;
+  to[0] = (uint8_t)(v >> 56);
+  to[1] = (uint8_t)(v >> 48);
+  to[2] = (uint8_t)(v >> 40);
+  to[3] = (uint8_t)(v >> 32);
+  to[4] = (uint8_t)(v >> 24);
+  to[5] = (uint8_t)(v >> 16);
+  to[6] = (uint8_t)(v >> 8);
+  to[7] = (uint8_t)v;
+}
 
 void weft__buf_varint_slow(weft_buf *b, uint64_t v) {
   uint8_t bytes[10];
@@ -95,7 +106,13 @@ static uint64_t rd_big_endian(weft_rd *r, unsigned len) {
 
 uint16_t weft__rd_u16(weft_rd *r) { return (uint16_t)rd_big_endian(r, 2); }
 uint32_t weft__rd_u32(weft_rd *r) { return (uint32_t)rd_big_endian(r, 4); }
-uint64_t weft__rd_u64(weft_rd *r) { return rd_big_endian(r, 8); }
+/* Spelled out: compilers make one instruction of this, and of a loop eight. */
+uint64_t weft__rd_u64(weft_rd *r) {
+  const uint8_t *b = weft__rd_take(r, 8).at;
+  if (!b) return 0;
+  return (uint64_t)b[0] << 56 | (uint64_t)b[1] << 48 | (uint64_t)b[2] << 40 | (uint64_t)b[3] << 32 |
+         (uint64_t)b[4] << 24 | (uint64_t)b[5] << 16 | (uint64_t)b[6] << 8 | b[7];
+}
 
 uint64_t weft__rd_varint_slow(weft_rd *r) {
   uint64_t v = 0;

@@ -166,16 +166,8 @@ void weft_pointer_push(weft_buf *b, weft_bytes token) {
   }
 }
 
-/* C0 and DEL, and C1, which UTF-8 writes as c2 80 .. c2 9f. */
+/* C1 controls, which UTF-8 writes as c2 80 .. c2 9f. */
 static bool has_control(weft_bytes text) {
-  bool beyond = false;
-  bool any = false;
-  for (size_t i = 0; i < text.len; i++) { /* without branches: names are short and mostly ASCII */
-    uint8_t c = text.at[i];
-    beyond = beyond | (c == 0xc2);
-    any = any | (c < 0x20) | (c == 0x7f);
-  }
-  if (any || !beyond) return any;
   for (size_t i = 0; i < text.len; i++) {
     /* the text is UTF-8: one more byte is there */
     if (text.at[i] == 0xc2 && text.at[i + 1] < 0xa0) return true;
@@ -190,14 +182,18 @@ static bool segment_ok(weft_bytes s) {
 
 weft_err weft_document_name_check(weft_bytes name) {
   if (name.len == 0 || name.len > WEFT_NAME_LEN_MAX) return WEFT_EBADNAME;
-  if (!weft__utf8_ok(name) || has_control(name)) return WEFT_EBADNAME;
-  const uint8_t *at = name.at, *end = name.at + name.len;
+  size_t from = 0;
   size_t segments = 0;
-  while (at) {
-    const uint8_t *slash = memchr(at, '/', (size_t)(end - at));
-    if (!segment_ok(weft_bytes_of(at, (size_t)((slash ? slash : end) - at)))) return WEFT_EBADNAME;
+  bool ascii = true;
+  for (size_t i = 0; i <= name.len; i++) {
+    uint8_t c = i < name.len ? name.at[i] : '/';
+    if (c < 0x20 || c == 0x7f) return WEFT_EBADNAME;
+    ascii = ascii && c < 0x80;
+    if (c != '/') continue;
+    if (!segment_ok(weft_bytes_of(name.at + from, i - from))) return WEFT_EBADNAME;
     segments++;
-    at = slash ? slash + 1 : NULL;
+    from = i + 1;
   }
+  if (!ascii && (!weft__utf8_ok(name) || has_control(name))) return WEFT_EBADNAME;
   return segments >= 2 ? WEFT_OK : WEFT_EBADNAME;
 }

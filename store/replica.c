@@ -261,6 +261,7 @@ static void image_clear(weft_replica *r) {
   weft__rules_clear(r);
   r->logs = NULL;
   r->by_id = NULL;
+  memset(r->found, 0, sizeof r->found);
   r->indexes = NULL;
   r->index_count = 0;
   r->log_count = 0;

@@ -16,12 +16,13 @@ static bool has_seq(const weft_run_cache *c, const weft_log *log, uint64_t seq) 
 }
 
 weft_run_cache *weft__cache_find(weft_replica *r, const weft_log *log, uint64_t seq) {
-  weft_run_cache *c = &r->cache[r->cache_last];
+  weft_log *place = r->logs[log->number];
+  weft_run_cache *c = &r->cache[place->cached];
   for (size_t i = 0; !has_seq(c, log, seq); i++) {
     if (i == WEFT_RUN_CACHE_COUNT) return NULL;
     c = &r->cache[i];
   }
-  r->cache_last = (size_t)(c - r->cache);
+  place->cached = (size_t)(c - r->cache);
   c->used = ++r->cache_clock;
   return c;
 }

@@ -270,20 +270,37 @@ static weft_err tell_fork(weft_replica *r, weft_txn *txn, const weft_log *log, u
   return weft__event_put(r, txn, &event);
 }
 
+/* Keeps the claims of a change that was parsed in `from` for the rest of the call. */
+static weft_err claims_keep(hold_call *call, const weft_arena *from, const weft_change *change,
+                            weft_claim_list *out) {
+  weft_bytes copy =
+      weft_bytes_of((const void *)change->claims, change->claim_count * sizeof *change->claims);
+  *out = (weft_claim_list){change->claims, change->claim_count};
+  if (from == call->arena || change->claim_count == 0) return WEFT_OK;
+  WEFT_TRY(weft__arena_copy(call->arena, copy, &copy));
+  out->at = (const void *)copy.at;
+  return WEFT_OK;
+}
+
 /* Judges the new changes of a run and moves what is remembered of the log.  Of changes from the
- * future the first of a run is told. */
-static weft_err judge_run(weft_replica *r, weft_txn *txn, hold_call *call, weft_log *log,
-                          const weft_log_run *run, uint8_t *states) {
+ * future the first of a run is told.  Of a long run, which is not shown at once, only the claims
+ * are kept, so that all the others pass through the same little memory. */
+static weft_err judge_each(weft_replica *r, weft_txn *txn, hold_call *call, weft_log *log,
+                           const weft_log_run *run, uint8_t *states, weft_arena *passing) {
   bool told = false;
   weft_ms wall = r->platform.wall_ms(r->platform.ctx);
+  bool few = run->count <= WEFT_LIVE_CHANGES_MAX;
+  weft_arena *arena = few ? call->arena : passing;
   weft_fresh_run *fresh = weft__arena_zero(call->arena, 1, sizeof *fresh);
-  weft_change *changes = weft__arena_take(call->arena, run->count * sizeof *changes);
-  if (!fresh || !changes) return WEFT_ENOMEM;
-  WEFT_TRY(weft__log_numbers(r, txn, log));
+  weft_change *changes = weft__arena_take(call->arena, (few ? run->count : 1) * sizeof *changes);
+  weft_claim_list *claims = weft__arena_take(call->arena, run->count * sizeof *claims);
+  if (!fresh || !changes || !claims) return WEFT_ENOMEM;
   for (size_t i = 0; i < run->count; i++) {
-    weft_change *change = &changes[i];
-    WEFT_TRY(weft__change_parse(call->arena, run->raws[i], change));
+    weft_change *change = &changes[few ? i : 0];
+    weft__arena_reset(passing);
+    WEFT_TRY(weft__change_parse(arena, run->raws[i], change));
     weft__change_judge(&log->ctx, change);
+    WEFT_TRY(claims_keep(call, arena, change, &claims[i]));
     WEFT_TRY(weft__log_context_advance(&log->ctx, &r->tables, change));
     states[i] = (uint8_t)change->state;
     if (change->state != WEFT_CHANGE_VALID) continue;
@@ -293,9 +310,21 @@ static weft_err judge_run(weft_replica *r, weft_txn *txn, hold_call *call, weft_
     WEFT_TRY(tell_ahead(r, txn, log, change->hlc, &run->ids[i]));
     told = true;
   }
-  *fresh = (weft_fresh_run){log->held + 1, run->count, changes, run->ids, NULL};
+  *fresh = (weft_fresh_run){
+      log->held + 1, run->count, few ? changes : NULL, claims, run->ids, NULL,
+  };
   weft__log_fresh_add(log, fresh);
   return WEFT_OK;
+}
+
+static weft_err judge_run(weft_replica *r, weft_txn *txn, hold_call *call, weft_log *log,
+                          const weft_log_run *run, uint8_t *states) {
+  weft_arena passing;
+  WEFT_TRY(weft__log_numbers(r, txn, log));
+  weft__arena_init(&passing, &r->mem);
+  weft_err err = judge_each(r, txn, call, log, run, states, &passing);
+  weft__arena_free(&passing);
+  return err;
 }
 
 static weft_err take_run(weft_replica *r, weft_txn *txn, hold_call *call, const hold_run *h,

@@ -43,6 +43,7 @@ extern "C" {
 #define WEFT_CHUNK_COUNT_MIN  64u          /* a received chunk of as many is stored as it came */
 #define WEFT_RUN_CACHE_COUNT  64u          /* chunks kept taken apart: at most some 32 MiB, */
 #define WEFT_RUN_CACHE_IDLE   8u           /* and as many of them while nothing waits to be shown */
+#define WEFT_LOGS_FOUND       64u          /* logs that are found at once, by their ids */
 #define WEFT_REPLICA_FORMAT   1u           /* of what META says of the space */
 #define WEFT_FENCE_KEY        "fence"      /* in META: a backup that nobody has gone on with */
 #define WEFT_EVENT_ANCHOR     1024u        /* a reader of events walks over this many at most */
@@ -74,12 +75,19 @@ typedef struct weft_anchor {
   uint8_t tag[WEFT_CLAIM_TAG_LEN];
 } weft_anchor;
 
+/* What a change claims; nothing when it is not valid. */
+typedef struct weft_claim_list {
+  const weft_claim *at;
+  size_t count;
+} weft_claim_list;
+
 /* Changes that the write in progress holds, as they were parsed and judged, so that finding out
  * what can be shown reads nothing again.  Good until that write ends. */
 typedef struct weft_fresh_run {
   uint64_t first;
   size_t count;
-  const weft_change *changes;
+  const weft_change *changes; /* NULL: too many to be shown in this write */
+  const weft_claim_list *claims;
   const weft_id *ids;
   struct weft_fresh_run *next; /* goes on where this one ends */
 } weft_fresh_run;
@@ -132,6 +140,7 @@ struct weft_log {
   uint64_t wait_at;   /* the change that is not showable yet, 0: none, */
   weft_ms wait_since; /* and when it began to wait, since 1970 */
   weft_log_flow flow[WEFT_FLOWS];
+  size_t cached;      /* where in the cache a chunk of it was found last */
   weft_run_view view; /* what a batch reads from; it lies in the batch */
 };
 
@@ -256,7 +265,7 @@ struct weft_replica {
 
   weft_run_cache cache[WEFT_RUN_CACHE_COUNT];
   uint64_t cache_clock;
-  size_t cache_last; /* found there */
+  weft_log *found[WEFT_LOGS_FOUND]; /* first branches, by a byte of the id */
   char *mirror_dir;
   weft_mirror mirror; /* machine and store as the options name them */
   weft_ms mirror_saved;

@@ -40,9 +40,11 @@ static uint32_t logs_before(const weft_replica *r, const weft_id *id) {
 }
 
 weft_log *weft__log_find(const weft_replica *r, const weft_id *id) {
+  weft_log *log = r->found[id->b[0] % WEFT_LOGS_FOUND];
+  if (log && weft_id_cmp(&log->id, id) == 0) return log;
   uint32_t place = logs_before(r, id);
   if (place == r->log_count) return NULL;
-  weft_log *log = r->logs[r->by_id[place]];
+  log = r->logs[r->by_id[place]];
   return weft_id_cmp(&log->id, id) == 0 ? log : NULL;
 }
 
@@ -80,7 +82,11 @@ static weft_err table_add(weft_replica *r, const weft_id *id, weft_log **out) {
   memmove(r->by_id + place + 1, r->by_id + place, (r->log_count - place) * sizeof(uint32_t));
   r->by_id[place] = log->number;
   r->logs[log->number] = log;
-  if (last) last->sibling = log;
+  if (last) {
+    last->sibling = log;
+  } else {
+    r->found[id->b[0] % WEFT_LOGS_FOUND] = log;
+  }
   r->log_count++;
   *out = log;
   return WEFT_OK;
@@ -625,7 +631,7 @@ weft_err weft__log_change(weft_replica *r, weft_txn *txn, weft_log *log, uint64_
                           weft_arena *arena, weft_change *change, weft_id *id) {
   weft_log_item item;
   const weft_fresh_run *fresh = weft__log_fresh(log, seq);
-  if (fresh) {
+  if (fresh && fresh->changes) {
     *change = fresh->changes[seq - fresh->first];
     if (id) *id = fresh->ids[seq - fresh->first];
     return WEFT_OK;
@@ -664,7 +670,8 @@ weft_err weft__log_claims(weft_replica *r, weft_txn *txn, weft_log *log, uint64_
                           weft_arena *arena, weft_change *change) {
   weft_id id;
   const weft_run_cache *c;
-  bool apart = seq > log->sealed || seq < log->fork || weft__log_fresh(log, seq);
+  const weft_fresh_run *fresh = weft__log_fresh(log, seq);
+  bool apart = seq > log->sealed || seq < log->fork || (fresh && fresh->changes);
   if (apart) return weft__log_change(r, txn, log, seq, arena, change, &id);
   WEFT_TRY(weft__log_chunk(r, txn, log, seq, &c));
   size_t i = (size_t)(seq - c->first);

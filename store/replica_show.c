@@ -106,16 +106,16 @@ void weft__ready_orphans(weft_replica *r, const weft_log *log) {
 /* Finds the first thing that the next change of a log needs and the walk has not settled.  Where
  * there is nothing, `dots` has all that it claims. */
 static weft_err first_unsettled(weft_replica *r, weft_txn *txn, weft_flow flow, weft_log *log,
-                                const weft_change *change, weft_dot *dots, unsettled *u) {
+                                weft_claim_list claims, weft_dot *dots, unsettled *u) {
   uint64_t seq = log->flow[flow].at + 1;
   *u = (unsettled){.log = log->id, .seq = log->fork - 1};
   if (seq == log->fork && log->parent != WEFT_LOG_NONE) {
     u->target = weft__log_of(r, log->parent);
     u->any = u->target->flow[flow].at < u->seq;
   }
-  for (size_t i = 0; i < change->claim_count && !u->any; i++) {
+  for (size_t i = 0; i < claims.count && !u->any; i++) {
     weft_dot *dot = &dots[i];
-    u->claim = &change->claims[i];
+    u->claim = &claims.at[i];
     u->log = u->claim->log;
     u->seq = u->claim->seq;
     weft_err err = weft__claim_dot(r, txn, log, seq, u->claim, flow == WEFT_FLOW_READY, dot);
@@ -127,17 +127,31 @@ static weft_err first_unsettled(weft_replica *r, weft_txn *txn, weft_flow flow, 
   return WEFT_OK;
 }
 
+/* What a change claims: of what this write holds it is at hand. */
+static weft_err claims_of(weft_replica *r, weft_txn *txn, weft_log *log, uint64_t seq,
+                          weft_arena *arena, weft_claim_list *out) {
+  weft_change change;
+  const weft_fresh_run *fresh = weft__log_fresh(log, seq);
+  if (fresh) {
+    *out = fresh->claims[seq - fresh->first];
+    return WEFT_OK;
+  }
+  WEFT_TRY(weft__log_claims(r, txn, log, seq, arena, &change));
+  *out = (weft_claim_list){change.claims, change.claim_count};
+  return WEFT_OK;
+}
+
 static weft_err ready_advance(weft_replica *r, weft_txn *txn, weft_log *log, weft_arena *arena) {
   weft_log_flow *f = &log->flow[WEFT_FLOW_READY];
   uint64_t before = f->at;
   while (f->at < log->held) {
-    weft_change change;
+    weft_claim_list claims;
     unsettled missing;
     weft__arena_reset(arena);
-    WEFT_TRY(weft__log_claims(r, txn, log, f->at + 1, arena, &change));
-    weft_dot *dots = weft__arena_take(arena, change.claim_count * sizeof *dots);
+    WEFT_TRY(claims_of(r, txn, log, f->at + 1, arena, &claims));
+    weft_dot *dots = weft__arena_take(arena, claims.count * sizeof *dots);
     if (!dots) return WEFT_ENOMEM;
-    WEFT_TRY(first_unsettled(r, txn, WEFT_FLOW_READY, log, &change, dots, &missing));
+    WEFT_TRY(first_unsettled(r, txn, WEFT_FLOW_READY, log, claims, dots, &missing));
     if (missing.any) {
       wait_for(r, WEFT_FLOW_READY, log, &missing);
       break;
@@ -352,7 +366,8 @@ static weft_err show_advance(batch *b, weft_log *log) {
     WEFT_TRY(batch_read(b, log, f->at + 1, &change));
     weft_dot *claims = weft__arena_take(&b->arena, change.claim_count * sizeof *claims);
     if (!claims) return WEFT_ENOMEM;
-    WEFT_TRY(first_unsettled(b->r, b->txn, WEFT_FLOW_SHOW, log, &change, claims, &missing));
+    weft_claim_list list = {change.claims, change.claim_count};
+    WEFT_TRY(first_unsettled(b->r, b->txn, WEFT_FLOW_SHOW, log, list, claims, &missing));
     if (missing.any) {
       wait_for(b->r, WEFT_FLOW_SHOW, log, &missing);
       break;
