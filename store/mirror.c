@@ -3,6 +3,9 @@
  * Invariant: the file under its name is whole, because a new one is written beside it, synced and
  * renamed, and the folder synced.  It ends with a hash of everything before, so a torn or edited
  * file is damaged and never misread.
+ * Its late part, NAME.late, has the same bytes and is written in place without a sync: it outlives
+ * the process that wrote it, and after a power cut it may be old or torn, and counts for nothing
+ * then.
  *
  * Failure modes: every error leaves the earlier file; the one beside it is written anew next time.
  * Nothing here allocates. */
@@ -36,6 +39,7 @@ static const uint8_t personal_machine[16] = "weft-machine-v1";
 typedef struct mirror_paths {
   char file[path_max];
   char fresh[path_max];
+  char late[path_max + 1]; /* one byte longer than the name that was measured */
 } mirror_paths;
 
 const char *weft__mirror_verdict_str(weft_mirror_verdict verdict) {
@@ -171,6 +175,7 @@ static weft_err paths_make(const char *dir, const weft_mirror *m, mirror_paths *
     return tell(d, WEFT_ELIMIT, 0, "path too long or empty");
   }
   snprintf(p->file, sizeof p->file, "%s/%s", dir, name);
+  snprintf(p->late, sizeof p->late, "%s/%s.late", dir, name);
   return WEFT_OK;
 }
 
@@ -202,7 +207,7 @@ static weft_err write_whole(int fd, const mirror_image *i, weft_diag *d) {
     if (n <= 0) return tell_errno(d, "write");
     done += (size_t)n;
   }
-  return fsync(fd) == 0 ? WEFT_OK : tell_errno(d, "sync");
+  return WEFT_OK;
 }
 
 weft_err weft__mirror_save(const weft_crypto *crypto, const char *dir, const weft_mirror *m,
@@ -218,9 +223,27 @@ weft_err weft__mirror_save(const weft_crypto *crypto, const char *dir, const wef
   int fd = open(p.fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0) return tell_errno(diag, "open");
   weft_err err = write_whole(fd, &image, diag);
+  if (err == WEFT_OK && fsync(fd) != 0) err = tell_errno(diag, "sync");
   close(fd);
   if (err == WEFT_OK && rename(p.fresh, p.file) != 0) err = tell_errno(diag, "rename");
   return err == WEFT_OK ? folder_sync(dir, diag) : err;
+}
+
+void weft__mirror_late(const weft_crypto *crypto, const char *dir, const weft_mirror *m,
+                       int *file) {
+  mirror_paths p;
+  mirror_image image;
+  if (m->lane_count > WEFT_MIRROR_LANES_MAX || paths_make(dir, m, &p, NULL) != WEFT_OK) return;
+  mirror_encode(crypto, m, &image);
+  if (*file < 0) *file = open(p.late, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (*file >= 0 && pwrite(*file, image.b, image.len, 0) != (ssize_t)image.len) {
+    weft__mirror_late_end(file);
+  }
+}
+
+void weft__mirror_late_end(int *file) {
+  if (*file >= 0) close(*file);
+  *file = -1;
 }
 
 /* One byte more than a mirror can have is asked for, so that a longer file is noticed. */
@@ -243,14 +266,10 @@ static weft_err read_whole(const char *path, mirror_image *i, weft_diag *d) {
   return err;
 }
 
-weft_err weft__mirror_load(const weft_crypto *crypto, const char *dir, weft_mirror *m,
-                           weft_diag *diag) {
-  mirror_paths p;
+static weft_err load(const weft_crypto *crypto, const char *path, weft_mirror *m, weft_diag *diag) {
   mirror_image image;
   weft_mirror read;
-  tell(diag, WEFT_OK, 0, "");
-  WEFT_TRY(paths_make(dir, m, &p, diag));
-  WEFT_TRY(read_whole(p.file, &image, diag));
+  WEFT_TRY(read_whole(path, &image, diag));
   weft_err err = mirror_decode(crypto, &image, &read);
   if (err == WEFT_EVERSION) return tell(diag, err, 0, "written by a newer version");
   if (err != WEFT_OK) return tell(diag, err, 0, "damaged");
@@ -260,6 +279,14 @@ weft_err weft__mirror_load(const weft_crypto *crypto, const char *dir, weft_mirr
   if (!ours) return tell(diag, WEFT_ECORRUPT, 0, "belongs to another log");
   *m = read;
   return WEFT_OK;
+}
+
+weft_err weft__mirror_load(const weft_crypto *crypto, const char *dir, weft_mirror *m,
+                           weft_diag *diag) {
+  mirror_paths p;
+  tell(diag, WEFT_OK, 0, "");
+  WEFT_TRY(paths_make(dir, m, &p, diag));
+  return load(crypto, p.file, m, diag);
 }
 
 /* --- the verdict --- */
@@ -287,10 +314,16 @@ weft_err weft__mirror_check(const weft_crypto *crypto, const char *dir, const we
   weft_mirror mirror = *now;
   weft_err err = weft__mirror_load(crypto, dir, &mirror, diag);
   switch ((int)err) {
-  case WEFT_OK: return weft__mirror_compare(&mirror, now, holds, ctx, verdict);
+  case WEFT_OK: break;
   case WEFT_ENOTFOUND: *verdict = WEFT_MIRROR_MISSING; return WEFT_OK;
   case WEFT_ECORRUPT:
   case WEFT_EVERSION: *verdict = WEFT_MIRROR_DAMAGED; return WEFT_OK;
   default: *verdict = WEFT_MIRROR_DAMAGED; return err;
   }
+  WEFT_TRY(weft__mirror_compare(&mirror, now, holds, ctx, verdict));
+  mirror_paths p;
+  WEFT_TRY(paths_make(dir, now, &p, diag));
+  weft_mirror late = *now;
+  if (*verdict != WEFT_MIRROR_SAME || load(crypto, p.late, &late, NULL) != WEFT_OK) return WEFT_OK;
+  return weft__mirror_compare(&late, now, holds, ctx, verdict);
 }

@@ -7,8 +7,9 @@
  * it can. There is one file per (space, device, incarnation), so a copy does not fight the
  * original.
  *
- * Happy path: at start weft__mirror_check says SAME, and the log goes on; after commits, at most
- * once a second and at close, never before the commit, weft__mirror_save.  With any other verdict
+ * Happy path: at start weft__mirror_check says SAME, and the log goes on; after each commit and
+ * never before it weft__mirror_late, before anybody hears of the commit; at most once a second and
+ * at close weft__mirror_save in its place.  With any other verdict
  * the device starts a new incarnation before its next write: that rule is the replica's. */
 #ifndef WEFT_STORE_MIRROR_H
 #define WEFT_STORE_MIRROR_H
@@ -73,6 +74,14 @@ weft_id weft__mirror_machine(const weft_crypto *crypto, weft_bytes name);
 weft_err weft__mirror_save(const weft_crypto *crypto, const char *dir, const weft_mirror *m,
                            weft_diag *diag) WEFT_MUST_USE;
 
+/* Writes `m` beside that file without a sync: a few microseconds, in place of weft__mirror_save
+ * between two of those.  It holds against the end of the process at any moment; after a power cut
+ * it may be gone.  Where it cannot be written the mirror lags.  `*file` is -1 at first and then a
+ * descriptor for calls with the same key, until weft__mirror_late_end.  Never fails. */
+void weft__mirror_late(const weft_crypto *crypto, const char *dir, const weft_mirror *m, int *file);
+/* Closes what weft__mirror_late keeps open. */
+void weft__mirror_late_end(int *file);
+
 /* Reads the file of m->space, m->device and m->incarnation into the rest of `m`, which changes only
  * on WEFT_OK.  `diag` may be NULL.
  * WEFT_ENOTFOUND: there is none.  WEFT_ECORRUPT: damaged, or another's.  WEFT_EVERSION: written by
@@ -87,8 +96,9 @@ weft_err weft__mirror_compare(const weft_mirror *mirror, const weft_mirror *now,
                               weft_mirror_holds holds, void *ctx,
                               weft_mirror_verdict *verdict) WEFT_MUST_USE;
 
-/* Loads and compares.  A file that is missing, damaged or of a newer version is a verdict, no
- * error. Errors as weft__mirror_load and `holds`; `*verdict` is then not SAME. */
+/* Loads and compares; what was written late counts where it is whole.  A file that is missing,
+ * damaged or of a newer version is a verdict, no error. Errors as weft__mirror_load and `holds`;
+ * `*verdict` is then not SAME. */
 weft_err weft__mirror_check(const weft_crypto *crypto, const char *dir, const weft_mirror *now,
                             weft_mirror_holds holds, void *ctx, weft_mirror_verdict *verdict,
                             weft_diag *diag) WEFT_MUST_USE;

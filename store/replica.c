@@ -542,6 +542,7 @@ static const weft_id *log_id_of(const void *ctx, uint32_t log) {
 
 static void replica_init(weft_replica *r, const weft_replica_options *o) {
   memset(r, 0, sizeof *r);
+  r->mirror_file = -1;
   r->mem = o->mem;
   r->crypto = o->crypto;
   r->platform = o->platform;

@@ -66,10 +66,11 @@ WEFT_API weft_err weft_replica_open(weft_replica **out,
                                     const weft_replica_options *o) WEFT_MUST_USE;
 /* Closes: writes the mirror, closes the store.  NULL-safe.  Drops open edits. */
 WEFT_API void weft_replica_free(weft_replica *r);
-/* Writes the incarnation mirror where it lags behind the commits; nothing to do costs nothing.  The
- * mirror follows commits at most once a second, so whoever keeps a replica open calls this a second
- * after a commit: else a store set back to a copy of that second passes for the newest one.  A
- * mirror that cannot be written stays behind.  Never fails. */
+/* Makes what the incarnation mirror says of the last commits outlast a power cut, where it does not
+ * yet; nothing to do costs nothing.  That follows commits at most once a second, so whoever keeps a
+ * replica open calls this a second after a commit: else, after a power cut, a store set back to a
+ * copy of that second passes for the newest one.  A mirror that cannot be written stays behind.
+ * Never fails. */
 WEFT_API void weft_replica_settle(weft_replica *r);
 /* What the last error of `r` was about, one English clause; "" when there is none.  View until the
  * next call. */

@@ -5,8 +5,9 @@
  * mirror disagree, the next write opens logs of a new incarnation.  So does a stored clock that
  * runs far ahead of the wall, and a peer who shows changes of ours that we lack.
  *
- * The mirror is written after commits and never before one, so it can only lag behind the store.  A
- * mirror that cannot be written stops nothing: it lags, and says less when it is asked. */
+ * The mirror is written after each commit, before anybody hears of it, and never before one, so it
+ * can only lag behind the store; once a second it is made to outlast a power cut.  A mirror that
+ * cannot be written stops nothing: it lags, and says less when it is asked. */
 #include <string.h>
 
 #include "crdt/canary.h"
@@ -71,6 +72,7 @@ uint64_t weft__instance_drawn(const weft_replica *r) {
 }
 
 void weft__incarnation_renew(weft_replica *r, weft_begun_why why) {
+  weft__mirror_late_end(&r->mirror_file); /* it is of the incarnation that ends */
   r->begun_why = why;
   r->platform.entropy(r->platform.ctx, r->incarnation, sizeof r->incarnation);
   r->incarnation_new = true;
@@ -131,6 +133,14 @@ static weft_begun_why why_of(weft_mirror_verdict verdict) {
   return WEFT_BEGUN_MISSING;
 }
 
+/* A process that ended between a commit and its mirror left it behind; peers hear of that commit
+ * from now on. */
+static void mirror_catch_up(weft_replica *r) {
+  weft_mirror m;
+  r->mirror_late = mirror_fill(r, &m);
+  if (m.lane_count > 0) weft__mirror_late(r->crypto, r->mirror_dir, &m, &r->mirror_file);
+}
+
 weft_err weft__incarnation_open(weft_replica *r, const weft_replica_options *o) {
   weft_mirror_verdict verdict = WEFT_MIRROR_MISSING;
   WEFT_TRY(mirror_open(r, o));
@@ -156,6 +166,8 @@ weft_err weft__incarnation_open(weft_replica *r, const weft_replica_options *o) 
     weft__incarnation_renew(r, why_of(verdict));
   } else if (!clock_sane) {
     weft__incarnation_renew(r, WEFT_BEGUN_CLOCK);
+  } else {
+    mirror_catch_up(r);
   }
   return WEFT_OK;
 }
@@ -164,10 +176,14 @@ void weft__mirror_note(weft_replica *r, bool now) {
   if (!r->mirror_dir || r->incarnation_new || r->stale) return;
   weft_ms wall = wall_of(r);
   bool due = now || wall < r->mirror_saved || wall - r->mirror_saved >= MIRROR_PERIOD_MS;
-  if (!due) return;
   weft_mirror m;
   uint64_t sum = mirror_fill(r, &m);
   if (m.lane_count == 0 || sum == r->mirror_sum) return;
+  if (!due) {
+    if (sum != r->mirror_late) weft__mirror_late(r->crypto, r->mirror_dir, &m, &r->mirror_file);
+    r->mirror_late = sum;
+    return;
+  }
   weft_diag diag;
   weft_err err = weft__mirror_save(r->crypto, r->mirror_dir, &m, &diag);
   r->mirror_saved = wall;
@@ -181,6 +197,7 @@ void weft__mirror_note(weft_replica *r, bool now) {
 void weft_replica_settle(weft_replica *r) { weft__mirror_note(r, true); }
 
 void weft__mirror_free(weft_replica *r) {
+  weft__mirror_late_end(&r->mirror_file);
   r->mem.free(r->mem.ctx, r->mirror_dir);
   r->mirror_dir = NULL;
 }

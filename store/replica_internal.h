@@ -269,7 +269,9 @@ struct weft_replica {
   char *mirror_dir;
   weft_mirror mirror; /* machine and store as the options name them */
   weft_ms mirror_saved;
-  uint64_t mirror_sum; /* of the seqs saved; 0: nothing saved by this object */
+  uint64_t mirror_sum;  /* of the seqs saved; 0: nothing saved by this object */
+  uint64_t mirror_late; /* of the seqs written late, */
+  int mirror_file;      /* to this descriptor; -1: none */
 };
 
 /* --- errors --- */

@@ -27,7 +27,6 @@ typedef struct run {
   uint32_t enabled;
   bool end_of_time; /* some clock may be beyond what the format can say */
   bool closely;     /* look after every event */
-  bool mirrored;
   weft_ms slow_until[LEDGER_NODES_MAX], full_until[LEDGER_NODES_MAX], back_at[LEDGER_NODES_MAX];
   liar *liars[liars_max];
   size_t liar_count;
@@ -329,10 +328,8 @@ static void clocks(run *r, swarm_fault fault) {
 static void set_back(run *r) {
   size_t node = any(r, SWARM_RESTORE);
   if (!sim_is_up(r->s, node)) return;
-  /* With a mirror it ends in order: one that lags behind the last commit, as after a crash, does
-   * not tell a copy made meanwhile from the store itself. */
   bool politely = test_rng_chance(&r->rng[SWARM_RESTORE], 50);
-  down(r, node, politely || r->mirrored ? POLITELY : RUDELY, 0);
+  down(r, node, politely ? POLITELY : RUDELY, 0);
   if (test_rng_chance(&r->rng[SWARM_RESTORE], 50) && sim_restore(r->s, node)) {
     r->out->injected[SWARM_RESTORE]++;
     ledger_set_back(r->l, node);
@@ -649,7 +646,6 @@ void swarm_run(const swarm_options *o, FILE *trace, swarm_result *out) {
   if (r.enabled == 0) mark(&r, SWARM_MARK_QUIET);
   r.closely = test_rng_below(&shape, 16) == 0;
   sim_options so = plan(&r, &shape);
-  r.mirrored = so.mirror;
   r.s = sim_new(&so);
   r.l = ledger_new(r.s, o->nodes);
   set_liars(&r);

@@ -268,6 +268,38 @@ static void test_verdicts(void **state) {
   }
 }
 
+/* What was written late is believed where it is whole, and never alone. */
+static void test_late(void **state) {
+  place *p = *state;
+  held h = {.newest = 1001};
+  int file = -1;
+  weft_mirror late = p->now;
+  late.lanes[1].seq = 1002;
+  weft__mirror_late(crypto(), p->dir, &late, &file); /* there is no folder yet */
+  assert_int_equal(verdict_of(p, &p->now, &h), WEFT_MIRROR_MISSING);
+  save(p);
+  assert_int_equal(verdict_of(p, &p->now, &h), WEFT_MIRROR_SAME);
+  weft__mirror_late(crypto(), p->dir, &late, &file);
+  assert_int_equal(verdict_of(p, &p->now, &h), WEFT_MIRROR_BEHIND);
+  h.newest = 1002;
+  assert_int_equal(verdict_of(p, &p->now, &h), WEFT_MIRROR_SAME);
+  late.lanes[1].seq = 1003;
+  late.lane_count = 1;
+  late.lanes[0].seq = 1003;
+  weft__mirror_late(crypto(), p->dir, &late, &file); /* shorter: as if torn, which says nothing */
+  assert_int_equal(verdict_of(p, &p->now, &h), WEFT_MIRROR_SAME);
+  late.lane_count = WEFT_MIRROR_LANES_MAX + 1;
+  weft__mirror_late(crypto(), p->dir, &late, &file);
+  late.lane_count = 2;
+  weft__mirror_late(crypto(), "", &late, &file);
+  assert_int_equal(verdict_of(p, &p->now, &h), WEFT_MIRROR_SAME);
+  weft__mirror_late(crypto(), p->dir, &late, &file);
+  assert_int_equal(verdict_of(p, &p->now, &h), WEFT_MIRROR_BEHIND);
+  weft__mirror_late_end(&file);
+  weft__mirror_late_end(&file);
+  assert_int_equal(file, -1);
+}
+
 static int in_child(bool (*child)(place *), place *p) {
   fflush(NULL);
   pid_t pid = fork();
@@ -332,7 +364,8 @@ static void test_machine_refuses(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       CASE(test_round_trip),      CASE(test_one_file_each), CASE(test_damage),
-      CASE(test_sealed_nonsense), CASE(test_verdicts),      CASE(test_machine_refuses),
+      CASE(test_sealed_nonsense), CASE(test_verdicts),      CASE(test_late),
+      CASE(test_machine_refuses),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -339,6 +339,35 @@ static void test_restart(void **state) {
   weft_replica_free(r);
 }
 
+/* Ends a replica as a crash would, which writes no mirror. */
+static void crash(fixture *f, weft_replica *r) {
+  char text[800];
+  snprintf(text, sizeof text, "cp -a %s %s.kept", f->mirror, f->mirror);
+  assert_int_equal(system(text), 0);
+  weft_replica_free(r);
+  snprintf(text, sizeof text, "rm -rf %s && mv %s.kept %s", f->mirror, f->mirror, f->mirror);
+  assert_int_equal(system(text), 0);
+}
+
+/* A copy that is only a commit old is told from the store it was made of, also after a crash. */
+static void test_set_back_a_little(void **state) {
+  fixture *f = *state;
+  weft_replica *r = open_first(f);
+  for (int i = 0; i < 3; i++)
+    assert_int_equal(test_set(r, "t/a", "/x", i % 2 ? "1" : "2"), WEFT_OK);
+  weft_id log = weft_replica_held(r)->heads[0].log;
+  weft_store *copy = test_store_copy(f->inner);
+  assert_int_equal(test_set(r, "t/a", "/x", "3"), WEFT_OK);
+  crash(f, r);
+  weft_store_free(f->inner);
+  f->inner = copy;
+  r = open_first(f);
+  assert_int_equal(test_set(r, "t/a", "/x", "5"), WEFT_OK);
+  assert_int_equal(weft_replica_held(r)->count, 2);
+  assert_int_equal(weft__vector_seq(weft_replica_held(r), &log), 4);
+  weft_replica_free(r);
+}
+
 static void test_clock_far_ahead(void **state) {
   fixture *f = *state;
   weft_replica *r = open_first(f);
@@ -526,11 +555,22 @@ static void test_two_meet(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      BOTH(test_commits),         BOTH(test_nothing_to_write), BOTH(test_delete_and_back),
-      BOTH(test_edit_calls),      BOTH(test_stale_and_base),   BOTH(test_strangers_may_not_write),
-      BOTH(test_group),           BOTH(test_group_abort),      BOTH(test_restart),
-      BOTH(test_clock_far_ahead), BOTH(test_rolled_back),      BOTH(test_moved),
-      BOTH(test_other_space),     BOTH(test_records),          BOTH(test_small_tables),
+      BOTH(test_commits),
+      BOTH(test_nothing_to_write),
+      BOTH(test_delete_and_back),
+      BOTH(test_edit_calls),
+      BOTH(test_stale_and_base),
+      BOTH(test_strangers_may_not_write),
+      BOTH(test_group),
+      BOTH(test_group_abort),
+      BOTH(test_restart),
+      BOTH(test_clock_far_ahead),
+      BOTH(test_rolled_back),
+      BOTH(test_moved),
+      cmocka_unit_test_setup_teardown(test_set_back_a_little, setup_memory, teardown),
+      BOTH(test_other_space),
+      BOTH(test_records),
+      BOTH(test_small_tables),
       BOTH(test_two_meet),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
