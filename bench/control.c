@@ -31,7 +31,7 @@ static weft_value text(const char *at) {
   return (weft_value){.kind = WEFT_STRING, .as.bytes = weft_bytes_str(at)};
 }
 
-static weft_err send_request(control *c, const char *command, const char *const *arguments) {
+weft_err control_send(control *c, const char *command, const char *const *arguments) {
   weft_value words[ARGUMENTS_MAX];
   weft_value list = {.kind = WEFT_ARRAY, .as.array.at = words};
   while (list.as.array.count < ARGUMENTS_MAX && arguments[list.as.array.count]) {
@@ -85,9 +85,13 @@ static bool is_text(const weft_value *v, const char *want) {
 
 weft_err control_ask(control *c, const char *command, const char *const *arguments, int64_t *code,
                      weft_value *record) {
+  WEFT_TRY(control_send(c, command, arguments));
+  return control_take(c, code, record);
+}
+
+weft_err control_take(control *c, int64_t *code, weft_value *record) {
   *record = (weft_value){.kind = WEFT_NULL};
   weft__arena_reset(&c->arena);
-  WEFT_TRY(send_request(c, command, arguments));
   for (;;) {
     weft_bytes body;
     weft_value answer;

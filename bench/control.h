@@ -25,4 +25,9 @@ void control_close(control *c);
 weft_err control_ask(control *c, const char *command, const char *const *arguments, int64_t *code,
                      weft_value *record) WEFT_MUST_USE;
 
+/* The two halves of control_ask.  Several requests may be under way; they are answered in the order
+ * they were sent. */
+weft_err control_send(control *c, const char *command, const char *const *arguments) WEFT_MUST_USE;
+weft_err control_take(control *c, int64_t *code, weft_value *record) WEFT_MUST_USE;
+
 #endif

@@ -5,8 +5,12 @@
  * time counts from sending the first request to the answer that shows it: commit, push, hold, show,
  * and a question.  `commit` is the time until the first daemon has answered.
  *
- * The probe is two synced puts of LMDB, one after the other: nothing is shown elsewhere before it
- * is on the disks of both. */
+ * The probe is two synced puts of LMDB, one after the other, and one sealed message between two
+ * threads over the loopback: nothing is shown elsewhere before it is on the disks of both.
+ *
+ * Sustained: requests are sent without waiting for the answers of those before them, 256 at most;
+ * an answer says that its edit is durable.  The time counts until the last one is shown by the
+ * other device.  The probe is as many puts of LMDB, 256 in a synced transaction. */
 #include <stdlib.h>
 #include <time.h>
 
@@ -20,8 +24,11 @@ enum {
   EDITS_QUICK = 100,
   WARM_UP = 10, /* edits that are not counted */
   LOOK_US = 100,
-  PATIENCE = 30 /* seconds */
+  UNDER_WAY = 256,
+  SUSTAINED_MAX = 200000, /* edits */
+  PATIENCE = 30           /* seconds */
 };
+static const double sustained_seconds = 5, sustained_seconds_quick = 1;
 
 typedef struct live_run {
   bench *b;
@@ -29,6 +36,8 @@ typedef struct live_run {
   control sender;
   control receiver;
   probe_lmdb *puts[2];
+  probe_line *line;
+  weft_arena *arena;
   size_t count;
   double *shown; /* seconds, of each edit */
   double *committed;
@@ -53,36 +62,48 @@ static weft_err wait_shown(live_run *l, const char *document, int64_t value) {
   return bench_fail(l->b, WEFT_ETIMEOUT, "an edit was not shown by the other device");
 }
 
-static weft_err measure_edit(live_run *l, uint32_t i, double *committed, double *shown) {
+/* What edit `i` writes, and where. */
+static int64_t value_of(uint32_t i) { return 1000000 + (int64_t)i; }
+
+static weft_err send_edit(live_run *l, uint32_t i) {
   char document[W1_NAME_LEN_MAX];
   char field[W1_NAME_LEN_MAX];
-  int64_t code;
-  int64_t value = 1000000 + (int64_t)i;
-  weft_value done;
   w1_document(document, i % TEMPLATES);
-  snprintf(field, sizeof field, "version:=%lld", (long long)value);
+  snprintf(field, sizeof field, "version:=%lld", (long long)value_of(i));
   const char *const set[] = {document, field, NULL};
+  return bench_fail(l->b, control_send(&l->sender, "set", set), "weft set");
+}
+
+static weft_err take_answer(live_run *l) {
+  int64_t code;
+  weft_value done;
+  WEFT_TRY(bench_fail(l->b, control_take(&l->sender, &code, &done), "weft set"));
+  if (code == 0) return WEFT_OK;
+  bool said = done.kind == WEFT_STRING;
+  snprintf(l->b->said, sizeof l->b->said, "weft set: %.*s", said ? (int)done.as.bytes.len : 0,
+           said ? (const char *)done.as.bytes.at : "");
+  return WEFT_EIO;
+}
+
+static weft_err measure_edit(live_run *l, uint32_t i, double *committed, double *shown) {
+  char document[W1_NAME_LEN_MAX];
+  w1_document(document, i % TEMPLATES);
   double begin = bench_now();
-  WEFT_TRY(bench_fail(l->b, control_ask(&l->sender, "set", set, &code, &done), "weft set"));
+  WEFT_TRY(send_edit(l, i));
+  WEFT_TRY(take_answer(l));
   *committed = bench_now() - begin;
-  if (code != 0) {
-    bool said = done.kind == WEFT_STRING;
-    snprintf(l->b->said, sizeof l->b->said, "weft set: %.*s", said ? (int)done.as.bytes.len : 0,
-             said ? (const char *)done.as.bytes.at : "");
-    return WEFT_EIO;
-  }
-  WEFT_TRY(wait_shown(l, document, value));
+  WEFT_TRY(wait_shown(l, document, value_of(i)));
   *shown = bench_now() - begin;
   return WEFT_OK;
 }
 
-/* Two synced puts; they also keep edits apart. */
+/* Two synced puts and a message; they also keep edits apart. */
 static weft_err measure_probe(live_run *l, double *seconds) {
   probe_item item = {weft_bytes_str("template and field"), weft_bytes_str("value")};
   const probe_items items = {&item, 1};
   *seconds = 0;
   for (size_t i = 0; i < 2; i++) WEFT_TRY(probe_lmdb_put(l->puts[i], items, 1, seconds));
-  return WEFT_OK;
+  return probe_line_message(l->line, l->b, seconds);
 }
 
 static weft_err measure_edits(live_run *l) {
@@ -93,6 +114,55 @@ static weft_err measure_edits(live_run *l) {
     WEFT_TRY(measure_edit(l, WARM_UP + i, &l->committed[i], &l->shown[i]));
     WEFT_TRY(measure_probe(l, &l->probe[i]));
   }
+  return WEFT_OK;
+}
+
+/* --- sustained --- */
+
+/* Edits from `first` on, until the time is over; gives how many, and the time until the last one is
+ * shown. */
+static weft_err write_sustained(live_run *l, uint32_t first, uint32_t *count, double *seconds) {
+  char document[W1_NAME_LEN_MAX];
+  uint32_t sent = 0;
+  uint32_t done = 0;
+  double start = bench_now();
+  double end = start + (l->b->quick ? sustained_seconds_quick : sustained_seconds);
+  for (bool more = true; more || done < sent;) {
+    for (; more && sent - done < UNDER_WAY; sent++) WEFT_TRY(send_edit(l, first + sent));
+    WEFT_TRY(take_answer(l));
+    done++;
+    more = bench_now() < end && sent < SUSTAINED_MAX;
+    if (done % 1000 == 0) WEFT_TRY(bench_progress(l->b, "sustained"));
+  }
+  w1_document(document, (first + sent - 1) % TEMPLATES);
+  WEFT_TRY(wait_shown(l, document, value_of(first + sent - 1)));
+  *seconds = bench_now() - start;
+  *count = sent;
+  return WEFT_OK;
+}
+
+/* As many values under the same keys. */
+static weft_err probe_sustained(live_run *l, uint32_t count, double *seconds) {
+  probe_items items = {.count = count};
+  items.at = weft__arena_zero(l->arena, count, sizeof *items.at);
+  if (!items.at) return WEFT_ENOMEM;
+  for (uint32_t i = 0; i < count; i++) {
+    uint32_t number[2] = {i % TEMPLATES, i};
+    weft_bytes value = weft_bytes_of(&number[1], sizeof number[1]);
+    WEFT_TRY(weft__arena_copy(l->arena, weft_bytes_of(number, 4), &items.at[i].key));
+    WEFT_TRY(weft__arena_copy(l->arena, value, &items.at[i].value));
+  }
+  return probe_lmdb_put(l->puts[0], items, UNDER_WAY, seconds);
+}
+
+static weft_err measure_sustained(live_run *l, uint32_t first) {
+  bench_name name = {"W5", "sustained", "rate", "edits/s", BENCH_RATE};
+  uint32_t count = 0;
+  double seconds = 0, limit = 0;
+  WEFT_TRY(write_sustained(l, first, &count, &seconds));
+  WEFT_TRY(probe_sustained(l, count, &limit));
+  bench_sample(l->b, name, count / seconds);
+  bench_limit(l->b, name, count / limit);
   return WEFT_OK;
 }
 
@@ -107,13 +177,13 @@ static int ascending(const void *a, const void *b) {
 static void sample(live_run *l, const char *variant, double *values) {
   static const struct {
     const char *metric;
-    size_t percent;
-  } kinds[] = {{"p50", 50}, {"p99", 99}};
+    size_t permille;
+  } kinds[] = {{"p50", 500}, {"p99", 990}, {"p99.9", 999}};
   qsort(values, l->count, sizeof *values, ascending);
   qsort(l->probe, l->count, sizeof *l->probe, ascending);
-  for (size_t i = 0; i < 2; i++) {
+  for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
     bench_name name = {"W5", variant, kinds[i].metric, "ms", BENCH_COST};
-    size_t at = (l->count - 1) * kinds[i].percent / 100;
+    size_t at = (l->count - 1) * kinds[i].permille / 1000;
     bench_sample(l->b, name, values[at] * 1000);
     bench_limit(l->b, name, l->probe[at] * 1000);
   }
@@ -128,12 +198,13 @@ static weft_err measure(live_run *l) {
   WEFT_TRY(control_open(&l->receiver, l->b, l->p.receiver));
   WEFT_TRY(probe_lmdb_open(&l->puts[0], l->b, "probe-0.mdb", 1));
   WEFT_TRY(probe_lmdb_open(&l->puts[1], l->b, "probe-1.mdb", 1));
+  WEFT_TRY(probe_line_open(&l->line, l->b));
   WEFT_TRY(measure_edits(l));
   sample(l, "shown", l->shown);
   bench_name name = {"W5", "commit", "p50", "ms", BENCH_COST};
   qsort(l->committed, l->count, sizeof *l->committed, ascending);
   bench_sample(l->b, name, l->committed[(l->count - 1) / 2] * 1000);
-  return WEFT_OK;
+  return measure_sustained(l, WARM_UP + (uint32_t)l->count);
 }
 
 weft_err bench_live(bench *b) {
@@ -146,7 +217,7 @@ weft_err bench_live(bench *b) {
   }
   weft__arena_init(&arena, &b->mem);
   for (b->run = 0; b->run < b->runs && err == WEFT_OK; b->run++) {
-    live_run l = {.b = b, .sender.fd = -1, .receiver.fd = -1};
+    live_run l = {.b = b, .sender.fd = -1, .receiver.fd = -1, .arena = &arena};
     l.count = b->quick ? EDITS_QUICK : EDITS;
     l.shown = weft__arena_zero(&arena, l.count, sizeof *l.shown);
     l.committed = weft__arena_zero(&arena, l.count, sizeof *l.committed);
@@ -154,6 +225,7 @@ weft_err bench_live(bench *b) {
     err = l.shown && l.committed && l.probe ? measure(&l) : WEFT_ENOMEM;
     probe_lmdb_close(l.puts[0]);
     probe_lmdb_close(l.puts[1]);
+    probe_line_close(l.line, b);
     if (l.receiver.b) control_close(&l.receiver);
     if (l.sender.b) control_close(&l.sender);
     if (l.p.b) processes_close(&l.p);

@@ -110,6 +110,14 @@ weft_err probe_rows_run(bench *b, const probe_rows_job *job, double *seconds) WE
  * sealed with ChaCha20-Poly1305, and gives the time until the last one was opened. */
 weft_err probe_loopback(bench *b, uint64_t len, double *seconds) WEFT_MUST_USE;
 
+/* A connection on which another thread sends every message back, 96 bytes sealed.  Ended by
+ * probe_line_close, which takes NULL. */
+typedef struct probe_line probe_line;
+weft_err probe_line_open(probe_line **out, bench *b) WEFT_MUST_USE;
+void probe_line_close(probe_line *p, bench *b);
+/* Sends one and waits for it to come back; adds half of the time to `seconds`. */
+weft_err probe_line_message(probe_line *p, bench *b, double *seconds) WEFT_MUST_USE;
+
 /* --- probe_crypto.c --- */
 
 /* Seconds each. */

@@ -1,5 +1,5 @@
 /* An encrypted connection with nothing on top of it: two threads, TCP on the loopback, sealed
- * records of a fixed length. */
+ * records of a fixed length, in a stream or one at a time. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -105,5 +105,81 @@ weft_err probe_loopback(bench *b, uint64_t len, double *seconds) {
   for (unsigned i = 0; i < 2; i++) {
     if (fds[i] >= 0) close(fds[i]);
   }
+  return ok ? WEFT_OK : bench_fail(b, WEFT_EIO, "the loopback connection failed");
+}
+
+/* --- one message at a time --- */
+
+enum { MESSAGE_LEN = 96, MESSAGE_SEALED = MESSAGE_LEN + crypto_aead_chacha20poly1305_ietf_ABYTES };
+
+struct probe_line {
+  int fds[2];
+  pthread_t thread;
+  uint64_t count; /* messages sent so far */
+};
+
+static bool message_send(int fd, uint64_t number, const uint8_t plain[MESSAGE_LEN]) {
+  uint8_t key[32] = {1};
+  uint8_t nonce[12];
+  uint8_t sealed[MESSAGE_SEALED];
+  nonce_of(nonce, number);
+  crypto_aead_chacha20poly1305_ietf_encrypt(sealed, NULL, plain, MESSAGE_LEN, NULL, 0, NULL, nonce,
+                                            key);
+  return send_all(fd, sealed, sizeof sealed);
+}
+
+static bool message_receive(int fd, uint64_t number, uint8_t plain[MESSAGE_LEN]) {
+  uint8_t key[32] = {1};
+  uint8_t nonce[12];
+  uint8_t sealed[MESSAGE_SEALED];
+  nonce_of(nonce, number);
+  return recv(fd, sealed, sizeof sealed, MSG_WAITALL) == (ssize_t)sizeof sealed &&
+         crypto_aead_chacha20poly1305_ietf_decrypt(plain, NULL, NULL, sealed, sizeof sealed, NULL,
+                                                   0, nonce, key) == 0;
+}
+
+/* Sends every message back, until the other end is shut. */
+static void *echo(void *arg) {
+  int fd = *(int *)arg;
+  uint8_t plain[MESSAGE_LEN];
+  for (uint64_t i = 0; message_receive(fd, i, plain) && message_send(fd, i, plain); i++) continue;
+  return NULL;
+}
+
+weft_err probe_line_open(probe_line **out, bench *b) {
+  int one = 1;
+  probe_line *p = b->mem.alloc(b->mem.ctx, sizeof *p);
+  *out = NULL;
+  if (!p) return WEFT_ENOMEM;
+  *p = (probe_line){.fds = {-1, -1}};
+  bool ok = connect_pair(p->fds);
+  if (ok) setsockopt(p->fds[1], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  if (ok) ok = pthread_create(&p->thread, NULL, echo, &p->fds[1]) == 0;
+  if (ok) {
+    *out = p;
+    return WEFT_OK;
+  }
+  for (unsigned i = 0; i < 2; i++) {
+    if (p->fds[i] >= 0) close(p->fds[i]);
+  }
+  b->mem.free(b->mem.ctx, p);
+  return bench_fail(b, WEFT_EIO, "the loopback connection failed");
+}
+
+void probe_line_close(probe_line *p, bench *b) {
+  if (!p) return;
+  shutdown(p->fds[0], SHUT_RDWR);
+  pthread_join(p->thread, NULL);
+  close(p->fds[0]);
+  close(p->fds[1]);
+  b->mem.free(b->mem.ctx, p);
+}
+
+weft_err probe_line_message(probe_line *p, bench *b, double *seconds) {
+  uint8_t plain[MESSAGE_LEN] = {0};
+  double start = bench_now();
+  bool ok = message_send(p->fds[0], p->count, plain) && message_receive(p->fds[0], p->count, plain);
+  *seconds += (bench_now() - start) / 2;
+  p->count++;
   return ok ? WEFT_OK : bench_fail(b, WEFT_EIO, "the loopback connection failed");
 }
