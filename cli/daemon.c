@@ -1,9 +1,12 @@
 /* The daemon's side of the control socket: requests in, the same functions of the command table,
  * answers out.
  *
- * A connection carries one request at a time.  A call that waits (sync, wait) may outlive its
- * connection: then it goes on without an audience until it ends by itself, which its time limit
- * guarantees; the daemon's own end comes first (cli_runtime.ending).  One without a limit (events
+ * A connection carries one request at a time, but writes that came in together share a synced
+ * transaction: whoever sends requests without waiting for their answers, each of which says that
+ * its write is durable, gets them all after one flush of the disk.  A call that waits (sync, wait)
+ * may outlive its connection: then it goes on without an audience until it ends by itself, which
+ * its time limit guarantees; the daemon's own end comes first (cli_runtime.ending).  One without a
+ * limit (events
  * --follow) asks its sink whether anybody is left. */
 #define _GNU_SOURCE /* struct ucred */
 #include "cli/daemon.h"
@@ -19,10 +22,12 @@
 #include "cli/control.h"
 #include "cli/files.h"
 #include "cli/record.h"
+#include "cli/run.h"
 
 enum {
   listen_backlog = 64,
   read_len = 64 << 10,
+  group_max = 1000,    /* writes of one transaction */
   ahead_max = 1 << 20, /* requests that wait behind a running one, before reading pauses */
   unread_max = 4 << 20 /* answers that wait to be read, before a long one pauses */
 };
@@ -45,6 +50,8 @@ struct control_conn {
   control_call *running;
   control_call *orphan; /* paused for this reader, who is gone */
   weft_buf in;
+  bool grouped; /* answers wait in `held` until their transaction is durable */
+  weft_buf held;
   bool closing;
   uint8_t piece[read_len];
 };
@@ -83,6 +90,18 @@ static void on_written(uv_write_t *req, int status) {
     go_on(conn);
 }
 
+/* Sends bytes; a connection that takes none is closed. */
+static void send_bytes(control_conn *conn, weft_bytes bytes) {
+  control_write *w = malloc(sizeof *w + bytes.len);
+  if (w) {
+    memcpy(w + 1, bytes.at, bytes.len);
+    uv_buf_t buf = uv_buf_init((char *)(w + 1), (unsigned)bytes.len);
+    if (uv_write(&w->req, (uv_stream_t *)&conn->pipe, &buf, 1, on_written) == 0) return;
+    free(w);
+  }
+  conn_close(conn);
+}
+
 static void answer(control_call *call, const weft_value *items, size_t count) {
   control_conn *conn = call->conn;
   if (!conn || conn->closing) return;
@@ -91,17 +110,13 @@ static void answer(control_call *call, const weft_value *items, size_t count) {
   weft_buf b;
   weft__buf_init(&b, &mem, (size_t)CLI_FRAME_LEN_MAX + 4);
   cli_frame_put(&b, &frame);
-  control_write *w = weft__buf_err(&b) == WEFT_OK ? malloc(sizeof *w + b.len) : NULL;
-  if (w) {
-    memcpy(w + 1, b.at, b.len);
-    uv_buf_t buf = uv_buf_init((char *)(w + 1), (unsigned)b.len);
-    if (uv_write(&w->req, (uv_stream_t *)&conn->pipe, &buf, 1, on_written) != 0) {
-      free(w);
-      w = NULL;
-    }
-  }
+  if (weft__buf_err(&b) != WEFT_OK)
+    conn_close(conn);
+  else if (conn->grouped)
+    weft__buf_put(&conn->held, weft__buf_view(&b));
+  else
+    send_bytes(conn, weft__buf_view(&b));
   weft__buf_free(&b);
-  if (!w) conn_close(conn);
 }
 
 static weft_value int_value(int64_t i) {
@@ -186,7 +201,8 @@ static void tell_taken(control_call *call) {
   answer(call, items, 3);
 }
 
-static int start_call(control_call *call, weft_bytes body) {
+/* Reads a request and sees whether it may run here. */
+static int read_call(control_call *call, weft_bytes body) {
   cli_call *c = &call->call;
   weft_value request;
   weft_bytes space;
@@ -201,16 +217,13 @@ static int start_call(control_call *call, weft_bytes body) {
     return cli_fail(c, CLI_NOT_FOUND, "the daemon serves the space %.*s, not %.*s: stop it first",
                     (int)c->space->name.len, (const char *)c->space->name.at, (int)space.len,
                     (const char *)space.at);
-  tell_taken(call);
-  return c->args.command->run(c);
+  return CLI_OK;
 }
 
-static void serve(control_conn *conn, weft_bytes body) {
+/* Reads a request into a call of its own, ended by finish or drop; NULL without memory. */
+static control_call *call_new(control_conn *conn, weft_bytes body, int *code) {
   control_call *call = calloc(1, sizeof *call);
-  if (!call) {
-    conn_close(conn);
-    return;
-  }
+  if (!call) return NULL;
   weft_alloc mem = weft_alloc_libc();
   weft__arena_init(&call->arena, &mem);
   cli_control *control = conn->control;
@@ -222,12 +235,99 @@ static void serve(control_conn *conn, weft_bytes body) {
                           .sink = {call, sink_record, sink_progress, sink_pace},
                           .ended = call_ended,
                           .ended_ctx = call};
+  *code = read_call(call, body);
+  return call;
+}
+
+static void drop(control_call *call) {
+  if (!call) return;
+  weft__arena_free(&call->arena);
+  free(call);
+}
+
+/* Starts what was read; what has failed already is not. */
+static int run_call(control_call *call, int code) {
+  if (code != CLI_OK) return code;
+  tell_taken(call);
+  return call->call.args.command->run(&call->call);
+}
+
+static void serve(control_conn *conn, weft_bytes body) {
+  int code;
+  control_call *call = call_new(conn, body, &code);
+  if (!call) {
+    conn_close(conn);
+    return;
+  }
   conn->running = call;
-  int code = start_call(call, body);
+  code = run_call(call, code);
   call->paused = code == CLI_PENDING && call->call.resume;
   if (code == CLI_PENDING) return;
   cli_network_changed(&call->call);
   finish(call, code);
+}
+
+/* Finds the next whole request from `at` on; false: there is none.  What is none at all closes the
+ * connection. */
+static bool request_at(control_conn *conn, size_t at, size_t *len, weft_bytes *body) {
+  weft_bytes rest = weft_bytes_of(conn->in.at + at, conn->in.len - at);
+  if (cli_frame_find(rest, len, body) == WEFT_OK) return *len > 0;
+  conn_close(conn);
+  return false;
+}
+
+/* Whether a call writes to the store, and neither waits nor opens a transaction of its own. */
+static bool is_write(const control_call *call) {
+  int (*run)(cli_call * c) = call->call.args.command->run;
+  return (run == cmd_set || run == cmd_unset) && !cli_flag(&call->call, "draft");
+}
+
+/* Runs the writes from `from` on in one transaction, with their answers held back; gives how many
+ * bytes of requests those are, and how the transaction ended. */
+static size_t run_group(control_conn *conn, size_t from, weft_err *err) {
+  weft_replica *r = conn->control->space->replica;
+  size_t used = 0, len;
+  weft_bytes body;
+  *err = WEFT_OK;
+  for (size_t n = 0; n < group_max && request_at(conn, from + used, &len, &body); n++) {
+    int code;
+    control_call *call = call_new(conn, body, &code);
+    bool fits = call && code == CLI_OK && is_write(call);
+    if (fits && n == 0) fits = weft_group_begin(r) == WEFT_OK;
+    if (!fits) {
+      drop(call);
+      break;
+    }
+    finish(call, run_call(call, code));
+    used += len;
+  }
+  if (used > 0) *err = weft_group_end(r);
+  return used;
+}
+
+/* Serves the writes that came in together from `from` on; gives how many bytes of requests they
+ * are, 0 when there are not two of them.  Where the transaction failed, none of them happened, and
+ * each is tried by itself: its answer tells what became of it alone. */
+static size_t serve_group(control_conn *conn, size_t from) {
+  size_t len, second;
+  weft_bytes body;
+  weft_err err;
+  if (!request_at(conn, from, &len, &body) || !request_at(conn, from + len, &second, &body))
+    return 0;
+  conn->grouped = true;
+  size_t used = run_group(conn, from, &err);
+  conn->grouped = false;
+  if (err == WEFT_OK && weft__buf_err(&conn->held) == WEFT_OK) {
+    if (used > 0 && !conn->closing) send_bytes(conn, weft__buf_view(&conn->held));
+  } else if (err == WEFT_OK) {
+    conn_close(conn);
+  }
+  weft__buf_reset(&conn->held);
+  for (size_t at = 0; err != WEFT_OK && at < used && !conn->closing; at += len) {
+    if (request_at(conn, from + at, &len, &body)) serve(conn, body);
+  }
+  if (used > 0) cli_network_changed(&(cli_call){.runtime = conn->control->rt});
+  return used;
 }
 
 /* Serves every whole request at hand, until one has to wait.  A request is decoded into its call's
@@ -237,14 +337,10 @@ static void serve_next(control_conn *conn) {
   while (!conn->closing && !conn->running) {
     size_t len;
     weft_bytes body;
-    weft_bytes rest = weft_bytes_of(conn->in.at + used, conn->in.len - used);
-    if (cli_frame_find(rest, &len, &body) != WEFT_OK) {
-      conn_close(conn);
-      break;
-    }
-    if (len == 0) break;
-    used += len;
-    serve(conn, body);
+    if (!request_at(conn, used, &len, &body)) break;
+    size_t grouped = serve_group(conn, used);
+    used += grouped > 0 ? grouped : len;
+    if (grouped == 0 && !conn->closing) serve(conn, body);
   }
   if (used == 0) return;
   memmove(conn->in.at, conn->in.at + used, conn->in.len - used);
@@ -263,6 +359,7 @@ static void conn_closed(uv_handle_t *handle) {
     break;
   }
   weft__buf_free(&conn->in);
+  weft__buf_free(&conn->held);
   free(conn);
 }
 
@@ -316,6 +413,7 @@ static void on_connection(uv_stream_t *server, int status) {
   if (!conn) return;
   weft_alloc mem = weft_alloc_libc();
   weft__buf_init(&conn->in, &mem, (size_t)CLI_FRAME_LEN_MAX + 4);
+  weft__buf_init(&conn->held, &mem, (size_t)CLI_FRAME_LEN_MAX + 4);
   conn->control = control;
   conn->next = control->conns;
   control->conns = conn;

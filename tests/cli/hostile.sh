@@ -13,6 +13,28 @@ frame() { printf '\x00\x00\x00'; printf "\\x$(printf %02x "$(printf '%b' "$1" | 
 request() { frame '\x93\x01'"$1"'\x84\xa4args\x90\xa5input\xc0\xa7options\x90\xa5space\xc0'; }
 check "raw request" contains "$(request '\xa6digest' | "$talk" "$sock" | tr -d '\0')" digest
 check "many requests at once" equal "$(for _ in $(seq 300); do request '\xa6digest'; done | "$talk" "$sock" | grep -ao digest | wc -l)" 300
+byte() { printf '\\x%02x' "$1"; }
+# [1, "set", {"args": [DOC, ASSIGNMENT], ...}]
+write() {
+  frame '\x93\x01\xa3set\x84\xa4args\x92\xc4'"$(byte ${#1})$1"'\xc4'"$(byte ${#2})$2"'\xa5input\xc0\xa7options\x90\xa5space\xc0'
+}
+# Writes sent together are committed together, in order; what fails among them fails alone, and what
+# is no write sees those before it.
+transactions() { on a metrics | sed -n 's/^weft_store_transactions_total //p'; }
+before=$(transactions)
+{
+  for i in $(seq 100); do write t/together n:=$i; done
+  write t/together/x n
+  for i in $(seq 101 200); do write t/together n:=$i; done
+  request '\xa6digest'
+  write t/together last:=true
+} >together.frames
+"$talk" "$sock" <together.frames | tr -d '\0' >together.out
+check "writes at once: every one is answered" equal "$(LC_ALL=C grep -ao $'\xa3end' together.out | wc -l)" 202
+check "writes at once: one was wrong" equal "$(LC_ALL=C grep -ao $'\xa5error' together.out | wc -l)" 1
+check "writes at once: the last one counts" equal "$(on a get t/together --json)" '{"last":true,"n":200}'
+check "writes at once: each is a change" equal "$(on a log t/together --limit 1000 --json | wc -l)" 201
+check "writes at once: few transactions" [ "$(($(transactions) - before))" -lt 20 ]
 check "a local command is refused" contains "$(request '\xa4init' | "$talk" "$sock" | tr -d '\0')" "does not run in the daemon"
 check "an unknown command is refused" contains "$(request '\xa4oops' | "$talk" "$sock" | tr -d '\0')" "another version"
 check "no request" contains "$(frame '\xc0' | "$talk" "$sock" | tr -d '\0')" "no request"
