@@ -1,8 +1,10 @@
 /* Addresses and when they are dialled; hosts and how often they may connect.
  *
  * An address that was given is dialled until it is linked, with a jittered exponential backoff; one
- * learnt from a peer only while there is no link to that peer.  A stranger gets few attempts: a
- * rate and a number of half-open connections a host, and one number for all of them. */
+ * learnt from a peer only while there is no link to that peer.  Where a device answered before it
+ * started anew, or before a copy of it did, is tried once more: a copy would answer there still.  A
+ * stranger gets few attempts: a rate and a number of half-open connections a host, and one number
+ * for all of them. */
 #include <string.h>
 
 #include "crdt/canary.h"
@@ -13,6 +15,7 @@ enum {
   backoff_steps_max = 20,
   final_retry_ms = 3600000, /* what was refused for good */
   fault_retry_ms = 600000,  /* what one of us gets wrong each time */
+  copy_tries = 3,           /* to reach who answered there, while the device has a link */
 };
 
 /* --- addresses --- */
@@ -112,6 +115,7 @@ void weft__dial_ended(weft_node *n, weft_link *link, weft_err why) {
   weft_ms least = never_up || link->ended_by_fault ? retry_floor(why) : 0;
   d->next_try = n->now + (wait > least ? wait : least);
   d->attempts++;
+  if (never_up && d->attempts >= copy_tries) d->boot = 0;
   if (never_up && !n->stopping) weft__node_note(n, WEFT_NOTE_FAILED, NULL, d->text, why);
 }
 
@@ -125,6 +129,11 @@ void weft__dial_answered(weft_node *n, weft_link *link) {
   d->device = link->device;
   weft_node_action a = {.kind = WEFT_NODE_ADDRESS, .device = d->device, .text = d->text};
   (void)!weft__node_push(n, &a); /* without it the next start knows one address less */
+}
+
+void weft__dial_greeted(weft_node *n, const weft_link *link) {
+  weft_dial *d = dial_of(n, link->conn);
+  if (d) d->boot = link->boot;
 }
 
 static size_t dials_under_way(const weft_node *n) {
@@ -141,12 +150,23 @@ bool weft__dial_given_up(const weft_node *n, const weft_dial *d) {
   return n->o.retries_max > 0 && d->attempts > n->o.retries_max;
 }
 
+/* The open link that dialling an address again would give, as far as is known.  Another start of
+ * its device is not it: who answered there may be a copy. */
+static const weft_link *link_instead(const weft_node *n, const weft_dial *d) {
+  for (size_t i = 0; i < n->link_count; i++) {
+    const weft_link *link = n->links[i];
+    if (!weft__link_is_up(link) || weft_id_cmp(&link->device, &d->device) != 0) continue;
+    if (!link->got_hello || d->boot == 0 || d->boot == link->boot) return link;
+  }
+  return NULL;
+}
+
 static bool dial_wanted(const weft_node *n, const weft_dial *d) {
   if (d->conn || d->self || d->done) return false;
   if (weft__dial_given_up(n, d)) return false;
   if (weft_node_is_paused(n, d->known ? &d->device : NULL)) return false;
   if (!d->known) return d->given;
-  const weft_link *link = weft__node_link_to(n, &d->device);
+  const weft_link *link = link_instead(n, d);
   return !link || (link->expiring && link->initiator);
 }
 

@@ -171,6 +171,7 @@ typedef struct weft_dial {
   bool self;  /* it is our own address */
   bool done;  /* dial_once: no further try */
   weft_id device;
+  uint64_t boot; /* of the start that answered there last; 0: not known, or not there any more */
   uint64_t conn; /* the link that dials or was dialled; 0 none */
   uint32_t attempts;
   weft_ms next_try;
@@ -506,6 +507,8 @@ void weft__node_linked(weft_node *n);
 void weft__dial_ended(weft_node *n, weft_link *link, weft_err why);
 /* A device answered at the address of a link. */
 void weft__dial_answered(weft_node *n, weft_link *link);
+/* That device said HELLO. */
+void weft__dial_greeted(weft_node *n, const weft_link *link);
 /* The link's session is about to end: its address is dialled again. */
 void weft__dial_renew(weft_node *n, const weft_link *link);
 /* `device` says that it listens at `text`. */

@@ -409,6 +409,7 @@ static void on_hello(weft_link *link, const weft_msg_hello *m) {
   link->heard = link->check = true;
   link->roots_heard = link->node->now;
   known_renew(link, m);
+  weft__dial_greeted(n, link);
   weft__ack_greet(link, m);
   link->known->ban_ms = 0;
   move(link, WEFT_LINK_OPEN);

@@ -125,6 +125,49 @@ static void a_fork_is_told(void **state) {
   sim_free(s);
 }
 
+/* A device and its copy only listen, at two addresses, and a peer dials both: it comes to know. */
+static void a_copy_that_listens_is_met(void **state) {
+  (void)state;
+  for (uint64_t seed = 1; seed <= 10; seed++) {
+    sim_options o = {.seed = seed, .nodes = 2, .copies = 1, .mirror = true};
+    o.delay_min = 10;
+    o.delay_max = 40;
+    sim *s = sim_new(&o);
+    sim_start_all(s);
+    sim_address(s, 1, 0);
+    write_some(s, 0, 3);
+    sim_settle(s, sim_now(s) + minute);
+    size_t copy = sim_copy(s, 0);
+    sim_start(s, copy);
+    sim_address(s, 1, copy);
+    write_some(s, copy, 2);
+    write_some(s, 0, 2);
+    sim_run(s, sim_now(s) + 5000); /* later they would dial, too, since they learn who is there */
+    assert_true(count_of(s, "b : clone a") > 0);
+    sim_settle(s, sim_now(s) + minute);
+    assert_int_equal(heads_of(s, 1), 2);
+    sim_free(s);
+  }
+}
+
+/* A device that starts anew at the address where it was dialled is dialled there once more. */
+static void a_new_start_costs_one_dial(void **state) {
+  (void)state;
+  sim_options o = {.seed = 3, .nodes = 2, .delay_min = 10, .delay_max = 10};
+  sim *s = sim_new(&o);
+  sim_start_all(s);
+  sim_address(s, 0, 1);
+  sim_address(s, 1, 0);
+  sim_settle(s, sim_now(s) + minute);
+  sim_crash(s, 0);
+  sim_start(s, 0);
+  sim_run(s, sim_now(s) + 10 * minute);
+  assert_int_equal(count_of(s, "clone"), 0);
+  assert_in_range(count_of(s, "b : up a"), 1, 4);
+  sim_settle(s, sim_now(s) + minute);
+  sim_free(s);
+}
+
 static void run(uint64_t seed) {
   sim_options o = {.seed = seed, .nodes = 4, .plain = seed % 2 == 0, .delay_min = 1};
   weft_replica *copies[3];
@@ -171,6 +214,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(branches_of_many_lengths),
       cmocka_unit_test(a_fork_is_told),
+      cmocka_unit_test(a_copy_that_listens_is_met),
+      cmocka_unit_test(a_new_start_costs_one_dial),
       cmocka_unit_test(runs),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -354,10 +354,11 @@ static void copy(run *r, size_t node, weft_ms until) {
   if (sim_copies_left(r->s) == 0 || r->lies[node]) return;
   size_t to = sim_copy(r->s, node);
   ledger_copied(r->l, node, to);
-  /* Both dial: a peer that has a link to one of them does not dial the other. */
+  bool listens = test_rng_chance(&r->rng[SWARM_COPY], 50);
+  if (listens) mark(r, SWARM_MARK_COPY_LISTENS);
   for (size_t i = 0; i < r->o.nodes; i++) {
-    sim_address(r->s, to, i);
-    if (i != sim_device(r->s, node)) sim_address(r->s, node, i);
+    if (i == sim_device(r->s, node)) continue;
+    sim_address(r->s, listens ? i : to, listens ? to : i);
   }
   r->back_at[to] = test_rng_chance(&r->rng[SWARM_COPY], 50) ? until : 0;
   r->out->injected[SWARM_COPY]++;

@@ -75,6 +75,7 @@ typedef enum swarm_fault {
   X(FORKED, "a log in several branches")                                                           \
   X(COPY_FORKED, "a copy that signed what its original signed otherwise")                          \
   X(LIARS, "several liars")                                                                        \
+  X(COPY_LISTENS, "a copy of a device that only listens")                                          \
   X(LIE_WAITS, "a lie that is held and never shown")
 
 typedef enum swarm_mark {
