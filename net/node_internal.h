@@ -58,6 +58,8 @@ enum {
   WEFT_LINK_STABLE_MS = 30000, /* open this long: the next redial starts afresh */
   WEFT_FRAMES_PER_S = 200,     /* control frames a peer may send */
   WEFT_FRAMES_BURST = 1000,
+  WEFT_UNASKED_MAX = 2048,   /* changes that a peer is sent before it has asked */
+  WEFT_UNASKED_MS = 3000,    /* its question may be on its way for so long */
   WEFT_LEAVES_MAX = 64,      /* logs up to which whole vectors are exchanged */
   WEFT_TURN_NODES_MAX = 256, /* trie nodes compared in one turn of a descent */
   WEFT_PREFIXES_MAX = 8192,  /* of a descent, waiting */
@@ -130,6 +132,12 @@ typedef struct weft_serve {
   bool forked; /* of a log with several branches: sent before what is in order */
   uint8_t lane;
 } weft_serve;
+
+/* A range that is sent, or was, before it was asked for. */
+typedef struct weft_unasked {
+  weft_id log;
+  uint64_t from, to;
+} weft_unasked;
 
 /* A device we have been linked to: what survives a link. */
 enum { WEFT_KNOWN_BOOTS = 4 };
@@ -307,6 +315,9 @@ struct weft_link {
   /* serving */
   weft_serve serves[WEFT_MESSAGE_WANTS_MAX];
   size_t serve_count;
+  weft_unasked unasked[WEFT_MESSAGE_WANTS_MAX];
+  size_t unasked_count;
+  weft_ms unasked_until; /* so long a question may be on its way that is answered already */
   weft_arena serve_arena;
   weft_source_span *spans;
   size_t span_count, span_next;
@@ -706,6 +717,9 @@ weft_err weft__fork_receive(weft_link *link, const weft_msg_blobs *m,
 
 /* Takes what the peer wants; answers at once what cannot be had. */
 void weft__serve_want(weft_link *link, const weft_msg_want *m);
+/* Begins to send ranges that the peer lacks, as it has just told, and has not asked for; the first
+ * question for one of them is then answered by what is on its way. */
+void weft__serve_unasked(weft_link *link, const weft_msg_range *ranges, size_t count);
 /* Makes frames while there is room and credit. */
 void weft__serve_run(weft_link *link);
 /* Takes in that the stream has written some of what it was given. */

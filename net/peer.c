@@ -386,6 +386,17 @@ static weft_ms sweep_after(weft_node *n) {
   return weft__draw_between(&n->draw, period / 2, period / 2 + period);
 }
 
+/* What anti-entropy sends: what arrived, and PING.  Where the last comparison of roots found both
+ * in step and the peer has said so meanwhile, as it does with every heartbeat, there is nothing to
+ * ask. */
+static void sweep(weft_link *link) {
+  weft_node *n = link->node;
+  link->sweep_at = n->now + sweep_after(n);
+  weft__sync_announce(link);
+  if (link->in_step && n->now < link->roots_heard + n->o.anti_entropy_ms / 2) return;
+  send_ping(link);
+}
+
 static void on_hello(weft_link *link, const weft_msg_hello *m) {
   weft_node *n = link->node;
   if (link->got_hello) {
@@ -990,11 +1001,7 @@ static void open_tick(weft_link *link) {
   }
   if (n->now >= quiet + n->o.heartbeat_ms) send_ping(link);
   if (n->now >= link->status_due) send_status(link, WEFT_FRAME_PONG, 0);
-  if (n->now >= link->sweep_at) {
-    link->sweep_at = n->now + sweep_after(n);
-    weft__sync_announce(link);
-    send_ping(link);
-  }
+  if (n->now >= link->sweep_at) sweep(link);
   if (n->now >= link->resync_at) weft__sync_resync(link);
   if (link->ask_count && n->now >= link->ask_at + WEFT_LINK_ASK_MS) weft__sync_timeout(link);
   if (n->now >= weft__sync_patience_due(link)) weft__sync_patience(link);

@@ -181,10 +181,51 @@ static weft_serve *serve_of(weft_link *link, const weft_id *log) {
   return NULL;
 }
 
+void weft__serve_unasked(weft_link *link, const weft_msg_range *ranges, size_t count) {
+  weft_node *n = link->node;
+  for (size_t i = 0; i < count && link->serve_count < WEFT_MESSAGE_WANTS_MAX; i++) {
+    weft_serve serve;
+    if (serve_of(link, &ranges[i].log) || range_branch(n, &ranges[i], &serve) != 0) continue;
+    if (weft__park_holds(link, &serve.log, serve.from, &serve.to)) continue;
+    link->serves[link->serve_count++] = serve;
+    WEFT_ASSERT(link->unasked_count < WEFT_MESSAGE_WANTS_MAX);
+    link->unasked[link->unasked_count++] = (weft_unasked){serve.log, serve.from, serve.to};
+  }
+  link->unasked_until = n->now + WEFT_UNASKED_MS;
+  link->span_count = link->span_next = 0;
+}
+
+/* True when what is wanted went out before the question came.  Only the first question is taken so:
+ * who asks again has lost what came. */
+static bool is_answered(weft_link *link, const weft_msg_range *r) {
+  for (size_t i = 0; i < link->unasked_count; i++) {
+    weft_unasked *u = &link->unasked[i];
+    if (weft_id_cmp(&u->log, &r->log) != 0) continue;
+    bool inside = r->from >= u->from && r->to <= u->to;
+    *u = link->unasked[--link->unasked_count];
+    return inside && link->node->now < link->unasked_until;
+  }
+  return false;
+}
+
+static void serve_drop(weft_link *link, weft_serve *r) { *r = link->serves[--link->serve_count]; }
+
+/* Makes room for what is asked for by leaving one range that is not; false when there is none. */
+static bool unasked_drop(weft_link *link) {
+  while (link->unasked_count > 0) {
+    weft_serve *serve = serve_of(link, &link->unasked[--link->unasked_count].log);
+    if (!serve) continue;
+    serve_drop(link, serve);
+    return true;
+  }
+  return false;
+}
+
 void weft__serve_want(weft_link *link, const weft_msg_want *m) {
   weft_node *n = link->node;
   for (size_t i = 0; i < m->count && link->state == WEFT_LINK_OPEN; i++) {
     weft_serve serve;
+    if (is_answered(link, &m->at[i])) continue;
     weft_nohave why = range_branch(n, &m->at[i], &serve);
     if (!why && weft__park_holds(link, &serve.log, serve.from, &serve.to)) why = WEFT_NOHAVE_NEVER;
     if (why) {
@@ -196,7 +237,7 @@ void weft__serve_want(weft_link *link, const weft_msg_want *m) {
       *again = serve;
       continue;
     }
-    if (link->serve_count == WEFT_MESSAGE_WANTS_MAX) {
+    if (link->serve_count == WEFT_MESSAGE_WANTS_MAX && !unasked_drop(link)) {
       weft__link_fail(link, WEFT_EPROTO, WEFT_CODE_LIMIT, WEFT_FRAME_WANT);
       return;
     }
@@ -229,8 +270,6 @@ static weft_err spans_fill(weft_link *link) {
   weft__vector_free(&base);
   return err;
 }
-
-static void serve_drop(weft_link *link, weft_serve *r) { *r = link->serves[--link->serve_count]; }
 
 /* The part of a range on a forked log that comes next: it ends where the branch it is of goes on
  * in another way. */
@@ -453,8 +492,11 @@ static bool push_one(weft_link *link, chunk_list *list, const weft_recent *r) {
   uint64_t held = weft__vector_seq(n->source.held(n->source.ctx), &r->log);
   bool forked = weft__log_forked(n, &r->log);
   bool gap = !forked && seq > 0 && seq + 1 < r->from;
-  bool wanted = serve_of(link, &r->log) != NULL;
-  if (wanted) return true; /* they are being sent it */
+  weft_serve *wanted = serve_of(link, &r->log);
+  if (wanted) { /* they are being sent it, and what came since goes with it */
+    if (!forked && !wanted->forked && wanted->to < r->to) wanted->to = r->to;
+    return true;
+  }
   if (gap || r->to - r->from >= WEFT_CHUNK_CHANGES_MAX) {
     ihave(link, &r->log);
     return true;

@@ -260,6 +260,76 @@ void weft__sync_begin(weft_link *link) {
   n->settle = true;
 }
 
+/* --- what they lack --- */
+
+typedef struct lack_list {
+  weft_msg_range at[WEFT_MESSAGE_WANTS_MAX];
+  size_t count;
+  uint64_t changes;
+} lack_list;
+
+/* Adds what the peer lacks of a log that it holds as far as `from` - 1 at least.  Forked logs are
+ * left to questions.  False: that is more than is sent unasked. */
+static bool lack_add(weft_link *link, lack_list *list, const weft_id *log, uint64_t from) {
+  const weft_vector *held = held_of(link);
+  size_t first, told;
+  if (weft__vector_find(held, log, &first) != 1) return true;
+  const weft_head *h = &held->heads[first];
+  weft_msg_range range = {.log = *log, .from = from, .to = h->seq, .head = h->id};
+  size_t tells = weft__vector_find(&link->theirs, log, &told);
+  if (tells > 1) return true;
+  if (tells == 1 && link->theirs.heads[told].seq >= from) {
+    range.from = link->theirs.heads[told].seq + 1;
+    range.prev = link->theirs.heads[told].id;
+  }
+  if (range.from > range.to) return true;
+  for (size_t i = 0; i < list->count; i++) {
+    if (weft_id_cmp(&list->at[i].log, log) == 0) return true; /* a later span of the same */
+  }
+  list->changes += range.to - range.from + 1;
+  if (list->count == WEFT_MESSAGE_WANTS_MAX || list->changes > WEFT_UNASKED_MAX) return false;
+  list->at[list->count++] = range;
+  return true;
+}
+
+/* The same of all that arrived here after what the peer's cursor says it holds. */
+static bool lack_grown(weft_link *link, lack_list *list, weft_arena *arena) {
+  weft_node *n = link->node;
+  uint64_t last = link->their_cursor;
+  while (last < n->arrival) {
+    weft_source_span *spans;
+    size_t count;
+    uint64_t before = last;
+    weft_err err =
+        n->source.arrivals(n->source.ctx, arena, before, WEFT_SPANS_MAX, &spans, &count, &last);
+    if (err != WEFT_OK || last == before) return false;
+    for (size_t i = 0; i < count; i++) {
+      if (!lack_add(link, list, &spans[i].log, spans[i].from)) return false;
+    }
+  }
+  return true;
+}
+
+/* Sends at once what the peer has just told to lack, when that is little: its question would cost a
+ * round trip.  `whole`: it has told all that it holds. */
+static void send_lacking(weft_link *link, bool whole) {
+  weft_node *n = link->node;
+  const weft_vector *held = held_of(link);
+  lack_list list = {.count = 0};
+  weft_arena arena;
+  bool little = n->o.gossip && link->state == WEFT_LINK_OPEN && !n->stopping;
+  weft__arena_init(&arena, &n->mem);
+  if (little && link->their_cursor > 0) {
+    little = lack_grown(link, &list, &arena);
+  } else {
+    for (size_t i = 0; i < held->count && little; i++) {
+      little = whole && lack_add(link, &list, &held->heads[i].log, 1);
+    }
+  }
+  if (little) weft__serve_unasked(link, list.at, list.count);
+  weft__arena_free(&arena);
+}
+
 /* --- hearing --- */
 
 void weft__sync_leaves(weft_link *link, const weft_msg_heads *m) {
@@ -270,6 +340,7 @@ void weft__sync_leaves(weft_link *link, const weft_msg_heads *m) {
     return;
   }
   if (!m->done) return;
+  if (!link->their_part_done) send_lacking(link, m->prefix_len == 0);
   link->their_part_done = true;
   if (m->prefix_len == 0) {
     link->cursor_next = m->to;
@@ -287,6 +358,7 @@ void weft__sync_leaves(weft_link *link, const weft_msg_heads *m) {
 void weft__sync_delta(weft_link *link, const weft_msg_heads *m) {
   take_heads(link, m);
   if (!m->done) return;
+  if (!link->their_part_done) send_lacking(link, false);
   bool follows = link->their_part_done || m->from <= link->hello_cursor;
   link->their_part_done = true;
   if (follows && m->to > link->cursor_next) link->cursor_next = m->to;

@@ -192,6 +192,164 @@ static void what_is_wanted_is_sent(void **state) {
   rig_free(&r);
 }
 
+static void send_delta(puppet *p, uint64_t from) {
+  weft_msg_heads m = {.done = true, .from = from, .to = from};
+  weft_buf body = puppet_body();
+  weft__msg_heads_put(&body, &m);
+  puppet_send_buf(p, WEFT_FRAME_VV_DELTA, &body);
+}
+
+static void write_some(rig *r, unsigned count) {
+  for (unsigned i = 0; i < count; i++) {
+    char value[16];
+    snprintf(value, sizeof value, "%u", i);
+    assert_int_equal(test_set(r->replica, "notes/a", "/n", value), WEFT_OK);
+  }
+  weft_node_changed(r->node, r->now);
+}
+
+/* The first seq of the first chunk that came last in CHANGES. */
+static uint64_t first_sent(const puppet *p) {
+  weft_arena arena;
+  weft_msg_blobs m;
+  weft_run *runs;
+  size_t count;
+  const rig_frame *f = puppet_last(p, WEFT_FRAME_CHANGES);
+  assert_non_null(f);
+  weft__arena_init(&arena, &p->mem);
+  assert_int_equal(weft__msg_blobs_read(&arena, bytes_of(f), &m), WEFT_OK);
+  assert_int_equal(weft__chunk_decode(&arena, m.at[0], &runs, &count), WEFT_OK);
+  uint64_t first = runs[0].first;
+  weft__arena_free(&arena);
+  return first;
+}
+
+/* A little is sent as soon as it is told to be lacking; the question that is on its way then is not
+ * answered again, but one more is. */
+static void a_little_is_sent_unasked(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  write_some(&r, 5);
+  open_link(&p, &r, 1);
+  const weft_head h = weft_replica_held(r.replica)->heads[0];
+  send_leaves(&p, NULL, 0);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_CHANGES), 1);
+  assert_int_equal(first_sent(&p), 1);
+  weft_msg_range range = {.log = h.log, .from = 1, .to = h.seq, .head = h.id};
+  send_want(&p, &range);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_CHANGES), 1);
+  send_want(&p, &range);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_CHANGES), 2);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* Who asks long afterwards has lost what came; and who knew some of it gets the rest. */
+static void what_was_lost_is_sent_again(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  write_some(&r, 5);
+  open_link(&p, &r, 1);
+  const weft_head h = weft_replica_held(r.replica)->heads[0];
+  weft_head old = {h.log, 3, {{0}}};
+  uint32_t branch = WEFT_BRANCH_ANY;
+  assert_int_equal(weft_replica_id_at(r.replica, &h.log, branch, 3, &old.id), WEFT_OK);
+  send_leaves(&p, &old, 1);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_CHANGES), 1);
+  assert_int_equal(first_sent(&p), 4);
+  rig_wait(&r, 3500);
+  weft_msg_range range = {.log = h.log, .from = 4, .to = h.seq, .head = h.id};
+  send_want(&p, &range);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_CHANGES), 2);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* A peer with a cursor lacks what arrived since, whatever it says of other logs. */
+static void what_grew_is_sent_unasked(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  write_some(&r, 4);
+  weft_replica *own = r.replica;
+  uint64_t arrival = weft_replica_arrival(own);
+  const uint64_t seq = weft_replica_held(own)->heads[0].seq;
+  write_some(&r, 3);
+  puppet_make(&p, &r, &r.space.devices[1]);
+  weft_msg_hello m = puppet_hello(&p);
+  m.cursor_instance = weft_replica_instance(own);
+  m.cursor_arrival = arrival;
+  weft_buf body = puppet_body();
+  weft__msg_hello_put(&body, &m);
+  puppet_send_buf(&p, WEFT_FRAME_HELLO, &body);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_VV_DELTA), 1);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_CHANGES), 0);
+  send_delta(&p, 0);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_CHANGES), 1);
+  assert_int_equal(first_sent(&p), seq + 1);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* A delta of who has no cursor tells too little, and much waits until it is asked for. */
+static void much_is_not_sent_unasked(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  write_some(&r, 2);
+  open_link(&p, &r, 1);
+  send_delta(&p, 0);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_CHANGES), 0);
+  puppet_free(&p);
+  assert_int_equal(weft_group_begin(r.replica), WEFT_OK);
+  write_some(&r, 2048);
+  assert_int_equal(weft_group_end(r.replica), WEFT_OK);
+  weft_node_changed(r.node, r.now);
+  puppet_make(&p, &r, &r.space.devices[1]);
+  weft_msg_hello m = puppet_hello(&p);
+  m.boot = 2;
+  weft_buf body = puppet_body();
+  weft__msg_hello_put(&body, &m);
+  puppet_send_buf(&p, WEFT_FRAME_HELLO, &body);
+  send_leaves(&p, NULL, 0);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_CHANGES), 0);
+  const weft_head h = weft_replica_held(r.replica)->heads[0];
+  weft_msg_range range = {.log = h.log, .from = 1, .to = h.seq, .head = h.id};
+  send_want(&p, &range);
+  assert_true(puppet_count(&p, WEFT_FRAME_CHANGES) > 0);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* A peer in step that is heard of now and then is not asked where it stands. */
+static void who_is_in_step_is_not_asked(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  open_link(&p, &r, 1);
+  rig_wait(&r, 1000);
+  puppet_forget(&p);
+  for (unsigned i = 0; i < 30; i++) {
+    weft_msg_status m = {.token = 5};
+    weft_buf body = puppet_body();
+    weft__msg_status_put(&body, &m);
+    puppet_send_buf(&p, WEFT_FRAME_PING, &body);
+    rig_wait(&r, 10000);
+    puppet_flow(&p);
+  }
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_PONG), 30);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_PING), 0);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
 static void an_acknowledgement_settles_pending(void **state) {
   (void)state;
   rig r;
@@ -1176,6 +1334,11 @@ int main(void) {
       cmocka_unit_test(what_a_peer_has_is_asked_and_held),
       cmocka_unit_test(a_gap_is_asked_for),
       cmocka_unit_test(what_is_wanted_is_sent),
+      cmocka_unit_test(a_little_is_sent_unasked),
+      cmocka_unit_test(what_was_lost_is_sent_again),
+      cmocka_unit_test(what_grew_is_sent_unasked),
+      cmocka_unit_test(much_is_not_sent_unasked),
+      cmocka_unit_test(who_is_in_step_is_not_asked),
       cmocka_unit_test(an_acknowledgement_settles_pending),
       cmocka_unit_test(a_delta_that_does_not_fit),
       cmocka_unit_test(what_a_peer_hears_itself_is_not_passed_on),
