@@ -115,6 +115,29 @@ static int list_query(cli_call *c, weft_query *q) {
   return cli_pointer_of(c, sort, &q->sort);
 }
 
+/* How the list was made. */
+static weft_value plan_value(cli_call *c, const weft_query *q, const weft_list *list) {
+  static const char *const by[] = {"document", "walk", "index"};
+  weft_value none = {.kind = WEFT_NULL};
+  weft_value *wheres = weft__arena_zero(c->arena, q->where_count + 1, sizeof *wheres);
+  if (!wheres) return none;
+  for (size_t i = 0; i < q->where_count; i++) {
+    cli_obj w = cli_obj_begin(c->arena);
+    cli_obj_bytes(&w, "field", q->where[i].pointer);
+    cli_obj_text(&w, "by", by[list->plan.by[i]]);
+    wheres[i] = cli_obj_end(&w);
+  }
+  cli_obj o = cli_obj_begin(c->arena);
+  cli_obj_text(&o, "walk", list->indexed ? "index" : "names");
+  if (list->indexed) cli_obj_bytes(&o, "index", list->plan.index);
+  cli_obj_bool(&o, "ordered", list->plan.ordered);
+  cli_obj_put(&o, "where", cli_array(wheres, q->where_count));
+  cli_obj_int(&o, "walked", (int64_t)list->plan.walked);
+  cli_obj_int(&o, "probed", (int64_t)list->plan.probed);
+  cli_obj_int(&o, "read", (int64_t)list->plan.read);
+  return cli_obj_end(&o);
+}
+
 int cmd_list(cli_call *c) {
   weft_query q;
   weft_bytes *fields = NULL;
@@ -137,6 +160,7 @@ int cmd_list(cli_call *c) {
     cli_obj_bytes(&o, "next", list.next);
   else
     cli_obj_text(&o, "next", NULL);
+  if (cli_flag(c, "explain")) cli_obj_put(&o, "plan", plan_value(c, &q, &list));
   weft_value record = cli_obj_end(&o);
   cli_emit(c, &record);
   return CLI_OK;

@@ -51,6 +51,7 @@ static const cli_option list_options[] = {
     {"fields", 0, "A,B", "show these fields"},
     {"deleted", 0, NULL, "the deleted ones"},
     {"all", 0, NULL, "also tags and strategies, which are documents of the collection weft"},
+    {"explain", 0, NULL, "tell how: what was walked, which index, what was looked at"},
     {NULL, 0, NULL, NULL},
 };
 static const cli_option import_options[] = {
@@ -214,6 +215,14 @@ static const cli_command commands[] = {
      "Without COLLECTION: every document but those of the collection weft, where tags and "
      "strategies are kept.",
      DOCS, CLI_STORE, CLI_ONE, 0, 1, -1, false, list_options, cmd_list, print_list},
+    {"index", "[COLLECTION FIELD [none]]", "which fields lists find quickly",
+     "An index keeps the documents of a collection in the order of a field, here and now and with "
+     "every change; it stays on this device.  COLLECTION * is for lists without one.  FIELD is a "
+     "name, a JSON Pointer, or @created @modified @by @versions; none drops the index.  A list "
+     "that sorts by FIELD, or asks for values of it, walks the index; further conditions that a "
+     "field equals a value are decided by the index of that field.  list --explain tells.  Without "
+     "arguments: the indexes.",
+     DOCS, CLI_STORE, CLI_ONE, 0, 3, -1, false, NO_OPTIONS, cmd_index, print_indexes},
     {"import", "FILE|-", "import a JSON array, or JSON lines",
      "A document is an object with a name under --id, or a line {\"doc\": NAME, \"value\": {...}} "
      "as export "

@@ -90,6 +90,31 @@ static void print_next(cli_printer *p, const weft_value *record) {
 }
 
 /* The name of each document, and the fields asked for. */
+/* How a list was made, a line for the walk and one for each condition. */
+static void print_plan(cli_printer *p, const weft_value *record) {
+  const weft_value *plan = weft_value_member(record, weft_bytes_str("plan"));
+  if (!plan) return;
+  put(p, "walk: ");
+  put_member(p, plan, "walk");
+  if (weft_value_member(plan, weft_bytes_str("index"))) {
+    put(p, " ");
+    put_member(p, plan, "index");
+  }
+  if (cli_member_bool(plan, "ordered")) put(p, ", in the order asked for");
+  put(p, "\n");
+  const weft_value *wheres = cli_member(plan, "where");
+  for (size_t i = 0; wheres->kind == WEFT_ARRAY && i < wheres->as.array.count; i++) {
+    put(p, "where ");
+    put_member(p, &wheres->as.array.at[i], "field");
+    put(p, ": by ");
+    put_member(p, &wheres->as.array.at[i], "by");
+    put(p, "\n");
+  }
+  fprintf(p->out, "looked at: %lld, by other indexes: %lld, documents read: %lld\n",
+          (long long)cli_member_int(plan, "walked"), (long long)cli_member_int(plan, "probed"),
+          (long long)cli_member_int(plan, "read"));
+}
+
 void print_list(cli_printer *p, const cli_call *call, const weft_value *record) {
   weft_bytes *fields = NULL;
   size_t field_count;
@@ -108,6 +133,7 @@ void print_list(cli_printer *p, const cli_call *call, const weft_value *record) 
     }
     cli_print_row(p, cells, widths, field_count + 1);
   }
+  print_plan(p, record);
   print_next(p, record);
 }
 
@@ -237,6 +263,17 @@ void print_rules(cli_printer *p, const cli_call *call, const weft_value *record)
     put_member(p, &items->as.array.at[i], "pattern");
     put(p, "  ");
     put_member(p, &items->as.array.at[i], "strategy");
+    put(p, "\n");
+  }
+}
+
+void print_indexes(cli_printer *p, const cli_call *call, const weft_value *record) {
+  (void)call;
+  const weft_value *items = cli_member(record, "items");
+  for (size_t i = 0; items->kind == WEFT_ARRAY && i < items->as.array.count; i++) {
+    put_member(p, &items->as.array.at[i], "collection");
+    put(p, " ");
+    put_member(p, &items->as.array.at[i], "field");
     put(p, "\n");
   }
 }

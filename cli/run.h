@@ -11,6 +11,8 @@ int cmd_new(cli_call *c);
 int cmd_get(cli_call *c);
 int cmd_delete(cli_call *c);
 int cmd_undelete(cli_call *c);
+/* cli/cmd_index.c */
+int cmd_index(cli_call *c);
 /* cli/cmd_list.c */
 int cmd_list(cli_call *c);
 int cmd_import(cli_call *c);
@@ -89,6 +91,7 @@ void print_blame(cli_printer *p, const cli_call *call, const weft_value *record)
 void print_tags(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_revert(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_rules(cli_printer *p, const cli_call *call, const weft_value *record);
+void print_indexes(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_resolve(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_conflict(cli_printer *p, const cli_call *call, const weft_value *record);
 void print_draft(cli_printer *p, const cli_call *call, const weft_value *record);

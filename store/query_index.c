@@ -257,3 +257,19 @@ weft_err weft_replica_drop_index(weft_replica *r, weft_bytes collection, weft_by
   index_call call = {collection, pointer};
   return r->group ? WEFT_EMISUSE : weft__write(r, drop_write, &call);
 }
+
+weft_err weft_replica_indexes(weft_replica *r, weft_arena *arena, weft_index_info **out,
+                              size_t *count) {
+  *out = NULL;
+  *count = 0;
+  if (r->stale) WEFT_TRY(weft__reload(r));
+  weft_index_info *list = weft__arena_zero(arena, r->index_count, sizeof *list);
+  if (!list) return WEFT_ENOMEM;
+  for (size_t i = 0; i < r->index_count; i++) {
+    WEFT_TRY(weft__arena_copy(arena, r->indexes[i].collection, &list[i].collection));
+    WEFT_TRY(weft__arena_copy(arena, r->indexes[i].pointer, &list[i].pointer));
+  }
+  *out = list;
+  *count = r->index_count;
+  return WEFT_OK;
+}

@@ -59,6 +59,8 @@ typedef struct weft_sort_key {
 /* Makes the key of `value`; NULL: nothing is there. */
 void weft__sort_key(const weft_value *value, weft_sort_key *out);
 weft_bytes weft__sort_key_view(const weft_sort_key *key);
+/* Finds where a key ends that something else follows; false when it begins with none. */
+bool weft__sort_key_split(weft_bytes both, weft_bytes *key, weft_bytes *rest);
 /* The key of the field of a document.  Errors as weft__field_value. */
 weft_err weft__field_key(const weft_replica *r, const weft_field *field,
                          const weft_doc_record *record, const weft_doc *doc, weft_arena *arena,
@@ -74,6 +76,17 @@ typedef struct weft_zone {
   bool none;
   weft_sort_key from, to;
 } weft_zone;
+
+/* What the key of a value tells of a condition on it. */
+typedef enum weft_known_by_key {
+  WEFT_KEY_FAILS,
+  WEFT_KEY_HOLDS,
+  WEFT_KEY_UNSURE /* the value has to be looked at */
+} weft_known_by_key;
+weft_known_by_key weft__where_by_key(const weft_where *where, weft_bytes key);
+/* The keys of the values that meet a condition, when these are few and nothing else has them; 0:
+ * they are not. */
+size_t weft__where_points(const weft_where *where, weft_sort_key points[WEFT_ZONES]);
 
 /* Narrows `zones` to what `where` can meet.  WEFT_WHERE_NE and CONTAINS narrow nothing: false. */
 bool weft__where_zones(const weft_where *where, weft_zone zones[WEFT_ZONES]);
@@ -96,7 +109,8 @@ weft_err weft__reader_begin(weft_reader *reader, weft_replica *r, weft_txn *txn)
 void weft__reader_end(weft_reader *reader);
 /* Empties document and arena. */
 void weft__reader_reset(weft_reader *reader);
-/* Loads a document as it is shown; what was read before is forgotten, the arena is not. */
+/* Loads a document as it is shown; what was read before is forgotten, the arena, in which it lies,
+ * is not. */
 weft_err weft__reader_load(weft_reader *reader, uint32_t number) WEFT_MUST_USE;
 
 /* --- cursors --- */

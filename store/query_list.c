@@ -3,14 +3,16 @@
  * A list is one walk over candidates: the names of the collection, or the entries of a declared
  * index, narrowed by what the conditions allow.  Where candidates come in the order asked for, the
  * walk ends with the page; else a heap keeps the first of them, one more than the page holds, so
- * memory depends on the limit alone.  Conditions are always decided on the documents themselves,
- * so an index changes what a list costs and never what it says.
+ * memory depends on the limit alone.  What entries of indexes tell of the conditions is taken from
+ * them, the rest from the documents; of those that the page shows, all is looked at again, so that
+ * a damaged index is noticed.  An index changes what a list costs and never what it says.
  *
  * Order: by sort key, then by name; descending turns both round.  A cursor holds the sort key and
  * the name of the last item and a hash of the question; the next page holds what orders behind.
  * Failure modes: a damaged record or segment stops the list with WEFT_ECORRUPT. */
 #include <string.h>
 
+#include "crdt/assert.h"
 #include "crdt/limits.h"
 #include "crdt/sort.h"
 #include "store/outcome.h"
@@ -24,6 +26,15 @@ typedef struct hit {
   uint8_t name_bytes[WEFT_NAME_LEN_MAX];
 } hit;
 
+/* How a condition is decided. */
+typedef struct filter {
+  weft_list_by by;
+  const weft_index *index; /* BY_INDEX: documents that meet it have an entry under one of these */
+  weft_sort_key points[WEFT_ZONES];
+  size_t point_count;
+  weft_known_by_key known; /* of the document that is looked at */
+} filter;
+
 typedef struct list_job {
   weft_replica *r;
   weft_txn *txn;
@@ -32,6 +43,8 @@ typedef struct list_job {
   weft_arena arena; /* everything but the answer */
   weft_reader reader;
   weft_field *fields; /* of the conditions */
+  filter *filters;
+  weft_list_plan plan;
   weft_field sort;
   bool sorted;
   bool wants_doc; /* some condition, or the order, looks into documents */
@@ -93,8 +106,9 @@ static weft_err question_read(list_job *job) {
   job->limit = q->limit > 0 ? q->limit : WEFT_LIST_LIMIT_DEFAULT;
   if (job->limit > WEFT_LIST_LIMIT_MAX || q->where_count > WEFT_WHERE_COUNT_MAX) return WEFT_ELIMIT;
   job->fields = weft__arena_zero(&job->arena, q->where_count, sizeof *job->fields);
+  job->filters = weft__arena_zero(&job->arena, q->where_count, sizeof *job->filters);
   job->hits = weft__arena_zero(&job->arena, job->limit + 1, sizeof(hit *));
-  if (!job->fields || !job->hits) return WEFT_ENOMEM;
+  if (!job->fields || !job->filters || !job->hits) return WEFT_ENOMEM;
   for (size_t i = 0; i < q->where_count; i++) {
     WEFT_TRY(weft__field_parse(&job->arena, q->where[i].pointer, &job->fields[i]));
     if (job->fields[i].source == WEFT_FIELD_POINTER) job->wants_doc = true;
@@ -159,6 +173,23 @@ static void index_choose(list_job *job) {
     job->point = zones_point(job->zones);
   }
   if (job->index) job->ordered = !job->sorted && job->point;
+}
+
+/* Decides how each condition will be decided. */
+static void filters_choose(list_job *job) {
+  const weft_query *q = job->q;
+  for (size_t i = 0; i < q->where_count && !q->deleted; i++) {
+    filter *f = &job->filters[i];
+    const weft_index *index = weft__index_find(job->r, q->collection, q->where[i].pointer);
+    if (!index) continue;
+    f->index = index;
+    if (index == job->index) {
+      f->by = WEFT_LIST_BY_KEY;
+      continue;
+    }
+    f->point_count = weft__where_points(&q->where[i], f->points);
+    if (f->point_count > 0) f->by = WEFT_LIST_BY_INDEX;
+  }
 }
 
 /* --- hits --- */
@@ -245,13 +276,57 @@ static weft_err field_key(list_job *job, const weft_field *field, const weft_doc
   return WEFT_OK;
 }
 
-static weft_err conditions_hold(list_job *job, const weft_doc_record *record, bool *hold) {
+/* Decides on a document the conditions that are not known, or (`known`) those that are. */
+static weft_err conditions_hold(list_job *job, const weft_doc_record *record, bool known,
+                                bool *hold) {
   *hold = true;
   for (size_t i = 0; i < job->q->where_count && *hold; i++) {
     weft_value value;
     bool there;
+    if ((job->filters[i].known == WEFT_KEY_HOLDS) != known) continue;
     WEFT_TRY(field_value(job, &job->fields[i], record, &there, &value));
     *hold = weft__where_holds(&job->q->where[i], there ? &value : NULL);
+  }
+  return WEFT_OK;
+}
+
+/* Looks whether the index of a condition has the document where it would be if it met it. */
+static weft_err probe(list_job *job, const filter *f, weft_bytes name, bool *there) {
+  *there = false;
+  for (size_t i = 0; i < f->point_count && !*there; i++) {
+    weft_dbkey key;
+    weft_bytes value;
+    weft_bytes point = weft__sort_key_view(&f->points[i]);
+    weft_err err = weft_txn_get(job->txn, WEFT_TABLE_INDEX,
+                                weft__index_key(&key, f->index, point, name), &value);
+    job->plan.probed++;
+    if (err != WEFT_OK && err != WEFT_ENOTFOUND) return err;
+    *there = err == WEFT_OK;
+  }
+  return WEFT_OK;
+}
+
+/* What indexes tell of the conditions; `key` is the document's in the index walked, or empty.
+ * `*open`: some are not known.  False in `*may`: one does not hold. */
+static weft_err filters_ask(list_job *job, weft_bytes key, weft_bytes name, bool *may, bool *open) {
+  *may = true;
+  *open = false;
+  for (size_t i = 0; i < job->q->where_count && *may; i++) {
+    filter *f = &job->filters[i];
+    f->known = WEFT_KEY_UNSURE;
+    if (f->by == WEFT_LIST_BY_KEY) f->known = weft__where_by_key(&job->q->where[i], key);
+    *may = f->known != WEFT_KEY_FAILS;
+    *open = *open || f->known == WEFT_KEY_UNSURE;
+  }
+  if (!*open) return WEFT_OK;
+  *open = false;
+  for (size_t i = 0; i < job->q->where_count && *may; i++) {
+    filter *f = &job->filters[i];
+    if (f->by == WEFT_LIST_BY_INDEX) {
+      WEFT_TRY(probe(job, f, name, may));
+      f->known = WEFT_KEY_HOLDS;
+    }
+    *open = *open || f->known == WEFT_KEY_UNSURE;
   }
   return WEFT_OK;
 }
@@ -259,33 +334,53 @@ static weft_err conditions_hold(list_job *job, const weft_doc_record *record, bo
 /* Whether the reserved collection is asked for, by name or with all others. */
 static bool wants_reserved(const weft_query *q) { return q->reserved || q->collection.len > 0; }
 
-/* Looks at one document.  `entry` is its key in the index that gives the order, else empty. */
-static weft_err consider(list_job *job, weft_bytes number_bytes, weft_bytes entry) {
-  weft_rd rd = weft__rd(number_bytes);
+/* Takes a sort key from an entry. */
+static void hit_key(hit *h, weft_bytes key) {
+  WEFT_ASSERT(key.len <= sizeof h->key.b);
+  memcpy(h->key.b, key.at, key.len);
+  h->key.len = (uint8_t)key.len;
+}
+
+/* Looks at a document of which an index does not tell enough. */
+static weft_err consider_document(list_job *job, hit *h, bool has_key) {
   weft_doc_record record;
-  hit h = {.number = weft__rd_u32(&rd)};
   bool hold;
-  if (!weft__rd_done(&rd)) return WEFT_ECORRUPT;
   weft__reader_reset(&job->reader);
-  weft_err err = weft__doc_record_read(job->r, job->txn, h.number, &job->reader.arena, &record);
+  weft_err err = weft__doc_record_read(job->r, job->txn, h->number, &job->reader.arena, &record);
   WEFT_TRY(weft__promised(err));
   if (record.live == job->q->deleted) return WEFT_OK;
-  if (!wants_reserved(job->q) && weft__doc_reserved(record.name)) return WEFT_OK;
-  bool key_known = entry.len > 0 && entry.len > 4 + record.name.len;
-  bool load = record.live && (job->q->where_count > 0 || !key_known) && job->wants_doc;
-  if (load) WEFT_TRY(weft__reader_load(&job->reader, h.number));
-  WEFT_TRY(conditions_hold(job, &record, &hold));
-  if (!hold) return WEFT_OK;
-  h.name = record.name;
-  if (key_known && job->sorted) {
-    size_t len = entry.len - 4 - record.name.len;
-    if (len > sizeof h.key.b) return WEFT_ECORRUPT;
-    memcpy(h.key.b, entry.at + 4, len);
-    h.key.len = (uint8_t)len;
-  } else if (job->sorted) {
-    WEFT_TRY(field_key(job, &job->sort, &record, &h.key));
+  if (record.live && job->wants_doc) {
+    WEFT_TRY(weft__reader_load(&job->reader, h->number));
+    weft__doc_set_plain(job->reader.doc, !record.suspect);
+    job->plan.read++;
   }
-  return hit_add(job, &h);
+  WEFT_TRY(conditions_hold(job, &record, false, &hold));
+  if (!hold) return WEFT_OK;
+  h->name = record.name;
+  if (job->sorted && !has_key) WEFT_TRY(field_key(job, &job->sort, &record, &h->key));
+  return hit_add(job, h);
+}
+
+/* Looks at one document: an entry of the names, or of the index. */
+static weft_err consider(list_job *job, const weft_entry *entry, bool indexed) {
+  weft_rd rd = weft__rd(entry->value);
+  hit h = {.number = weft__rd_u32(&rd), .name = entry->key};
+  weft_bytes key = {NULL, 0};
+  bool may, open;
+  if (!weft__rd_done(&rd)) return WEFT_ECORRUPT;
+  if (indexed) {
+    weft_bytes both = weft_bytes_of(entry->key.at + 4, entry->key.len - 4);
+    if (!weft__sort_key_split(both, &key, &h.name)) return WEFT_ECORRUPT;
+  }
+  if (h.name.len > WEFT_NAME_LEN_MAX) return WEFT_ECORRUPT;
+  job->plan.walked++;
+  if (!wants_reserved(job->q) && weft__doc_reserved(h.name)) return WEFT_OK;
+  WEFT_TRY(filters_ask(job, key, h.name, &may, &open));
+  if (!may) return WEFT_OK;
+  bool has_key = indexed && job->ordered && job->sorted;
+  if (has_key) hit_key(&h, key);
+  if (indexed && !open && (has_key || !job->sorted)) return hit_add(job, &h);
+  return consider_document(job, &h, has_key);
 }
 
 /* Walks a table from `from` up to before `to` (empty: the end), or the other way. */
@@ -301,11 +396,11 @@ static weft_err walk(list_job *job, weft_table table, weft_key_range range) {
     err = range.to.len > 0 ? weft_cursor_seek_back(cursor, range.to, &entry)
                            : weft_cursor_last(cursor, &entry);
   }
-  bool by_index = table == WEFT_TABLE_INDEX && job->ordered && job->sorted;
+  bool indexed = table == WEFT_TABLE_INDEX;
   while (err == WEFT_OK) {
     bool behind = range.to.len > 0 && weft_bytes_cmp(entry.key, range.to) >= 0;
     if (back ? weft_bytes_cmp(entry.key, range.from) < 0 : behind) break;
-    if (!behind) err = consider(job, entry.value, by_index ? entry.key : weft_bytes_of(NULL, 0));
+    if (!behind) err = consider(job, &entry, indexed);
     if (err != WEFT_OK || (job->ordered && job->count == job->limit + 1)) break;
     err = back ? weft_cursor_prev(cursor, &entry) : weft_cursor_next(cursor, &entry);
   }
@@ -389,13 +484,30 @@ static weft_err info_of(const weft_replica *r, const weft_doc_record *record, we
   return WEFT_OK;
 }
 
+static weft_err index_damaged(const list_job *job) {
+  return weft__replica_fail(job->r, WEFT_ECORRUPT, "an entry of an index is wrong");
+}
+
+/* Looks again at what indexes told of a document of the page. */
+static weft_err item_check(list_job *job, const weft_doc_record *record) {
+  bool hold;
+  for (size_t i = 0; i < job->q->where_count; i++) {
+    bool told = job->filters[i].by != WEFT_LIST_BY_DOCUMENT;
+    job->filters[i].known = told ? WEFT_KEY_HOLDS : WEFT_KEY_UNSURE;
+  }
+  WEFT_TRY(conditions_hold(job, record, true, &hold));
+  return hold ? WEFT_OK : index_damaged(job);
+}
+
 static weft_err item_make(list_job *job, const hit *h, weft_arena *arena, weft_list_item *out) {
   weft_doc_record record;
   WEFT_TRY(weft__doc_record_read(job->r, job->txn, h->number, arena, &record));
   WEFT_TRY(info_of(job->r, &record, &out->info));
-  if (!record.live) return WEFT_OK;
+  if (!record.live) return job->index ? index_damaged(job) : WEFT_OK;
   weft__reader_reset(&job->reader);
   WEFT_TRY(weft__reader_load(&job->reader, h->number));
+  weft__doc_set_plain(job->reader.doc, !record.suspect);
+  WEFT_TRY(item_check(job, &record));
   weft_err err = weft__doc_render(job->reader.doc, weft_bytes_of(NULL, 0), arena, &out->value);
   return weft__promised(weft__was_whole(err));
 }
@@ -423,11 +535,22 @@ static weft_err page_order(list_job *job, const void ***out) {
   return WEFT_OK;
 }
 
+static weft_err plan_tell(const list_job *job, weft_arena *arena, weft_list_plan *out) {
+  size_t count = job->q->where_count;
+  *out = job->plan;
+  out->ordered = job->ordered;
+  out->by = weft__arena_zero(arena, count, sizeof *out->by);
+  if (!out->by) return WEFT_ENOMEM;
+  for (size_t i = 0; i < count; i++) out->by[i] = job->filters[i].by;
+  return job->index ? weft__arena_copy(arena, job->index->pointer, &out->index) : WEFT_OK;
+}
+
 static weft_err page_make(list_job *job, weft_arena *arena, weft_list *out) {
   const void **list;
   WEFT_TRY(page_order(job, &list));
   out->count = job->count > job->limit ? job->limit : job->count;
   out->indexed = job->index != NULL;
+  WEFT_TRY(plan_tell(job, arena, &out->plan));
   out->items = weft__arena_zero(arena, out->count, sizeof *out->items);
   if (!out->items) return WEFT_ENOMEM;
   for (size_t i = 0; i < out->count; i++) {
@@ -447,6 +570,7 @@ weft_err weft_replica_list(weft_replica *r, weft_arena *arena, const weft_query 
   if (err == WEFT_OK) err = weft__read_begin(r, &job.txn);
   if (err == WEFT_OK) {
     index_choose(&job);
+    filters_choose(&job);
     err = weft__reader_begin(&job.reader, r, job.txn);
     if (err == WEFT_OK) err = job.index ? walk_index(&job) : walk_names(&job);
     if (err == WEFT_OK) err = page_make(&job, arena, out);

@@ -179,6 +179,33 @@ void weft__sort_key(const weft_value *value, weft_sort_key *out) {
 
 weft_bytes weft__sort_key_view(const weft_sort_key *key) { return weft_bytes_of(key->b, key->len); }
 
+/* Where the text of a key ends: behind two zeros, of which none is followed by ff. */
+static size_t key_text_end(weft_bytes key) {
+  for (size_t i = 1; i + 1 < key.len; i++) {
+    if (key.at[i] != 0) continue;
+    if (key.at[i + 1] == 0) return i + 2;
+    i++;
+  }
+  return 0;
+}
+
+bool weft__sort_key_split(weft_bytes both, weft_bytes *key, weft_bytes *rest) {
+  size_t len = 1;
+  if (both.len == 0 || both.at[0] < KEY_MISSING || both.at[0] > KEY_OBJECT) return false;
+  if (both.at[0] == KEY_NUMBER) len = 1 + 8 + 2;
+  if (both.at[0] == KEY_STRING || both.at[0] == KEY_BYTES) len = key_text_end(both);
+  if (len == 0 || len > both.len || len > WEFT_SORT_KEY_LEN_MAX) return false;
+  *key = weft_bytes_of(both.at, len);
+  *rest = weft_bytes_of(both.at + len, both.len - len);
+  return true;
+}
+
+/* Whether no other value has this key, but for containers, which are all alike. */
+static bool key_exact(weft_bytes key) {
+  bool text = key.at[0] == KEY_STRING || key.at[0] == KEY_BYTES;
+  return !text || key.len + 2 <= WEFT_SORT_KEY_LEN_MAX; /* a cut one is longer */
+}
+
 weft_err weft__field_key(const weft_replica *r, const weft_field *field,
                          const weft_doc_record *record, const weft_doc *doc, weft_arena *arena,
                          weft_sort_key *out) {
@@ -246,6 +273,48 @@ bool weft__where_holds(const weft_where *where, const weft_value *value) {
   case WEFT_WHERE_CONTAINS: return contains(where, value);
   }
   return false; /* defensive: an operator that is none */
+}
+
+/* What a condition compares values of a kind with, as a key. */
+static void where_key(const weft_where *where, uint8_t kind, weft_sort_key *out) {
+  weft_value text = {.kind = WEFT_STRING, .as.bytes = where->text};
+  weft__sort_key(kind == KEY_STRING && where->text.len > 0 ? &text : &where->value, out);
+}
+
+weft_known_by_key weft__where_by_key(const weft_where *where, weft_bytes key) {
+  weft_sort_key want;
+  bool holds = false;
+  uint8_t kind = key.at[0];
+  if (kind == KEY_MISSING) return where->op == WEFT_WHERE_NE ? WEFT_KEY_HOLDS : WEFT_KEY_FAILS;
+  where_key(where, kind, &want);
+  int order = weft_bytes_cmp(key, weft__sort_key_view(&want));
+  if (order == 0 && !key_exact(key)) return WEFT_KEY_UNSURE;
+  switch (where->op) {
+  case WEFT_WHERE_EQ: holds = order == 0; break;
+  case WEFT_WHERE_NE: holds = order != 0; break;
+  case WEFT_WHERE_LT: holds = order < 0; break;
+  case WEFT_WHERE_LE: holds = order <= 0; break;
+  case WEFT_WHERE_GT: holds = order > 0; break;
+  case WEFT_WHERE_GE: holds = order >= 0; break;
+  case WEFT_WHERE_CONTAINS:
+    return kind == KEY_STRING || kind == KEY_ARRAY ? WEFT_KEY_UNSURE : WEFT_KEY_FAILS;
+  }
+  return holds ? WEFT_KEY_HOLDS : WEFT_KEY_FAILS;
+}
+
+size_t weft__where_points(const weft_where *where, weft_sort_key points[WEFT_ZONES]) {
+  weft_zone zones[WEFT_ZONES];
+  size_t count = 0;
+  if (where->op != WEFT_WHERE_EQ) return 0;
+  weft__zones_all(zones);
+  if (!weft__where_zones(where, zones)) return 0; /* defensive: EQ narrows */
+  for (size_t i = 0; i < WEFT_ZONES; i++) {
+    weft_bytes from = weft__sort_key_view(&zones[i].from);
+    if (zones[i].none) continue;
+    if (weft_bytes_cmp(from, weft__sort_key_view(&zones[i].to)) != 0 || !key_exact(from)) return 0;
+    points[count++] = zones[i].from;
+  }
+  return count;
 }
 
 /* --- zones --- */
@@ -332,6 +401,7 @@ weft_err weft__reader_load(weft_reader *reader, uint32_t number) {
   weft__doc_reset(reader->doc);
   weft_err err = weft__state_begin(&state, &reader->r->state_env, reader->txn, number, reader->doc,
                                    &reader->arena);
+  state.borrow = true;
   if (err == WEFT_OK) err = weft__state_need_all(&state);
   for (size_t i = 0; i < state.piece_count; i++) {
     if (state.pieces[i].stored) reader->entries += 1 + state.pieces[i].parts;

@@ -488,19 +488,40 @@ typedef struct weft_list_item {
   weft_value value; /* the whole document */
 } weft_list_item;
 
+/* What a condition was decided on. */
+typedef enum weft_list_by {
+  WEFT_LIST_BY_DOCUMENT, /* the document or its record was read */
+  WEFT_LIST_BY_KEY,      /* the entries of the index that was walked, where they tell */
+  WEFT_LIST_BY_INDEX     /* a look into another declared index */
+} weft_list_by;
+
+/* How a list was made. */
+typedef struct weft_list_plan {
+  weft_bytes index; /* the field whose index was walked; empty: the names were */
+  bool ordered;     /* in the order asked for, so that the walk ended with the page */
+  weft_list_by *by; /* of each condition of the query; in the arena */
+  uint64_t walked;  /* entries or names that were looked at */
+  uint64_t probed;  /* looks into other indexes */
+  uint64_t read;    /* documents that were read before it was known that they belong here */
+} weft_list_plan;
+
 typedef struct weft_list {
   weft_list_item *items; /* in the arena */
   size_t count;
   weft_bytes next; /* cursor of the next page; empty at the end */
   bool indexed;    /* a declared index was used */
+  weft_list_plan plan;
 } weft_list;
 
 /* Lists documents.  A cursor is printable text and stays right while others write: nothing that
  * stays is skipped or doubled.  A page without condition and sort, or with an index that gives its
  * order, costs what it holds; else every document of the collection (or what an index leaves of
- * it) is looked at, in memory that depends on the limit alone.  WEFT_EMALFORMED: the cursor is not
- * of this query; WEFT_EBADPATH; WEFT_EBADVALUE: a condition without a scalar; WEFT_ELIMIT: the
- * limit, or more than 64 conditions; WEFT_ECORRUPT, WEFT_ENOMEM. */
+ * it) is looked at, in memory that depends on the limit alone.  Conditions on the field of the
+ * index that is walked are decided on its entries, and those that a field equals a value on the
+ * index of that field where there is one; other conditions cost a read of each document that is
+ * left. WEFT_EMALFORMED: the cursor is not of this query; WEFT_EBADPATH; WEFT_EBADVALUE: a
+ * condition without a scalar; WEFT_ELIMIT: the limit, or more than 64 conditions; WEFT_ECORRUPT,
+ * WEFT_ENOMEM. */
 WEFT_API weft_err weft_replica_list(weft_replica *r, weft_arena *arena, const weft_query *q,
                                     weft_list *out) WEFT_MUST_USE;
 /* Declares an index over one field (as in weft_where) of a collection ("" for all); builds it at
@@ -513,6 +534,15 @@ WEFT_API weft_err weft_replica_declare_index(weft_replica *r, weft_bytes collect
  * writes. */
 WEFT_API weft_err weft_replica_drop_index(weft_replica *r, weft_bytes collection,
                                           weft_bytes pointer) WEFT_MUST_USE;
+
+typedef struct weft_index_info {
+  weft_bytes collection; /* empty: all */
+  weft_bytes pointer;
+} weft_index_info;
+/* Lists the declared indexes, the oldest first; array and texts in `arena`.  WEFT_ENOMEM, and the
+ * errors of reading. */
+WEFT_API weft_err weft_replica_indexes(weft_replica *r, weft_arena *arena, weft_index_info **out,
+                                       size_t *count) WEFT_MUST_USE;
 
 /* `docs` and `deleted` count what a list without a collection lists. */
 typedef struct weft_counts {

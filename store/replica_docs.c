@@ -159,6 +159,7 @@ weft_err weft_replica_get(weft_replica *r, weft_arena *arena, weft_bytes doc, we
   weft_err err = weft__doc_record_find(r, txn, doc, arena, &record);
   if (err == WEFT_OK) err = weft__doc_load(r, txn, record.number, &loaded);
   weft__read_end(r, txn);
+  if (err == WEFT_OK) weft__doc_set_plain(loaded, !record.suspect);
   if (err == WEFT_OK) err = weft__doc_render_pointer(loaded, pointer, arena, out);
   weft__doc_free(loaded);
   return err;

@@ -88,6 +88,24 @@ docs() { sed 's/},{/}\n{/g' | sed -n 's/.*"doc":"\([^"]*\)".*/\1/p' | tr '\n' ' 
 check "list where" equal "$(on a list c --where level=easy --json | docs)" "c/one c/three "
 check "list where and" equal "$(on a list c --where level=easy --where 'n>=0' --json | docs)" "c/one "
 check "list where !=" equal "$(on a list c --where 'level!=easy' --json | docs)" "c/two "
+check "explain by names" contains "$(on a list c --where level=easy --explain --json)" \
+  '"plan":{"ordered":true,"probed":0,"read":3,"walk":"names","walked":3,"where":[{"by":"document","field":"/level"}]}'
+check "index" equal "$(on a index c n)" "c /n"
+check "index again" equal "$(on a index c n)" "c /n"
+check "index of another field" contains "$(on a index c level --json)" '{"collection":"c","field":"/level"}'
+check "explain" contains "$(on a list c --where level=easy --sort n --explain --json)" \
+  '"plan":{"index":"/n","ordered":true,"probed":3,"read":0,"walk":"index","walked":3,"where":[{"by":"index","field":"/level"}]}'
+check "explain for people" contains "$(on a list c --where 'n>=0' --where level=easy --explain)" "walk: index /level, in the order asked for
+where /n: by document
+where /level: by walk
+looked at: 2, by other indexes: 0, documents read: 2"
+check "index of everything" contains "$(on a index '*' @modified)" "* @modified"
+check "index dropped" equal "$(on a index '*' @modified none; on a index c level none >/dev/null; on a index c n none)" "c /n
+c /level"
+check "index wants a field" fails 2 "the field is wanted" on a index c
+check "index drops with none" fails 2 "only none can follow" on a index c n nothing
+check "no index to drop" fails 3 "no index over" on a index c n none
+check "no index over people" fails 2 "no field that can have an index" on a index c @contributors
 check "list where contains" equal "$(on a list c --where 'name~KOPF' --json | docs)" "c/three "
 check "list where pointer" equal "$(on a list c --where '/when/day=1' --json | docs)" "c/one "
 check "list where text and number" equal "$(on a list c --where 's=3' --json | docs)" "c/one "

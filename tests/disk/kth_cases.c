@@ -464,6 +464,12 @@ static weft_err list(kth_world *w) {
   return weft_replica_list(w->r, &w->arena, &q, &out);
 }
 
+static weft_err indexes(kth_world *w) {
+  weft_index_info *list;
+  size_t count;
+  return weft_replica_indexes(w->r, &w->arena, &list, &count);
+}
+
 static weft_err counts(kth_world *w) {
   weft_counts c;
   return weft_replica_counts(w->r, &c);
@@ -770,6 +776,7 @@ const kth_case kth_cases[] = {
     READ(doc_info),
     READ(list),
     READ(counts),
+    READ(indexes),
     READ(history),
     READ(change),
     READ(conflicts),

@@ -12,6 +12,7 @@
 #include "crdt/hlc.h"
 #include "crdt/json.h"
 #include "crdt/limits.h"
+#include "store/query_internal.h"
 #include "store/replica_internal.h"
 #include "tests/support/fault_alloc.h"
 #include "tests/support/space.h"
@@ -413,6 +414,84 @@ static size_t listed(fixture *f, bool reserved, bool deleted) {
   q.deleted = deleted;
   assert_int_equal(weft_replica_list(f->r, &f->arena, &q, &list), WEFT_OK);
   return list.count;
+}
+
+/* A question is answered from indexes as far as they tell, and says so; an entry that tells what
+ * the document does not say is noticed. */
+static void test_plans(void **state) {
+  fixture *f = *state;
+  char json[64], name[16];
+  for (unsigned i = 0; i < 40; i++) {
+    snprintf(json, sizeof json, "{\"a\":%u,\"b\":\"%s\"}", i, i % 4 ? "no" : "yes");
+    snprintf(name, sizeof name, "p/%02u", i);
+    assert_int_equal(test_set(f->r, name, "", json), WEFT_OK);
+  }
+  weft_where where[2] = {{.pointer = text("/b"), .op = WEFT_WHERE_EQ, .text = text("yes")},
+                         {.pointer = text("/a"), .op = WEFT_WHERE_GE, .value.kind = WEFT_INT}};
+  where[0].value = (weft_value){.kind = WEFT_STRING, .as.bytes = text("yes")};
+  where[1].value.as.integer = 8;
+  weft_query q;
+  weft_list list;
+  weft_query_init(&q);
+  q.collection = text("p");
+  q.where = where;
+  q.where_count = 2;
+  q.sort = text("/a");
+  q.limit = 4;
+  assert_int_equal(weft_replica_list(f->r, &f->arena, &q, &list), WEFT_OK);
+  assert_true(list.count == 4 && !list.indexed && !list.plan.ordered && list.plan.read == 40);
+  declare(f, "p", "/a");
+  assert_int_equal(weft_replica_list(f->r, &f->arena, &q, &list), WEFT_OK);
+  assert_true(list.count == 4 && list.plan.ordered && list.plan.probed == 0);
+  assert_int_equal(list.plan.by[0], WEFT_LIST_BY_DOCUMENT);
+  assert_int_equal(list.plan.by[1], WEFT_LIST_BY_KEY);
+  assert_int_equal(list.plan.walked, 17); /* 8 to 24: the fifth is the next page's */
+  assert_int_equal(list.plan.read, 17);
+  declare(f, "p", "/b");
+  assert_int_equal(weft_replica_list(f->r, &f->arena, &q, &list), WEFT_OK);
+  assert_int_equal(list.plan.by[0], WEFT_LIST_BY_INDEX);
+  assert_true(list.count == 4 && list.plan.walked == 17 && list.plan.probed == 17);
+  assert_int_equal(list.plan.read, 0);
+  assert_int_equal(weft_bytes_cmp(list.plan.index, text("/a")), 0);
+
+  weft_dbkey key;
+  weft_sort_key yes;
+  weft_txn *txn;
+  weft__sort_key(&where[0].value, &yes);
+  const weft_index *index = weft__index_find(f->r, text("p"), text("/b"));
+  const uint8_t number[4] = {0};
+  assert_int_equal(weft_store_begin(f->r->store, WEFT_TXN_WRITE, &txn), WEFT_OK);
+  assert_int_equal(
+      weft_txn_put(txn, WEFT_TABLE_INDEX,
+                   weft__index_key(&key, index, weft__sort_key_view(&yes), text("p/09")),
+                   weft_bytes_of(number, sizeof number)),
+      WEFT_OK);
+  assert_int_equal(weft_txn_commit(txn), WEFT_OK);
+  assert_int_equal(weft_replica_list(f->r, &f->arena, &q, &list), WEFT_ECORRUPT);
+  where[1].op = WEFT_WHERE_LT;
+  assert_int_equal(weft_replica_list(f->r, &f->arena, &q, &list), WEFT_OK);
+}
+
+/* Keys are found again in front of what follows them, and nothing that is none is taken for one. */
+static void test_keys_split(void **state) {
+  fixture *f = *state;
+  for (size_t i = 0; i < SCALARS; i++) {
+    weft_value v = parse(f, scalars[i]);
+    weft_sort_key k;
+    uint8_t both[sizeof k.b + 4];
+    weft_bytes key, rest;
+    weft__sort_key(&v, &k);
+    memcpy(both, k.b, k.len);
+    memcpy(both + k.len, "rest", 4);
+    assert_true(weft__sort_key_split(weft_bytes_of(both, k.len + 4u), &key, &rest));
+    assert_int_equal(key.len, k.len);
+    assert_int_equal(weft_bytes_cmp(rest, text("rest")), 0);
+    if (k.len > 1) assert_false(weft__sort_key_split(weft_bytes_of(both, 2), &key, &rest));
+  }
+  weft_bytes key, rest;
+  assert_false(weft__sort_key_split(text(""), &key, &rest));
+  assert_false(weft__sort_key_split(weft_bytes_of("\0", 1), &key, &rest));
+  assert_false(weft__sort_key_split(weft_bytes_of("\12", 1), &key, &rest));
 }
 
 /* What the library keeps in documents of its own is neither counted nor listed unasked, an index
@@ -1347,6 +1426,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(test_bytes, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_list_refusals, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_index_limit, setup_lmdb, teardown),
+    cmocka_unit_test_setup_teardown(test_plans, setup_memory, teardown),
+    cmocka_unit_test_setup_teardown(test_plans, setup_lmdb, teardown),
+    cmocka_unit_test_setup_teardown(test_keys_split, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_lists, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_lists, setup_lmdb, teardown),
 };
