@@ -85,6 +85,10 @@ weft_err weft__store_fail(weft_store *s, weft_err err, int sys, const char *text
 /* Fills `d`; `text` is cut to fit. */
 void weft__diag_set(weft_diag *d, weft_err err, int sys, const char *text);
 
+/* What an errno of a file means: WEFT_EFULL, WEFT_EREADONLY, WEFT_ENOSTORE, WEFT_ENOMEM, and
+ * WEFT_EIO for the rest. */
+weft_err weft__err_from_errno(int sys);
+
 /* The longest key of `table`. */
 size_t weft__table_key_max(weft_table table);
 

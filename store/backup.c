@@ -40,16 +40,7 @@ static weft_err told(weft_diag *d, weft_err err, int sys, const char *text) {
 
 static weft_err told_errno(weft_diag *d, const char *text) {
   int sys = errno;
-  switch (sys) {
-  case ENOSPC:
-  case EDQUOT: return told(d, WEFT_EFULL, sys, text);
-  case EROFS:
-  case EACCES:
-  case EPERM: return told(d, WEFT_EREADONLY, sys, text);
-  case ENOENT: return told(d, WEFT_ENOSTORE, sys, text);
-  case ENOMEM: return told(d, WEFT_ENOMEM, sys, text);
-  default: return told(d, WEFT_EIO, sys, text);
-  }
+  return told(d, weft__err_from_errno(sys), sys, text);
 }
 
 static weft_err paths_make(const char *path, backup_paths *p, weft_diag *d) {

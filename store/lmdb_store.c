@@ -46,23 +46,15 @@ weft_err weft__err_from_mdb(int rc) {
   case MDB_SUCCESS: return WEFT_OK;
   case MDB_NOTFOUND: return WEFT_ENOTFOUND;
   case MDB_MAP_FULL:
-  case MDB_TXN_FULL:
-  case ENOSPC:
-  case EDQUOT:
-  case EFBIG: return WEFT_EFULL;
+  case MDB_TXN_FULL: return WEFT_EFULL;
   case MDB_READERS_FULL:
   case MDB_MAP_RESIZED: return WEFT_EAGAIN;
-  case ENOMEM: return WEFT_ENOMEM;
-  case EROFS:
-  case EACCES:
-  case EPERM: return WEFT_EREADONLY;
-  case ENOENT: return WEFT_ENOSTORE;
   case MDB_CORRUPTED:
   case MDB_PAGE_NOTFOUND:
   case MDB_CURSOR_FULL:
   case MDB_INVALID: return WEFT_ECORRUPT;
   case MDB_VERSION_MISMATCH: return WEFT_EVERSION;
-  default: return WEFT_EIO;
+  default: return weft__err_from_errno(rc);
   }
 }
 

@@ -20,6 +20,7 @@
 
 #include "crdt/buf.h"
 #include "crdt/canary.h"
+#include "store/backend.h"
 #include "store/outcome.h"
 
 enum {
@@ -65,16 +66,7 @@ static weft_err tell(weft_diag *d, weft_err err, int sys, const char *text) {
 
 static weft_err tell_errno(weft_diag *d, const char *what) {
   int sys = errno;
-  switch (sys) {
-  case ENOSPC:
-  case EDQUOT:
-  case EFBIG: return tell(d, WEFT_EFULL, sys, what);
-  case EROFS:
-  case EACCES:
-  case EPERM: return tell(d, WEFT_EREADONLY, sys, what);
-  case ENOENT: return tell(d, WEFT_ENOSTORE, sys, what);
-  default: return tell(d, WEFT_EIO, sys, what);
-  }
+  return tell(d, weft__err_from_errno(sys), sys, what);
 }
 
 /* --- bytes --- */

@@ -9,6 +9,7 @@
  * over an array. */
 #include "store/backend.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "crdt/assert.h"
@@ -49,7 +50,22 @@ void weft__diag_set(weft_diag *d, weft_err err, int sys, const char *text) {
   memcpy(d->text, text, len);
 }
 
+weft_err weft__err_from_errno(int sys) {
+  switch (sys) {
+  case ENOSPC:
+  case EDQUOT:
+  case EFBIG: return WEFT_EFULL;
+  case EROFS:
+  case EACCES:
+  case EPERM: return WEFT_EREADONLY;
+  case ENOENT: return WEFT_ENOSTORE;
+  case ENOMEM: return WEFT_ENOMEM;
+  default: return WEFT_EIO;
+  }
+}
+
 static void diag_lock(weft_store *s) {
+  /* defensive: the loop goes round only while another thread copies a hundred bytes */
   while (atomic_flag_test_and_set_explicit(&s->diag_busy, memory_order_acquire)) continue;
 }
 

@@ -20,6 +20,7 @@
 #include <lmdb.h>
 
 #include "store/keys.h"
+#include "store/lmdb_door.h"
 #include "store/lmdb_store.h"
 #include "tests/support/data.h"
 #include "tests/support/pace.h"
@@ -837,8 +838,32 @@ static void test_grow_without_address_space(void **state) {
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void test_words_for_errors(void **state) {
+  (void)state;
+  static const struct {
+    int rc;
+    weft_err err;
+  } cases[] = {{MDB_SUCCESS, WEFT_OK},
+               {MDB_NOTFOUND, WEFT_ENOTFOUND},
+               {MDB_MAP_FULL, WEFT_EFULL},
+               {MDB_TXN_FULL, WEFT_EFULL},
+               {MDB_READERS_FULL, WEFT_EAGAIN},
+               {MDB_MAP_RESIZED, WEFT_EAGAIN},
+               {MDB_CORRUPTED, WEFT_ECORRUPT},
+               {MDB_PAGE_NOTFOUND, WEFT_ECORRUPT},
+               {MDB_CURSOR_FULL, WEFT_ECORRUPT},
+               {MDB_INVALID, WEFT_ECORRUPT},
+               {MDB_VERSION_MISMATCH, WEFT_EVERSION},
+               {MDB_PANIC, WEFT_EIO},
+               {ENOSPC, WEFT_EFULL},
+               {EACCES, WEFT_EREADONLY}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    assert_int_equal(weft__err_from_mdb(cases[i].rc), cases[i].err);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_words_for_errors),
       CASE(test_permissions),
       CASE(test_paths),
       CASE(test_missing),

@@ -2,6 +2,7 @@
  * with the same calls and compares every byte and every error. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include <cmocka.h>
 
 #include "crdt/buf.h"
+#include "store/backend.h"
 #include "store/keys.h"
 #include "store/lmdb_store.h"
 #include "store/memory_store.h"
@@ -850,6 +852,75 @@ static void test_keys(void **state) {
   cmocka_unit_test_setup_teardown(name, setup_memory, teardown),                                   \
       cmocka_unit_test_setup_teardown(name, setup_lmdb, teardown)
 
+/* --- errors --- */
+
+static void test_words_for_errors(void **state) {
+  (void)state;
+  static const struct {
+    int sys;
+    weft_err err;
+  } cases[] = {{ENOSPC, WEFT_EFULL},    {EDQUOT, WEFT_EFULL},     {EFBIG, WEFT_EFULL},
+               {EROFS, WEFT_EREADONLY}, {EACCES, WEFT_EREADONLY}, {EPERM, WEFT_EREADONLY},
+               {ENOENT, WEFT_ENOSTORE}, {ENOMEM, WEFT_ENOMEM},    {EIO, WEFT_EIO},
+               {-1, WEFT_EIO}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    assert_int_equal(weft__err_from_errno(cases[i].sys), cases[i].err);
+  /* A text that is too long is cut, and ends. */
+  char longer[400];
+  weft_diag d;
+  memset(longer, 'a', sizeof longer - 1);
+  longer[sizeof longer - 1] = 0;
+  weft__diag_set(&d, WEFT_EIO, 5, longer);
+  assert_int_equal(strlen(d.text), sizeof d.text - 1);
+  assert_int_equal(d.err, WEFT_EIO);
+  assert_int_equal(d.sys, 5);
+}
+
+/* After an error of the disk every call says so, those of open transactions too. */
+static void test_broken(void **state) {
+  fixture *f = *state;
+  weft_txn *t = begin(f->store, WEFT_TXN_WRITE), *other;
+  put(t, WEFT_TABLE_DOC, "a", "1");
+  put(t, WEFT_TABLE_DOC, "b", "2");
+  commit(t);
+  weft_cursor *c;
+  weft_entry e;
+  weft_bytes value;
+  weft_store_size size;
+  uint64_t count;
+  t = begin(f->store, WEFT_TXN_READ);
+  assert_int_equal(weft_cursor_open(t, WEFT_TABLE_DOC, &c), WEFT_OK);
+  assert_int_equal(weft_cursor_first(c, &e), WEFT_OK);
+  assert_int_equal(weft__store_fail(f->store, WEFT_EIO, EIO, "broken"), WEFT_EIO);
+  assert_int_equal(weft_txn_get(t, WEFT_TABLE_DOC, str("a"), &value), WEFT_EIO);
+  assert_int_equal(weft_txn_count(t, WEFT_TABLE_DOC, &count), WEFT_EIO);
+  assert_int_equal(weft_cursor_first(c, &e), WEFT_EIO);
+  assert_int_equal(weft_cursor_last(c, &e), WEFT_EIO);
+  assert_int_equal(weft_cursor_next(c, &e), WEFT_EIO);
+  assert_int_equal(weft_cursor_prev(c, &e), WEFT_EIO);
+  assert_int_equal(weft_cursor_seek(c, str("b"), &e), WEFT_EIO);
+  assert_int_equal(weft_cursor_seek_back(c, str("b"), &e), WEFT_EIO);
+  weft_cursor_close(c);
+  weft_txn_abort(t);
+  assert_int_equal(weft_store_begin(f->store, WEFT_TXN_READ, &other), WEFT_EIO);
+  assert_null(other);
+  assert_int_equal(weft_store_begin(f->store, WEFT_TXN_WRITE, &other), WEFT_EIO);
+  assert_int_equal(weft_store_get_size(f->store, &size), WEFT_EIO);
+  assert_int_equal(weft_store_grow(f->store), WEFT_EIO);
+}
+
+static void test_nothing_is_written_to_read(void **state) {
+  fixture *f = *state;
+  weft_txn *t;
+  f->store->read_only = true;
+  assert_int_equal(weft_store_begin(f->store, WEFT_TXN_WRITE, &t), WEFT_EREADONLY);
+  assert_null(t);
+  assert_int_equal(weft_store_grow(f->store), WEFT_EREADONLY);
+  t = begin(f->store, WEFT_TXN_READ);
+  weft_txn_abort(t);
+  f->store->read_only = false;
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       OVER_BOTH(test_put_get_delete),
@@ -861,6 +932,9 @@ int main(void) {
       OVER_BOTH(test_cursor_under_writes),
       OVER_BOTH(test_delete_range),
       OVER_BOTH(test_many_in_order),
+      OVER_BOTH(test_broken),
+      OVER_BOTH(test_nothing_is_written_to_read),
+      cmocka_unit_test(test_words_for_errors),
       cmocka_unit_test(test_full_memory),
       cmocka_unit_test(test_full_map),
       cmocka_unit_test(test_both_alike),
