@@ -78,8 +78,7 @@ static int named_order(const void *ctx, const void *a, const void *b) {
 
 static size_t shared_len(weft_bytes a, weft_bytes b) {
   size_t len = 0;
-  /* defensive: b ends first only if it stood before a */
-  while (len < a.len && len < b.len && a.at[len] == b.at[len]) len++;
+  while (len < a.len && len < b.len && a.at[len] == b.at[len]) len++; /* defensive: a <= b */
   return len;
 }
 

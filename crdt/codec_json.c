@@ -30,8 +30,8 @@ static weft_err refuse(weft_json_error *why, weft_bytes text, size_t offset, con
                        weft_err err) {
   if (!why) return err;
   memset(why, 0, sizeof *why);
-  /* defensive: jansson's clauses, which quote at most 20 bytes, are shorter than `text` */
-  for (size_t i = 0; clause[i] && i + 1 < sizeof why->text; i++) {
+  /* Jansson's clauses quote at most 20 bytes: they are shorter than `text`. */
+  for (size_t i = 0; clause[i] && i + 1 < sizeof why->text; i++) { /* defensive: clauses fit */
     uint8_t c = (uint8_t)clause[i];
     why->text[i] = (char)(c < 0x20 || c >= 0x7f ? '?' : c);
   }
@@ -367,8 +367,8 @@ static void write_scalar(weft_buf *b, const weft_value *v) {
     write_base64(b, v->as.bytes);
     weft__buf_put(b, weft_bytes_str("\"}"));
     return;
-  case WEFT_ARRAY: /* defensive: the walk opens containers */
-  case WEFT_OBJECT: break;
+  case WEFT_ARRAY:         /* defensive: the walk opens containers */
+  case WEFT_OBJECT: break; /* defensive: the walk opens containers */
   }
   weft__buf_fail(b, WEFT_EBADVALUE);
 }

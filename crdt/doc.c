@@ -139,7 +139,7 @@ static weft_err doc_widen(weft_doc *doc) {
   if (doc->count < doc->cap) return WEFT_OK;
   size_t cap = doc->cap ? doc->cap * 2 : 64, len; /* entries outweigh it: cannot overflow */
   /* defensive: as many pointers do not fit memory either */
-  if (!weft__mul_ok(cap, sizeof(doc_entry *), &len)) return WEFT_ENOMEM;
+  if (!weft__mul_ok(cap, sizeof(doc_entry *), &len)) return WEFT_ENOMEM; /* defensive: 2^61 */
   doc_entry **regs = doc->mem.grow(doc->mem.ctx, doc->regs, len);
   if (!regs) return WEFT_ENOMEM;
   doc->regs = regs;

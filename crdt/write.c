@@ -187,10 +187,10 @@ static weft_err ops_widen(weft_writer *w, size_t need) {
   if (need <= w->cap) return WEFT_OK;
   size_t cap = w->cap ? w->cap : 8, len, flat_len;
   while (cap < need) {
-    if (!weft__mul_ok(cap, 2, &cap)) return WEFT_ENOMEM;
+    if (!weft__mul_ok(cap, 2, &cap)) return WEFT_ENOMEM; /* defensive: 2^63 ops */
   }
-  if (!weft__mul_ok(cap, sizeof *w->ops, &len)) return WEFT_ENOMEM;
-  if (!weft__mul_ok(cap, sizeof *w->flat, &flat_len)) return WEFT_ENOMEM;
+  if (!weft__mul_ok(cap, sizeof *w->ops, &len)) return WEFT_ENOMEM;       /* defensive: as above */
+  if (!weft__mul_ok(cap, sizeof *w->flat, &flat_len)) return WEFT_ENOMEM; /* defensive: as above */
   weft_op **ops = w->mem.grow(w->mem.ctx, w->ops, len);
   if (!ops) return WEFT_ENOMEM;
   w->ops = ops;

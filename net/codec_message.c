@@ -287,7 +287,7 @@ static fields body_begin(body *b, weft_arena *arena, weft_bytes in, size_t requi
   size_t used = 0;
   if (b->err == WEFT_OK) {
     int got = msgpack_unpack_next(&b->one, (const char *)in.at, in.len, &used);
-    if (got != MSGPACK_UNPACK_SUCCESS) fail(b, WEFT_ENOMEM);
+    if (got != MSGPACK_UNPACK_SUCCESS) fail(b, WEFT_ENOMEM); /* defensive: malloc failed */
   }
   fields none = {b, NULL, 0, 0};
   return b->err == WEFT_OK ? fields_of(b, &b->one.data, required) : none;

@@ -33,5 +33,5 @@ uint64_t weft__draw_between(weft_draw *d, uint64_t low, uint64_t high) {
   weft__draw_bytes(d, bytes, sizeof bytes);
   for (size_t i = 0; i < sizeof bytes; i++) any = any << 8 | bytes[i];
   uint64_t span = high - low;
-  return span == UINT64_MAX ? any : low + any % (span + 1);
+  return span == UINT64_MAX ? any : low + any % (span + 1); /* defensive: nobody wants 2^64 */
 }

@@ -249,7 +249,7 @@ static void drain(weft_joiner *j) {
       fail(j, a.why == WEFT_OK ? WEFT_EPROTO : a.why);
       break;
     case WEFT_SESSION_EXPIRING:
-    case WEFT_SESSION_NOTHING: break;
+    case WEFT_SESSION_NOTHING: break; /* defensive: `next` gives no such action */
     }
   }
   if (weft__buf_err(&j->tx) != WEFT_OK) fail(j, weft__buf_err(&j->tx));

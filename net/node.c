@@ -226,7 +226,7 @@ weft_known *weft__node_known(weft_node *n, const weft_id *device) {
   if (low < n->known_count && weft_id_cmp(&n->knowns[low]->device, device) == 0) {
     return n->knowns[low];
   }
-  if (n->known_count >= WEFT_ROSTER_RECORDS_MAX) return NULL;
+  if (n->known_count >= WEFT_ROSTER_RECORDS_MAX) return NULL; /* defensive: rosters are full */
   void *at = n->knowns;
   if (weft__node_grow(n, &at, &n->known_cap, n->known_count + 1, sizeof *n->knowns) != WEFT_OK) {
     return NULL;

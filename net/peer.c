@@ -925,7 +925,7 @@ void weft__link_drain(weft_link *link, bool send) {
       weft__dial_renew(link->node, link);
       break;
     case WEFT_SESSION_CLOSE: on_close(link, a.why); break;
-    case WEFT_SESSION_NOTHING: break;
+    case WEFT_SESSION_NOTHING: break; /* defensive: `next` gives no such action */
     }
     if (link->close_due) return;
   }

@@ -54,7 +54,7 @@ weft_err weft__field_parse(weft_arena *scratch, weft_bytes text, weft_field *out
 
 static weft_value integer_of(uint64_t v) {
   weft_value value = {.kind = WEFT_INT};
-  value.as.integer = v > INT64_MAX ? INT64_MAX : (int64_t)v;
+  value.as.integer = v > INT64_MAX ? INT64_MAX : (int64_t)v; /* defensive: 2^63 changes */
   return value;
 }
 

@@ -22,7 +22,7 @@ enum { BEGUN_LEN = 16 + 1 + 8, BEGUN_MAX = 64 };
 
 weft_err weft__replica_fail(weft_replica *r, weft_err err, const char *text) {
   size_t len = strlen(text);
-  if (len >= sizeof r->error) len = sizeof r->error - 1;
+  if (len >= sizeof r->error) len = sizeof r->error - 1; /* defensive: our clauses are shorter */
   memcpy(r->error, text, len);
   r->error[len] = 0;
   return err;

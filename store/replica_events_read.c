@@ -51,15 +51,14 @@ static weft_err change_at(reader *rd, uint64_t shown, weft_log **log, weft_chang
   uint64_t first = 0;
   WEFT_TRY(weft_cursor_open(rd->txn, WEFT_TABLE_ORDER, &cursor));
   weft_err err = weft_cursor_seek_back(cursor, weft__dbkey_u64(&key, shown), &entry);
-  if (err == WEFT_OK) err = weft__span_read(entry.value, &span);
+  if (err == WEFT_OK) err = weft__span_of(rd->r, entry.value, &span);
   if (err == WEFT_OK) {
     weft_rd k = weft__rd(entry.key);
     first = weft__rd_u64(&k);
   }
   weft_cursor_close(cursor);
-  if (err == WEFT_EDONE) return WEFT_ECORRUPT;
-  WEFT_TRY(err);
-  if (shown - first >= span.count || span.log >= rd->r->log_count) return WEFT_ECORRUPT;
+  WEFT_TRY(weft__promised(err));
+  if (shown - first >= span.count) return WEFT_ECORRUPT;
   *log = weft__log_of(rd->r, span.log);
   uint64_t seq = span.first + (shown - first);
   if (seq <= (*log)->told) {

@@ -414,6 +414,8 @@ weft_err weft__span_put(weft_txn *txn, weft_table table, uint64_t number,
                         const weft_log_span *span) WEFT_MUST_USE;
 /* WEFT_ECORRUPT when `value` is none. */
 weft_err weft__span_read(weft_bytes value, weft_log_span *span) WEFT_MUST_USE;
+/* The same, of a log that is here: WEFT_ECORRUPT otherwise. */
+weft_err weft__span_of(const weft_replica *r, weft_bytes value, weft_log_span *span) WEFT_MUST_USE;
 
 /* --- branches (store/replica_branches.c) --- */
 

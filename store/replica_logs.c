@@ -352,6 +352,11 @@ weft_err weft__span_read(weft_bytes value, weft_log_span *span) {
   return weft__rd_done(&r) && span->count > 0 ? WEFT_OK : WEFT_ECORRUPT;
 }
 
+weft_err weft__span_of(const weft_replica *r, weft_bytes value, weft_log_span *span) {
+  WEFT_TRY(weft__span_read(value, span));
+  return span->log < r->log_count ? WEFT_OK : WEFT_ECORRUPT;
+}
+
 /* --- reading changes --- */
 
 typedef struct tail_record {

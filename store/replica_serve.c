@@ -75,8 +75,7 @@ static weft_err order_start(weft_replica *r, weft_cursor *cursor, const lacking 
   weft_err err = weft_cursor_last(cursor, entry);
   while (err == WEFT_OK) {
     weft_log_span span;
-    WEFT_TRY(weft__span_read(entry->value, &span));
-    if (span.log >= r->log_count) return WEFT_ECORRUPT;
+    WEFT_TRY(weft__span_of(r, entry->value, &span));
     uint64_t last = span.first + span.count - 1;
     uint64_t theirs = l->theirs[span.log];
     if (last > theirs) {
@@ -107,8 +106,7 @@ static weft_err missing_shown(weft_replica *r, weft_txn *txn, const lacking *l, 
   weft_err err = order_start(r, cursor, l, &entry);
   while (err == WEFT_OK) {
     weft_log_span span;
-    err = weft__span_read(entry.value, &span);
-    if (err == WEFT_OK && span.log >= r->log_count) err = WEFT_ECORRUPT;
+    err = weft__span_of(r, entry.value, &span);
     if (err != WEFT_OK || !add_lacking(r, l, &span, 1, list)) break;
     err = weft_cursor_next(cursor, &entry);
   }
@@ -127,8 +125,7 @@ static weft_err missing_waiting(weft_replica *r, weft_txn *txn, const lacking *l
   weft_log_span span;
   weft_err err = weft_cursor_last(cursor, &entry);
   while (err == WEFT_OK) {
-    err = weft__span_read(entry.value, &span);
-    if (err == WEFT_OK && span.log >= r->log_count) err = WEFT_ECORRUPT;
+    err = weft__span_of(r, entry.value, &span);
     if (err != WEFT_OK) break;
     uint64_t shown = weft__log_of(r, span.log)->shown;
     uint64_t last = span.first + span.count - 1;
@@ -140,14 +137,10 @@ static weft_err missing_waiting(weft_replica *r, weft_txn *txn, const lacking *l
     err = weft_cursor_prev(cursor, &entry);
   }
   while (err == WEFT_OK) {
-    err = weft__span_read(entry.value, &span);
+    err = weft__span_of(r, entry.value, &span);
     if (err != WEFT_OK) break;
     if (!add_lacking(r, l, &span, weft__log_of(r, span.log)->shown + 1, list)) break;
     err = weft_cursor_next(cursor, &entry);
-    if (err == WEFT_OK && weft__span_read(entry.value, &span) == WEFT_OK &&
-        span.log >= r->log_count) {
-      err = WEFT_ECORRUPT;
-    }
   }
   weft_cursor_close(cursor);
   return weft__walked(err);
@@ -199,8 +192,7 @@ weft_err weft_replica_arrivals(weft_replica *r, weft_arena *arena, uint64_t arri
   while (err == WEFT_OK) {
     weft_rd k = weft__rd(entry.key);
     weft_log_span span;
-    err = weft__span_read(entry.value, &span);
-    if (err == WEFT_OK && span.log >= r->log_count) err = WEFT_ECORRUPT;
+    err = weft__span_of(r, entry.value, &span);
     if (err != WEFT_OK) break;
     if (!span_add(&list, r->logs[span.log], span.first, span.first + span.count - 1)) break;
     *last = weft__rd_u64(&k);

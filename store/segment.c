@@ -277,7 +277,7 @@ static weft_err open_segment(weft_arena *arena, const weft_segment_seal *seal, w
   if (in.len <= WEFT_SEGMENT_CHECK_LEN) return WEFT_ECORRUPT;
   size_t len = in.len - WEFT_SEGMENT_CHECK_LEN;
   size_t all;
-  if (!weft__add_ok(len, key.len, &all)) return WEFT_ENOMEM;
+  if (!weft__add_ok(len, key.len, &all)) return WEFT_ENOMEM; /* defensive: both lie in memory */
   uint8_t *copy = weft__arena_take(arena, all);
   if (!copy) return WEFT_ENOMEM;
   memcpy(copy, in.at, len);

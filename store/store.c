@@ -65,8 +65,8 @@ weft_err weft__err_from_errno(int sys) {
 }
 
 static void diag_lock(weft_store *s) {
-  /* defensive: the loop goes round only while another thread copies a hundred bytes */
-  while (atomic_flag_test_and_set_explicit(&s->diag_busy, memory_order_acquire)) continue;
+  /* It goes round only while another thread copies a hundred bytes. */
+  while (atomic_flag_test_and_set(&s->diag_busy)) continue; /* defensive: a race of threads */
 }
 
 static void diag_unlock(weft_store *s) {
