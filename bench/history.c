@@ -24,7 +24,7 @@ enum {
   CONFLICTS_QUICK = 1000,
   SPANS_MAX = 64
 };
-static const double seconds_max = 0.5;
+static const double seconds_max = 0.5, seconds_max_quick = 0.05;
 
 /* A document with so many fields and changes. */
 typedef struct subject {
@@ -211,11 +211,12 @@ static weft_err measure_look(history_run *h, unsigned which, look what, double *
   unsigned times = 0;
   weft_err err = WEFT_OK;
   weft__arena_init(&arena, &h->b->mem);
+  double most = h->b->quick ? seconds_max_quick : seconds_max;
   double start = busy();
   do {
     err = what(h, which, &arena);
     weft__arena_reset(&arena);
-  } while (err == WEFT_OK && ++times < TIMES_MAX && busy() - start < seconds_max);
+  } while (err == WEFT_OK && ++times < TIMES_MAX && busy() - start < most);
   *rate = times / (busy() - start);
   weft__arena_free(&arena);
   return err;

@@ -1,4 +1,5 @@
-/* Records as a picture: shares of the limits as bars, and the cost of growth as lines. */
+/* Records as a picture: shares of the limits as bars, what the peers reach beside weft, and the
+ * cost of growth as lines. */
 #include <math.h>
 #include <string.h>
 
@@ -52,34 +53,71 @@ static size_t share_rows(const results *list) {
   return rows;
 }
 
+/* One bar with its name before it; `beside` is what a peer stands beside. */
+static void bar(FILE *out, const result *r, weft_bytes what, double y, double len,
+                const char *colour) {
+  fprintf(out, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">", MARGIN + LABEL - 10, y + BAR - 2);
+  text_put(out, r->workload);
+  fputc(' ', out);
+  text_put(out, r->variant);
+  fputs(" <tspan class=\"d\">", out);
+  text_put(out, what);
+  fputs("</tspan></text>\n", out);
+  fprintf(out, "<rect x=\"%d\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" rx=\"2\" fill=\"%s\"/>\n",
+          MARGIN + LABEL, y, len < 1 ? 1 : len, BAR, colour);
+}
+
+/* A line down all bars, with a word above it. */
+static void mark(FILE *out, double x, double top, double end, const char *word) {
+  fprintf(out,
+          "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#444\" "
+          "stroke-dasharray=\"3 3\"/>\n",
+          x, top - 6, x, end);
+  fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\" class=\"d\">%s</text>\n", x,
+          top - 10, word);
+}
+
 static void shares(FILE *out, const results *list, double top) {
   double y = top;
-  double one = MARGIN + LABEL + bar_len(1);
-  double end = top + (double)share_rows(list) * ROW;
   for (size_t i = 0; i < list->count; i++) {
     const result *r = &list->at[i];
     if (!r->has_limit) continue;
-    fprintf(out, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">", MARGIN + LABEL - 10,
-            y + BAR - 2);
-    text_put(out, r->workload);
-    fputc(' ', out);
-    text_put(out, r->variant);
-    fputs(" <tspan class=\"d\">", out);
-    text_put(out, r->metric);
-    fputs("</tspan></text>\n", out);
     double len = bar_len(r->ratio);
-    fprintf(out, "<rect x=\"%d\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" rx=\"2\" fill=\"%s\"/>\n",
-            MARGIN + LABEL, y, len < 1 ? 1 : len, BAR, r->ratio >= 1 ? colours[2] : colours[0]);
+    bar(out, r, r->metric, y, len, r->ratio >= 1 ? colours[2] : colours[0]);
     fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" class=\"d\">%.0f %%%s</text>\n",
             MARGIN + LABEL + len + 6, y + BAR - 2, r->ratio * 100, r->ratio > 2 ? " &#8594;" : "");
     y += ROW;
   }
-  fprintf(out,
-          "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#444\" "
-          "stroke-dasharray=\"3 3\"/>\n",
-          one, top - 6, one, end);
-  fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\" class=\"d\">limit</text>\n", one,
-          top - 10);
+  mark(out, MARGIN + LABEL + bar_len(1), top, y, "limit");
+}
+
+/* --- peers --- */
+
+/* Logarithmic, from a hundredth of weft's rate to a thousandfold of a peer's. */
+static double times_len(double times) {
+  const double room = WIDTH - 2 * MARGIN - LABEL - 70;
+  double at = (log10(times) + 2) / 5;
+  return room * (at < 0 ? 0 : at > 1 ? 1 : at);
+}
+
+static size_t peer_rows(const results *list) {
+  size_t rows = 0;
+  for (size_t i = 0; i < list->count; i++) rows += list->at[i].has_times;
+  return rows;
+}
+
+static void peers(FILE *out, const results *list, double top) {
+  double y = top;
+  for (size_t i = 0; i < list->count; i++) {
+    const result *r = &list->at[i];
+    if (!r->has_times) continue;
+    double len = times_len(r->times);
+    bar(out, r, r->beside, y, len, r->times >= 1 ? colours[2] : colours[1]);
+    fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" class=\"d\">%.3g x</text>\n",
+            MARGIN + LABEL + len + 6, y + BAR - 2, r->times);
+    y += ROW;
+  }
+  mark(out, MARGIN + LABEL + times_len(1), top, y, "as fast");
 }
 
 /* --- growth --- */
@@ -157,7 +195,10 @@ static void draw(FILE *out, const results *list) {
   double most = 1;
   size_t count = growth_lines(list, lines, &most);
   double shares_top = 96;
-  double growth_top = shares_top + (double)share_rows(list) * ROW + 60;
+  double peers_top = shares_top + (double)share_rows(list) * ROW + 70;
+  size_t peer_count = peer_rows(list);
+  double growth_top = peers_top - 10;
+  if (peer_count > 0) growth_top += (double)peer_count * ROW + 70;
   double height = growth_top + (count > 0 ? GROWTH_HEIGHT + MARGIN : 0);
   fprintf(out,
           "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %.0f\" width=\"%d\" "
@@ -171,6 +212,11 @@ static void draw(FILE *out, const results *list) {
   text_put(out, list->machine);
   fputs("</text>\n", out);
   shares(out, list, shares_top);
+  if (peer_count > 0) {
+    fprintf(out, "<text x=\"%d\" y=\"%.1f\" class=\"h\">How many times as fast weft is</text>\n",
+            MARGIN, peers_top - 34);
+    peers(out, list, peers_top);
+  }
   if (count > 0) {
     fprintf(out,
             "<text x=\"%d\" y=\"%.1f\" class=\"h\">Cost of a field as the store grows</text>\n",

@@ -24,6 +24,7 @@ static bool result_of(const weft_value *v, result *out, weft_bytes *machine) {
   const weft_value *quick = weft_value_member(v, weft_bytes_str("quick"));
   *out = (result){.quick = quick && quick->kind == WEFT_BOOL && quick->as.boolean};
   out->has_limit = number_of(v, "limit", &out->limit) && number_of(v, "ratio", &out->ratio);
+  out->has_times = text_of(v, "beside", &out->beside) && number_of(v, "times", &out->times);
   return text_of(v, "workload", &out->workload) && text_of(v, "variant", &out->variant) &&
          text_of(v, "metric", &out->metric) && text_of(v, "unit", &out->unit) &&
          number_of(v, "value", &out->value) && number_of(v, "min", &out->min) &&

@@ -9,6 +9,9 @@ typedef struct result {
   double value, min, max;
   bool has_limit;
   double limit, ratio;
+  bool has_times;    /* of a peer: */
+  weft_bytes beside; /* weft's variant that it stands beside, */
+  double times;      /* and how many times as good that is */
   bool quick;
 } result;
 
@@ -29,8 +32,8 @@ bool result_is_rate(const result *r);
 /* Writes what changed between two files: each figure of both, and how many times as good the second
  * one is. */
 weft_err bench_compare(bench *b, const char *before, const char *after, FILE *out) WEFT_MUST_USE;
-/* Draws a file as one self-contained SVG: every share of a limit as a bar, and what a field costs
- * as the store grows as lines. */
+/* Draws a file as one self-contained SVG: every share of a limit as a bar, how many times as fast
+ * as its peers weft is, and what a field costs as the store grows as lines. */
 weft_err bench_plot(bench *b, const char *path, FILE *out) WEFT_MUST_USE;
 /* Runs this weft-bench and another one by turns, `runs` times each, one run of `list` at a time,
  * and writes how many times as good this one is: the median of the pairs, and the spread.  What
