@@ -191,7 +191,17 @@ static void sample(live_run *l, const char *variant, double *values) {
 
 /* --- a run --- */
 
+static weft_err measure_gentle(live_run *l) {
+  bench_name name = {"W5", "commit", "p50", "ms", BENCH_COST};
+  WEFT_TRY(measure_edits(l));
+  sample(l, "shown", l->shown);
+  qsort(l->committed, l->count, sizeof *l->committed, ascending);
+  bench_sample(l->b, name, l->committed[(l->count - 1) / 2] * 1000);
+  return WEFT_OK;
+}
+
 static weft_err measure(live_run *l) {
+  const bench *b = l->b;
   WEFT_TRY(processes_open(&l->p, l->b, TEMPLATES));
   WEFT_TRY(processes_serve(&l->p));
   WEFT_TRY(control_open(&l->sender, l->b, l->p.sender));
@@ -199,11 +209,8 @@ static weft_err measure(live_run *l) {
   WEFT_TRY(probe_lmdb_open(&l->puts[0], l->b, "probe-0.mdb", 1));
   WEFT_TRY(probe_lmdb_open(&l->puts[1], l->b, "probe-1.mdb", 1));
   WEFT_TRY(probe_line_open(&l->line, l->b));
-  WEFT_TRY(measure_edits(l));
-  sample(l, "shown", l->shown);
-  bench_name name = {"W5", "commit", "p50", "ms", BENCH_COST};
-  qsort(l->committed, l->count, sizeof *l->committed, ascending);
-  bench_sample(l->b, name, l->committed[(l->count - 1) / 2] * 1000);
+  if (bench_wants(b, "shown") || bench_wants(b, "commit")) WEFT_TRY(measure_gentle(l));
+  if (!bench_wants(b, "sustained")) return WEFT_OK;
   return measure_sustained(l, WARM_UP + (uint32_t)l->count);
 }
 
