@@ -2,7 +2,7 @@
  *
  * An address that was given is dialled until it is linked, with a jittered exponential backoff; one
  * learnt from a peer only while there is no link to that peer.  Where a device answered before it
- * started anew, or before a copy of it did, is tried once more: a copy would answer there still.  A
+ * started anew, or before a copy of it did, is tried until somebody answers: a copy of it may.  A
  * stranger gets few attempts: a rate and a number of half-open connections a host, and one number
  * for all of them. */
 #include <string.h>
@@ -15,7 +15,7 @@ enum {
   backoff_steps_max = 20,
   final_retry_ms = 3600000, /* what was refused for good */
   fault_retry_ms = 600000,  /* what one of us gets wrong each time */
-  copy_tries = 3,           /* to reach who answered there, while the device has a link */
+  copy_retry_ms = 600000,   /* while the device has a link: only a copy of it would answer there */
 };
 
 /* --- addresses --- */
@@ -115,8 +115,11 @@ void weft__dial_ended(weft_node *n, weft_link *link, weft_err why) {
   weft_ms least = never_up || link->ended_by_fault ? retry_floor(why) : 0;
   d->next_try = n->now + (wait > least ? wait : least);
   d->attempts++;
-  if (never_up && d->attempts >= copy_tries) d->boot = 0;
-  if (never_up && !n->stopping) weft__node_note(n, WEFT_NOTE_FAILED, NULL, d->text, why);
+  bool linked = d->known && weft__node_link_to(n, &d->device);
+  if (linked && never_up && d->next_try < n->now + copy_retry_ms) {
+    d->next_try = n->now + copy_retry_ms;
+  }
+  if (never_up && !linked && !n->stopping) weft__node_note(n, WEFT_NOTE_FAILED, NULL, d->text, why);
 }
 
 /* The dialled address led to a device: people and the next start want to know. */

@@ -179,7 +179,7 @@ typedef struct weft_dial {
   bool self;  /* it is our own address */
   bool done;  /* dial_once: no further try */
   weft_id device;
-  uint64_t boot; /* of the start that answered there last; 0: not known, or not there any more */
+  uint64_t boot; /* of the start that answered there last; 0: not known */
   uint64_t conn; /* the link that dials or was dialled; 0 none */
   uint32_t attempts;
   weft_ms next_try;
