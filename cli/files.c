@@ -103,6 +103,10 @@ weft_err cli_file_write(const char *path, weft_bytes bytes) {
   return sync_folder_of(path);
 }
 
+weft_err cli_file_rename(const char *from, const char *to) {
+  return rename(from, to) == 0 ? sync_folder_of(to) : err_of_errno();
+}
+
 weft_err cli_file_lock(const char *path, int *lock) {
   int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return err_of_errno();
@@ -129,10 +133,12 @@ weft_err cli_folder_make(const char *path) {
     if (part[i] != '/' && part[i] != 0) continue;
     char end = part[i];
     part[i] = 0;
-    if (mkdir(part, 0700) != 0 && errno != EEXIST) {
+    bool made = mkdir(part, 0700) == 0;
+    if (!made && errno != EEXIST) {
       weft_err err = err_of_errno();
       return err == WEFT_ENOSTORE ? WEFT_EREADONLY : err;
     }
+    if (made) WEFT_TRY(sync_folder_of(part));
     part[i] = end;
   }
   struct stat st;

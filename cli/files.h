@@ -19,12 +19,16 @@ weft_err cli_stream_read(weft_arena *arena, int fd, size_t max, weft_bytes *out)
  * the folder.  WEFT_EFULL, WEFT_EREADONLY, WEFT_EIO; the old file is untouched then. */
 weft_err cli_file_write(const char *path, weft_bytes bytes) WEFT_MUST_USE;
 
+/* Renames a file and syncs the folder of its new name.  WEFT_EFULL, WEFT_EREADONLY, WEFT_EIO. */
+weft_err cli_file_rename(const char *from, const char *to) WEFT_MUST_USE;
+
 /* Waits for the lock on a file that is made for it and stays; released by cli_file_unlock or the
  * end of the process.  WEFT_EREADONLY, WEFT_EFULL, WEFT_EIO. */
 weft_err cli_file_lock(const char *path, int *lock) WEFT_MUST_USE;
 void cli_file_unlock(int lock);
 
-/* Makes a folder and its missing parents, mode 0700.  WEFT_EREADONLY, WEFT_EFULL, WEFT_EIO. */
+/* Makes a folder and its missing parents, mode 0700, and syncs what has a new name in it.
+ * WEFT_EREADONLY, WEFT_EFULL, WEFT_EIO. */
 weft_err cli_folder_make(const char *path) WEFT_MUST_USE;
 
 /* Joins `a`/`b` into `out`; WEFT_ELIMIT when it does not fit. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <uv.h>
 
@@ -66,9 +67,11 @@ static weft_bytes machine_id(weft_arena *arena) {
   return weft_bytes_str("unknown machine");
 }
 
+#define MAKING "making.mdb"
+
 typedef enum open_how {
   OPEN_THERE,
-  OPEN_MAKE,  /* also when there is none */
+  OPEN_MAKE,  /* one that is not finished: it has another name until it is */
   OPEN_BESIDE /* for reading, beside whoever writes */
 } open_how;
 
@@ -127,8 +130,8 @@ static void space_name(cli_space *s) {
 static int space_open(cli_call *c, cli_home *h, const weft_id *space, open_how how,
                       cli_space **out) {
   char folder[CLI_PATH_MAX], path[CLI_PATH_MAX];
-  if (!folder_of(h, space, folder) ||
-      cli_path_join(path, sizeof path, folder, "data.mdb") != WEFT_OK)
+  const char *file = how == OPEN_MAKE ? MAKING : "data.mdb";
+  if (!folder_of(h, space, folder) || cli_path_join(path, sizeof path, folder, file) != WEFT_OK)
     return cli_fail(c, CLI_FAILED, "%s: the path is too long", h->dir);
   if (how == OPEN_MAKE) {
     weft_err made = cli_folder_make(folder);
@@ -203,16 +206,35 @@ int cli_space_create(cli_call *c, cli_home *h, weft_bytes name, cli_space **out)
   return code;
 }
 
+/* The space has its records: it gets its name, and is one from now on, whatever ends the process or
+ * the machine. */
+static int space_made(cli_call *c, cli_home *h, const weft_id *space, cli_space **out) {
+  char folder[CLI_PATH_MAX], making[CLI_PATH_MAX], path[CLI_PATH_MAX];
+  cli_space_free(*out);
+  *out = NULL;
+  if (!folder_of(h, space, folder) ||
+      cli_path_join(making, sizeof making, folder, MAKING "-lock") != WEFT_OK ||
+      cli_path_join(path, sizeof path, folder, "data.mdb") != WEFT_OK)
+    return cli_fail(c, CLI_FAILED, "%s: the path is too long", h->dir);
+  (void)!unlink(making);
+  making[strlen(making) - strlen("-lock")] = 0;
+  weft_err err = cli_file_rename(making, path);
+  return err == WEFT_OK ? space_open(c, h, space, OPEN_THERE, out)
+                        : cli_fail_err(c, err, "%s", path);
+}
+
 int cli_space_join(cli_call *c, cli_home *h, const cli_epoch *epoch, const weft_bytes *records,
                    size_t count, cli_space **out) {
   weft_err err = cli_home_add_epoch(h, epoch);
   if (err != WEFT_OK) return cli_fail_err(c, err, "%s/secrets", h->dir);
-  int code = space_open(c, h, &epoch->space, OPEN_MAKE, out);
+  bool there = cli_space_exists(h, &epoch->space);
+  int code = space_open(c, h, &epoch->space, there ? OPEN_THERE : OPEN_MAKE, out);
   for (size_t i = 0; i < count && code == CLI_OK; i++) {
     err = weft_replica_add_record((*out)->replica, records[i]);
     if (err != WEFT_OK && err != WEFT_EEXIST)
       code = cli_fail_err(c, err, "membership record %zu", i + 1);
   }
+  if (code == CLI_OK && !there) return space_made(c, h, &epoch->space, out);
   if (code == CLI_OK) space_name(*out);
   return code;
 }

@@ -380,13 +380,14 @@ static bool is_folder(const cuts *c, const char *name) {
   return false;
 }
 
-/* A name whose folder is not there is not there either. */
+/* A name one of whose folders is not there is not there either. */
 static bool reachable(const image *m, const char *name) {
   char folder[TAPE_NAME_LEN];
-  const char *slash = strrchr(name, '/');
-  if (!slash) return true;
-  snprintf(folder, sizeof folder, "%.*s", (int)(slash - name), name);
-  return name_find(m, folder) < m->name_count;
+  for (const char *slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/')) {
+    snprintf(folder, sizeof folder, "%.*s", (int)(slash - name), name);
+    if (name_find(m, folder) == m->name_count) return false;
+  }
+  return true;
 }
 
 static void lay(cuts *c) {
