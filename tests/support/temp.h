@@ -8,8 +8,9 @@ typedef struct test_temp {
   char folder[200];
 } test_temp;
 
-/* Makes a fresh folder in TMPDIR, else in memory where the machine has that, else in /tmp.  Its name
- * has the number of this process; the first call removes what others left there that were killed. */
+/* Makes a fresh folder in TMPDIR, else in memory where the machine has that, else in /tmp.  Its
+ * name has the number of this process; the first call removes what others left there that were
+ * killed. */
 test_temp test_temp_make(void);
 
 /* As above, but on the disk: TMPDIR, else /tmp. */
