@@ -203,7 +203,7 @@ static weft_value doc_row(cli_call *c, const weft_forecast_doc *d) {
 }
 
 static int show_draft(cli_call *c, weft_bytes name) {
-  weft_draft d;
+  weft_draft d = {0};
   weft_forecast f;
   int code = find_draft(c, name, &d);
   if (code != CLI_OK) return code;

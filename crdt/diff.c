@@ -114,6 +114,7 @@ static weft_err diff_scalar(weft_diff *d, const weft_diff_task *task) {
 /* One key that stands in `before`, in `after`, or in both. */
 static weft_err diff_member(weft_diff *d, const weft_diff_task *of, const weft_member *before,
                             const weft_member *after) {
+  WEFT_ASSERT(before || after);
   if (before && after && weft_value_equal(&before->value, &after->value)) return WEFT_OK;
   weft_step step = {false, after ? after->key : before->key};
   weft_diff_task task = {.fresh = !of->before};

@@ -607,7 +607,7 @@ static size_t element_index(const weft_tree *t, const weft_node *node) {
 }
 
 weft_err weft__tree_pointer(const weft_tree *t, weft_path path, weft_buf *out) {
-  size_t line[WEFT_VIEW_DEPTH];
+  size_t line[WEFT_VIEW_DEPTH] = {0};
   if (!tree_follow(t, path, line)) return WEFT_ENOTFOUND;
   WEFT_TRY(weft__buf_err(out));
   size_t before = out->len, depth = weft_path_depth(path);

@@ -524,6 +524,7 @@ static weft_err edit_insert(weft_delta *e, weft_path path, size_t idx, const wef
   } while (places_have(places, count, step.name));
   places_open(places, count, idx < count ? idx : count, step.name);
   WEFT_TRY(edit_places(e, path, places, count + 1, &newcomer));
+  WEFT_ASSERT(newcomer);
   weft_diff_task task = {.after = value, .fresh = true, .position = newcomer->position};
   WEFT_TRY(weft__delta_child(e, path, step, &task.path));
   *element = task.path;
@@ -551,6 +552,7 @@ static weft_err edit_move(weft_delta *e, weft_path path, size_t from, size_t to)
   memmove(places + from, places + from + 1, (count - from - 1) * sizeof *places);
   places_open(places, count - 1, to, step.name);
   WEFT_TRY(edit_places(e, path, places, count, &moved));
+  WEFT_ASSERT(moved);
   WEFT_TRY(weft__delta_child(e, path, step, &path));
   WEFT_TRY(weft__delta_op(e, path, WEFT_OP_POSITION, empty, moved->position));
   if (from == to) e->count = 0;
@@ -625,6 +627,7 @@ typedef struct union_stack {
 /* One value where both, or only one, has something; a pair of objects goes onto the stack. */
 static weft_err union_value(union_stack *s, const weft_value *before, const weft_value *after,
                             weft_value *out) {
+  WEFT_ASSERT(before || after);
   *out = after ? *after : *before;
   if (!before || !after || before->kind != WEFT_OBJECT || after->kind != WEFT_OBJECT) {
     return WEFT_OK;

@@ -401,6 +401,7 @@ static bool served_often(const weft_link *link) {
 }
 
 static void serve_wanted(weft_link *link, chunk_list *list) {
+  WEFT_ASSERT(list);
   size_t spare = WEFT_CHANGES_LEN + WEFT_EXPRESS_RESERVE;
   bool often = served_often(link);
   while (link->serve_count && weft__credit_allows(link, list->len + spare) &&

@@ -315,6 +315,7 @@ static entry *entry_of(const weft_presence *p, const weft_id *device) {
 /* A full table gives up the device that has been gone the longest. */
 static bool make_room(weft_presence *p) {
   if (p->count < WEFT_PRESENCE_DEVICES_MAX) return true;
+  WEFT_ASSERT(p->entries);
   entry *oldest = NULL;
   for (size_t i = 0; i < p->count; i++) {
     entry *e = &p->entries[i];
@@ -734,6 +735,7 @@ bool weft__presence_next(weft_presence *p, weft_ms now, uint64_t conn, weft_aren
   memset(out, 0, sizeof *out);
   if (now < weft__presence_due(p, conn)) return false;
   link *l = link_of(p, conn);
+  WEFT_ASSERT(l);
   weft_msg_statement *at = weft__arena_zero(arena, WEFT_MESSAGE_STATEMENTS_MAX, sizeof *at);
   l->next_at = now + p->o.update_ms;
   if (!at || (links_to_say(p, l) && !direct_fill(p, l, arena, out))) return false;

@@ -208,7 +208,10 @@ static void look_at_time(weft_events *b, weft_ms now) {
 
 /* --- queues --- */
 
-static waiting *queue_at(const sub *s, size_t i) { return &s->queue[(s->first + i) % s->cap]; }
+static waiting *queue_at(const sub *s, size_t i) {
+  WEFT_ASSERT(s->cap > 0);
+  return &s->queue[(s->first + i) % s->cap];
+}
 
 static bool queue_grow(weft_events *b, sub *s) {
   size_t cap = s->cap > 0 ? 2 * s->cap : QUEUE_MIN;

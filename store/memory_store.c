@@ -433,6 +433,7 @@ static weft_err memory_cursor_open(weft_txn *txn, weft_table table, weft_cursor 
 static void memory_cursor_close(weft_cursor *c) { give(store_of(c->txn->store), c); }
 
 static memory_place place_next(const memory_table *t, memory_place p) {
+  WEFT_ASSERT(t);
   p.idx++;
   if (p.idx < t->at[p.block]->count) return p;
   p.block++;
@@ -450,6 +451,7 @@ static memory_place place_prev(const memory_table *t, memory_place p) {
     p.block = t ? t->count : 0;
     return p;
   }
+  WEFT_ASSERT(t);
   p.block--;
   p.idx = t->at[p.block]->count - 1u;
   return p;

@@ -9,6 +9,7 @@
  * Failure modes: memory. */
 #include <string.h>
 
+#include "crdt/assert.h"
 #include "store/replica_internal.h"
 
 static bool has_seq(const weft_run_cache *c, const weft_log *log, uint64_t seq) {
@@ -60,6 +61,7 @@ void weft__cache_trim(weft_replica *r) {
       weft_run_cache *c = &r->cache[i];
       if (c->count > 0 && (!oldest || c->used < oldest->used)) oldest = c;
     }
+    WEFT_ASSERT(oldest);
     drop(oldest);
   }
 }

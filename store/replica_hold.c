@@ -12,6 +12,7 @@
  * and nothing of it was held. */
 #include <string.h>
 
+#include "crdt/assert.h"
 #include "crdt/canary.h"
 #include "crdt/hlc.h"
 #include "crdt/limits.h"
@@ -338,6 +339,7 @@ static weft_err take_run(weft_replica *r, weft_txn *txn, hold_call *call, const 
     WEFT_TRY(tell_fork(r, txn, c->log, from, &c->ids[c->skip]));
   }
   weft_log *log = c->log;
+  WEFT_ASSERT(log);
   size_t count = h->run.count - c->skip;
   const weft_bytes *raws = h->run.changes + c->skip;
   uint8_t *states = weft__arena_zero(call->arena, count, 1);

@@ -620,9 +620,11 @@ static void images_of(run *r) {
   }
 }
 
-/* Goes over the workload until there are as many images as were asked for. */
+/* Goes over the workload until there are as many images as were asked for, and some more where
+ * several processes draw: some of theirs are alike. */
 static int child(run *r) {
-  uint64_t want = r->o.images / r->o.jobs + 1;
+  uint64_t share = r->o.images / r->o.jobs;
+  uint64_t want = share + (r->o.jobs > 1 ? share / 40 : 0) + 1;
   uint64_t stretches = r->levels[0].state_count / r->o.jobs + 1;
   r->rng = test_rng_of(r->o.seed * 1000003 + (uint64_t)(r->job - r->jobs));
   for (int pass = 0; pass < 20; pass++) {
@@ -713,7 +715,9 @@ static int report(const run *r, const tally *all) {
   printf("%llu images tried, %llu distinct, %llu bad, seed=%llu\n", (unsigned long long)all->images,
          (unsigned long long)all->distinct, (unsigned long long)all->bad,
          (unsigned long long)r->o.seed);
-  return all->bad ? 1 : 0;
+  bool enough = r->o.all || all->distinct >= r->o.images;
+  if (!enough) printf("fewer than the %llu asked for\n", (unsigned long long)r->o.images);
+  return all->bad || !enough ? 1 : 0;
 }
 
 static int run_jobs(run *r, const test_temp *temp) {
