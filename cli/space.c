@@ -14,6 +14,7 @@
 #include "cli/files.h"
 #include "cli/home_internal.h"
 #include "cli/record.h"
+#include "crdt/assert.h"
 #include "store/events.h"
 #include "store/lmdb_store.h"
 
@@ -311,9 +312,9 @@ static int open_named(cli_call *c, cli_home *h, const char *name, open_how how, 
   /* One that does not open, since its own daemon has it or it is damaged, is in nobody's way; only
    * when no other has the name is it told. */
   int failed = CLI_OK;
-  char why[sizeof c->error];
+  char why[sizeof c->error] = "";
   for (size_t i = 0; i < found.count; i++) {
-    cli_space *s;
+    cli_space *s = NULL;
     code = space_open(c, h, &found.ids[i], how, &s);
     if (code != CLI_OK) {
       if (failed == CLI_OK) memcpy(why, c->error, sizeof why);
@@ -321,6 +322,7 @@ static int open_named(cli_call *c, cli_home *h, const char *name, open_how how, 
       c->error[0] = 0;
       continue;
     }
+    WEFT_ASSERT(s);
     if (names(s, name)) {
       *out = s;
       return CLI_OK;

@@ -260,6 +260,7 @@ static weft_err read_whole(const char *path, mirror_image *i, weft_diag *d) {
 
 static weft_err load(const weft_crypto *crypto, const char *path, weft_mirror *m, weft_diag *diag) {
   mirror_image image;
+  image.len = 0;
   weft_mirror read;
   WEFT_TRY(read_whole(path, &image, diag));
   weft_err err = mirror_decode(crypto, &image, &read);

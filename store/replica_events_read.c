@@ -47,7 +47,7 @@ static weft_err change_at(reader *rd, uint64_t shown, weft_log **log, weft_chang
   weft_cursor *cursor;
   weft_entry entry;
   weft_dbkey key;
-  weft_log_span span;
+  weft_log_span span = {0};
   uint64_t first = 0;
   WEFT_TRY(weft_cursor_open(rd->txn, WEFT_TABLE_ORDER, &cursor));
   weft_err err = weft_cursor_seek_back(cursor, weft__dbkey_u64(&key, shown), &entry);
