@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -186,12 +187,54 @@ static void test_refused(void **state) {
   scene_free(&x);
 }
 
+/* More than one transaction's worth, in the working folder, and told of nobody. */
+static void test_large_and_here(void **state) {
+  (void)state;
+  enum { TEXTS = 90, TEXT_LEN = 60000 };
+  scene x;
+  weft_id space;
+  weft_verify_report report;
+  char home[512];
+  scene_make(&x);
+  char *json = malloc(TEXT_LEN + 3);
+  assert_non_null(json);
+  for (unsigned i = 0; i < TEXTS; i++) {
+    char doc[16];
+    uint64_t noise = i * UINT64_C(0x9fb21c651e98df25) + 1;
+    json[0] = '"';
+    for (size_t k = 1; k <= TEXT_LEN; k++) {
+      noise ^= noise << 13;
+      noise ^= noise >> 7;
+      noise ^= noise << 17;
+      json[k] = (char)('a' + noise % 26);
+    }
+    memcpy(json + TEXT_LEN + 1, "\"", 2);
+    snprintf(doc, sizeof doc, "t/long%u", i);
+    assert_int_equal(test_set(x.r, doc, "/text", json), WEFT_OK);
+  }
+  free(json);
+  assert_non_null(getcwd(home, sizeof home));
+  assert_int_equal(chdir(x.temp.folder), 0);
+  assert_int_equal(weft_replica_backup(x.r, "here"), WEFT_OK);
+  weft_err err = weft_backup_restore("here", "there", NULL);
+  assert_int_equal(err, WEFT_OK);
+  weft_replica *back = test_space_open(&x.s, 0, store_at("there"));
+  assert_int_equal(weft_replica_verify(back, NULL, NULL, &report), WEFT_OK);
+  assert_true(test_same_heads(weft_replica_held(back), weft_replica_held(x.r)));
+  weft_replica_free(back);
+  weft_store *s = store_at("there");
+  assert_int_equal(weft__store_space(s, &space), WEFT_OK);
+  assert_int_equal(weft_id_cmp(&space, &x.s.id), 0);
+  weft_store_free(s);
+  assert_int_equal(chdir(home), 0);
+  scene_free(&x);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_goes_on_anew),
-      cmocka_unit_test(test_mirror_does_not_help),
-      cmocka_unit_test(test_another_device),
-      cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_goes_on_anew),   cmocka_unit_test(test_mirror_does_not_help),
+      cmocka_unit_test(test_another_device), cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_large_and_here),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

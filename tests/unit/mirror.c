@@ -361,11 +361,36 @@ static void test_machine_refuses(void **state) {
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* Folders by any name: in the working folder, above it, with more slashes than needed. */
+static void test_names_of_folders(void **state) {
+  place *p = *state;
+  static const char *const names[] = {"m", "./n", "o/", "q///", "./r//"};
+  char home[512];
+  weft_diag d;
+  assert_non_null(getcwd(home, sizeof home));
+  assert_int_equal(chdir(p->temp.folder), 0);
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    weft_mirror m = key_of(p);
+    assert_int_equal(weft__mirror_load(crypto(), names[i], &m, NULL), WEFT_ENOTFOUND);
+    assert_int_equal(weft__mirror_save(crypto(), names[i], &p->now, i % 2 ? &d : NULL), WEFT_OK);
+    assert_int_equal(weft__mirror_load(crypto(), names[i], &m, &d), WEFT_OK);
+    assert_true(m.store_ino == p->now.store_ino);
+  }
+  char longer[600];
+  memset(longer, 'a', sizeof longer - 1);
+  longer[sizeof longer - 1] = 0;
+  assert_int_equal(weft__mirror_save(crypto(), "", &p->now, NULL), WEFT_ELIMIT);
+  assert_int_equal(weft__mirror_save(crypto(), "none/m", &p->now, &d), WEFT_ENOSTORE);
+  weft_err err = weft__mirror_save(crypto(), longer, &p->now, &d);
+  assert_true(err == WEFT_ELIMIT || err == WEFT_EIO);
+  assert_int_equal(chdir(home), 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      CASE(test_round_trip),      CASE(test_one_file_each), CASE(test_damage),
-      CASE(test_sealed_nonsense), CASE(test_verdicts),      CASE(test_late),
-      CASE(test_machine_refuses),
+      CASE(test_round_trip),      CASE(test_one_file_each),    CASE(test_damage),
+      CASE(test_sealed_nonsense), CASE(test_verdicts),         CASE(test_late),
+      CASE(test_machine_refuses), CASE(test_names_of_folders),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -314,6 +314,58 @@ static void a_stream_that_stands_still(void **state) {
   rig_free(&r);
 }
 
+/* --- what everybody has --- */
+
+static void send_ack(puppet *p, size_t who, const weft_head *h, uint64_t counter) {
+  weft_vector v;
+  weft_msg_ack item = {.whole = true};
+  weft_msg_acks m = {&item, 1};
+  weft_buf body = puppet_body();
+  test_space *s = &p->r->space;
+  weft__vector_init(&v, &p->mem);
+  assert_int_equal(weft__vector_raise(&v, NULL, h), WEFT_OK);
+  weft__ack_shorten(&v);
+  weft__ack_sign(&item.ack, s->crypto, &s->devices[who], &s->id, counter, &v);
+  item.delta = v.heads;
+  item.count = v.count;
+  weft__msg_acks_put(&body, &m);
+  puppet_send_buf(p, WEFT_FRAME_ACK, &body);
+  weft__vector_free(&v);
+}
+
+/* The floor is what the last of all members has acknowledged, and no member can push it beyond. */
+static void the_floor_is_the_least(void **state) {
+  (void)state;
+  rig r;
+  puppet p[2];
+  weft_vector floor;
+  rig_make(&r, 3, 1);
+  weft__vector_init(&floor, &r.mem);
+  for (unsigned i = 0; i < 4; i++)
+    assert_int_equal(test_set(r.replica, "notes/a", "/n", i % 2 ? "1" : "2"), WEFT_OK);
+  weft_node_changed(r.node, r.now);
+  weft_head head = weft_replica_held(r.replica)->heads[0];
+  weft_head half = head;
+  half.seq = 2;
+  assert_int_equal(weft_replica_id_at(r.replica, &head.log, WEFT_BRANCH_ANY, 2, &half.id), WEFT_OK);
+  for (size_t i = 0; i < 2; i++) open_link(&p[i], &r, i + 1);
+  assert_int_equal(weft_node_floor(r.node, &floor), WEFT_OK);
+  assert_int_equal(floor.count, 0);
+  send_ack(&p[0], 1, &head, 5);
+  assert_int_equal(weft_node_floor(r.node, &floor), WEFT_OK);
+  assert_int_equal(floor.count, 0);
+  send_ack(&p[1], 2, &half, 5);
+  assert_int_equal(weft_node_floor(r.node, &floor), WEFT_OK);
+  assert_int_equal(floor.count, 1);
+  assert_int_equal(weft__head_cmp(&floor.heads[0], &half), 0);
+  send_ack(&p[1], 2, &head, 6);
+  assert_int_equal(weft_node_floor(r.node, &floor), WEFT_OK);
+  assert_int_equal(weft__head_cmp(&floor.heads[0], &head), 0);
+  weft__vector_free(&floor);
+  for (size_t i = 0; i < 2; i++) puppet_free(&p[i]);
+  rig_free(&r);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_option_is_asked_for),
@@ -326,6 +378,7 @@ int main(void) {
       cmocka_unit_test(records_of_a_link_that_ended),
       cmocka_unit_test(a_record_of_another_space),
       cmocka_unit_test(a_stream_that_stands_still),
+      cmocka_unit_test(the_floor_is_the_least),
   };
   return cmocka_run_group_tests_name("node_edges", tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@
 #include "crdt/metrics.h"
 #include "crdt/ticket.h"
 #include "tests/support/fault_alloc.h"
+#include "tests/support/fault_store.h"
 #include "tests/support/messages.h"
 #include "tests/support/pace.h"
 #include "tests/support/rig.h"
@@ -22,8 +23,9 @@
 enum {
   RUNS = 90,
   STEPS = 160,
-  HEADS_MAX = 32,
+  HEADS_MAX = 160,
   CHUNKS_MAX = 32,
+  LOGS = 90,
   PUPPETS = 3,
   ITEMS_MAX = 6,
   DEVICES = 6
@@ -351,6 +353,19 @@ static void keep(stage *s, weft_replica *from) {
   }
 }
 
+/* Every start begins new logs, so that a device comes to have more than are told one by one. */
+static void many_logs(stage *s) {
+  weft_store *inner = test_memory_store();
+  test_fault_store f = {0};
+  for (unsigned i = 0; i < LOGS; i++) {
+    weft_replica *r = test_space_open(&s->r.space, 1, test_fault_store_of(inner, &f));
+    assert_int_equal(test_set(r, "t/many", "/x", i % 2 ? "1" : "2"), WEFT_OK);
+    if (i == LOGS - 1) test_pull(s->r.replica, r, 200);
+    weft_replica_free(r);
+  }
+  weft_store_free(inner);
+}
+
 /* Three devices; the second one is copied, and writes on in both places. */
 static void stage_make(stage *s, uint64_t seed) {
   weft_alloc mem = weft_alloc_libc();
@@ -375,6 +390,7 @@ static void stage_make(stage *s, uint64_t seed) {
   assert_int_equal(test_set(other, "t/a", "/x", "[5]"), WEFT_OK);
   assert_int_equal(test_set(twin, "t/a", "/x", "[6]"), WEFT_OK);
   assert_int_equal(test_set(twin, "t/c", "/x", "7"), WEFT_OK);
+  if (seed % 4 == 1) many_logs(s);
   if (seed % 2) test_pull(s->r.replica, other, 9);
   if (seed % 3 == 0) test_pull(s->r.replica, twin, 9);
   assert_int_equal(test_set(s->r.replica, "t/own", "/x", "8"), WEFT_OK);
@@ -463,8 +479,8 @@ static void put_turn(stage *s, weft_buf *out) {
 }
 
 static void put_want(stage *s, weft_buf *out) {
-  weft_msg_range list[ITEMS_MAX];
-  weft_msg_want m = {list, 1 + pick(s, ITEMS_MAX)};
+  weft_msg_range list[40];
+  weft_msg_want m = {list, 1 + pick(s, chance(s, 10) ? 40 : ITEMS_MAX)};
   memset(list, 0, sizeof list);
   for (size_t i = 0; i < m.count; i++) {
     weft_head h = head_any(s);
