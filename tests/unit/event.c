@@ -56,7 +56,7 @@ static void test_patterns(void **state) {
   static const char *const bad[] = {"",       ".",     "doc.",     ".doc",
                                     "doc..x", "**.x",  "doc.**.x", "Doc.*",
                                     "doc.*x", "doc *", "doc.***",  "d\xc3\xb6."};
-  static const char *const none[] = {"docs.*", "doc", "doc.*.*", "doc.change"};
+  static const char *const none[] = {"docs.*", "doc", "doc.*.*", "doc.change", "doc_2.*", "a-b.*"};
   weft_event_mask mask = 1;
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     assert_int_equal(weft_event_pattern(text(bad[i]), &mask), WEFT_EBADVALUE);
@@ -115,6 +115,9 @@ static void test_filters(void **state) {
   assert_false(passes(&e, "", "/steps/x/title"));
   assert_false(passes(&e, "", "/steps/3/name"));
   assert_false(passes(&e, "", "/other"));
+  assert_false(passes(&e, "templetes", "")); /* as long as the right one */
+  assert_false(passes(&e, "", "/steps/3a/title"));
+  assert_false(passes(&e, "", "/steps//title"));
   weft_event none = {.type = WEFT_EVENT_PEER_CONNECTED};
   assert_true(passes(&none, "", ""));
   assert_false(passes(&none, "templates", ""));
