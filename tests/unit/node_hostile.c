@@ -20,8 +20,12 @@
 #include "tests/support/pace.h"
 #include "tests/support/rig.h"
 
+#ifdef __SANITIZE_ADDRESS__ /* three times as slow */
+enum { RUNS = 60 };
+#else
+enum { RUNS = 150 };
+#endif
 enum {
-  RUNS = 90,
   STEPS = 160,
   HEADS_MAX = 160,
   CHUNKS_MAX = 32,
@@ -253,7 +257,7 @@ static bool stored_oddly(rig *r, const weft_node_action *a) {
 }
 
 static void memory_may_fail(stage *s) {
-  if (!s->odd || !chance(s, 30)) return;
+  if (!s->odd || !chance(s, 40)) return;
   s->allocs.calls = 0;
   s->allocs.fail_at = 1 + pick(s, chance(s, 50) ? 6 : 60);
   s->allocs.sticky = chance(s, 20);
@@ -377,6 +381,9 @@ static void stage_make(stage *s, uint64_t seed) {
   weft_node_options o = rig_options_knowing(&s->r, DEVICES, seed % 3 ? 3 : DEVICES, seed);
   test_space_make(&s->other, 2, seed + 1000);
   o.mem = test_fault_alloc_of(&s->allocs);
+  weft__replica_source_free(s->r.source);
+  assert_int_equal(weft__replica_source_new(&s->r.source, &o.mem, s->r.replica), WEFT_OK);
+  weft__replica_source_fill(s->r.source, &o.source);
   source = flaky_source(&s->source, &o.source, seed);
   o.source = source;
   weft_store *store = test_memory_store();
