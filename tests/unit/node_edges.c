@@ -314,6 +314,60 @@ static void a_stream_that_stands_still(void **state) {
   rig_free(&r);
 }
 
+/* --- the replica behind it --- */
+
+static void sources_end_with_their_memory(void **state) {
+  (void)state;
+  rig r;
+  test_fault_alloc f = {.fail_at = 1};
+  weft_alloc mem = test_fault_alloc_of(&f);
+  weft_replica_source *source;
+  weft_node_action note = {.kind = WEFT_NODE_NOTE};
+  weft_source_span *spans;
+  weft_source answers;
+  weft_arena arena;
+  size_t count;
+  weft_id author;
+  weft_vector none = {.count = 0};
+  rig_make(&r, 2, 1);
+  for (unsigned i = 0; i < 3; i++)
+    assert_int_equal(test_set(r.replica, "notes/a", "/n", i % 2 ? "1" : "2"), WEFT_OK);
+  weft_id log = weft_replica_held(r.replica)->heads[0].log;
+  assert_int_equal(weft__replica_source_new(&source, &mem, r.replica), WEFT_ENOMEM);
+  assert_null(source);
+  weft__replica_source_free(NULL);
+  f.fail_at = 0;
+  assert_int_equal(weft__replica_source_new(&source, &mem, r.replica), WEFT_OK);
+  assert_int_equal(weft__replica_last_hold(source), WEFT_OK);
+  assert_false(weft__replica_carry_out(source, &note, r.node, r.now)); /* nothing to carry out */
+  weft__replica_source_fill(source, &answers);
+  weft__arena_init(&arena, &mem);
+  bool failed = true;
+  for (size_t k = 1; failed; k++) {
+    f.calls = 0;
+    f.fail_at = k;
+    weft_err err = answers.author(answers.ctx, &log, &author);
+    failed = f.calls >= k;
+    f.fail_at = 0;
+    assert_int_equal(err, failed ? WEFT_ENOMEM : WEFT_OK);
+  }
+  assert_int_equal(weft_id_cmp(&author, &r.space.devices[0].device), 0);
+  for (size_t k = 1; k < 4; k++) {
+    f.calls = 0;
+    f.fail_at = k;
+    weft__arena_free(&arena);
+    weft_err err = answers.missing(answers.ctx, &arena, &none, 9, &spans, &count);
+    failed = f.calls >= k;
+    f.fail_at = 0;
+    assert_int_equal(err, failed ? WEFT_ENOMEM : WEFT_OK);
+    assert_int_equal(count, failed ? 0 : 1);
+  }
+  weft__arena_free(&arena);
+  weft__replica_source_free(source);
+  assert_int_equal(f.live, 0);
+  rig_free(&r);
+}
+
 /* --- what everybody has --- */
 
 static void send_ack(puppet *p, size_t who, const weft_head *h, uint64_t counter) {
@@ -379,6 +433,7 @@ int main(void) {
       cmocka_unit_test(a_record_of_another_space),
       cmocka_unit_test(a_stream_that_stands_still),
       cmocka_unit_test(the_floor_is_the_least),
+      cmocka_unit_test(sources_end_with_their_memory),
   };
   return cmocka_run_group_tests_name("node_edges", tests, NULL, NULL);
 }
