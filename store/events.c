@@ -256,7 +256,7 @@ static uint64_t key_of(weft_coalesce by, const weft_event *e) {
 static bool same_key(weft_coalesce by, const weft_event *a, const weft_event *c) {
   bool doc = weft_bytes_cmp(a->doc, c->doc) == 0;
   if (by == WEFT_COALESCE_DOC && a->doc.len > 0) return doc;
-  if (a->type != c->type) return false;
+  if (a->type != c->type) return false; /* defensive: two keys with one hash of 64 bits */
   if (by != WEFT_COALESCE_SUBJECT) return by == WEFT_COALESCE_TYPE || doc;
   return doc && weft_bytes_cmp(a->text, c->text) == 0 && a->has_device == c->has_device &&
          (!a->has_device || weft_id_cmp(&a->device, &c->device) == 0);
@@ -268,7 +268,7 @@ static bool coalesce(weft_events *b, sub *s, shared *what, uint64_t key) {
   for (size_t i = s->count; i-- > 0;) {
     const waiting *w = queue_at(s, i);
     if (w->key != key || w->what->event->type == WEFT_EVENT_RESET) continue;
-    if (!same_key(s->coalesce, w->what->event, what->event)) continue;
+    if (!same_key(s->coalesce, w->what->event, what->event)) continue; /* defensive: one hash */
     waiting newer = {what, w->merged + 1, key};
     shared_drop(b, w->what);
     for (; i + 1 < s->count; i++) *queue_at(s, i) = *queue_at(s, i + 1);

@@ -349,9 +349,10 @@ static weft_err env_open(lmdb_opening *p) {
   if (rc != MDB_SUCCESS) return fail_mdb(p, rc, "create the environment");
   if (p->o->map_size > SIZE_MAX / 2) return fail(p, WEFT_ELIMIT, "open: map size");
   rc = mdb_env_set_mapsize(p->s->env, (size_t)p->o->map_size);
-  if (rc == MDB_SUCCESS) rc = mdb_env_set_maxdbs(p->s->env, WEFT_TABLE_COUNT);
-  if (rc == MDB_SUCCESS) rc = mdb_env_set_maxreaders(p->s->env, p->o->readers_max);
-  if (rc != MDB_SUCCESS) return fail_mdb(p, rc, "set up the environment");
+  /* Of an environment that is not open yet these three only note what is wanted. */
+  if (!rc) rc = mdb_env_set_maxdbs(p->s->env, WEFT_TABLE_COUNT);      /* defensive: not open */
+  if (!rc) rc = mdb_env_set_maxreaders(p->s->env, p->o->readers_max); /* defensive: not open */
+  if (rc) return fail_mdb(p, rc, "set up the environment");           /* defensive: not open */
   unsigned flags =
       MDB_NOSUBDIR | MDB_NOTLS | (p->o->read_only ? MDB_RDONLY : 0u) | (p->alone ? MDB_NOLOCK : 0u);
   if (WEFT_CANARY(FORGET_SYNC)) flags |= MDB_NOSYNC;

@@ -19,7 +19,7 @@
 #include "tests/support/places.h"
 #include "tests/support/space.h"
 
-enum { DEVICES = 3, CHUNKS_MAX = 64, ROWS_MAX = 4096, TABLE_ROWS = 1 };
+enum { DEVICES = 3, CHUNKS_MAX = 64, ROWS_MAX = 4096, TABLE_ROWS = 3 };
 
 /* Bytes harmed at each place that reads; sanitizers take three times as long. */
 #ifdef __SANITIZE_ADDRESS__
