@@ -268,8 +268,8 @@ weft_err weft__lmdb_check(const weft_alloc *mem, int fd, bool deep, uint64_t *wh
   WEFT_TRY(metas_read(&c, &m));
   /* The length after the head: a writer in another process lengthens the file first. */
   struct stat st;
-  if (fstat(fd, &st) != 0)
-    return weft__lmdb_diag(d, errno, "look at the file"); /* defensive: open */
+  int rc = fstat(fd, &st);
+  if (rc != 0) return weft__lmdb_diag(d, errno, "look at it"); /* defensive: of an open file */
   c.pages = (size_t)((uint64_t)st.st_size / c.psize);
   *whole = ((uint64_t)m.last_page + 1) * c.psize;
   if (!deep && m.last_page < c.pages) return WEFT_OK;

@@ -87,9 +87,9 @@ static int own_cmp(const void *ctx, const void *a, const void *b) {
   (void)ctx;
   const weft_history_entry *x = &((const weft_own_change *)a)->change;
   const weft_history_entry *y = &((const weft_own_change *)b)->change;
-  if (x->hlc != y->hlc) return x->hlc < y->hlc ? -1 : 1; /* defensive: a device has one clock */
-  int order = weft_id_cmp(&x->log, &y->log);             /* defensive: unless it was copied */
-  return order ? order : x->seq < y->seq ? -1 : x->seq > y->seq; /* defensive: as above */
+  if (x->hlc != y->hlc) return x->hlc < y->hlc ? -1 : 1;
+  int order = weft_id_cmp(&x->log, &y->log);
+  return order ? order : x->seq < y->seq ? -1 : x->seq > y->seq;
 }
 
 /* Of each log only its oldest changes can be among those listed. */

@@ -248,6 +248,45 @@ static void test_undoing_with_options(void **state) {
                    WEFT_EMISUSE);
 }
 
+/* Two copies of a device that write in the same instant: their changes are told apart all the same,
+ * and listed in one order everywhere. */
+static void test_own_changes_of_one_instant(void **state) {
+  (void)state;
+  test_space s;
+  weft_alloc mem = weft_alloc_libc();
+  weft_arena arena;
+  weft_own_change *own[2];
+  size_t count[2];
+  uint64_t total;
+  weft_vector none = {.count = 0};
+  test_space_make(&s, 1, 11);
+  weft__arena_init(&arena, &mem);
+  weft_store *first = test_memory_store();
+  weft_replica *r[2] = {test_space_open(&s, 0, first), NULL};
+  assert_int_equal(test_set(r[0], "t/a", "/x", "0"), WEFT_OK);
+  test_platform before = s.platforms[0];
+  r[1] = test_space_open(&s, 0, test_store_copy(first));
+  for (unsigned i = 0; i < 3; i++) assert_int_equal(test_set(r[1], "t/a", "/x", "1"), WEFT_OK);
+  assert_int_equal(test_set(r[1], "t/b", "/x", "2"), WEFT_OK);
+  s.platforms[0].now = before.now;
+  assert_int_equal(test_set(r[0], "t/a", "/y", "1"), WEFT_OK);
+  assert_int_equal(test_set(r[0], "t/b", "/y", "2"), WEFT_OK);
+  test_pull(r[0], r[1], 9);
+  test_pull(r[1], r[0], 9);
+  for (size_t i = 0; i < 2; i++)
+    assert_int_equal(weft_replica_own(r[i], &arena, &none, 50, &own[i], &count[i], &total),
+                     WEFT_OK);
+  assert_int_equal(count[0], count[1]);
+  assert_true(count[0] >= 4);
+  for (size_t i = 0; i < count[0]; i++) {
+    const weft_history_entry *a = &own[0][i].change;
+    assert_int_equal(weft_id_cmp(&a->change, &own[1][i].change.change), 0);
+    if (i > 0) assert_true(own[0][i - 1].change.hlc <= a->hlc);
+  }
+  weft__arena_free(&arena);
+  for (size_t i = 0; i < 2; i++) weft_replica_free(r[i]);
+}
+
 static void note_progress(void *ctx, uint64_t done, uint64_t total) {
   uint64_t *last = ctx;
   assert_true(done >= *last && total > 0);
@@ -323,6 +362,7 @@ int main(void) {
       WITH(test_undoing_with_options),
       WITH(test_edits_of_a_group_given_up),
       WITH(test_progress_is_told),
+      cmocka_unit_test(test_own_changes_of_one_instant),
       WITH(test_what_is_asked_of_the_dead),
       WITH(test_who_may_admit),
   };
