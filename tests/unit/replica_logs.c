@@ -119,6 +119,66 @@ static void test_short_chunks(void **state) {
   weft_replica_free(c);
 }
 
+static size_t kept_count(const weft_replica *r) {
+  size_t count = 0;
+  for (size_t i = 0; i < WEFT_RUN_CACHE_COUNT; i++) count += r->cache[i].count > 0;
+  return count;
+}
+
+/* Both replicas have the same ids, whichever way they come to them. */
+static void assert_same_ids(weft_replica *a, weft_replica *b, const weft_id *log) {
+  weft_txn *in_a, *in_b;
+  assert_int_equal(weft__read_begin(a, &in_a), WEFT_OK);
+  assert_int_equal(weft__read_begin(b, &in_b), WEFT_OK);
+  for (uint64_t seq = 1; seq <= weft__log_find(b, log)->held; seq++) {
+    weft_id x, y;
+    assert_int_equal(weft__log_id_at(a, in_a, weft__log_find(a, log), seq, &x), WEFT_OK);
+    assert_int_equal(weft__log_id_at(b, in_b, weft__log_find(b, log), seq, &y), WEFT_OK);
+    assert_int_equal(weft_id_cmp(&x, &y), 0);
+  }
+  weft__read_end(a, in_a);
+  weft__read_end(b, in_b);
+}
+
+/* Chunks that were just held stay taken apart until they are shown: as many as have room, and none
+ * of a write that failed. */
+static void test_held_chunks_stay_apart(void **state) {
+  fixture *f = *state;
+  test_fault_store faults = {0};
+  weft_store *inner = test_memory_store();
+  weft_replica *b = test_space_open(&f->s, 1, test_fault_store_of(inner, &faults));
+  weft_hold_report report;
+  weft_bytes chunk;
+  weft_id log;
+  uint64_t at = 1, last = 0;
+  for (size_t i = 0; i < WEFT_RUN_CACHE_COUNT + 3; i++) {
+    write_group(f->a, 70);
+    log = first_log(f->a);
+    chunk = read_chunk(f, f->a, &log, at, UINT64_MAX, &last);
+    assert_int_equal(hold(f, b, chunk).changes, last - at + 1);
+    assert_int_equal(kept_count(b), i < WEFT_RUN_CACHE_COUNT ? i + 1 : WEFT_RUN_CACHE_COUNT);
+    at = last + 1;
+  }
+  assert_same_ids(f->a, b, &log);
+  test_show_all(b);
+  assert_int_equal(kept_count(b), WEFT_RUN_CACHE_IDLE);
+  assert_same_ids(f->a, b, &log);
+  write_group(f->a, 70);
+  chunk = read_chunk(f, f->a, &log, at, UINT64_MAX, &last);
+  faults.full = true;
+  assert_int_equal(weft_replica_hold(b, &f->arena, &chunk, 1, &report), WEFT_EFULL);
+  assert_int_equal(kept_count(b), 0);
+  faults.full = false;
+  assert_int_equal(hold(f, b, chunk).changes, 70);
+  assert_int_equal(kept_count(b), 1);
+  assert_same_ids(f->a, b, &log);
+  test_show_all(b);
+  test_assert_same(f->a, b);
+  test_recount(b, 0);
+  weft_replica_free(b);
+  weft_store_free(inner);
+}
+
 static void test_tail_is_sealed(void **state) {
   fixture *f = *state;
   static const size_t groups[] = {3, 505, 2, 700, 9000, 10};
@@ -519,11 +579,17 @@ static void test_flips_in_every_table(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      CASE(test_tail_is_sealed),       CASE(test_heavy_tail_is_sealed),
-      CASE(test_short_chunks),         CASE(test_chunks_as_they_came),
-      CASE(test_large_changes),        CASE(test_old_base),
-      CASE(test_late_document),        CASE(test_resolve),
-      CASE(test_many_documents),       CASE(test_frozen),
+      CASE(test_tail_is_sealed),
+      CASE(test_heavy_tail_is_sealed),
+      CASE(test_short_chunks),
+      CASE(test_held_chunks_stay_apart),
+      CASE(test_chunks_as_they_came),
+      CASE(test_large_changes),
+      CASE(test_old_base),
+      CASE(test_late_document),
+      CASE(test_resolve),
+      CASE(test_many_documents),
+      CASE(test_frozen),
       CASE(test_flips_in_every_table),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
