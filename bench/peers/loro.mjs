@@ -1,6 +1,6 @@
 // Loro: one document, a map of templates, each a map.
 import { LoroDoc, LoroMap } from 'loro-crdt';
-import { deviceOf, FIELDS, idOf, templateOf, valueOf } from './w1.mjs';
+import { BLOCK, deviceOf, FIELDS, idOf, templateOf, valueOf } from './w1.mjs';
 
 function load(bytes) {
   const doc = new LoroDoc();
@@ -29,7 +29,7 @@ export default {
     const all = doc.getMap('templates');
     const stop = doc.subscribeLocalUpdates((bytes) => out.push(bytes));
     for (const { i, t, f, k } of updates) {
-      if (i % 100 === 0) doc.setPeerId(BigInt(1 + deviceOf(i)));
+      if (i % BLOCK === 0) doc.setPeerId(BigInt(1 + deviceOf(i)));
       all.get(idOf(t)).set(FIELDS[f], valueOf(t, f, k));
       doc.commit();
     }
@@ -37,13 +37,17 @@ export default {
     return out;
   },
 
+  // One by one is faster but for long runs.
   merge(doc, changes) {
-    doc.importBatch(changes);
+    if (changes.length > BLOCK) doc.importBatch(changes);
+    else changes.forEach((change) => doc.import(change));
   },
 
   mark: (doc) => doc.version(),
   since: (doc, mark) => doc.export({ mode: 'update', from: mark }),
-  mergeAll: (doc, bytes) => doc.import(bytes),
+  mergeAll(doc, bytes) {
+    doc.import(bytes);
+  },
 
   save: (doc) => doc.export({ mode: 'snapshot' }),
   load,

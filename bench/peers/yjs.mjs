@@ -44,7 +44,9 @@ export default {
 
   mark: (doc) => Y.encodeStateVector(doc),
   since: (doc, mark) => Y.encodeStateAsUpdate(doc, mark),
-  mergeAll: (doc, bytes) => Y.applyUpdate(doc, bytes),
+  mergeAll(doc, bytes) {
+    Y.applyUpdate(doc, bytes);
+  },
 
   save: (doc) => Y.encodeStateAsUpdate(doc),
   load,
