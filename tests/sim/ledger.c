@@ -464,13 +464,14 @@ void ledger_lies(ledger *l, size_t node) {
   l->views[node].lies = true;
 }
 
-/* What a liar has signed for this node alone goes with its store, and the liar may keep it to
- * itself: whoever had seen it may have claimed it, and is waited for in vain then. */
-static void lies_lost(ledger *l, size_t node) {
-  const view *v = &l->views[node];
+/* What this node alone held goes with its store: changes of its own and of others that were set
+ * back before, or that liars signed for it and may keep to themselves.  Whoever had seen them may
+ * have claimed them, and is waited for in vain then. */
+void ledger_set_back(ledger *l, size_t node) {
+  view *v = &l->views[node];
+  v->doubtful = false;
   for (size_t log = 0; log < l->log_count; log++) {
     uint64_t left = 0;
-    if (l->logs[log].author != SIZE_MAX) continue;
     for (size_t k = 0; k < l->nodes; k++) {
       const view *other = &l->views[k];
       if (k == node || other->lies) continue;
@@ -479,24 +480,9 @@ static void lies_lost(ledger *l, size_t node) {
     if (seq_of(v->held, v, log) <= left) continue;
     for (size_t i = 0; i < l->entry_count; i++) {
       entry *e = &l->entries[i];
+      if (e->log == log && e->seq > left) e->lost = true;
       if (log < e->base_count && e->base[log] > left) e->lost = true;
     }
-  }
-}
-
-void ledger_set_back(ledger *l, size_t node) {
-  view *v = &l->views[node];
-  v->doubtful = false;
-  lies_lost(l, node);
-  for (size_t i = 0; i < l->entry_count; i++) {
-    entry *e = &l->entries[i];
-    if (e->author != node || e->lost) continue;
-    bool elsewhere = false;
-    for (size_t k = 0; k < l->nodes; k++) {
-      const view *other = &l->views[k];
-      if (k != node && seq_of(other->held, other, e->log) >= e->seq) elsewhere = true;
-    }
-    e->lost = !elsewhere;
   }
   if (v->cap) memset(v->held, 0, v->cap * sizeof *v->held);
   if (v->cap) memset(v->shown, 0, v->cap * sizeof *v->shown);
