@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "crdt/json.h"
+#include "tests/sim/witness.h"
 
 enum { slots = 1 << 12, digests_max = 1 << 14 };
 
@@ -795,6 +796,20 @@ void ledger_end(ledger *l) {
   uint64_t first = export_of(l, 0);
   for (size_t node = 1; node < l->nodes; node++) {
     if (!l->views[node].lies) counts_check(l, node, first);
+  }
+}
+
+void ledger_heard(ledger *l, const struct witness *w) {
+  for (size_t node = 0; node < l->nodes; node++) {
+    const view *v = &l->views[node];
+    for (size_t i = 0; i < l->entry_count && !v->lies; i++) {
+      const entry *e = &l->entries[i];
+      sim_check(l->s, SIM_I6);
+      if (shows(v->shown, v, e) && !witness_told(w, node, &e->id)) {
+        sim_fail(l->s, "I6: %s shows a change of %s and does not tell it", name(l, node),
+                 name(l, e->author));
+      }
+    }
   }
 }
 

@@ -59,6 +59,10 @@ bool ledger_agrees(ledger *l);
 /* After convergence. */
 void ledger_end(ledger *l);
 
+/* At the end: every acknowledged change that a node shows was told there. */
+struct witness;
+void ledger_heard(ledger *l, const struct witness *w);
+
 /* Changes that met one they had not seen at a field; conflicts at the end; changes
  * lost by setting back. */
 uint64_t ledger_conflicts(const ledger *l);

@@ -5,6 +5,7 @@
 
 #include "crdt/json.h"
 #include "tests/sim/ledger.h"
+#include "tests/sim/witness.h"
 #include "tests/support/once_crypto.h"
 #include "tests/support/recount.h"
 
@@ -21,6 +22,7 @@ typedef struct run {
   swarm_result *out;
   sim *s;
   ledger *l;
+  witness *w; /* in one seed of four; else NULL */
   test_rng workload;
   test_rng pace;
   test_rng rng[SWARM_FAULT_COUNT];
@@ -82,6 +84,10 @@ typedef enum ending { POLITELY, RUDELY, SILENTLY } ending;
 
 static void down(run *r, size_t node, ending how, weft_ms for_ms) {
   ledger_look(r->l, node);
+  if (r->w) {
+    witness_look(r->w, node);
+    witness_ends(r->w, node);
+  }
   if (how == POLITELY) sim_stop(r->s, node);
   if (how == RUDELY) sim_crash(r->s, node);
   if (how == SILENTLY) sim_vanish(r->s, node);
@@ -333,6 +339,7 @@ static void set_back(run *r) {
   if (test_rng_chance(&r->rng[SWARM_RESTORE], 50) && sim_restore(r->s, node)) {
     r->out->injected[SWARM_RESTORE]++;
     ledger_set_back(r->l, node);
+    if (r->w) witness_set_back(r->w, node);
   } else {
     sim_backup(r->s, node);
   }
@@ -429,6 +436,7 @@ static void disturb(run *r, swarm_fault fault) {
 static void look(run *r) {
   for (size_t i = 0; i < sim_count(r->s); i++) {
     ledger_look(r->l, i);
+    if (r->w) witness_look(r->w, i);
     sim_check(r->s, SIM_I7);
     if (r->liar_count > 0) sim_check(r->s, SIM_I9);
     if (sim_memory_most(r->s, i) > memory_max) {
@@ -595,6 +603,7 @@ static void finish(run *r) {
   r->out->settled_ms = sim_now(r->s) - before;
   ledger_end(r->l);
   look(r);
+  if (r->w) ledger_heard(r->l, r->w);
   if (r->o.seed % 4 == 0) prove(r);
 }
 
@@ -649,6 +658,7 @@ void swarm_run(const swarm_options *o, FILE *trace, swarm_result *out) {
   sim_options so = plan(&r, &shape);
   r.s = sim_new(&so);
   r.l = ledger_new(r.s, o->nodes);
+  if (o->seed % 4 == 1) r.w = witness_new(r.s);
   set_liars(&r);
   connect(&r, &shape);
   if (enabled(&r, SWARM_EPOCH)) set_clocks(&r);
@@ -663,6 +673,8 @@ void swarm_run(const swarm_options *o, FILE *trace, swarm_result *out) {
   finish(&r);
   tell(&r);
   for (size_t i = 0; i < r.liar_count; i++) liar_free(r.liars[i]);
+  if (r.w && witness_events(r.w) > 0) mark(&r, SWARM_MARK_HEARD);
+  witness_free(r.w);
   ledger_free(r.l);
   sim_free(r.s);
 }

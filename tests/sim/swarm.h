@@ -76,6 +76,7 @@ typedef enum swarm_fault {
   X(COPY_FORKED, "a copy that signed what its original signed otherwise")                          \
   X(LIARS, "several liars")                                                                        \
   X(COPY_LISTENS, "a copy of a device that only listens")                                          \
+  X(HEARD, "events that were heard")                                                               \
   X(LIE_WAITS, "a lie that is held and never shown")
 
 typedef enum swarm_mark {
