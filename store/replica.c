@@ -256,6 +256,7 @@ static weft_err own_load(weft_replica *r, weft_txn *txn, bool first) {
 /* --- the image --- */
 
 static void image_clear(weft_replica *r) {
+  r->image++;
   weft__cache_clear(r);
   weft__arena_reset(&r->tables);
   weft__rules_clear(r);

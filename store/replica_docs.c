@@ -134,6 +134,27 @@ weft_err weft__doc_load(weft_replica *r, weft_txn *txn, uint32_t number, weft_do
   return WEFT_OK;
 }
 
+weft_err weft__doc_load_in(weft_replica *r, weft_txn *txn, uint32_t number, weft_arena *arena,
+                           weft_doc **out, const weft_state_piece **pieces, size_t *count) {
+  weft_doc *doc;
+  weft_state state = {0};
+  *out = NULL;
+  WEFT_TRY(weft__doc_new(&doc, &r->mem, &r->lineage));
+  weft_err err = weft__state_begin(&state, &r->state_env, txn, number, doc, arena);
+  state.borrow = true;
+  if (err == WEFT_OK) err = weft__state_need_all(&state);
+  weft__state_end(&state);
+  if (err != WEFT_OK) {
+    weft__doc_free(doc);
+    if (err == WEFT_ECORRUPT) return weft__replica_fail(r, err, "a segment is damaged");
+    return err;
+  }
+  *out = doc;
+  *pieces = state.pieces;
+  *count = state.piece_count;
+  return WEFT_OK;
+}
+
 weft_err weft__doc_render_pointer(const weft_doc *doc, weft_bytes pointer, weft_arena *arena,
                                   weft_value *out) {
   weft_bytes *tokens;

@@ -4,7 +4,8 @@
  * document it touches is loaded as it stood there, and a weft_writer computes the ops on it.  At
  * commit the claims are taken from those same documents; then the write is refused if a log of this
  * device has written at, above or below one of its paths after the base.  The change is encoded,
- * read back by the decoder that receivers use, chained, stored and shown in one transaction.
+ * read back by the decoder that receivers use, chained, stored and shown in one transaction.  Where
+ * nothing was shown since the edit began, showing it starts from the documents that it has loaded.
  *
  * An edit that is a draft (store/history_draft.c) leaves the store in the transaction that commits
  * it.
@@ -36,6 +37,11 @@ struct edit_doc {
   weft_doc *base;
   weft_writer *writer;
   resolved *resolved;
+  bool loaded; /* `base` is what the store holds, as `record` and `pieces` say */
+  uint64_t image;
+  weft_doc_record record;
+  const weft_state_piece *pieces;
+  size_t piece_count;
 };
 
 struct weft_edit {
@@ -69,10 +75,16 @@ static void own_start(const weft_replica *r, weft_lane lane, weft_start *start) 
 }
 
 /* Finds it; NULL when it has no change yet.  `id` is set either way. */
-static weft_log *own_log(const weft_replica *r, weft_lane lane, weft_id *id) {
-  weft_start start;
-  own_start(r, lane, &start);
-  weft__log_id(r->crypto, &r->space, &start, id);
+static weft_log *own_log(weft_replica *r, weft_lane lane, weft_id *id) {
+  weft_own_log *own = &r->own[lane];
+  if (!own->known || memcmp(own->incarnation, r->incarnation, sizeof own->incarnation) != 0) {
+    weft_start start;
+    own_start(r, lane, &start);
+    weft__log_id(r->crypto, &r->space, &start, &own->id);
+    memcpy(own->incarnation, r->incarnation, sizeof own->incarnation);
+    own->known = true;
+  }
+  *id = own->id;
   return weft__log_find(r, id);
 }
 
@@ -171,25 +183,42 @@ void weft__edits_rollback(weft_replica *r) {
 /* --- documents of an edit --- */
 
 /* Loads the document as it stood at the edit's base; an empty one when it was not there. */
-static weft_err edit_load(weft_edit *e, weft_txn *txn, weft_bytes name, weft_doc **out) {
+static weft_err edit_load(weft_edit *e, weft_txn *txn, edit_doc *d) {
   weft_replica *r = e->r;
-  weft_doc_record record;
-  weft_err err = weft__doc_record_find(r, txn, name, &e->arena, &record);
-  if (err == WEFT_ENOTFOUND) return weft__doc_new(out, &r->mem, &r->lineage);
+  weft_doc_record *record = &d->record;
+  weft_err err = weft__doc_record_find(r, txn, d->name, &e->arena, record);
+  if (err == WEFT_ENOTFOUND) return weft__doc_new(&d->base, &r->mem, &r->lineage);
   if (err != WEFT_OK) return err;
-  if (e->has_base) return weft__doc_at(r, txn, record.number, &e->base, out);
+  if (e->has_base) return weft__doc_at(r, txn, record->number, &e->base, &d->base);
   if (e->epoch == r->now.shown) {
-    WEFT_TRY(weft__doc_load(r, txn, record.number, out));
-    weft__doc_set_plain(*out, !record.suspect);
+    WEFT_TRY(weft__doc_load_in(r, txn, record->number, &e->arena, &d->base, &d->pieces,
+                               &d->piece_count));
+    weft__doc_set_plain(d->base, !record->suspect);
+    d->loaded = true;
+    d->image = r->image;
     return WEFT_OK;
   }
   weft_base base;
   WEFT_TRY(weft__base_of_shown(r, txn, e->epoch, &e->arena, &base));
-  return weft__doc_at(r, txn, record.number, &base, out);
+  return weft__doc_at(r, txn, record->number, &base, &d->base);
+}
+
+/* Nothing was shown since the edit began, and what it loaded is still what the numbers mean. */
+bool weft__edit_handed(const weft_replica *r, weft_bytes name, weft_doc_record *record,
+                       const weft_state_piece **pieces, size_t *count) {
+  if (!r->handed || r->handed->has_base) return false;
+  for (const edit_doc *d = r->handed->docs; d; d = d->next) {
+    if (!d->loaded || d->image != r->image || weft_bytes_cmp(d->name, name) != 0) continue;
+    *record = d->record;
+    *pieces = d->pieces;
+    *count = d->piece_count;
+    return true;
+  }
+  return false;
 }
 
 static void edit_origin(const weft_edit *e, weft_write_origin *origin) {
-  const weft_replica *r = e->r;
+  weft_replica *r = e->r;
   const weft_log *log = own_log(r, e->lane, &origin->log);
   origin->seq = log ? log->held + 1 : 2;
   if (log) {
@@ -206,7 +235,7 @@ static weft_err edit_open(weft_edit *e, edit_doc *d) {
   weft_replica *r = e->r;
   weft_write_origin origin;
   WEFT_TRY(weft__read_begin(r, &txn));
-  weft_err err = edit_load(e, txn, d->name, &d->base);
+  weft_err err = edit_load(e, txn, d);
   weft__read_end(r, txn);
   WEFT_TRY(err);
   edit_origin(e, &origin);
@@ -214,6 +243,7 @@ static weft_err edit_open(weft_edit *e, edit_doc *d) {
   if (err == WEFT_OK) return WEFT_OK;
   weft__doc_free(d->base);
   d->base = NULL;
+  d->loaded = false;
   return err;
 }
 
@@ -518,20 +548,33 @@ static weft_err commit_claims(weft_replica *r, weft_txn *txn, weft_log *log,
   return WEFT_OK;
 }
 
-/* Encodes an own change, reads it back as a receiver would, and puts it at the end of its log. */
+/* An own change as the rest of its commit finds it. */
+typedef struct own_fresh {
+  weft_fresh_run run;
+  weft_change change;
+  weft_claim_list claims;
+  weft_id id;
+} own_fresh;
+
+/* Encodes an own change, reads it back as a receiver would, and puts it at the end of its log.  The
+ * log knows it until commit_write forgets it, whose arena it lies in. */
 static weft_err own_append(weft_replica *r, weft_txn *txn, weft_log *log, const weft_change *change,
                            weft_arena *arena) {
   weft_buf raw;
-  weft_change back;
-  weft_id id;
+  weft_bytes bytes;
   uint8_t state = WEFT_CHANGE_VALID;
+  own_fresh *fresh = weft__arena_zero(arena, 1, sizeof *fresh);
+  if (!fresh) return WEFT_ENOMEM;
+  weft_change *back = &fresh->change;
   weft__buf_init(&raw, &r->mem, WEFT_CHANGE_LEN_MAX);
   weft_err err = weft__change_encode(&raw, arena, change);
-  weft_bytes bytes = weft__buf_view(&raw);
-  if (err == WEFT_OK) err = weft__change_parse(arena, bytes, &back);
+  if (err == WEFT_OK) err = weft__arena_copy(arena, weft__buf_view(&raw), &bytes);
+  weft__buf_free(&raw);
+  WEFT_TRY(err);
+  err = weft__change_parse(arena, bytes, back);
   if (err == WEFT_OK) {
-    weft__change_judge(&log->ctx, &back);
-    if (back.state != WEFT_CHANGE_VALID) err = WEFT_EMISUSE;
+    weft__change_judge(&log->ctx, back);
+    if (back->state != WEFT_CHANGE_VALID) err = WEFT_EMISUSE;
   }
   if (err == WEFT_OK && log->unsigned_len > 0 &&
       log->unsigned_len + bytes.len > WEFT_CHUNK_LEN_MAX) {
@@ -539,16 +582,18 @@ static weft_err own_append(weft_replica *r, weft_txn *txn, weft_log *log, const 
   }
   if (err == WEFT_OK) {
     r->moved = true;
-    err = weft__log_context_advance(&log->ctx, &r->tables, &back);
+    err = weft__log_context_advance(&log->ctx, &r->tables, back);
   }
-  if (err == WEFT_OK) err = weft__log_numbers_put(r, txn, log, &back);
+  if (err == WEFT_OK) err = weft__log_numbers_put(r, txn, log, back);
   if (err == WEFT_OK) {
-    weft__change_id(r->crypto, &r->space, &log->head, bytes, &id);
-    weft_log_run run = {&bytes, &id, &state, 1, NULL, {NULL, 0}};
+    weft__change_id(r->crypto, &r->space, &log->head, bytes, &fresh->id);
+    weft_log_run run = {&bytes, &fresh->id, &state, 1, NULL, {NULL, 0}};
     err = weft__log_append(r, txn, log, &run);
   }
-  weft__buf_free(&raw);
   WEFT_TRY(err);
+  fresh->claims = (weft_claim_list){back->claims, back->claim_count};
+  fresh->run = (weft_fresh_run){log->held, 1, back, &fresh->claims, &fresh->id, NULL};
+  weft__log_fresh_add(log, &fresh->run);
   bool sign = log->held - log->signed_seq >= WEFT_SIGN_CHANGES_MAX ||
               log->unsigned_len >= WEFT_SIGN_LEN_MAX;
   return sign ? weft__log_sign(r, txn, log) : WEFT_OK;
@@ -618,9 +663,11 @@ static weft_err commit_steps(weft_replica *r, weft_txn *txn, commit_call *call, 
                         .extensions = e->extensions,
                         .ops = call->ops,
                         .op_count = call->op_count};
-  WEFT_TRY(weft__member_grant(r, &grant));
-  WEFT_TRY(stale_check(e, txn, arena));
-  WEFT_TRY(manual_check(e, txn, arena));
+  weft_err err = weft__member_grant(r, &grant);
+  bool now = e->epoch == r->now.shown; /* before a START of its own is shown too */
+  if (err == WEFT_OK) err = stale_check(e, txn, arena);
+  if (err == WEFT_OK) err = manual_check(e, txn, arena);
+  WEFT_TRY(err);
   weft_log *log = own_log_fit(r, e->lane, &id);
   WEFT_TRY(commit_dots(e, log, arena, &dots));
   if (!log) WEFT_TRY(own_log_start(r, txn, e->lane, &id, arena, &log));
@@ -632,7 +679,10 @@ static weft_err commit_steps(weft_replica *r, weft_txn *txn, commit_call *call, 
   weft_show_report report = {0};
   weft__ready_queue(r, log);
   WEFT_TRY(weft__ready_run(r, txn));
-  WEFT_TRY(weft__show_run(r, txn, log, 0, &report));
+  r->handed = now ? e : NULL;
+  err = weft__show_run(r, txn, log, 0, &report);
+  r->handed = NULL;
+  WEFT_TRY(err);
   WEFT_TRY(draft_done(txn, e));
   if (log->shown == log->held) return WEFT_OK;
   /* A claim has a tag that fits another change too, which is not shown: somebody made it so. */
@@ -644,6 +694,9 @@ static weft_err commit_write(weft_replica *r, weft_txn *txn, void *arg) {
   weft__arena_init(&arena, &r->mem);
   commit_call *call = arg;
   weft_err err = commit_steps(r, txn, call, &arena);
+  for (weft_log *log = r->touched; log; log = log->next_touched) {
+    log->fresh = log->fresh_last = NULL;
+  }
   weft__arena_free(&arena);
   r->commits_open += err == WEFT_OK;
   r->commit_ops_open += err == WEFT_OK ? call->op_count : 0;

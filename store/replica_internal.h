@@ -122,6 +122,8 @@ struct weft_log {
   uint64_t told;         /* changes up to here gave their events before showing began anew */
   uint64_t signed_seq;   /* the last signed change; `held` outside of a group */
   uint64_t sealed;       /* changes up to here lie in chunks, the others in the tail */
+  uint64_t sealed_known; /* of this one, which was once `sealed`, the id is at hand; 0: none */
+  weft_id sealed_id;
   uint64_t unsigned_len; /* canonical bytes after `signed_seq` */
   uint64_t tail_len;     /* canonical bytes put into the tail since it was loaded or sealed */
   weft_log_context ctx;  /* at `held`; numbers only when numbers_loaded */
@@ -195,6 +197,13 @@ typedef struct weft_index {
   weft_bytes pointer;    /* JSON Pointer or @... */
 } weft_index;
 
+/* The id of the log that this device writes in a lane, which is the hash of its START. */
+typedef struct weft_own_log {
+  bool known;
+  uint8_t incarnation[16]; /* for which it is */
+  weft_id id;
+} weft_own_log;
+
 struct weft_replica {
   weft_alloc mem;
   const weft_crypto *crypto;
@@ -243,8 +252,9 @@ struct weft_replica {
   bool instance_new; /* not yet in the store */
   uint8_t incarnation[16];
   bool incarnation_new; /* not yet in the store */
-  bool fenced;          /* opened on a backup: the next write begins another incarnation */
-  bool adopted;         /* and that of another device */
+  weft_own_log own[WEFT_LANES];
+  bool fenced;  /* opened on a backup: the next write begins another incarnation */
+  bool adopted; /* and that of another device */
   weft_begun_why begun_why;
 
   weft_metrics *metrics;                  /* NULL: none */
@@ -252,8 +262,10 @@ struct weft_replica {
 
   weft_txn *txn; /* of the open group */
   bool group;
-  weft_err group_err; /* why the group is lost */
-  weft_edit *edits;   /* open ones */
+  weft_err group_err;      /* why the group is lost */
+  weft_edit *edits;        /* open ones */
+  const weft_edit *handed; /* the one being committed, while what it loaded is what is shown */
+  uint64_t image;          /* goes up when the image is read again or showing begins anew */
 
   weft_chunk_codec *codec;
   uint64_t events_kept;
@@ -535,6 +547,12 @@ weft_err weft__doc_render_pointer(const weft_doc *doc, weft_bytes pointer, weft_
 weft_err weft__doc_load(weft_replica *r, weft_txn *txn, uint32_t number,
                         weft_doc **out) WEFT_MUST_USE;
 
+/* The same with all bytes in `arena`, which must outlive the document; `pieces` tells of what it
+ * was made. */
+weft_err weft__doc_load_in(weft_replica *r, weft_txn *txn, uint32_t number, weft_arena *arena,
+                           weft_doc **out, const weft_state_piece **pieces,
+                           size_t *count) WEFT_MUST_USE;
+
 /* What a base contains: for every log number the newest seq, fork - 1 when nothing of its own. */
 typedef struct weft_base {
   uint64_t *seqs;
@@ -674,6 +692,10 @@ weft_err weft__edit_judge(weft_edit *e, weft_txn *txn, weft_arena *arena) WEFT_M
 weft_err weft__edit_claims(weft_edit *e, weft_arena *arena, weft_dot_list *claims,
                            weft_dot *head) WEFT_MUST_USE;
 weft_replica *weft__edit_replica(const weft_edit *e);
+/* Gives what the edit being committed has loaded of a document, as it stands in the store; false
+ * when it has not, or somebody may have changed it since.  Views that last as long as the edit. */
+bool weft__edit_handed(const weft_replica *r, weft_bytes name, weft_doc_record *record,
+                       const weft_state_piece **pieces, size_t *count);
 /* After a rollback: edits that rest on what was undone can no longer be committed. */
 void weft__edits_rollback(weft_replica *r);
 void weft__edits_drop(weft_replica *r);

@@ -696,6 +696,10 @@ weft_err weft__log_id_at(weft_replica *r, weft_txn *txn, const weft_log *log, ui
     *out = seq == log->held ? log->head : log->before;
     return WEFT_OK;
   }
+  if (seq == log->sealed_known) {
+    *out = log->sealed_id;
+    return WEFT_OK;
+  }
   const weft_fresh_run *fresh = weft__log_fresh(log, seq);
   if (fresh) {
     *out = fresh->ids[seq - fresh->first];
@@ -775,6 +779,12 @@ static size_t raws_len(const weft_bytes *raws, size_t count) {
   return len;
 }
 
+/* The next chunk begins with the id before it: so it need not be looked for. */
+static void sealed_move(weft_log *log, uint64_t to, const weft_id *id) {
+  log->sealed = log->sealed_known = to;
+  log->sealed_id = *id;
+}
+
 static weft_err append_chunk(weft_replica *r, weft_txn *txn, weft_log *log,
                              const weft_log_run *run) {
   WEFT_TRY(weft__log_seal(r, txn, log));
@@ -782,7 +792,7 @@ static weft_err append_chunk(weft_replica *r, weft_txn *txn, weft_log *log,
   weft_run whole = {log->id, log->held + 1, log->head, run->raws, run->count, *run->sig};
   WEFT_TRY(chunk_put(r, txn, log, &whole, run->states, run->chunk));
   if (run->chunk.len > 0) WEFT_TRY(weft__cache_keep(r, log, &whole, run));
-  log->sealed = log->held + run->count;
+  sealed_move(log, log->held + run->count, &run->ids[run->count - 1]);
   return WEFT_OK;
 }
 
@@ -889,7 +899,7 @@ static weft_err seal_emit(weft_replica *r, weft_txn *txn, weft_log *log, seal_li
     weft__change_id(r->crypto, &r->space, prev, list->raws[i], prev);
     list->len -= list->raws[i].len;
   }
-  log->sealed += count;
+  sealed_move(log, log->sealed + count, prev);
   list->first = list->end;
   return WEFT_OK;
 }

@@ -224,6 +224,8 @@ struct batch_doc {
   const batch_write *writes;
   bool fresh; /* was not in the store */
   weft_doc_record record;
+  const weft_state_piece *pieces; /* loaded by the edit that is committed; NULL: nothing is */
+  size_t piece_count;
 };
 
 typedef struct batch {
@@ -539,6 +541,7 @@ static weft_err docs_find(batch *b) {
   WEFT_TRY(docs_sort_names(b));
   for (size_t i = 0; i < b->doc_count; i++) {
     batch_doc *doc = b->docs[i];
+    if (weft__edit_handed(b->r, doc->name, &doc->record, &doc->pieces, &doc->piece_count)) continue;
     weft_err err = weft__doc_record_find(b->r, b->txn, doc->name, &b->arena, &doc->record);
     if (err != WEFT_OK && err != WEFT_ENOTFOUND) return err;
     if (err == WEFT_OK) continue;
@@ -717,6 +720,7 @@ static bool reaches_below(weft_op_kind kind) {
 }
 
 static weft_err doc_load_wanted(const batch_doc *doc, weft_state *state) {
+  if (doc->pieces) return weft__state_adopt(state, doc->pieces, doc->piece_count);
   if (doc->record.suspect) return weft__state_need_all(state);
   WEFT_TRY(weft__state_need(state, weft_bytes_of(NULL, 0)));
   if (weft__state_is_whole(state)) return WEFT_OK; /* as short documents are */
@@ -915,6 +919,7 @@ const weft_table weft__derived[WEFT_DERIVED] = {
     WEFT_TABLE_CONTEST, WEFT_TABLE_INDEX, WEFT_TABLE_ORDER};
 
 void weft__image_restart(weft_replica *r, bool ready) {
+  r->image++;
   for (uint32_t i = 0; i < r->log_count; i++) {
     weft_log *log = r->logs[i];
     log->shown = log->flow[WEFT_FLOW_SHOW].at = log->fork - 1;

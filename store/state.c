@@ -160,6 +160,14 @@ static weft_err piece_read(weft_state *s, const weft_entry *entry, weft_state_pi
   return piece->last ? WEFT_OK : weft__arena_copy(s->arena, end, &piece->end);
 }
 
+static weft_err piece_borrow(weft_state *s, const weft_state_piece *piece) {
+  for (size_t i = 0; i < piece->count; i++) {
+    const weft_register *reg = &piece->regs[i];
+    WEFT_TRY(s->borrow ? weft__doc_borrow(s->doc, reg) : weft__doc_put(s->doc, reg));
+  }
+  return WEFT_OK;
+}
+
 /* Loads the piece that `path` falls into and gives its index. */
 static weft_err piece_load(weft_state *s, weft_path path, size_t *idx) {
   size_t place = pieces_before(s, path);
@@ -178,12 +186,18 @@ static weft_err piece_load(weft_state *s, weft_path path, size_t *idx) {
   } else {
     piece.last = true; /* a document's first segment starts at its root: so it has none */
   }
-  for (size_t i = 0; i < piece.count; i++) {
-    const weft_register *reg = &piece.regs[i];
-    WEFT_TRY(s->borrow ? weft__doc_borrow(s->doc, reg) : weft__doc_put(s->doc, reg));
-  }
+  WEFT_TRY(piece_borrow(s, &piece));
   *idx = place;
   return piece_insert(s, place, &piece);
+}
+
+weft_err weft__state_adopt(weft_state *s, const weft_state_piece *pieces, size_t count) {
+  WEFT_ASSERT(s->borrow && s->piece_count == 0);
+  for (size_t i = 0; i < count; i++) {
+    WEFT_TRY(piece_borrow(s, &pieces[i]));
+    WEFT_TRY(piece_insert(s, i, &pieces[i]));
+  }
+  return WEFT_OK;
 }
 
 weft_err weft__state_need(weft_state *s, weft_path path) {

@@ -74,6 +74,11 @@ weft_err weft__state_need_above(weft_state *s, weft_path path) WEFT_MUST_USE;
 weft_err weft__state_need_below(weft_state *s, weft_path path) WEFT_MUST_USE;
 weft_err weft__state_need_all(weft_state *s) WEFT_MUST_USE;
 
+/* Takes all of the document from what another state has loaded of it, whose memory must outlive
+ * this one; nothing is loaded here yet, and `borrow` is set.  WEFT_ENOMEM. */
+weft_err weft__state_adopt(weft_state *s, const weft_state_piece *pieces,
+                           size_t count) WEFT_MUST_USE;
+
 /* True when all of the document is known to be loaded: it lies in one piece. */
 bool weft__state_is_whole(const weft_state *s);
 
