@@ -589,6 +589,7 @@ weft_err weft__log_chunk(weft_replica *r, weft_txn *txn, const weft_log *log, ui
   weft_cursor *cursor;
   weft_entry entry;
   WEFT_TRY(weft_cursor_open(txn, WEFT_TABLE_LOG, &cursor));
+  if (r->now.held == r->now.shown) weft__cache_trim(r); /* whoever only sends keeps little */
   kept = weft__cache_take(r);
   weft_err err = chunk_find(log, seq, cursor, &entry);
   if (err == WEFT_OK) err = cache_fill(r, kept, log, seq, &entry);
