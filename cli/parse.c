@@ -51,7 +51,7 @@ static void nearest_try(nearest *n, const char *candidate) {
   size_t len = strlen(n->word);
   bool begins = len >= 2 && strncmp(n->word, candidate, len) == 0;
   unsigned d = begins ? 0 : distance(n->word, candidate);
-  if (d < n->least && d <= 1 + len / 3) {
+  if (d < n->least && d <= (len + 1) / 3) {
     n->least = d;
     n->best = candidate;
   }

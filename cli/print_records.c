@@ -173,7 +173,7 @@ void print_log(cli_printer *p, const cli_call *call, const weft_value *record) {
   put_member(p, record, "time");
   put(p, "  ");
   put_member(p, record, "name");
-  fprintf(p->out, "  %zu ops", count);
+  fprintf(p->out, "  %zu op%s", count, count == 1 ? "" : "s");
   weft_bytes message = cli_member_text(record, "message");
   if (message.len) {
     put(p, "  ");
