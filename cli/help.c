@@ -53,7 +53,7 @@ static void help_all(weft_buf *b) {
       for (size_t k = i; k < count; k++) {
         if (strcmp(table[k].group, group) != 0) continue;
         put(b, "  ");
-        put_padded(b, table[k].name, 12);
+        put_padded(b, table[k].name, 16);
         put(b, table[k].summary);
         put(b, "\n");
       }
