@@ -29,7 +29,7 @@ enum {
   meta_last = meta_trees + 2 * tree_len,
   meta_txn = meta_last + word,
   meta_len = meta_txn + word,
-  node_head = 8, /* length or page: 2 x u16, flags u16, key length u16 */
+  node_head = 8, /* length or page: u32 (in halves, the machine's way), flags u16, key length u16 */
 
   page_branch = 0x01,
   page_leaf = 0x02,
@@ -203,7 +203,7 @@ static weft_err leaf_check(check *c, bool main) {
     const uint8_t *node;
     size_t room;
     WEFT_TRY(node_find(c, i, &node, &room));
-    size_t key_len = get16(node + 6), len = get16(node) | (size_t)get16(node + 2) << 16;
+    size_t key_len = get16(node + 6), len = get32(node);
     unsigned flags = get16(node + 4);
     const uint8_t *value = node + node_head + key_len;
     size_t held = flags & node_big ? (size_t)word : len;
@@ -222,7 +222,7 @@ static weft_err branch_child(check *c, size_t idx, size_t *child) {
   const uint8_t *node;
   size_t room;
   WEFT_TRY(node_find(c, idx, &node, &room));
-  uint64_t page = get16(node) | (uint64_t)get16(node + 2) << 16;
+  uint64_t page = get32(node);
   if (word == 8) page |= (uint64_t)get16(node + 4) << 32;
   *child = (size_t)page;
   return WEFT_OK;

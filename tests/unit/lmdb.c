@@ -714,10 +714,12 @@ static void test_crafted_damage(void **state) {
   unsigned branches = 0;
   for (size_t page = 2; page < whole.len / page_len; page++) {
     const uint8_t *b = whole.at + page * page_len;
-    if (b[10] != 1) continue;
+    uint16_t own = (uint16_t)page, node = 0, flags;
+    memcpy(&flags, b + 10, sizeof flags);
+    if (flags != 1) continue;
     write_file(p->file, whole.at, whole.len);
-    uint16_t own = (uint16_t)page, node = 0;
     memcpy(&node, b + 16, sizeof node);
+    node = (uint16_t)(node + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 2 : 0)); /* the low half */
     patch(p->file, (off_t)(page * page_len + node), &own, sizeof own);
     weft_lmdb_options o = options(p);
     o.check_pages = true;
