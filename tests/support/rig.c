@@ -58,6 +58,7 @@ void rig_free(rig *r) {
   weft__replica_source_free(r->source);
   weft_replica_free(r->replica);
   for (size_t i = 0; i < r->pipe_count; i++) free(r->pipes[i].at);
+  test_space_free(&r->space);
 }
 
 rig_pipe *rig_pipe_of(rig *r, uint64_t conn) {

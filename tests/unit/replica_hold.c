@@ -212,7 +212,7 @@ static void test_damage_is_refused(void **state) {
   fixture *f = *state;
   weft_hold_report report;
   for (int i = 0; i < 5; i++) {
-    char value[8];
+    char value[12];
     snprintf(value, sizeof value, "%d", i);
     assert_int_equal(test_set(f->a, "t/a", "/x", value), WEFT_OK);
   }
