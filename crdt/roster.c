@@ -28,6 +28,7 @@ typedef struct entry {
   uint8_t dep_count;
   uint8_t kind;
   bool critical_unknown; /* an upgrade is needed to judge it, if its author may say so */
+  bool judged;           /* of a kind that is known here, so `sound` says something */
   bool sound;            /* body valid, and for an ADMIT both signatures hold */
   bool placed;
   bool counts;
@@ -314,7 +315,7 @@ static void place_waiting(weft_roster *r) {
   }
 }
 
-static entry entry_from(const weft_roster *r, const weft_record *record) {
+static entry entry_from(const weft_record *record, bool sound) {
   entry e;
   memset(&e, 0, sizeof e);
   e.id = record->id;
@@ -325,32 +326,34 @@ static entry entry_from(const weft_roster *r, const weft_record *record) {
   bool critical = record->flags & WEFT_RECORD_CRITICAL;
   e.critical_unknown = critical && record->state == WEFT_RECORD_UNKNOWN;
   if (record->state != WEFT_RECORD_VALID) return e;
-  if (record->kind == WEFT_RECORD_GENESIS) {
-    e.sound = true;
-    e.subject = record->author;
-    e.role = WEFT_ROLE_ADMIN;
-  } else {
-    e.sound = weft__redeem_check(&record->admit.redeem, r->crypto, &r->space) == WEFT_OK;
-    e.subject = record->admit.redeem.device;
-    e.role = record->admit.role;
-  }
+  e.judged = true;
+  e.sound = sound;
+  bool root = record->kind == WEFT_RECORD_GENESIS;
+  e.subject = root ? record->author : record->admit.redeem.device;
+  e.role = root ? WEFT_ROLE_ADMIN : record->admit.role;
   return e;
 }
 
-weft_err weft__roster_add(weft_roster *r, weft_bytes record, bool *fresh) {
-  if (fresh) *fresh = false;
-  weft_record parsed;
-  WEFT_TRY(weft__record_parse(&parsed, r->crypto, record));
-  bool root = parsed.kind == WEFT_RECORD_GENESIS;
-  if (weft_id_cmp(root ? &parsed.id : &parsed.space, &r->space) != 0) return WEFT_EFOREIGN;
-  if (entry_of(r, &parsed.id) != none) return WEFT_OK;
-  WEFT_TRY(weft__record_verify(&parsed, r->crypto));
+/* What a record says holds: the signatures within an ADMIT, besides the one around it. */
+static bool is_sound(const weft_roster *r, const weft_record *record) {
+  if (record->state != WEFT_RECORD_VALID) return false;
+  if (record->kind == WEFT_RECORD_GENESIS) return true;
+  return weft__redeem_check(&record->admit.redeem, r->crypto, &r->space) == WEFT_OK;
+}
+
+static bool belongs(const weft_roster *r, const weft_record *record) {
+  bool root = record->kind == WEFT_RECORD_GENESIS;
+  return weft_id_cmp(root ? &record->id : &record->space, &r->space) == 0;
+}
+
+/* Takes a record whose signature holds. */
+static weft_err take(weft_roster *r, const weft_record *record, bool sound) {
   if (r->count == WEFT_ROSTER_RECORDS_MAX) return WEFT_ELIMIT;
-  entry e = entry_from(r, &parsed);
+  entry e = entry_from(record, sound);
   bool now = ready(r, &e);
   if (!now && r->waiting == WEFT_ROSTER_WAITING_MAX) return WEFT_EAGAIN;
   WEFT_TRY(roster_reserve(r));
-  WEFT_TRY(weft__arena_copy(&r->arena, record, &e.raw));
+  WEFT_TRY(weft__arena_copy(&r->arena, record->raw, &e.raw));
   uint32_t at = (uint32_t)r->count;
   r->entries[at] = e;
   insert_u32(r->by_id, r->count, id_place(r, &e.id), at);
@@ -361,8 +364,36 @@ weft_err weft__roster_add(weft_roster *r, weft_bytes record, bool *fresh) {
   } else {
     r->waits[r->waiting++] = at;
   }
+  return WEFT_OK;
+}
+
+weft_err weft__roster_add(weft_roster *r, weft_bytes record, bool *fresh) {
+  if (fresh) *fresh = false;
+  weft_record parsed;
+  WEFT_TRY(weft__record_parse(&parsed, r->crypto, record));
+  if (!belongs(r, &parsed)) return WEFT_EFOREIGN;
+  if (entry_of(r, &parsed.id) != none) return WEFT_OK;
+  WEFT_TRY(weft__record_verify(&parsed, r->crypto));
+  WEFT_TRY(take(r, &parsed, is_sound(r, &parsed)));
   if (fresh) *fresh = true;
   return WEFT_OK;
+}
+
+weft_err weft__roster_restore(weft_roster *r, weft_bytes record, weft_roster_verdict verdict) {
+  weft_record parsed;
+  WEFT_TRY(weft__record_parse(&parsed, r->crypto, record));
+  bool judged = verdict != WEFT_ROSTER_UNJUDGED && parsed.state == WEFT_RECORD_VALID;
+  if (!judged) return weft__roster_add(r, record, NULL);
+  if (!belongs(r, &parsed)) return WEFT_EFOREIGN;
+  if (entry_of(r, &parsed.id) != none) return WEFT_OK;
+  return take(r, &parsed, verdict == WEFT_ROSTER_SOUND);
+}
+
+weft_roster_verdict weft__roster_verdict(const weft_roster *r, const weft_id *id) {
+  uint32_t at = entry_of(r, id);
+  WEFT_ASSERT(at != none);
+  if (!r->entries[at].judged) return WEFT_ROSTER_UNJUDGED;
+  return r->entries[at].sound ? WEFT_ROSTER_SOUND : WEFT_ROSTER_UNSOUND;
 }
 
 void weft__roster_members(const weft_roster *r, const weft_roster_member **members, size_t *count) {

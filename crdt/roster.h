@@ -48,6 +48,22 @@ void weft__roster_free(weft_roster *r);
  * (add the missing ones first); WEFT_ENOMEM.  On error the roster is as before. */
 weft_err weft__roster_add(weft_roster *r, weft_bytes record, bool *fresh) WEFT_MUST_USE;
 
+/* What a roster has found of a record, to be kept beside it. */
+typedef enum weft_roster_verdict {
+  WEFT_ROSTER_UNJUDGED, /* of a kind that is not known yet: another version may judge it */
+  WEFT_ROSTER_SOUND,
+  WEFT_ROSTER_UNSOUND, /* its author signed it, but what it says does not hold */
+} weft_roster_verdict;
+
+/* What was found of the held record `id`. */
+weft_roster_verdict weft__roster_verdict(const weft_roster *r, const weft_id *id);
+/* Takes a copy of a record that a roster of this space has taken before, as weft__roster_verdict
+ * told of it then; only one that was not judged has its signatures checked again.  So the bytes
+ * must come from where this device alone writes, and notices damage.  Errors as weft__roster_add.
+ */
+weft_err weft__roster_restore(weft_roster *r, weft_bytes record,
+                              weft_roster_verdict verdict) WEFT_MUST_USE;
+
 /* Members, ascending by device; views until the next add. */
 void weft__roster_members(const weft_roster *r, const weft_roster_member **members, size_t *count);
 /* The member `device`, NULL when it is none; a view until the next add. */

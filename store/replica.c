@@ -320,7 +320,7 @@ static weft_err image_load(weft_replica *r, weft_txn *txn) {
   WEFT_TRY(order_load(r, txn));
   WEFT_TRY(weft__events_load(r, txn));
   WEFT_TRY(own_load(r, txn, false));
-  WEFT_TRY(weft__roster_load(r, txn));
+  WEFT_TRY(weft__roster_load(r, txn, false));
   for (uint32_t i = 0; i < r->log_count; i++) {
     weft_log *log = r->logs[i];
     log->flow[WEFT_FLOW_SHOW].at = log->shown;

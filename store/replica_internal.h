@@ -620,8 +620,9 @@ void weft__hist_end(weft_hist_reader *h);
 
 /* --- membership (store/replica_members.c) --- */
 
-/* Reads all records into a new roster. */
-weft_err weft__roster_load(weft_replica *r, weft_txn *txn) WEFT_MUST_USE;
+/* Reads all records into a new roster; `prove` checks their signatures, which were checked before
+ * they were held, once more.  WEFT_ECORRUPT: the old roster stays. */
+weft_err weft__roster_load(weft_replica *r, weft_txn *txn, bool prove) WEFT_MUST_USE;
 /* True when records held allow `start` to open a log. */
 bool weft__member_may_start(const weft_replica *r, const weft_start *start);
 /* The record under which this device writes.  WEFT_EDENIED, WEFT_EFROZEN. */

@@ -126,6 +126,9 @@ static weft_err verify_begin(weft_verify *v, weft_replica *r) {
   WEFT_TRY(weft__read_begin(r, &v->txn));
   weft_err err = again_open(v, r);
   if (err != WEFT_OK || !v->again) return err;
+  weft_bytes none = weft_bytes_of(NULL, 0);
+  err = weft__roster_load(v->again, v->txn, true);
+  WEFT_TRY(weft__verify_soften(v, err, "a membership record is not what was signed", none));
   v->total = v->was.held + 2 * v->was.shown + v->was.docs_live + v->was.docs_deleted;
   return weft__verify_logs(v);
 }

@@ -439,6 +439,43 @@ static void beyond_lists_what_a_peer_lacks(void **state) {
   }
 }
 
+static bool never(const weft_sig *sig, const weft_id *pub, weft_bytes message) {
+  (void)sig, (void)pub, (void)message;
+  return false;
+}
+
+/* What was found of a record stands for its signatures, where it was judged. */
+static void what_was_taken_is_restored(void **state) {
+  (void)state;
+  weft_alloc mem = weft_alloc_libc();
+  static record_set s, blind;
+  size_t verdicts[3] = {0};
+  for (uint64_t seed = 1; seed <= 100; seed++) {
+    test_rng rng = test_rng_of(seed);
+    set_make(&s, &rng, 25);
+    blind = s;
+    blind.crypto.verify = never;
+    weft_roster *mine = roster_of(&s, &mem), *again = roster_of(&s, &mem);
+    weft_roster *trusting = roster_of(&blind, &mem);
+    for (size_t i = 0; i < s.count; i++) add(mine, &s.records[i], true);
+    for (size_t i = 0; i < s.count; i++) {
+      weft_bytes raw = weft_bytes_of(s.records[i].raw, s.records[i].len);
+      weft_roster_verdict verdict = weft__roster_verdict(mine, &s.records[i].id);
+      verdicts[verdict]++;
+      assert_int_equal(weft__roster_restore(again, raw, verdict), WEFT_OK);
+      assert_int_equal(weft__roster_restore(again, raw, verdict), WEFT_OK);
+      assert_int_equal(weft__roster_verdict(again, &s.records[i].id), verdict);
+      assert_int_equal(weft__roster_restore(trusting, raw, verdict),
+                       verdict == WEFT_ROSTER_UNJUDGED ? WEFT_EBADSIG : WEFT_OK);
+    }
+    assert_answers(again, &s, ((uint64_t)1 << s.count) - 1);
+    weft__roster_free(mine);
+    weft__roster_free(again);
+    weft__roster_free(trusting);
+  }
+  for (size_t i = 0; i < 3; i++) assert_true(verdicts[i] > 50);
+}
+
 static void refusals_leave_no_trace(void **state) {
   (void)state;
   weft_alloc mem = weft_alloc_libc();
@@ -658,6 +695,7 @@ int main(void) {
       cmocka_unit_test(all_orders_of_few),
       cmocka_unit_test(after_every_arrival_of_many),
       cmocka_unit_test(beyond_lists_what_a_peer_lacks),
+      cmocka_unit_test(what_was_taken_is_restored),
       cmocka_unit_test(refusals_leave_no_trace),
       cmocka_unit_test(strange_roots),
       cmocka_unit_test(missing_gives_the_least),

@@ -254,7 +254,8 @@ static const weft_table derived[] = {WEFT_TABLE_DOCID, WEFT_TABLE_DOC,     WEFT_
                                      WEFT_TABLE_HIST,  WEFT_TABLE_CONTEST, WEFT_TABLE_INDEX,
                                      WEFT_TABLE_ORDER};
 static const weft_table truth[] = {WEFT_TABLE_LOG,   WEFT_TABLE_TAIL,    WEFT_TABLE_LOGS,
-                                   WEFT_TABLE_LOGID, WEFT_TABLE_NUMBERS, WEFT_TABLE_ARRIVAL};
+                                   WEFT_TABLE_LOGID, WEFT_TABLE_NUMBERS, WEFT_TABLE_ARRIVAL,
+                                   WEFT_TABLE_RECORD};
 
 static void assert_damage(fixture *f, weft_replica *r, weft_table table, const weft_entry *e,
                           size_t at) {
@@ -422,8 +423,8 @@ static void reseal(fixture *f, weft_replica *r, weft_table table, const weft_ent
 static void test_sealed_rows(void **state) {
   fixture *f = *state;
   weft_replica *r = make(f, 30);
-  static const weft_table sealed[] = {WEFT_TABLE_TAIL, WEFT_TABLE_LOGS};
-  for (size_t t = 0; t < 2; t++) {
+  static const weft_table sealed[] = {WEFT_TABLE_TAIL, WEFT_TABLE_LOGS, WEFT_TABLE_RECORD};
+  for (size_t t = 0; t < sizeof sealed / sizeof *sealed; t++) {
     table_copy copy = copy_table(f, sealed[t]);
     for (size_t i = 0; i < copy.count; i++) {
       const weft_entry *e = &copy.at[i];
@@ -443,6 +444,11 @@ static void test_sealed_rows(void **state) {
   reseal(f, r, WEFT_TABLE_TAIL, &tail.at[3], 40);
   assert_first(r, "a signature is not valid");
   store_put(f, WEFT_TABLE_TAIL, tail.at[3].key, &tail.at[3].value);
+  table_copy records = copy_table(f, WEFT_TABLE_RECORD);
+  const weft_entry *last = &records.at[records.count - 1];
+  reseal(f, r, WEFT_TABLE_RECORD, last, last->value.len - WEFT_ROW_CHECK_LEN - 1);
+  assert_first(r, "a membership record is not what was signed");
+  store_put(f, WEFT_TABLE_RECORD, last->key, &last->value);
   assert_clean(r);
   weft_replica_free(r);
 }
