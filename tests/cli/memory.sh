@@ -79,9 +79,9 @@ cold() {
   stop "$b_pid"
 }
 
-# The bar of a person who looks on: the same in small.
+# The bar of a person who looks on: less of the same, but enough that it takes longer than a bar waits to be drawn.
 on c init --name carol --space small -q
-docs=20000 write_rounds 2 c
+docs=100000 write_rounds 4 c
 serve c
 c_pid=$daemon
 on d join "$(on c invite -q)" "$address" --name dave -q
