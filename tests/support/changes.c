@@ -59,9 +59,7 @@ weft_bytes test_scalar_blob(weft_arena *arena, weft_bytes bytes) {
 static const char *const words[] = {"alpha", "beta",  "gamma", "delta",    "x",
                                     "",      "Größe", "日本",  "a/b~c \"q"};
 
-static const char *word(test_rng *rng) {
-  return words[test_rng_below(rng, sizeof words / sizeof words[0])];
-}
+static const char *word(test_rng *rng) { return TEST_PICK(rng, words); }
 
 weft_bytes test_scalar_any(weft_arena *arena, test_rng *rng) {
   char text[200];

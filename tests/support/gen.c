@@ -41,7 +41,7 @@ static uint32_t gen_character(test_rng *r, bool no_nul) {
                                    0xffff, 0x10000, 0x1f600, 0xfffff, 0x10ffff};
   for (;;) {
     uint32_t c = 'a' + (uint32_t)test_rng_below(r, 4);
-    if (test_rng_chance(r, 30)) c = edges[test_rng_below(r, sizeof edges / sizeof *edges)];
+    if (test_rng_chance(r, 30)) c = TEST_PICK(r, edges);
     if (test_rng_chance(r, 5)) c = (uint32_t)test_rng_below(r, 0x110000);
     if (c >= 0xd800 && c < 0xe000) continue;
     if (c == 0 && no_nul) continue;
@@ -61,7 +61,7 @@ static int64_t gen_integer(test_rng *r) {
                                   INT16_MIN,  INT16_MAX, UINT16_MAX,      INT32_MIN, INT32_MAX,
                                   UINT32_MAX, INT64_MIN, (int64_t)1 << 53};
   if (test_rng_chance(r, 60)) {
-    int64_t edge = edges[test_rng_below(r, sizeof edges / sizeof *edges)];
+    int64_t edge = TEST_PICK(r, edges);
     return edge + (edge == INT64_MIN ? 0 : -1) + (int64_t)test_rng_below(r, 3);
   }
   uint64_t any = test_rng_next(r); /* first: the order of operands is the compiler's */
@@ -73,7 +73,7 @@ static double gen_double(test_rng *r) {
   static const double edges[] = {
       0.0,    -0.0,   0.1,     1.0,       1e15, 1e16,    1e21,
       0x1p53, 0x1p63, -0x1p63, 0x1p-1074, 1e-5, 1.5e300, 0x1.fffffffffffffp1023};
-  if (test_rng_chance(r, 30)) return edges[test_rng_below(r, sizeof edges / sizeof *edges)];
+  if (test_rng_chance(r, 30)) return TEST_PICK(r, edges);
   if (test_rng_chance(r, 40)) return (double)((int64_t)test_rng_below(r, 200000) - 100000) / 100;
   for (;;) {
     uint64_t bits = test_rng_next(r);

@@ -47,7 +47,7 @@ static void *take(weft_arena *arena, size_t count, size_t size) {
 static uint64_t number(test_rng *rng, uint64_t max) {
   static const uint64_t edges[] = {0, 1, 127, 128, 255, 256, 65535, 65536, UINT32_MAX, INT64_MAX};
   uint64_t v = test_rng_next(rng) >> test_rng_below(rng, 64);
-  if (test_rng_chance(rng, 40)) v = edges[test_rng_below(rng, sizeof edges / sizeof *edges)];
+  if (test_rng_chance(rng, 40)) v = TEST_PICK(rng, edges);
   return v > max ? max : v;
 }
 

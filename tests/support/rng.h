@@ -16,6 +16,8 @@ uint64_t test_rng_next(test_rng *r);
 uint64_t test_rng_below(test_rng *r, uint64_t below);
 /* True in `percent` of 100 calls. */
 bool test_rng_chance(test_rng *r, unsigned percent);
+/* One of an array's elements. */
+#define TEST_PICK(rng, list) (list)[test_rng_below((rng), sizeof(list) / sizeof *(list))]
 void test_rng_fill(test_rng *r, void *out, size_t len);
 
 #endif

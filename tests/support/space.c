@@ -271,6 +271,12 @@ bool test_same_heads(const weft_vector *a, const weft_vector *b) {
   return same;
 }
 
+void test_must(uint64_t seed, weft_err err, const char *what) {
+  if (err == WEFT_OK) return;
+  fprintf(stderr, "seed=%llu: %s: %s\n", (unsigned long long)seed, what, weft_err_name(err));
+  abort();
+}
+
 void test_assert_same(weft_replica *a, weft_replica *b) {
   weft_digest x = weft_replica_digest(a);
   weft_digest y = weft_replica_digest(b);

@@ -66,6 +66,8 @@ const char *test_get(weft_replica *r, const char *doc, const char *pointer, char
 /* Whether two vectors have the same heads: with logs that forked, weft__vector_compare without an
  * ancestry does not tell. */
 bool test_same_heads(const weft_vector *a, const weft_vector *b);
+/* Fails unless `err` is WEFT_OK, with the seed of the run and what was tried. */
+void test_must(uint64_t seed, weft_err err, const char *what);
 /* Fails unless both replicas show the same: vectors and digest, and counts. */
 void test_assert_same(weft_replica *a, weft_replica *b);
 

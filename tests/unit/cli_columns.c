@@ -121,7 +121,7 @@ static void some_text(test_rng *rng, char *out) {
   out[0] = 0;
   for (size_t i = 0; i < lines; i++) {
     for (size_t k = test_rng_below(rng, 4); k > 0; k--) {
-      strcat(out, bits[test_rng_below(rng, sizeof bits / sizeof *bits)]);
+      strcat(out, TEST_PICK(rng, bits));
     }
     strcat(out, "\n");
   }

@@ -166,8 +166,7 @@ static void any_words_parse_or_explain(void **state) {
   for (int round = 0; round < 20000; round++) {
     const char *words[words_max];
     size_t count = (size_t)test_rng_below(&rng, 8);
-    for (size_t i = 0; i < count; i++)
-      words[i] = pieces[test_rng_below(&rng, sizeof pieces / sizeof pieces[0])];
+    for (size_t i = 0; i < count; i++) words[i] = TEST_PICK(&rng, pieces);
     parsed p;
     parse_words(&p, words, count);
     if (p.code != CLI_OK) {

@@ -36,14 +36,6 @@ typedef struct run {
 
 static weft_bytes text(const char *s) { return weft_bytes_str(s); }
 
-static void must(const run *w, weft_err err, const char *what) {
-  if (err == WEFT_OK) return;
-  print_error("seed=%llu: %s: %s\n", (unsigned long long)w->seed, what, weft_err_name(err));
-  fail();
-}
-
-#define PICK(w, list) (list)[test_rng_below(&(w)->rng, sizeof(list) / sizeof *(list))]
-
 static weft_value parse(weft_arena *arena, const char *json) {
   weft_value v;
   assert_int_equal(weft_json_parse(arena, text(json), &v, NULL), WEFT_OK);
@@ -52,9 +44,9 @@ static weft_value parse(weft_arena *arena, const char *json) {
 
 /* Some write into an open edit; what cannot be written there leaves it as it was. */
 static void draft_step(run *w, weft_edit *e) {
-  weft_bytes doc = text(PICK(w, docs));
-  weft_bytes pointer = text(PICK(w, pointers));
-  weft_value v = parse(&w->arena, PICK(w, values));
+  weft_bytes doc = text(TEST_PICK(&w->rng, docs));
+  weft_bytes pointer = text(TEST_PICK(&w->rng, pointers));
+  weft_value v = parse(&w->arena, TEST_PICK(&w->rng, values));
   weft_err err;
   switch (test_rng_below(&w->rng, 8)) {
   case 0: err = weft_edit_unset(e, doc, pointer); break;
@@ -65,17 +57,17 @@ static void draft_step(run *w, weft_edit *e) {
   }
   bool expected =
       err == WEFT_OK || err == WEFT_ENOTFOUND || err == WEFT_EBADPATH || err == WEFT_EBADVALUE;
-  if (!expected) must(w, err, "a write of a draft");
+  if (!expected) test_must(w->seed, err, "a write of a draft");
 }
 
 static void commit_step(run *w, size_t i) {
   weft_edit *e;
   weft_commit done;
   w->s.platforms[i].now += test_rng_below(&w->rng, 40);
-  must(w, weft_edit_begin(&e, w->r[i], NULL), "begin");
+  test_must(w->seed, weft_edit_begin(&e, w->r[i], NULL), "begin");
   for (size_t k = 1 + test_rng_below(&w->rng, 2); k > 0; k--) draft_step(w, e);
   weft_err err = weft_edit_commit(e, &done);
-  if (err != WEFT_ECONFLICT) must(w, err, "commit");
+  if (err != WEFT_ECONFLICT) test_must(w->seed, err, "commit");
   weft_edit_free(e);
 }
 
@@ -114,7 +106,8 @@ typedef struct listing {
 
 static listing list_conflicts(run *w, size_t i) {
   listing l;
-  must(w, weft_replica_conflicts(w->r[i], &w->arena, text(""), 0, &l.at, &l.count), "conflicts");
+  test_must(w->seed, weft_replica_conflicts(w->r[i], &w->arena, text(""), 0, &l.at, &l.count),
+            "conflicts");
   return l;
 }
 
@@ -127,9 +120,9 @@ static void check_conflicts(run *w, const weft_forecast *f, listing before, list
     if (stood && !has_change(is, &done->change)) continue;
     const weft_conflict_entry *foreseen = conflict_at(f->conflicts, f->conflict_count, is);
     due++;
-    if (!foreseen) must(w, WEFT_ENOTFOUND, "a conflict was not foreseen");
+    if (!foreseen) test_must(w->seed, WEFT_ENOTFOUND, "a conflict was not foreseen");
     if (foreseen->kind != is->kind || foreseen->value_count != is->value_count) {
-      must(w, WEFT_EMISUSE, "a conflict is of another kind");
+      test_must(w->seed, WEFT_EMISUSE, "a conflict is of another kind");
     }
     assert_int_equal(foreseen->manual, is->manual);
     for (size_t k = 0; k < is->value_count; k++) {
@@ -137,7 +130,8 @@ static void check_conflicts(run *w, const weft_forecast *f, listing before, list
     }
   }
   w->conflicts += due;
-  if (due != f->conflict_count) must(w, WEFT_EMISUSE, "a conflict was foreseen that is none");
+  if (due != f->conflict_count)
+    test_must(w->seed, WEFT_EMISUSE, "a conflict was foreseen that is none");
 }
 
 static void check_docs(run *w, const weft_forecast *f, size_t i) {
@@ -165,7 +159,7 @@ static void check_resumed(run *w, weft_edit *e, weft_edit *again) {
 static size_t draft_count(run *w, size_t i) {
   weft_draft *list;
   size_t count;
-  must(w, weft_replica_drafts(w->r[i], &w->arena, &list, &count), "drafts");
+  test_must(w->seed, weft_replica_drafts(w->r[i], &w->arena, &list, &count), "drafts");
   return count;
 }
 
@@ -176,22 +170,23 @@ static void round_of(run *w) {
   weft_commit done;
   weft_forecast f, same;
   size_t i = test_rng_below(&w->rng, REPLICAS);
-  must(w, weft_edit_begin(&e, w->r[i], NULL), "begin a draft");
+  test_must(w->seed, weft_edit_begin(&e, w->r[i], NULL), "begin a draft");
   draft_step(w, e);
   for (size_t k = test_rng_below(&w->rng, 4); k > 0; k--) commit_step(w, 1 - i);
   if (test_rng_chance(&w->rng, 30)) commit_step(w, i);
   test_pull(w->r[i], w->r[1 - i], 64);
   for (size_t k = test_rng_below(&w->rng, 4); k > 0; k--) draft_step(w, e);
-  must(w, weft_edit_save(e, text("mine")), "save");
-  must(w, weft_edit_resume(&again, w->r[i], text("mine"), NULL), "resume");
+  test_must(w->seed, weft_edit_save(e, text("mine")), "save");
+  test_must(w->seed, weft_edit_resume(&again, w->r[i], text("mine"), NULL), "resume");
   check_resumed(w, e, again);
   draft_step(w, again);
-  must(w, weft_edit_forecast(again, &w->arena, &f), "forecast");
-  must(w, weft_edit_forecast(again, &w->arena, &same), "forecast");
+  test_must(w->seed, weft_edit_forecast(again, &w->arena, &f), "forecast");
+  test_must(w->seed, weft_edit_forecast(again, &w->arena, &same), "forecast");
   assert_int_equal(f.conflict_count, same.conflict_count);
   listing before = list_conflicts(w, i);
   weft_err err = weft_edit_commit(again, &done);
-  if (err != f.refusal && (err != WEFT_OK || done.written)) must(w, err, "not as foreseen");
+  if (err != f.refusal && (err != WEFT_OK || done.written))
+    test_must(w->seed, err, "not as foreseen");
   assert_int_equal(draft_count(w, i), err == WEFT_OK ? 0 : 1);
   w->refused += err != WEFT_OK;
   if (err == WEFT_OK && done.written) {
@@ -202,16 +197,16 @@ static void round_of(run *w) {
   if (err == WEFT_OK) assert_int_equal(weft_edit_forecast(again, &w->arena, &f), WEFT_EMISUSE);
   weft_edit_free(again);
   weft_edit_free(e);
-  if (err != WEFT_OK) must(w, weft_replica_drop_draft(w->r[i], text("mine")), "drop");
+  if (err != WEFT_OK) test_must(w->seed, weft_replica_drop_draft(w->r[i], text("mine")), "drop");
 }
 
 static void rule_step(run *w) {
   static const char *const patterns[] = {"", "/a", "/b"};
   weft_commit done;
-  weft_strategy_rule rule = {text("t"), text(PICK(w, patterns)),
+  weft_strategy_rule rule = {text("t"), text(TEST_PICK(&w->rng, patterns)),
                              (weft_strategy)test_rng_below(&w->rng, 3)};
   size_t i = test_rng_below(&w->rng, REPLICAS);
-  must(w, weft_replica_set_strategy(w->r[i], &rule, NULL, &done), "a rule");
+  test_must(w->seed, weft_replica_set_strategy(w->r[i], &rule, NULL, &done), "a rule");
 }
 
 static void test_laws(void **state) {

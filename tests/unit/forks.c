@@ -78,12 +78,6 @@ typedef struct reached {
   size_t forks, doubled, renewed, three, refused;
 } reached;
 
-static void must(const world *w, weft_err err, const char *what) {
-  if (err == WEFT_OK) return;
-  print_error("seed=%llu: %s: %s\n", (unsigned long long)w->seed, what, weft_err_name(err));
-  fail();
-}
-
 static void open_copy(world *w, copy *c) {
   weft_store *front = test_fault_store_of(c->inner, &c->faults);
   c->r = test_space_open(&w->s, c->device, front);
@@ -142,8 +136,8 @@ static weft_value gen_value(world *w) {
   static const char *const values[] = {
       "1", "2", "\"a\"", "{}", "[]", "{\"a\":1,\"b\":{\"a\":2}}", "[1,2]", "null"};
   weft_value v;
-  const char *json = values[test_rng_below(&w->rng, sizeof values / sizeof *values)];
-  must(w, weft_json_parse(&w->arena, weft_bytes_str(json), &v, NULL), "json");
+  const char *json = TEST_PICK(&w->rng, values);
+  test_must(w->seed, weft_json_parse(&w->arena, weft_bytes_str(json), &v, NULL), "json");
   return v;
 }
 
@@ -190,14 +184,14 @@ static void commit_step(world *w, copy *c) {
   weft_edit_options_init(&o);
   if (test_rng_chance(&w->rng, 15)) o.lane = WEFT_LANE_HIGH;
   w->s.platforms[c->device].now += test_rng_below(&w->rng, 3);
-  must(w, weft_edit_begin(&e, c->r, &o), "begin");
+  test_must(w->seed, weft_edit_begin(&e, c->r, &o), "begin");
   size_t count = 1 + test_rng_below(&w->rng, 2);
   for (size_t k = 0; k < count; k++) edit_once(w, e);
   weft_err err = weft_edit_commit(e, &done);
   weft_edit_free(e);
   w->refused += err == WEFT_ESTALE;
   if (err == WEFT_ESTALE && w->weak) return;
-  must(w, err, "commit");
+  test_must(w->seed, err, "commit");
   if (done.written) ledger_add(w, c, &done);
 }
 
@@ -210,7 +204,8 @@ static void careless_step(world *w, copy *to, copy *from) {
   weft_vector none;
   weft_alloc mem = weft_alloc_libc();
   weft__vector_init(&none, &mem);
-  must(w, weft_replica_missing(from->r, &w->arena, &none, 60, &ranges, &count), "missing");
+  test_must(w->seed, weft_replica_missing(from->r, &w->arena, &none, 60, &ranges, &count),
+            "missing");
   for (size_t k = 0; k < count; k++) {
     const weft_span *range = &ranges[test_rng_below(&w->rng, count)];
     uint64_t at = range->from + test_rng_below(&w->rng, range->to - range->from + 1);
@@ -218,11 +213,12 @@ static void careless_step(world *w, copy *to, copy *from) {
     weft_buf chunk;
     weft_hold_report report;
     weft__buf_init(&chunk, &mem, SIZE_MAX);
-    must(w,
-         weft_replica_read_chunk(from->r, &range->log, range->branch, at, range->to, &chunk, &last),
-         "read");
+    test_must(
+        w->seed,
+        weft_replica_read_chunk(from->r, &range->log, range->branch, at, range->to, &chunk, &last),
+        "read");
     weft_bytes view = weft__buf_view(&chunk);
-    must(w, weft_replica_hold(to->r, &w->arena, &view, 1, &report), "hold");
+    test_must(w->seed, weft_replica_hold(to->r, &w->arena, &view, 1, &report), "hold");
     weft__buf_free(&chunk);
   }
 }
@@ -321,8 +317,8 @@ static void assert_history_same(world *w, weft_replica *a, weft_replica *b) {
     weft_history_entry *x, *y;
     size_t m, n;
     weft_bytes next_x, next_y;
-    must(w, weft_replica_history(a, &w->arena, &q, &x, &m, &next_x), "history");
-    must(w, weft_replica_history(b, &w->arena, &q, &y, &n, &next_y), "history");
+    test_must(w->seed, weft_replica_history(a, &w->arena, &q, &x, &m, &next_x), "history");
+    test_must(w->seed, weft_replica_history(b, &w->arena, &q, &y, &n, &next_y), "history");
     assert_int_equal(m, n);
     for (size_t i = 0; i < m; i++) assert_int_equal(weft_id_cmp(&x[i].change, &y[i].change), 0);
     assert_int_equal(weft_bytes_cmp(next_x, next_y), 0);
@@ -335,7 +331,7 @@ static void assert_whole(world *w, copy *c) {
   weft_stuck *stuck;
   size_t count;
   weft_verify_report report;
-  must(w, weft_replica_stuck(c->r, &w->arena, &stuck, &count), "stuck");
+  test_must(w->seed, weft_replica_stuck(c->r, &w->arena, &stuck, &count), "stuck");
   /* Claims that mean others than they should may wait for each other: for everybody alike. */
   if (!w->weak) assert_int_equal(count, 0);
   test_recount(c->r, w->seed);
@@ -345,21 +341,22 @@ static void assert_whole(world *w, copy *c) {
   for (size_t i = 0; i < w->written; i++) {
     weft_span span;
     const written *x = &w->ledger[i];
-    must(w, weft_replica_find(c->r, &x->log, x->seq, &x->id, &span), "a change was lost");
+    test_must(w->seed, weft_replica_find(c->r, &x->log, x->seq, &x->id, &span),
+              "a change was lost");
   }
 }
 
 static void count_forks(world *w, reached *all) {
   weft_fork *forks;
   size_t count;
-  must(w, weft_replica_forks(w->copies[0].r, &w->arena, &forks, &count), "forks");
+  test_must(w->seed, weft_replica_forks(w->copies[0].r, &w->arena, &forks, &count), "forks");
   all->forks += count;
   for (size_t i = 0; i < count; i++) all->three += forks[i].id_count > 2;
   all->doubled += w->doubled;
   all->refused += w->refused;
   for (size_t i = 0; i < w->count; i++) {
     weft_begun *begun;
-    must(w, weft_replica_begun(w->copies[i].r, &w->arena, &begun, &count), "begun");
+    test_must(w->seed, weft_replica_begun(w->copies[i].r, &w->arena, &begun, &count), "begun");
     for (size_t k = 0; k < count; k++) all->renewed += begun[k].why == WEFT_BEGUN_PEER;
   }
 }

@@ -344,7 +344,7 @@ static void hostile_lists(void **state) {
     size_t count = 1 + test_rng_below(&rng, 9);
     for (size_t i = 0; i < count; i++) {
       list_open(&l, i, list_id(&l));
-      weft_position p = hex(odd[test_rng_below(&rng, sizeof odd / sizeof *odd)]);
+      weft_position p = hex(TEST_PICK(&rng, odd));
       l.at[i].stands = test_rng_chance(&rng, 70);
       if (l.at[i].stands) {
         assert_int_equal(weft__arena_copy(&l.arena, bytes_of(&p), &l.at[i].position), WEFT_OK);

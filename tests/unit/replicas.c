@@ -33,12 +33,6 @@ typedef struct run {
   test_temp temp;
 } run;
 
-static void must(const run *w, weft_err err, const char *what) {
-  if (err == WEFT_OK) return;
-  print_error("seed=%llu: %s: %s\n", (unsigned long long)w->seed, what, weft_err_name(err));
-  fail();
-}
-
 static void open_one(run *w, size_t i) {
   weft_store *front = test_fault_store_of(w->inner[i], &w->faults[i]);
   w->r[i] = test_space_open(&w->s, i, front);
@@ -63,15 +57,15 @@ static weft_value gen_value(run *w) {
     memset(long_text, 'x', 400);
     return (weft_value){.kind = WEFT_STRING, .as.bytes = weft_bytes_of(long_text, 400)};
   }
-  const char *json = values[test_rng_below(&w->rng, sizeof values / sizeof *values)];
-  must(w, weft_json_parse(&w->arena, weft_bytes_str(json), &v, NULL), "json");
+  const char *json = TEST_PICK(&w->rng, values);
+  test_must(w->seed, weft_json_parse(&w->arena, weft_bytes_str(json), &v, NULL), "json");
   return v;
 }
 
 static const char *gen_pointer(run *w) {
   static const char *const pointers[] = {"/a",   "/b",   "/a/a", "/a/b",   "/b/a",   "/a/0",
                                          "/a/-", "/a/1", "/b/0", "/a/a/b", "/a/1/0", "/b/-"};
-  return pointers[test_rng_below(&w->rng, sizeof pointers / sizeof *pointers)];
+  return TEST_PICK(&w->rng, pointers);
 }
 
 static const char *gen_doc(run *w) {
@@ -101,29 +95,29 @@ static void commit_step(run *w, size_t i) {
   weft_edit_options_init(&o);
   if (test_rng_chance(&w->rng, 20)) o.lane = (weft_lane)test_rng_below(&w->rng, WEFT_LANES);
   w->s.platforms[i].now += test_rng_below(&w->rng, 50);
-  must(w, weft_edit_begin(&e, w->r[i], &o), "begin");
+  test_must(w->seed, weft_edit_begin(&e, w->r[i], &o), "begin");
   size_t count = 1 + test_rng_below(&w->rng, 3);
   for (size_t k = 0; k < count; k++) edit_once(w, e);
   /* Another edit of this device may come between. */
   if (test_rng_chance(&w->rng, 15)) {
     weft_err err = test_set(w->r[i], gen_doc(w), "/a", "5");
-    if (err != WEFT_EBADPATH) must(w, err, "between");
+    if (err != WEFT_EBADPATH) test_must(w->seed, err, "between");
   }
   weft_err err = weft_edit_commit(e, &done);
   weft_edit_free(e);
   w->refused += err == WEFT_ESTALE;
   w->commits += err == WEFT_OK;
-  if (err != WEFT_ESTALE) must(w, err, "commit");
+  if (err != WEFT_ESTALE) test_must(w->seed, err, "commit");
 }
 
 static void group_step(run *w, size_t i) {
-  must(w, weft_group_begin(w->r[i]), "group");
+  test_must(w->seed, weft_group_begin(w->r[i]), "group");
   size_t count = test_rng_below(&w->rng, 8);
   for (size_t k = 0; k < count; k++) commit_step(w, i);
   if (test_rng_chance(&w->rng, 20)) {
     weft_group_abort(w->r[i]);
   } else {
-    must(w, weft_group_end(w->r[i]), "group end");
+    test_must(w->seed, weft_group_end(w->r[i]), "group end");
   }
 }
 
@@ -135,7 +129,8 @@ static void careless_step(run *w, size_t to, size_t from) {
   weft_alloc mem = weft_alloc_libc();
   weft__vector_init(&none, &mem);
   const weft_vector *theirs = test_rng_chance(&w->rng, 30) ? &none : weft_replica_held(w->r[to]);
-  must(w, weft_replica_missing(w->r[from], &w->arena, theirs, 50, &ranges, &count), "missing");
+  test_must(w->seed, weft_replica_missing(w->r[from], &w->arena, theirs, 50, &ranges, &count),
+            "missing");
   for (size_t k = 0; k < count; k++) {
     const weft_span *range = &ranges[test_rng_below(&w->rng, count)];
     uint64_t at = range->from + test_rng_below(&w->rng, range->to - range->from + 1);
@@ -144,18 +139,19 @@ static void careless_step(run *w, size_t to, size_t from) {
     weft_hold_report report;
     if (test_rng_chance(&w->rng, 60)) at = range->from;
     weft__buf_init(&chunk, &mem, SIZE_MAX);
-    must(w,
-         weft_replica_read_chunk(w->r[from], &range->log, range->branch, at, range->to, &chunk,
-                                 &last),
-         "read");
+    test_must(w->seed,
+              weft_replica_read_chunk(w->r[from], &range->log, range->branch, at, range->to, &chunk,
+                                      &last),
+              "read");
     weft_bytes view = weft__buf_view(&chunk);
-    must(w, weft_replica_hold(w->r[to], &w->arena, &view, 1, &report), "hold");
+    test_must(w->seed, weft_replica_hold(w->r[to], &w->arena, &view, 1, &report), "hold");
     assert_int_not_equal(report.runs[0].verdict, WEFT_HOLD_BRANCH);
     weft__buf_free(&chunk);
   }
   weft_show_report shown;
   if (test_rng_chance(&w->rng, 50)) {
-    must(w, weft_replica_show(w->r[to], 1 + test_rng_below(&w->rng, 20), &shown), "show");
+    test_must(w->seed, weft_replica_show(w->r[to], 1 + test_rng_below(&w->rng, 20), &shown),
+              "show");
   }
 }
 
@@ -189,7 +185,7 @@ static weft_store *lmdb_store(run *w) {
   weft_lmdb_options_init(&o);
   o.path = path;
   if (test_map_size()) o.map_size = test_map_size();
-  must(w, weft_lmdb_store_open(&o, &store, NULL), "lmdb");
+  test_must(w->seed, weft_lmdb_store_open(&o, &store, NULL), "lmdb");
   return store;
 }
 
@@ -228,7 +224,7 @@ static void run_settle(run *w) {
   for (size_t i = 0; i < REPLICAS; i++) {
     weft_stuck *stuck;
     size_t count;
-    must(w, weft_replica_stuck(w->r[i], &w->arena, &stuck, &count), "stuck");
+    test_must(w->seed, weft_replica_stuck(w->r[i], &w->arena, &stuck, &count), "stuck");
     assert_int_equal(count, 0);
     test_recount(w->r[i], w->seed);
   }
@@ -262,7 +258,7 @@ static void test_converge(void **state) {
     run_settle(&w);
     assert_all_same(&w);
     weft_counts c;
-    must(&w, weft_replica_counts(w.r[0], &c), "counts");
+    test_must(w.seed, weft_replica_counts(w.r[0], &c), "counts");
     conflicts += c.conflicts;
     commits += w.commits;
     refused += w.refused;

@@ -492,7 +492,7 @@ static weft_bytes random_key(pair *p) {
   static const size_t edges[] = {0, 63, 64, 65, 510, 511, 512, 600};
   size_t len = 1 + (size_t)test_rng_below(&p->rng, 5);
   bool edge = test_rng_chance(&p->rng, 4);
-  if (edge) len = edges[test_rng_below(&p->rng, sizeof edges / sizeof edges[0])];
+  if (edge) len = TEST_PICK(&p->rng, edges);
   memset(p->key, edge ? 'm' : 0, sizeof p->key);
   size_t varied = edge ? (len < 2 ? len : 2) : len;
   for (size_t i = 0; i < varied; i++) p->key[i] = letters[test_rng_below(&p->rng, 3)];

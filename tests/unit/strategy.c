@@ -32,36 +32,29 @@ typedef struct run {
 
 static weft_bytes text(const char *s) { return weft_bytes_str(s); }
 
-static void must(const run *w, weft_err err, const char *what) {
-  if (err == WEFT_OK) return;
-  print_error("seed=%llu: %s: %s\n", (unsigned long long)w->seed, what, weft_err_name(err));
-  fail();
-}
-
-#define PICK(w, list) (list)[test_rng_below(&(w)->rng, sizeof(list) / sizeof *(list))]
-
 static void edit_step(run *w, size_t i) {
   static const char *const pointers[] = {"/a", "/b", "/a/a", "/a/b", "/b/a", "/c"};
   static const char *const values[] = {"1", "2", "{\"a\":1}", "{\"b\":{\"a\":2}}", "[1,2]"};
   w->s.platforms[i % REPLICAS].now += test_rng_below(&w->rng, 50);
   bool unset = test_rng_chance(&w->rng, 15);
-  weft_err err =
-      test_set(w->r[i], PICK(w, docs), PICK(w, pointers), unset ? NULL : PICK(w, values));
+  weft_err err = test_set(w->r[i], TEST_PICK(&w->rng, docs), TEST_PICK(&w->rng, pointers),
+                          unset ? NULL : TEST_PICK(&w->rng, values));
   w->refused += err == WEFT_ECONFLICT;
   bool expected = err == WEFT_OK || err == WEFT_ECONFLICT || err == WEFT_EBADPATH ||
                   (unset && err == WEFT_ENOTFOUND);
-  if (!expected) must(w, err, "set");
+  if (!expected) test_must(w->seed, err, "set");
 }
 
 static void rule_step(run *w, size_t i) {
   weft_commit done;
-  weft_strategy_rule rule = {text(PICK(w, collections)), text(PICK(w, patterns)),
+  weft_strategy_rule rule = {text(TEST_PICK(&w->rng, collections)),
+                             text(TEST_PICK(&w->rng, patterns)),
                              (weft_strategy)test_rng_below(&w->rng, 3)};
   if (test_rng_chance(&w->rng, 20)) {
     weft_err err = weft_replica_drop_strategy(w->r[i], rule.collection, rule.pattern, NULL, &done);
-    if (err != WEFT_ENOTFOUND) must(w, err, "drop");
+    if (err != WEFT_ENOTFOUND) test_must(w->seed, err, "drop");
   } else {
-    must(w, weft_replica_set_strategy(w->r[i], &rule, NULL, &done), "rule");
+    test_must(w->seed, weft_replica_set_strategy(w->r[i], &rule, NULL, &done), "rule");
   }
 }
 
@@ -76,7 +69,7 @@ static bool plain_match(run *w, weft_bytes pattern, weft_path path) {
   weft_bytes *tokens;
   size_t count, at = 0;
   weft_step step;
-  must(w, weft_pointer_split(&w->arena, pattern, &tokens, &count), "pattern");
+  test_must(w->seed, weft_pointer_split(&w->arena, pattern, &tokens, &count), "pattern");
   for (size_t i = 0; i < count; i++) {
     if (!weft_path_next(path, &at, &step)) return false;
     if (weft_bytes_cmp(tokens[i], text("*")) == 0) continue;
@@ -113,7 +106,7 @@ static size_t plain_rules(run *w, weft_replica *r, weft_strategy_rule *rules) {
     snprintf(name, sizeof name, "weft/strategies/%s", collections[c]);
     if (weft_replica_get(r, &w->arena, text(name), text(""), &v) != WEFT_OK) continue;
     weft_bytes kept;
-    must(w, weft__arena_copy(&w->arena, text(collections[c]), &kept), "copy");
+    test_must(w->seed, weft__arena_copy(&w->arena, text(collections[c]), &kept), "copy");
     for (size_t i = 0; i < v.as.object.count; i++) {
       const weft_member *m = &v.as.object.at[i];
       for (int s = 0; s < 3; s++) {
@@ -133,8 +126,8 @@ static void check_counts(run *w, weft_replica *r) {
   uint64_t total = 0, unresolved = 0;
   weft__arena_reset(&w->arena);
   size_t rule_count = plain_rules(w, r, rules);
-  must(w, weft_replica_counts(r, &counts), "counts");
-  must(w, weft__read_begin(r, &txn), "read");
+  test_must(w->seed, weft_replica_counts(r, &counts), "counts");
+  test_must(w->seed, weft__read_begin(r, &txn), "read");
   for (uint32_t n = 0; n < r->now.doc_next; n++) {
     weft_doc_record record;
     weft_doc *doc;
@@ -142,8 +135,8 @@ static void check_counts(run *w, weft_replica *r) {
     size_t count;
     uint64_t listed = 0, hidden = 0, manual = 0;
     if (weft__doc_record_read(r, txn, n, &w->arena, &record) == WEFT_ENOTFOUND) continue;
-    must(w, weft__doc_load(r, txn, n, &doc), "load");
-    must(w, weft__doc_conflicts(doc, text(""), &w->arena, &list, &count), "conflicts");
+    test_must(w->seed, weft__doc_load(r, txn, n, &doc), "load");
+    test_must(w->seed, weft__doc_conflicts(doc, text(""), &w->arena, &list, &count), "conflicts");
     for (size_t i = 0; i < count; i++) {
       weft_strategy s = plain_strategy(w, rules, rule_count, record.name, list[i].path);
       hidden += s == WEFT_STRATEGY_LWW;
@@ -170,7 +163,7 @@ static void check_counts(run *w, weft_replica *r) {
   assert_int_equal(counts.unresolved, unresolved);
   weft_conflict_entry *entries;
   size_t count;
-  must(w, weft_replica_conflicts(r, &w->arena, text(""), 0, &entries, &count), "list");
+  test_must(w->seed, weft_replica_conflicts(r, &w->arena, text(""), 0, &entries, &count), "list");
   assert_int_equal(count, total);
 }
 
@@ -201,14 +194,14 @@ static void step(run *w) {
   } else if (what < 70) {
     rule_step(w, i);
   } else if (what < 74) { /* a group that is lost takes its rules with it */
-    must(w, weft_group_begin(w->r[i]), "group");
+    test_must(w->seed, weft_group_begin(w->r[i]), "group");
     rule_step(w, i);
     edit_step(w, i);
     if (test_rng_chance(&w->rng, 50)) {
       weft_group_abort(w->r[i]);
     } else {
       weft_err err = weft_group_end(w->r[i]);
-      if (err != WEFT_ECONFLICT) must(w, err, "group end");
+      if (err != WEFT_ECONFLICT) test_must(w->seed, err, "group end");
     }
     check_counts(w, w->r[i]);
   } else if (i != k) {
@@ -238,16 +231,16 @@ static void test_counts(void **state) {
     }
     settle(&w);
     weft_fork *forks;
-    must(&w, weft_replica_forks(w.r[0], &w.arena, &forks, &w.forks), "forks");
+    test_must(w.seed, weft_replica_forks(w.r[0], &w.arena, &forks, &w.forks), "forks");
     forked += w.forks > 0;
     for (size_t i = 0; i < w.count; i++) {
       weft_verify_report report;
       check_counts(&w, w.r[i]);
       if (i > 0) test_assert_same(w.r[0], w.r[i]);
-      must(&w, weft_replica_verify(w.r[i], NULL, NULL, &report), "verify");
+      test_must(w.seed, weft_replica_verify(w.r[i], NULL, NULL, &report), "verify");
     }
     weft_verify_report report;
-    must(&w, weft_replica_repair(w.r[0], NULL, NULL, &report), "repair");
+    test_must(w.seed, weft_replica_repair(w.r[0], NULL, NULL, &report), "repair");
     check_counts(&w, w.r[0]);
     test_assert_same(w.r[0], w.r[1]);
     hidden += w.hidden, manual += w.manual, refused += w.refused;

@@ -41,12 +41,6 @@ typedef struct run {
 
 static weft_bytes text(const char *s) { return weft_bytes_str(s); }
 
-static void must(const run *w, weft_err err, const char *what) {
-  if (err == WEFT_OK) return;
-  print_error("seed=%llu: %s: %s\n", (unsigned long long)w->seed, what, weft_err_name(err));
-  fail();
-}
-
 static void run_start(run *w, uint64_t seed) {
   memset(w, 0, sizeof *w);
   w->seed = seed;
@@ -86,8 +80,8 @@ static weft_value gen_value(run *w) {
                                        "[{\"a\":1},{\"id\":7,\"b\":[1]}]",
                                        "[{\"id\":7,\"b\":[2,1]},{\"a\":1},5]"};
   weft_value v;
-  const char *json = values[test_rng_below(&w->rng, sizeof values / sizeof *values)];
-  must(w, weft_json_parse(&w->arena, text(json), &v, NULL), "json");
+  const char *json = TEST_PICK(&w->rng, values);
+  test_must(w->seed, weft_json_parse(&w->arena, text(json), &v, NULL), "json");
   return v;
 }
 
@@ -95,7 +89,7 @@ static weft_bytes gen_pointer(run *w) {
   static const char *const pointers[] = {"/a",   "/b",    "/a/a", "/a/b",  "/b/a",   "/a/0",
                                          "/a/-", "/a/1",  "/b/0", "/b/1",  "/a/a/b", "/a/1/0",
                                          "/b/-", "/~0~1", "/ab",  "/ab/a", "/a/ab"};
-  return text(pointers[test_rng_below(&w->rng, sizeof pointers / sizeof *pointers)]);
+  return text(TEST_PICK(&w->rng, pointers));
 }
 
 static void edit_once(run *w, weft_edit *e, size_t doc) {
@@ -120,10 +114,10 @@ static void edit_once(run *w, weft_edit *e, size_t doc) {
 static bool commit(run *w, size_t i, size_t doc, weft_commit *done) {
   weft_edit *e;
   w->s.platforms[i].now += test_rng_below(&w->rng, 50);
-  must(w, weft_edit_begin(&e, w->r[i], NULL), "begin");
+  test_must(w->seed, weft_edit_begin(&e, w->r[i], NULL), "begin");
   size_t count = 1 + test_rng_below(&w->rng, 3);
   for (size_t k = 0; k < count; k++) edit_once(w, e, doc);
-  must(w, weft_edit_commit(e, done), "commit");
+  test_must(w->seed, weft_edit_commit(e, done), "commit");
   weft_edit_free(e);
   return done->written;
 }
@@ -140,7 +134,7 @@ static void snap_take(run *w, size_t i, size_t doc, const weft_commit *done) {
   s->doc = doc;
   s->change = done->change;
   weft__vector_init(&s->at, &w->mem);
-  must(w, weft__vector_copy(&s->at, weft_replica_shown(w->r[i])), "vector");
+  test_must(w->seed, weft__vector_copy(&s->at, weft_replica_shown(w->r[i])), "vector");
   char *now = doc_text(w, i, doc);
   s->text = malloc(strlen(now) + 1);
   memcpy(s->text, now, strlen(now) + 1);
@@ -236,8 +230,8 @@ static void apply_op(run *w, const weft_value *op, weft_value *doc, bool *there)
   size_t count;
   weft_bytes kind = weft_value_member(op, text("op"))->as.bytes;
   const weft_value *value = weft_value_member(op, text("value"));
-  must(
-      w,
+  test_must(
+      w->seed,
       weft_pointer_split(&w->arena, weft_value_member(op, text("path"))->as.bytes, &tokens, &count),
       "pointer");
   assert_int_equal(value != NULL, !key_is(kind, text("remove")));
@@ -269,8 +263,8 @@ static weft_bytes encode(run *w, const weft_value *v) {
   weft_bytes copy;
   weft__buf_init(&b, &w->mem, SIZE_MAX);
   weft__value_encode(&b, v);
-  must(w, weft__buf_err(&b), "encode");
-  must(w, weft__arena_copy(&w->arena, weft__buf_view(&b), &copy), "copy");
+  test_must(w->seed, weft__buf_err(&b), "encode");
+  test_must(w->seed, weft__arena_copy(&w->arena, weft__buf_view(&b), &copy), "copy");
   weft__buf_free(&b);
   return copy;
 }
@@ -280,7 +274,7 @@ static void check_patch(run *w, weft_replica *r, size_t doc, const weft_vector *
                         const weft_vector *b) {
   weft_doc_diff diff;
   weft_value now, want;
-  must(w, weft_replica_diff(r, &w->arena, text(docs[doc]), a, b, &diff), "diff");
+  test_must(w->seed, weft_replica_diff(r, &w->arena, text(docs[doc]), a, b, &diff), "diff");
   bool there = get_version(w, r, doc, a, &now) == WEFT_OK;
   bool wanted = get_version(w, r, doc, b, &want) == WEFT_OK;
   for (size_t i = 0; i < diff.patch.as.array.count; i++) {
@@ -295,7 +289,7 @@ static void check_patch(run *w, weft_replica *r, size_t doc, const weft_vector *
   for (size_t i = 0; i < diff.count; i++) w->moved += diff.items[i].kind == WEFT_DIFF_MOVED;
   w->items += diff.count;
   weft_doc_diff back;
-  must(w, weft_replica_diff(r, &w->arena, text(docs[doc]), b, a, &back), "diff back");
+  test_must(w->seed, weft_replica_diff(r, &w->arena, text(docs[doc]), b, a, &back), "diff back");
   assert_int_equal(back.relation == WEFT_ORDER_AFTER, diff.relation == WEFT_ORDER_BEFORE);
   assert_int_equal(back.relation == WEFT_ORDER_CONCURRENT, diff.relation == WEFT_ORDER_CONCURRENT);
 }
@@ -331,8 +325,9 @@ static void check_blamed(run *w, weft_replica *r, size_t doc, const weft_blame_e
   weft_change_state state;
   weft_value shown;
   weft_bytes id = weft_bytes_of(e->change.change.b, sizeof(weft_id));
-  must(w, weft_replica_change(r, &w->arena, id, &change, &state), "blamed change");
-  must(w, weft_replica_get(r, &w->arena, text(docs[doc]), e->pointer, &shown), "blamed value");
+  test_must(w->seed, weft_replica_change(r, &w->arena, id, &change, &state), "blamed change");
+  test_must(w->seed, weft_replica_get(r, &w->arena, text(docs[doc]), e->pointer, &shown),
+            "blamed value");
   bool met = false;
   for (size_t i = 0; i < change.op_count && !met; i++) {
     const weft_op *op = &change.ops[i];
@@ -360,7 +355,7 @@ static void law_blame(run *w) {
       assert_int_equal(err, WEFT_ENOTFOUND);
       continue;
     }
-    must(w, err, "blame");
+    test_must(w->seed, err, "blame");
     for (size_t i = 0; i < count; i++) {
       n += list[i].leaf;
       check_blamed(w, w->r[0], doc, &list[i]);
@@ -383,16 +378,16 @@ static void law_restore(run *w) {
       assert_int_equal(err, WEFT_ENOTFOUND);
       continue;
     }
-    must(w, err, "restore");
+    test_must(w->seed, err, "restore");
     weft_value want, is;
-    must(w, weft_json_parse(&w->arena, text(s->text), &want, NULL), "json");
-    must(w, weft_replica_get(r, &w->arena, doc, root, &is), "get");
+    test_must(w->seed, weft_json_parse(&w->arena, text(s->text), &want, NULL), "json");
+    test_must(w->seed, weft_replica_get(r, &w->arena, doc, root, &is), "get");
     if (!weft_value_equal(&want, &is)) {
       print_error("seed=%llu\n%s\n%s\n", (unsigned long long)w->seed, s->text,
                   doc_text(w, i % REPLICAS, s->doc));
       fail();
     }
-    must(w, weft_replica_restore(r, doc, root, &s->at, NULL, NULL, &done), "again");
+    test_must(w->seed, weft_replica_restore(r, doc, root, &s->at, NULL, NULL, &done), "again");
     assert_false(done.written);
     if (test_rng_chance(&w->rng, 30)) commit(w, i % REPLICAS, s->doc, &done);
   }
@@ -403,7 +398,8 @@ static void law_restore(run *w) {
 static void revert(run *w, size_t i, const weft_id *change, weft_commit *done) {
   weft_revert_item *items;
   size_t count;
-  must(w, weft_replica_revert(w->r[i], &w->arena, change, NULL, &items, &count, done), "revert");
+  test_must(w->seed, weft_replica_revert(w->r[i], &w->arena, change, NULL, &items, &count, done),
+            "revert");
   for (size_t k = 0; k < count; k++) {
     w->done += items[k].outcome == WEFT_REVERT_DONE;
     w->skipped += items[k].outcome != WEFT_REVERT_DONE;
@@ -414,8 +410,8 @@ static void same_text(run *w, const char *what, const char *is, const char *want
   weft_value a, b;
   bool same = strcmp(is, want) == 0;
   if (!same && strcmp(is, "(none)") != 0 && strcmp(want, "(none)") != 0) {
-    must(w, weft_json_parse(&w->arena, text(is), &a, NULL), "json");
-    must(w, weft_json_parse(&w->arena, text(want), &b, NULL), "json");
+    test_must(w->seed, weft_json_parse(&w->arena, text(is), &a, NULL), "json");
+    test_must(w->seed, weft_json_parse(&w->arena, text(want), &b, NULL), "json");
     same = weft_value_equal(&a, &b);
   }
   if (same) return;
@@ -487,20 +483,23 @@ static void law_versions(run *w) {
     for (size_t i = 0; i < count; i++) {
       size_t len = test_rng_chance(&w->rng, 50) ? sizeof(weft_id) : 8;
       weft_bytes prefix = weft_bytes_of(list[i].change.b, len);
-      must(w, weft_replica_version_after(w->r[0], q.doc, prefix, &v, &id), "version after");
-      must(w, weft_replica_vector_at_change(w->r[0], &list[i].change, &past), "vector at change");
+      test_must(w->seed, weft_replica_version_after(w->r[0], q.doc, prefix, &v, &id),
+                "version after");
+      test_must(w->seed, weft_replica_vector_at_change(w->r[0], &list[i].change, &past),
+                "vector at change");
       assert_memory_equal(&id, &list[i].change, sizeof id);
       for (size_t k = 0; k < count; k++) {
         bool want = k == i || has(&past, &list[k]) || list[k].hlc < list[i].hlc;
         assert_int_equal(has(&v, &list[k]), want);
       }
-      must(w, weft_replica_version_at(w->r[0], q.doc, list[i].hlc >> 16, &v), "version at");
+      test_must(w->seed, weft_replica_version_at(w->r[0], q.doc, list[i].hlc >> 16, &v),
+                "version at");
       for (size_t k = 0; k < count; k++) {
         assert_int_equal(has(&v, &list[k]), list[k].hlc >> 16 <= list[i].hlc >> 16);
       }
       w->items++;
     }
-    must(w, weft_replica_version_at(w->r[0], q.doc, 1, &v), "version before");
+    test_must(w->seed, weft_replica_version_at(w->r[0], q.doc, 1, &v), "version before");
     assert_int_equal(v.count, 0);
     weft__vector_free(&past);
     weft__vector_free(&v);
