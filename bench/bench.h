@@ -63,6 +63,10 @@ weft_err bench_folder_make(bench *b) WEFT_MUST_USE;
 void bench_tree_remove(const char *folder);
 /* Writes the path of `name` in the folder. */
 void bench_path(const bench *b, const char *name, char out[BENCH_PATH_LEN_MAX]);
+/* The same in memory where there is a place for BENCH_MEMORY_LEN bytes: for what is measured in
+ * bytes, and would take minutes of synced commits.  Whoever makes something there removes it. */
+enum { BENCH_MEMORY_LEN = 256 << 20 };
+void bench_memory_path(const bench *b, const char *name, char out[BENCH_PATH_LEN_MAX]);
 /* Bytes of a file, 0 when there is none; removes a file and what LMDB puts beside it. */
 uint64_t bench_file_len(const char *path);
 void bench_file_remove(const char *path);

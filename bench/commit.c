@@ -78,12 +78,13 @@ static weft_err plain_len(commit_run *c, uint32_t updates, uint64_t *len) {
   return err;
 }
 
-static weft_err sample_disk(commit_run *c, const char *variant, uint32_t updates) {
+static weft_err sample_disk(commit_run *c, const char *path, const char *variant,
+                            uint32_t updates) {
   uint64_t plain = 0;
   bench_name name = {"W1", variant, "disk_bytes_per_field", "bytes", BENCH_COST};
   double fields = (double)c->templates * W1_FIELDS;
   WEFT_TRY(plain_len(c, updates, &plain));
-  bench_sample(c->b, name, (double)bench_file_len(c->r.path) / fields);
+  bench_sample(c->b, name, (double)bench_file_len(path) / fields);
   bench_limit(c->b, name, (double)plain / fields);
   return WEFT_OK;
 }
@@ -109,7 +110,7 @@ static weft_err measure_import(commit_run *c) {
   bench_sample(c->b, name, fields / (bench_now() - start));
   WEFT_TRY(replay(c, seconds));
   bench_limit(c->b, name, fields / seconds[PROBE_SAME]);
-  return sample_disk(c, "import", 0);
+  return sample_disk(c, c->r.path, "import", 0);
 }
 
 static weft_err write_group(commit_run *c, uint32_t count) {
@@ -162,6 +163,35 @@ static weft_err measure_group(commit_run *c, const group_kind *kind) {
   return WEFT_OK;
 }
 
+/* --- disk after single edits --- */
+
+static weft_err write_singles(commit_run *c, weft_replica *r, w1_updates *updates, uint32_t count) {
+  double end = bench_now() + SECONDS_MAX;
+  WEFT_TRY(fleet_import(&c->fleet, r, c->templates, IMPORT_GROUP));
+  while (updates->next < count && bench_now() < end) {
+    c->fleet.clock_us += w1_step_us(updates->next);
+    WEFT_TRY(fleet_update(&c->fleet, r, w1_updates_next(updates)));
+    if (updates->next % IMPORT_GROUP == 0) WEFT_TRY(bench_progress(c->b, "single, disk"));
+  }
+  return WEFT_OK;
+}
+
+/* As many updates as W1 has, each committed by itself.  A file gets as long in memory as on a disk,
+ * so another device's store grows there. */
+static weft_err measure_single_disk(commit_run *c) {
+  fleet_replica r;
+  w1_updates updates = {.mem = c->b->mem};
+  const group_kind *all = &kinds[FIRST_GROUP];
+  uint32_t count = c->b->quick ? all->updates_quick : all->updates;
+  weft_err err = fleet_open_memory(&c->fleet, 1, "w1-single", &r);
+  if (err == WEFT_OK) err = w1_updates_init(&updates, &c->b->mem, c->templates);
+  if (err == WEFT_OK) err = write_singles(c, r.replica, &updates, count);
+  if (err == WEFT_OK && updates.next == count) err = sample_disk(c, r.path, "single", count);
+  w1_updates_free(&updates);
+  fleet_close(&r);
+  return err;
+}
+
 static weft_err open_probes(commit_run *c) {
   char name[16];
   for (unsigned i = 0; i < PROBES; i++) {
@@ -182,7 +212,8 @@ static weft_err measure(commit_run *c) {
   for (unsigned i = 0; i < GROUPS; i++) {
     if (!bench_wants(c->b, kinds[i].variant)) continue;
     WEFT_TRY(measure_group(c, &kinds[i]));
-    if (i == FIRST_GROUP) WEFT_TRY(sample_disk(c, kinds[i].variant, c->updates.next));
+    if (kinds[i].group == 1) WEFT_TRY(measure_single_disk(c));
+    if (i == FIRST_GROUP) WEFT_TRY(sample_disk(c, c->r.path, kinds[i].variant, c->updates.next));
   }
   return WEFT_OK;
 }

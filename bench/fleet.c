@@ -89,9 +89,8 @@ weft_err fleet_reopen(fleet *f, unsigned idx, fleet_replica *r) {
   return open_replica(f, idx, r);
 }
 
-weft_err fleet_open(fleet *f, unsigned idx, const char *name, fleet_replica *out) {
-  *out = (fleet_replica){0};
-  bench_path(f->b, name, out->folder);
+/* In the folder that `out` names. */
+static weft_err open_in(fleet *f, unsigned idx, fleet_replica *out) {
   snprintf(out->path, sizeof out->path, "%.490s/data.mdb", out->folder);
   WEFT_TRY(fleet_reopen(f, idx, out));
   for (unsigned i = 0; i < FLEET_DEVICES; i++) {
@@ -99,6 +98,18 @@ weft_err fleet_open(fleet *f, unsigned idx, const char *name, fleet_replica *out
     WEFT_TRY(bench_fail(f->b, weft_replica_add_record(out->replica, record), "adding a member"));
   }
   return WEFT_OK;
+}
+
+weft_err fleet_open(fleet *f, unsigned idx, const char *name, fleet_replica *out) {
+  *out = (fleet_replica){0};
+  bench_path(f->b, name, out->folder);
+  return open_in(f, idx, out);
+}
+
+weft_err fleet_open_memory(fleet *f, unsigned idx, const char *name, fleet_replica *out) {
+  *out = (fleet_replica){0};
+  bench_memory_path(f->b, name, out->folder);
+  return open_in(f, idx, out);
 }
 
 void fleet_close(fleet_replica *r) {

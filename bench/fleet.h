@@ -29,6 +29,9 @@ typedef struct fleet_replica {
 } fleet_replica;
 
 weft_err fleet_open(fleet *f, unsigned idx, const char *name, fleet_replica *out) WEFT_MUST_USE;
+/* The same at bench_memory_path. */
+weft_err fleet_open_memory(fleet *f, unsigned idx, const char *name,
+                           fleet_replica *out) WEFT_MUST_USE;
 /* Opens it again on the same file, after its replica was freed. */
 weft_err fleet_reopen(fleet *f, unsigned idx, fleet_replica *r) WEFT_MUST_USE;
 /* Closes it and removes the folder.  Also where nothing was opened. */

@@ -33,6 +33,18 @@ void bench_path(const bench *b, const char *name, char out[BENCH_PATH_LEN_MAX]) 
   snprintf(out, BENCH_PATH_LEN_MAX, "%.400s/%.100s", b->folder, name);
 }
 
+void bench_memory_path(const bench *b, const char *name, char out[BENCH_PATH_LEN_MAX]) {
+  struct statfs fs;
+  bool memory = statfs("/dev/shm", &fs) == 0 && access("/dev/shm", W_OK) == 0 &&
+                fs.f_bavail > BENCH_MEMORY_LEN / (uint64_t)fs.f_bsize;
+  const char *own = strrchr(b->folder, '/');
+  if (memory && own) {
+    snprintf(out, BENCH_PATH_LEN_MAX, "/dev/shm%.100s-%.100s", own, name);
+  } else {
+    bench_path(b, name, out);
+  }
+}
+
 /* Removes the files of `folder`; gives false when a folder is left in it, whose path is `left`. */
 static bool folder_empty(const char *folder, char left[BENCH_PATH_LEN_MAX]) {
   bool empty = true;
