@@ -28,7 +28,7 @@ typedef struct weft_source {
   const weft_vector *(*showable)(void *ctx);
   const weft_roster *(*roster)(void *ctx);
   uint64_t (*instance)(void *ctx); /* random number of this store's life */
-  uint64_t (*arrival)(void *ctx);  /* grows with every run held or committed */
+  uint64_t (*arrival)(void *ctx);  /* grows with every change held or committed */
   uint32_t (*apply_level)(void *ctx);
   void (*digest)(void *ctx, uint8_t out[16]);
   uint64_t (*clock)(void *ctx); /* the device's hybrid clock, now: never goes back */

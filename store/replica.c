@@ -272,18 +272,18 @@ static void image_clear(weft_replica *r) {
   r->touched = NULL;
 }
 
-static weft_err order_load(weft_replica *r, weft_txn *txn) {
+/* The newest entry of `order` or `arrival`. */
+static weft_err run_load(weft_txn *txn, weft_table table, weft_newest_run *out) {
   weft_cursor *cursor;
   weft_entry entry;
-  memset(&r->order, 0, sizeof r->order);
-  WEFT_TRY(weft_cursor_open(txn, WEFT_TABLE_ORDER, &cursor));
+  memset(out, 0, sizeof *out);
+  WEFT_TRY(weft_cursor_open(txn, table, &cursor));
   weft_err err = weft_cursor_last(cursor, &entry);
   if (err == WEFT_OK) {
     weft_rd k = weft__rd(entry.key);
-    weft_log_span span;
-    uint64_t first = weft__rd_u64(&k);
-    err = weft__span_read(entry.value, &span);
-    if (err == WEFT_OK) r->order = (weft_order_run){first, span.log, span.first, span.count};
+    weft_newest_run run = {.number = weft__rd_u64(&k)};
+    err = weft__span_read(entry.value, &run.span);
+    if (err == WEFT_OK) *out = run;
   }
   weft_cursor_close(cursor);
   return weft__walked(err);
@@ -317,7 +317,8 @@ static weft_err image_load(weft_replica *r, weft_txn *txn) {
   WEFT_TRY(totals_load(r, txn));
   WEFT_TRY(weft__logs_load(r, txn));
   WEFT_TRY(weft__indexes_load(r, txn));
-  WEFT_TRY(order_load(r, txn));
+  WEFT_TRY(run_load(txn, WEFT_TABLE_ORDER, &r->order));
+  WEFT_TRY(run_load(txn, WEFT_TABLE_ARRIVAL, &r->arrived));
   WEFT_TRY(weft__events_load(r, txn));
   WEFT_TRY(own_load(r, txn, false));
   WEFT_TRY(weft__roster_load(r, txn, false));

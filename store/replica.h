@@ -264,8 +264,8 @@ WEFT_API const weft_vector *weft_replica_shown(const weft_replica *r);
 WEFT_API const weft_vector *weft_replica_showable(const weft_replica *r);
 /* The digest of the state: equal wherever the same changes are shown. */
 WEFT_API weft_digest weft_replica_digest(const weft_replica *r);
-/* The count of arrivals: it grows by one with every run held or committed.  Changes of one log that
- * follow each other in one transaction, such as a group, are one run. */
+/* The count of arrivals: it grows by one with every change held or committed.  Repair may number
+ * them anew, behind all that were. */
 WEFT_API uint64_t weft_replica_arrival(const weft_replica *r);
 /* Random number of this store's life, changed when it was restored or recreated. */
 WEFT_API uint64_t weft_replica_instance(const weft_replica *r);

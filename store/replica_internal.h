@@ -160,20 +160,18 @@ typedef struct weft_totals {
   uint64_t event_anchor; /* the greatest number in `event`; follows from that table */
 } weft_totals;
 
-/* The newest entry of `order`, which the next change may lengthen. */
-typedef struct weft_order_run {
-  uint64_t first_shown;
-  uint32_t log;
-  uint64_t first;
-  uint64_t count; /* 0: none */
-} weft_order_run;
-
 /* Entries of `order` and `arrival`: a run of one log. */
 typedef struct weft_log_span {
   uint32_t log;
   uint64_t first;
   uint64_t count;
 } weft_log_span;
+
+/* The newest entry of one of them, which the next change may lengthen; `count` 0: there is none. */
+typedef struct weft_newest_run {
+  uint64_t number; /* its key: of the first change in it, among all shown or arrived */
+  weft_log_span span;
+} weft_newest_run;
 
 /* A chunk of a log taken apart; kept for the next question about it. */
 typedef struct weft_run_cache {
@@ -239,9 +237,8 @@ struct weft_replica {
 
   weft_totals now;
   weft_totals published;
-  weft_order_run order;
-  weft_order_run order_published;
-  weft_log_span arrived; /* the newest entry of `arrival`; meant while the write goes on */
+  weft_newest_run order;
+  weft_newest_run arrived;
   weft_vector held;
   weft_vector shown;
   weft_vector showable;
@@ -424,6 +421,8 @@ weft_err weft__log_put(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST_
 /* Writes or reads an entry of `order` or `arrival`. */
 weft_err weft__span_put(weft_txn *txn, weft_table table, uint64_t number,
                         const weft_log_span *span) WEFT_MUST_USE;
+/* Lengthens a run by changes that go on where it ends; false: they do not. */
+bool weft__run_lengthen(weft_newest_run *newest, const weft_log_span *more) WEFT_MUST_USE;
 /* WEFT_ECORRUPT when `value` is none. */
 weft_err weft__span_read(weft_bytes value, weft_log_span *span) WEFT_MUST_USE;
 /* The same, of a log that is here: WEFT_ECORRUPT otherwise. */

@@ -333,6 +333,14 @@ weft_err weft__log_numbers_put(weft_replica *r, weft_txn *txn, const weft_log *l
 
 /* --- spans --- */
 
+bool weft__run_lengthen(weft_newest_run *newest, const weft_log_span *more) {
+  weft_log_span *span = &newest->span;
+  bool goes_on =
+      span->count > 0 && span->log == more->log && span->first + span->count == more->first;
+  if (goes_on) span->count += more->count;
+  return goes_on;
+}
+
 weft_err weft__span_put(weft_txn *txn, weft_table table, uint64_t number,
                         const weft_log_span *span) {
   uint8_t value[20];
@@ -812,18 +820,13 @@ static weft_err append_tail(weft_replica *r, weft_txn *txn, weft_log *log,
   return WEFT_OK;
 }
 
-/* Notes the arrival of the `count` changes that follow `held`.  Within one write, changes that go
- * on where the last ones ended arrive with them: nobody has been told of that number yet. */
+/* Notes the arrival of the `count` changes that follow `held`. */
 static weft_err arrival_put(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t count) {
-  weft_log_span *last = &r->arrived;
-  bool open = r->now.arrival > r->published.arrival;
-  if (open && last->log == log->number && last->first + last->count == log->held + 1) {
-    last->count += count;
-  } else {
-    *last = (weft_log_span){log->number, log->held + 1, count};
-    if (!WEFT_CANARY(ARRIVAL_STUCK)) r->now.arrival++;
-  }
-  return weft__span_put(txn, WEFT_TABLE_ARRIVAL, r->now.arrival, last);
+  weft_newest_run *newest = &r->arrived;
+  weft_log_span more = {log->number, log->held + 1, count};
+  if (!weft__run_lengthen(newest, &more)) *newest = (weft_newest_run){r->now.arrival + 1, more};
+  if (!WEFT_CANARY(ARRIVAL_STUCK)) r->now.arrival += count;
+  return weft__span_put(txn, WEFT_TABLE_ARRIVAL, newest->number, &newest->span);
 }
 
 weft_err weft__log_append(weft_replica *r, weft_txn *txn, weft_log *log, const weft_log_run *run) {

@@ -171,12 +171,25 @@ weft_err weft_replica_missing(weft_replica *r, weft_arena *arena, const weft_vec
   return WEFT_OK;
 }
 
+/* The run that has the change which arrived behind the `arrival`th, or an older one. */
+static weft_err arrivals_start(weft_cursor *cursor, uint64_t arrival, weft_entry *entry) {
+  weft_dbkey key;
+  weft_err err = weft_cursor_seek(cursor, weft__dbkey_u64(&key, arrival + 1), entry);
+  if (err == WEFT_OK) {
+    weft_rd k = weft__rd(entry->key);
+    if (weft__rd_u64(&k) == arrival + 1) return WEFT_OK;
+    err = weft_cursor_prev(cursor, entry);
+  } else if (err == WEFT_EDONE) {
+    err = weft_cursor_last(cursor, entry);
+  }
+  return err == WEFT_EDONE ? weft_cursor_first(cursor, entry) : err;
+}
+
 weft_err weft_replica_arrivals(weft_replica *r, weft_arena *arena, uint64_t arrival, size_t max,
                                weft_span **out, size_t *count, uint64_t *last) {
   weft_txn *txn;
   weft_cursor *cursor = NULL;
   weft_entry entry;
-  weft_dbkey key;
   span_list list = {NULL, 0, max};
   *out = NULL;
   *count = 0;
@@ -188,14 +201,19 @@ weft_err weft_replica_arrivals(weft_replica *r, weft_arena *arena, uint64_t arri
   if (!list.at) return WEFT_ENOMEM;
   WEFT_TRY(weft__read_begin(r, &txn));
   weft_err err = weft_cursor_open(txn, WEFT_TABLE_ARRIVAL, &cursor);
-  if (err == WEFT_OK) err = weft_cursor_seek(cursor, weft__dbkey_u64(&key, arrival + 1), &entry);
+  if (err == WEFT_OK) err = arrivals_start(cursor, arrival, &entry);
   while (err == WEFT_OK) {
     weft_rd k = weft__rd(entry.key);
     weft_log_span span;
     err = weft__span_of(r, entry.value, &span);
     if (err != WEFT_OK) break;
-    if (!span_add(&list, r->logs[span.log], span.first, span.first + span.count - 1)) break;
-    *last = weft__rd_u64(&k);
+    uint64_t first = weft__rd_u64(&k);
+    uint64_t known = first <= arrival ? arrival - first + 1 : 0;
+    if (known < span.count) {
+      uint64_t to = span.first + span.count - 1;
+      if (!span_add(&list, r->logs[span.log], span.first + known, to)) break;
+      *last = first + span.count - 1;
+    }
     err = weft_cursor_next(cursor, &entry);
   }
   weft_cursor_close(cursor);

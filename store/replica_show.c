@@ -556,17 +556,12 @@ static weft_err docs_find(batch *b) {
 /* --- order --- */
 
 static weft_err order_add(weft_replica *r, weft_txn *txn, weft_dot dot) {
-  weft_order_run *o = &r->order;
+  weft_newest_run *o = &r->order;
+  weft_log_span more = {dot.log, dot.seq, 1};
   r->now.shown++;
-  if (o->count > 0 && o->log == dot.log && o->first + o->count == dot.seq) {
-    o->count++;
-    return WEFT_OK;
-  }
-  if (o->count > 0) {
-    weft_log_span span = {o->log, o->first, o->count};
-    WEFT_TRY(weft__span_put(txn, WEFT_TABLE_ORDER, o->first_shown, &span));
-  }
-  *o = (weft_order_run){r->now.shown, dot.log, dot.seq, 1};
+  if (weft__run_lengthen(o, &more)) return WEFT_OK;
+  if (o->span.count > 0) WEFT_TRY(weft__span_put(txn, WEFT_TABLE_ORDER, o->number, &o->span));
+  *o = (weft_newest_run){r->now.shown, more};
   return WEFT_OK;
 }
 
@@ -585,8 +580,7 @@ static weft_err batch_order(batch *b) {
     WEFT_TRY(weft__log_id_at(r, b->txn, log, log->shown, &log->shown_id));
   }
   if (b->change_count == 0) return WEFT_OK;
-  weft_log_span span = {r->order.log, r->order.first, r->order.count};
-  return weft__span_put(b->txn, WEFT_TABLE_ORDER, r->order.first_shown, &span);
+  return weft__span_put(b->txn, WEFT_TABLE_ORDER, r->order.number, &r->order.span);
 }
 
 /* --- conflicts, cheaply --- */

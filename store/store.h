@@ -44,7 +44,7 @@ extern "C" {
   X(STATE, "state", "u32 document, path -> segment of fields")                                     \
   X(HIST, "hist", "u32 document, u64 shown number -> history record")                              \
   X(ORDER, "order", "u64 shown number -> run")                                                     \
-  X(ARRIVAL, "arrival", "u64 arrival number -> run")                                               \
+  X(ARRIVAL, "arrival", "u64 number of its first change -> run")                                   \
   X(RECORD, "record", "32-byte record id -> membership record")                                    \
   X(ACK, "ack", "32-byte device -> acknowledgement")                                               \
   X(CONTEST, "contest", "u32 document -> counts of conflicts")                                     \

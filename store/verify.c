@@ -185,8 +185,10 @@ static weft_err arrivals_write(weft_replica *r, weft_txn *txn) {
   WEFT_TRY(weft_txn_delete_range(txn, WEFT_TABLE_ARRIVAL, all, &count));
   for (uint32_t i = 0; i < r->log_count; i++) {
     const weft_log *log = r->logs[i];
-    weft_log_span span = {i, log->fork, log->held - log->fork + 1};
-    WEFT_TRY(weft__span_put(txn, WEFT_TABLE_ARRIVAL, ++r->now.arrival, &span));
+    r->arrived.span = (weft_log_span){i, log->fork, log->held - log->fork + 1};
+    r->arrived.number = r->now.arrival + 1;
+    WEFT_TRY(weft__span_put(txn, WEFT_TABLE_ARRIVAL, r->arrived.number, &r->arrived.span));
+    r->now.arrival += r->arrived.span.count;
   }
   return WEFT_OK;
 }

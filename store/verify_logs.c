@@ -247,7 +247,7 @@ typedef struct run_walk {
   weft_table table;
   bool causal;   /* `order`: every change must stand behind what it claims */
   uint64_t *at;  /* of each log, how far its runs have come */
-  uint64_t last; /* the number of the last run */
+  uint64_t last; /* the number of the last change */
   uint64_t changes;
   weft_arena heads; /* of `at` */
   weft_arena one;   /* of one change */
@@ -290,7 +290,7 @@ static weft_err take_run(run_walk *w, const weft_entry *entry, bool *good) {
     if (w->causal) WEFT_TRY(check_claims(w, log, span.first + i, good));
     w->at[span.log]++;
   }
-  w->last = number;
+  w->last = number + span.count - 1;
   w->changes += span.count;
   return WEFT_OK;
 }

@@ -108,7 +108,7 @@ static void test_commits(void **state) {
   assert_int_equal(c.logs, 1);
   assert_int_equal(weft__vector_compare(weft_replica_held(r), weft_replica_shown(r), NULL),
                    WEFT_ORDER_EQUAL);
-  assert_int_equal(weft_replica_arrival(r), 5); /* the START arrived with the first */
+  assert_int_equal(weft_replica_arrival(r), 6); /* with the START */
   weft_replica_free(r);
 }
 
@@ -277,7 +277,7 @@ static void test_group(void **state) {
   assert_int_equal(weft_replica_show(r, 0, &shown), WEFT_EMISUSE);
   assert_int_equal(weft_group_end(r), WEFT_OK);
   assert_int_equal(f->faults.commits, commits + 1);
-  assert_int_equal(weft_replica_arrival(r), 1);
+  assert_int_equal(weft_replica_arrival(r), 701);
   assert_int_equal(weft_replica_held(r)->heads[0].seq, 701);
   weft_digest digest = weft_replica_digest(r);
   r = reopen(f, r);
@@ -286,6 +286,93 @@ static void test_group(void **state) {
   assert_int_equal(counts_of(r).docs, 7);
   weft_group_abort(r);
   weft_replica_free(r);
+}
+
+static uint64_t seq_held(weft_replica *r, const weft_id *log) {
+  const weft_vector *held = weft_replica_held(r);
+  for (size_t i = 0; i < held->count; i++) {
+    if (weft_id_cmp(&held->heads[i].log, log) == 0) return held->heads[i].seq;
+  }
+  return 0;
+}
+
+/* What was there when somebody remembered the number of arrivals. */
+typedef struct mark {
+  uint64_t arrival;
+  weft_id logs[2];
+  uint64_t seqs[2];
+} mark;
+
+static mark mark_of(weft_replica *r, const weft_id logs[2]) {
+  mark m = {weft_replica_arrival(r), {logs[0], logs[1]}, {0, 0}};
+  for (size_t i = 0; i < 2; i++) m.seqs[i] = seq_held(r, &logs[i]);
+  return m;
+}
+
+/* Asks for all that came since, `max` ranges at a time. */
+static void assert_told(weft_replica *r, mark m, size_t max) {
+  weft_arena arena;
+  weft_alloc mem = weft_alloc_libc();
+  weft_span *spans;
+  size_t count;
+  uint64_t last;
+  do {
+    weft__arena_init(&arena, &mem);
+    weft_err err = weft_replica_arrivals(r, &arena, m.arrival, max, &spans, &count, &last);
+    assert_int_equal(err, WEFT_OK);
+    for (size_t i = 0; i < count; i++) {
+      size_t log = weft_id_cmp(&spans[i].log, &m.logs[0]) == 0 ? 0 : 1;
+      assert_int_equal(spans[i].from, m.seqs[log] + 1);
+      assert_true(spans[i].to >= spans[i].from);
+      m.seqs[log] = spans[i].to;
+    }
+    assert_true(count == 0 ? last == m.arrival : last > m.arrival);
+    m.arrival = last;
+    weft__arena_free(&arena);
+  } while (count > 0);
+  assert_int_equal(m.arrival, weft_replica_arrival(r));
+  for (size_t i = 0; i < 2; i++) assert_int_equal(m.seqs[i], seq_held(r, &m.logs[i]));
+}
+
+static void write_one(weft_replica *r, unsigned n) {
+  char value[16];
+  snprintf(value, sizeof value, "%u", n);
+  assert_int_equal(test_set(r, "t/a", "/n", value), WEFT_OK);
+}
+
+/* Whoever remembers a number of arrivals is told what came since and nothing else, however it came,
+ * in whatever pieces it is asked for, over restarts too. */
+static void test_arrivals(void **state) {
+  enum { STEPS = 120 };
+  fixture *f = *state;
+  weft_replica *r = open_first(f), *other = test_space_memory(&f->s, 1);
+  test_rng rng = test_rng_of(11);
+  mark marks[STEPS];
+  write_one(r, 0);
+  write_one(other, 0);
+  const weft_id logs[2] = {weft_replica_held(r)->heads[0].log,
+                           weft_replica_held(other)->heads[0].log};
+  for (unsigned i = 0; i < STEPS; i++) {
+    marks[i] = mark_of(r, logs);
+    unsigned many = 1 + (unsigned)test_rng_below(&rng, 4);
+    switch (test_rng_below(&rng, 4)) {
+    case 0: write_one(r, i + 1); break;
+    case 1:
+      assert_int_equal(weft_group_begin(r), WEFT_OK);
+      for (unsigned k = 0; k < many; k++) write_one(r, 1000 * (i + 1) + k);
+      assert_int_equal(weft_group_end(r), WEFT_OK);
+      break;
+    case 2:
+      for (unsigned k = 0; k < many; k++) write_one(other, 1000 * (i + 1) + k);
+      test_pull(r, other, 64);
+      break;
+    default: r = reopen(f, r); break;
+    }
+    for (unsigned k = 0; k <= i; k++) assert_told(r, marks[k], 1 + test_rng_below(&rng, 3));
+  }
+  assert_int_equal(weft_replica_arrival(r), seq_held(r, &logs[0]) + seq_held(r, &logs[1]));
+  weft_replica_free(r);
+  weft_replica_free(other);
 }
 
 static void test_group_abort(void **state) {
@@ -309,7 +396,7 @@ static void test_group_abort(void **state) {
   assert_int_equal(weft_replica_digest(r).low, before.low);
   assert_int_equal(test_set(r, "t/a", "/x", "3"), WEFT_OK);
   assert_int_equal(weft_replica_held(r)->heads[0].seq, 3);
-  assert_int_equal(weft_replica_arrival(r), 2); /* not one with what was durable before */
+  assert_int_equal(weft_replica_arrival(r), 3);
   weft_replica_free(r);
 }
 
@@ -562,6 +649,7 @@ int main(void) {
       BOTH(test_stale_and_base),
       BOTH(test_strangers_may_not_write),
       BOTH(test_group),
+      BOTH(test_arrivals),
       BOTH(test_group_abort),
       BOTH(test_restart),
       BOTH(test_clock_far_ahead),
