@@ -12,6 +12,7 @@
 #include "store/state.h"
 #include "tests/support/fault_alloc.h"
 #include "tests/support/gen.h"
+#include "tests/support/pace.h"
 #include "tests/support/script.h"
 #include "tests/support/space.h"
 
@@ -146,7 +147,7 @@ static void assert_register(const weft_register *a, const weft_register *b) {
 static void test_round_trip(void **state) {
   fixture *f = *state;
   weft_alloc mem = weft_alloc_libc();
-  for (uint64_t seed = 1; seed <= 300; seed++) {
+  for (uint64_t seed = 1; seed <= test_share(300, 10); seed++) {
     test_rng rng = test_rng_of(seed);
     const weft_register *regs[64];
     weft_register *back;
@@ -208,7 +209,7 @@ static void test_form_is_checked(void **state) {
   weft_alloc mem = weft_alloc_libc();
   weft_bytes key = weft_bytes_str("key");
   size_t refused = 0;
-  for (uint64_t seed = 1; seed <= 400; seed++) {
+  for (uint64_t seed = 1; seed <= test_share(400, 10); seed++) {
     test_rng rng = test_rng_of(seed);
     const weft_register *regs[8];
     weft_register *back;
@@ -233,7 +234,7 @@ static void test_form_is_checked(void **state) {
     refused += err == WEFT_ECORRUPT;
     weft__buf_free(&out);
   }
-  assert_true(refused > 100);
+  assert_true(refused > test_share(100, 10));
 }
 
 static void test_memory_runs_out(void **state) {
@@ -405,7 +406,7 @@ static void test_state_follows_model(void **state) {
   fixture *f = *state;
   weft_alloc mem = weft_alloc_libc();
   size_t most = 0;
-  for (uint64_t seed = 1; seed <= 12; seed++) {
+  for (uint64_t seed = 1; seed <= test_share(12, 6); seed++) {
     test_rng rng = test_rng_of(seed);
     model m = {NULL, 0};
     weft_digest digest = {0, 0};
