@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Memory: an empty replica gets a million changes of one field each, one signed chunk after another, over loopback.
 # Both processes keep their anonymous memory under 200 MB, and "status" tells meanwhile how far they are.  With
-# WEFT_MEMORY_LONG set, four times as many documents, with four million changes, take at most 1.1 times as much.
+# WEFT_MEMORY_LONG set, four times as many documents, with four million changes, take at most 1.1 times as much, or a
+# megabyte more: so much differs from run to run in a sender of six, which has all it ever takes within half a second.
 . "$(dirname "$0")/lib.sh"
 docs=${WEFT_MEMORY_DOCS:-100000}
 limit_kb=$((200 * 1000))
@@ -51,6 +52,8 @@ follow() { # sender pid, receiver pid, device, changes
   return 1
 }
 
+about_as_much() { [ $(($1 * 10)) -le $(($2 * 11)) ] || [ "$1" -le $(($2 + 1024)) ]; }
+
 # cold: a fresh pair of devices; sets sender_kb and receiver_kb.
 cold() {
   local changes
@@ -96,7 +99,7 @@ if [ -n "${WEFT_MEMORY_LONG:-}" ]; then
   sender_once=$sender_kb receiver_once=$receiver_kb
   docs=$((4 * docs))
   cold
-  check "four times as much: the sender" [ $((sender_kb * 10)) -le $((sender_once * 11)) ]
-  check "four times as much: the receiver" [ $((receiver_kb * 10)) -le $((receiver_once * 11)) ]
+  check "four times as much: the sender" about_as_much "$sender_kb" "$sender_once"
+  check "four times as much: the receiver" about_as_much "$receiver_kb" "$receiver_once"
 fi
 report
