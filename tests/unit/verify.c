@@ -13,6 +13,7 @@
 #include "store/replica_internal.h"
 #include "tests/support/fault_alloc.h"
 #include "tests/support/fault_store.h"
+#include "tests/support/pace.h"
 #include "tests/support/space.h"
 #include "tests/support/temp.h"
 
@@ -275,13 +276,14 @@ static void assert_damage(fixture *f, weft_replica *r, weft_table table, const w
 
 /* Every byte of every value. */
 static void test_every_byte(void **state) {
+  size_t step = test_under_valgrind() ? 20 : 1;
   fixture *f = *state;
   weft_replica *r = make(f, 40);
   for (size_t t = 0; t < sizeof derived / sizeof *derived; t++) {
     table_copy copy = copy_table(f, derived[t]);
     assert_true(copy.count > 0);
     for (size_t i = 0; i < copy.count; i++) {
-      for (size_t at = 0; at < copy.at[i].value.len; at++) {
+      for (size_t at = 0; at < copy.at[i].value.len; at += step) {
         assert_damage(f, r, derived[t], &copy.at[i], at);
       }
     }
@@ -289,7 +291,7 @@ static void test_every_byte(void **state) {
   for (size_t t = 0; t < sizeof truth / sizeof *truth; t++) {
     table_copy copy = copy_table(f, truth[t]);
     for (size_t i = 0; i < copy.count; i++) {
-      for (size_t at = 0; at < copy.at[i].value.len; at += 3) {
+      for (size_t at = 0; at < copy.at[i].value.len; at += 3 * step) {
         assert_damage(f, r, truth[t], &copy.at[i], at);
       }
     }
@@ -421,6 +423,7 @@ static void reseal(fixture *f, weft_replica *r, weft_table table, const weft_ent
 }
 
 static void test_sealed_rows(void **state) {
+  size_t step = test_under_valgrind() ? 20 : 1;
   fixture *f = *state;
   weft_replica *r = make(f, 30);
   static const weft_table sealed[] = {WEFT_TABLE_TAIL, WEFT_TABLE_LOGS, WEFT_TABLE_RECORD};
@@ -428,7 +431,7 @@ static void test_sealed_rows(void **state) {
     table_copy copy = copy_table(f, sealed[t]);
     for (size_t i = 0; i < copy.count; i++) {
       const weft_entry *e = &copy.at[i];
-      for (size_t at = 0; at + WEFT_ROW_CHECK_LEN < e->value.len; at++) {
+      for (size_t at = 0; at + WEFT_ROW_CHECK_LEN < e->value.len; at += step) {
         reseal(f, r, sealed[t], e, at);
         weft_err err = damage_found(r);
         if (err != WEFT_ECORRUPT) print_message("%zu of %zu: %zu\n", i, t, at);
