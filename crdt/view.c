@@ -234,8 +234,7 @@ size_t weft__tree_children(const weft_tree *tree, size_t idx, weft_shape want,
 
 /* --- plain documents: what the way to a place tells --- */
 
-/* What stands by itself at a register of a plain document whose way is shown; NULL: no register. */
-static weft_shape plain_shape(const weft_register *reg) {
+weft_shape weft__register_shape(const weft_register *reg) {
   if (!reg || reg->value_count == 0) return WEFT_SHAPE_NONE;
   switch (reg->values[0].kind) {
   case WEFT_OP_MARK_OBJECT:
@@ -254,7 +253,7 @@ static bool plain_way(const weft_doc *doc, weft_path path) {
   size_t at = 0;
   weft_step step;
   for (size_t len = 0; weft_path_next(path, &at, &step); len = at) {
-    weft_shape shape = plain_shape(weft__doc_find(doc, weft_bytes_of(path.at, len)));
+    weft_shape shape = weft__register_shape(weft__doc_find(doc, weft_bytes_of(path.at, len)));
     if (shape != (step.element ? WEFT_SHAPE_ARRAY : WEFT_SHAPE_OBJECT)) return false;
   }
   return true;
@@ -264,7 +263,7 @@ static bool plain_way(const weft_doc *doc, weft_path path) {
  * below a scalar or unset is covered. */
 static void plain_sides(const weft_register *reg, weft_sides *out) {
   const weft_sibling *value = reg && reg->value_count > 0 ? &reg->values[0] : NULL;
-  weft_shape shape = plain_shape(reg);
+  weft_shape shape = weft__register_shape(reg);
   bool scalar = shape == WEFT_SHAPE_SCALAR;
   bool unset = value && value->kind == WEFT_OP_UNSET;
   *out = (weft_sides){
@@ -474,7 +473,8 @@ static bool tree_follow(const weft_tree *t, weft_path path, size_t line[WEFT_VIE
 
 weft_err weft__doc_visible(const weft_doc *doc, weft_path path, bool *out) {
   if (weft__doc_is_plain(doc)) {
-    *out = plain_way(doc, path) && plain_shape(weft__doc_find(doc, path)) != WEFT_SHAPE_NONE;
+    *out =
+        plain_way(doc, path) && weft__register_shape(weft__doc_find(doc, path)) != WEFT_SHAPE_NONE;
     return WEFT_OK;
   }
   view v;
@@ -547,7 +547,7 @@ static weft_err resolve_plain(const weft_doc *doc, weft_buf *path, const weft_by
   *fits = true;
   for (*depth = 0; *depth < count; ++*depth) {
     weft_shape shape = WEFT_SHAPE_NONE;
-    if (!gone) shape = plain_shape(weft__doc_find(doc, weft__buf_view(path)));
+    if (!gone) shape = weft__register_shape(weft__doc_find(doc, weft__buf_view(path)));
     *fits = shape != WEFT_SHAPE_ARRAY;
     if (!*fits) return WEFT_OK;
     if (shape == WEFT_SHAPE_SCALAR) return WEFT_EBADPATH;

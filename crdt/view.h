@@ -57,6 +57,9 @@ typedef struct weft_tree {
 weft_err weft__tree_build(weft_tree *tree, const weft_doc *doc, weft_path top,
                           weft_arena *arena) WEFT_MUST_USE;
 
+/* What a register with one value shows by itself, ancestors not asked; NULL is no register. */
+weft_shape weft__register_shape(const weft_register *reg);
+
 /* The last step of a node's path; not of the top, which has none here.  View. */
 weft_step weft__node_step(const weft_node *node);
 

@@ -18,6 +18,7 @@
 #include "crdt/canary.h"
 #include "crdt/limits.h"
 #include "crdt/sort.h"
+#include "crdt/view.h"
 #include "store/replica_internal.h"
 #include "store/strategy.h"
 
@@ -585,20 +586,6 @@ static weft_err batch_order(batch *b) {
 
 /* --- conflicts, cheaply --- */
 
-static weft_shape mark_shape(const weft_register *reg) {
-  if (!reg || reg->value_count == 0) return WEFT_SHAPE_NONE;
-  switch (reg->values[0].kind) {
-  case WEFT_OP_MARK_OBJECT:
-  case WEFT_OP_FRESH_OBJECT: return WEFT_SHAPE_OBJECT;
-  case WEFT_OP_MARK_ARRAY:
-  case WEFT_OP_FRESH_ARRAY: return WEFT_SHAPE_ARRAY;
-  case WEFT_OP_SCALAR: return WEFT_SHAPE_SCALAR;
-  case WEFT_OP_UNSET:
-  case WEFT_OP_POSITION: break;
-  }
-  return WEFT_SHAPE_NONE;
-}
-
 static bool is_hide(const weft_register *reg) {
   return reg->value_count == 1 &&
          (reg->values[0].kind == WEFT_OP_SCALAR || reg->values[0].kind == WEFT_OP_UNSET);
@@ -630,7 +617,7 @@ static bool register_plain(const weft_replica *r, const weft_doc *doc, const wef
     before = at;
   }
   if (covered || reg->path.len == 0) return true;
-  return mark_shape(above) == (step.element ? WEFT_SHAPE_ARRAY : WEFT_SHAPE_OBJECT);
+  return weft__register_shape(above) == (step.element ? WEFT_SHAPE_ARRAY : WEFT_SHAPE_OBJECT);
 }
 
 /* Looks at every loaded register from `reg` on that is at or below `path`. */
@@ -651,10 +638,10 @@ static bool changes_plain(const batch *b, const weft_state *state) {
   for (; reg; reg = weft__doc_next(doc, reg)) {
     if (!reg->dirty) continue;
     if (!register_plain(b->r, doc, reg)) return false;
-    weft_shape is = mark_shape(reg);
+    weft_shape is = weft__register_shape(reg);
     bool container = is == WEFT_SHAPE_OBJECT || is == WEFT_SHAPE_ARRAY;
     const weft_register *was = container ? weft__state_was(state, reg->path) : NULL;
-    if (was && was->value_count > 0 && mark_shape(was) != is) return false;
+    if (was && was->value_count > 0 && weft__register_shape(was) != is) return false;
     if (!container && !plain_below(b->r, doc, reg->path, weft__doc_next(doc, reg))) return false;
   }
   return true;
@@ -665,7 +652,7 @@ static weft_err doc_judge(batch *b, weft_state *state, weft_doc_record *record) 
   static const weft_path root;
   if (!record->suspect && changes_plain(b, state)) {
     const weft_register *reg = weft__doc_find(state->doc, root);
-    if (reg) record->live = mark_shape(reg) == WEFT_SHAPE_OBJECT;
+    if (reg) record->live = weft__register_shape(reg) == WEFT_SHAPE_OBJECT;
     return WEFT_OK;
   }
   WEFT_TRY(weft__state_need_all(state));
