@@ -6,11 +6,6 @@ on a init --name laptop --space home -q
 serve a
 pair a b "$address"
 stop "$daemon"
-meet() {
-  serve a --listen "$address"
-  on b sync "$address" -q
-  stop "$daemon"
-}
 on a set t/x a:=1 b:='{"k":[1,2]}' -q
 meet
 

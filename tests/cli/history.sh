@@ -13,11 +13,6 @@ on a init --name laptop --space home -q
 serve a
 pair a b "$address"
 stop "$daemon"
-meet() {
-  serve a --listen "$address"
-  on b sync "$address" -q
-  stop "$daemon"
-}
 
 # --- diff, blame ----------------------------------------------------------------------------------
 on a set t/one x:=1 l:='[1,2,3]' o:='{"k":"v"}' -q

@@ -79,6 +79,13 @@ stop() {
 # pair ISSUER DEVICE ADDRESS: DEVICE joins with a fresh ticket of ISSUER.
 pair() { on "$2" join "$(on "$1" invite -q)" "$3" --name "$2" >/dev/null; }
 
+# Lets b, which has joined a, sync with it where it served before.
+meet() {
+  serve a --listen "$address"
+  on b sync "$address" -q
+  stop "$daemon"
+}
+
 # value JSON KEY: the value of a key of a compact JSON object, by text; enough for flat records.
 value() { printf '%s' "$1" | sed -n "s/.*\"$2\":\(\"[^\"]*\"\|[^,}]*\).*/\1/p" | tr -d '"'; }
 

@@ -6,11 +6,6 @@ on a init --name laptop --space home -q
 serve a
 pair a b "$address"
 stop "$daemon"
-meet() {
-  serve a --listen "$address"
-  on b sync "$address" -q
-  stop "$daemon"
-}
 last() { on a log "$1" --limit 1 --json | sed 's/.*"change":"\([0-9a-f]*\)".*/\1/'; }
 on a set t/x a:=1 l:='[1]' -q
 meet
