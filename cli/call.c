@@ -4,12 +4,14 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/record.h"
 
 int cli_fail(cli_call *call, int code, const char *format, ...) {
   va_list args;
   va_start(args, format);
   vsnprintf(call->error, sizeof call->error, format, args);
   va_end(args);
+  cli_text_mend(call->error, strlen(call->error));
   return code;
 }
 

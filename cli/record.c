@@ -22,12 +22,28 @@ void cli_obj_put(cli_obj *o, const char *key, weft_value value) {
   o->count++;
 }
 
+void cli_text_mend(char *text, size_t len) {
+  for (size_t at = 0; at < len;) {
+    size_t most = len - at < 4 ? len - at : 4, size = 1;
+    while (size <= most && !weft__utf8_ok(weft_bytes_of((const uint8_t *)text + at, size))) size++;
+    if (size <= most) {
+      at += size;
+    } else {
+      text[at++] = '?';
+    }
+  }
+}
+
 weft_value cli_text(weft_arena *arena, const char *text) {
   weft_value v = {.kind = WEFT_NULL};
-  weft_bytes copy;
-  if (!text || weft__arena_copy(arena, weft_bytes_str(text), &copy) != WEFT_OK) return v;
+  if (!text) return v;
+  size_t len = strlen(text);
+  char *room = weft__arena_take(arena, len + 1);
+  if (!room) return v;
+  memcpy(room, text, len + 1);
+  cli_text_mend(room, len);
   v.kind = WEFT_STRING;
-  v.as.bytes = copy;
+  v.as.bytes = weft_bytes_of((const uint8_t *)room, len);
   return v;
 }
 

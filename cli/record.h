@@ -16,7 +16,8 @@ typedef struct cli_obj {
 
 cli_obj cli_obj_begin(weft_arena *arena);
 void cli_obj_put(cli_obj *o, const char *key, weft_value value);
-void cli_obj_text(cli_obj *o, const char *key, const char *text); /* copied; NULL puts null */
+/* Copied, with question marks where it is no UTF-8, as names of files may be; NULL puts null. */
+void cli_obj_text(cli_obj *o, const char *key, const char *text);
 void cli_obj_bytes(cli_obj *o, const char *key, weft_bytes text); /* borrowed UTF-8 */
 void cli_obj_int(cli_obj *o, const char *key, int64_t v);
 void cli_obj_bool(cli_obj *o, const char *key, bool v);
@@ -31,7 +32,11 @@ void cli_put_fork(cli_obj *o, const weft_fork *fork);
 /* Sorts the members; the value lies in the arena. */
 weft_value cli_obj_end(cli_obj *o);
 
+/* As cli_obj_text. */
 weft_value cli_text(weft_arena *arena, const char *text);
+/* Puts a question mark for every byte that is no part of a whole character: a text that was cut, or
+ * that a person typed, then fits a record and a frame. */
+void cli_text_mend(char *text, size_t len);
 weft_value cli_array(const weft_value *items, size_t count);
 
 /* Reading: the member, or a null value / "" / 0 when it is absent or of another kind. */

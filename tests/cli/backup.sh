@@ -21,6 +21,7 @@ check "a backup says what is in it" contains "$out" '"documents":2'
 check "it is there" [ -s "$world/b.weft" ]
 check "and nothing beside it" equal "$(ls "$world" | grep -c 'b.weft')" 1
 check "nobody else may read it" equal "$(stat -c %a "$world/b.weft")" 600
+check "its name may be any bytes" contains "$(on b backup "$world/b"$'\xff'.weft --json)" '/b?.weft"'
 check "it does not overwrite" fails 1 "there is something already" on b backup "$world/b.weft"
 check "a folder must be there" fails 1 "its folder does not exist" on b backup "$world/no/b.weft"
 mkdir "$world/kept"

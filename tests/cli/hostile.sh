@@ -71,7 +71,7 @@ seq 20000 | sed 's/.*/{"id":"d&","text":"some text &"}/' >large.jsonl
 answers() {
   on a import large.jsonl --collection large --json 2>&1
   for words in "export templates/deep" "list templates --fields v" "get templates/deep --with-base" "log templates/deep" \
-    "sync nonsense" "get t/none" "get x" "list --limit 0" "show 12" "get templates/deep --at 00000000" "members" "digest" "conflicts" "doctor"; do
+    "sync nonsense" "get t/none" $'get t/\xff' $'set t/x /\xff/y=1' $'show \xc3' "log t/$(printf 'é%.0s' $(seq 250))" "get x" "list --limit 0" "show 12" "get templates/deep --at 00000000" "members" "digest" "conflicts" "doctor"; do
     on a $words --json 2>&1
     echo "exit $?"
   done

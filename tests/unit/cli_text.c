@@ -127,6 +127,26 @@ static void hex_goes_there_and_back(void **state) {
   weft__arena_free(&arena);
 }
 
+/* --- texts that are no UTF-8 --- */
+
+static void texts_are_mended(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *want;
+  } cases[] = {{"", ""},
+               {"caf\xc3\xa9", "caf\xc3\xa9"},
+               {"caf\xc3", "caf?"},
+               {"\xff/\xf0\x9f\x98\x80", "?/\xf0\x9f\x98\x80"},
+               {"\xf0\x9f\x98", "???"},
+               {"\xed\xa0\x80x", "???x"}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    char room[16];
+    snprintf(room, sizeof room, "%s", cases[i].text);
+    cli_text_mend(room, strlen(room));
+    assert_string_equal(room, cases[i].want);
+  }
+}
+
 /* --- the configuration --- */
 
 static int check_config(const char *lines, size_t len, char *error, size_t cap) {
@@ -277,6 +297,7 @@ int main(void) {
       cmocka_unit_test(other_texts_are_no_times),
       cmocka_unit_test(durations),
       cmocka_unit_test(hex_goes_there_and_back),
+      cmocka_unit_test(texts_are_mended),
       cmocka_unit_test(configuration_lines),
       cmocka_unit_test(configuration_values),
       cmocka_unit_test(any_bytes_are_checked_to_the_end),
