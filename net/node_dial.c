@@ -16,6 +16,7 @@ enum {
   final_retry_ms = 3600000, /* what was refused for good */
   fault_retry_ms = 600000,  /* what one of us gets wrong each time */
   copy_retry_ms = 600000,   /* while the device has a link: only a copy of it would answer there */
+  learnt_max = 2 * WEFT_MESSAGE_LISTEN_MAX, /* of one device, where nobody answered yet */
 };
 
 /* --- addresses --- */
@@ -53,11 +54,43 @@ static weft_err dial_add(weft_node *n, weft_bytes text, weft_dial **out) {
   return WEFT_OK;
 }
 
+/* Where nobody answered yet, and nobody but a peer said that somebody would.  `device` NULL: any.
+ */
+static bool is_rumour(const weft_dial *d, const weft_id *device) {
+  if (d->given || d->self || d->conn || d->boot) return false;
+  return !device || weft_id_cmp(&d->device, device) == 0;
+}
+
+static size_t rumours(const weft_node *n, const weft_id *device) {
+  size_t count = 0;
+  for (size_t i = 0; i < n->dial_count; i++) count += is_rumour(n->dials[i], device);
+  return count;
+}
+
+/* Forgets the oldest rumours until there are `most` of them. */
+static void rumours_keep(weft_node *n, const weft_id *device, size_t most) {
+  size_t count = rumours(n, device), kept = 0;
+  for (size_t i = 0; i < n->dial_count; i++) {
+    weft_dial *d = n->dials[i];
+    if (count <= most || !is_rumour(d, device)) {
+      n->dials[kept++] = d;
+      continue;
+    }
+    count--;
+    weft__node_drop(n, &d->text);
+    n->mem.free(n->mem.ctx, d);
+  }
+  n->dial_count = kept;
+}
+
 weft_err weft_node_add_address(weft_node *n, weft_ms now, weft_bytes address) {
   weft_dial *d = dial_find(n, address);
   n->now = now > n->now ? now : n->now;
   n->settle = true;
-  if (!d) WEFT_TRY(dial_add(n, address, &d));
+  if (!d) {
+    if (n->dial_count >= WEFT_ADDRESSES_MAX) rumours_keep(n, NULL, rumours(n, NULL) / 2);
+    WEFT_TRY(dial_add(n, address, &d));
+  }
   d->given = true;
   d->done = false;
   d->attempts = 0;
@@ -73,10 +106,12 @@ void weft__dial_renew(weft_node *n, const weft_link *link) {
   n->settle = true;
 }
 
-/* What a peer says it listens on is tried when there is no link to it. */
+/* What a peer says it listens on is tried when there is no link to it.  It may say anything, so a
+ * device takes few places. */
 void weft__dial_learn(weft_node *n, const weft_id *device, weft_bytes text) {
   weft_dial *d = dial_find(n, text);
   if (!d) {
+    rumours_keep(n, device, learnt_max - 1);
     if (dial_add(n, text, &d) != WEFT_OK) return;
     d->next_try = n->now + n->o.redial_cap_ms / 2;
   }

@@ -761,6 +761,7 @@ static weft_err control_frame(weft_link *link, uint8_t type, weft_bytes body) {
   switch (type) {
   case WEFT_FRAME_PING:
   case WEFT_FRAME_PONG:
+    if (!weft__link_is_up(link)) return WEFT_EPROTO; /* a status is for members */
     WEFT_TRY(weft__msg_status_read(body, &m.status));
     on_status(link, &m.status, type == WEFT_FRAME_PING);
     return WEFT_OK;

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "crdt/chunk.h"
+#include "crdt/ticket.h"
 #include "tests/support/fault_alloc.h"
 #include "tests/support/rig.h"
 
@@ -706,6 +707,44 @@ static void an_unknown_device_must_prove_itself(void **state) {
   rig_free(&r);
 }
 
+static void send_ping(puppet *p) {
+  weft_msg_status m = {.token = 7};
+  weft_buf body = puppet_body();
+  weft__msg_status_put(&body, &m);
+  puppet_send_buf(p, WEFT_FRAME_PING, &body);
+}
+
+/* How much a space holds and who is linked to whom is for members: neither a device that the roster
+ * does not know learns it, nor one that has a ticket and was not admitted. */
+static void strangers_are_told_no_state(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 1, 1);
+  weft_identity stranger;
+  weft_key seed = {{9}}, ticket = {{8}};
+  weft_identity_derive(&stranger, r.space.crypto, &seed);
+  puppet_make(&p, &r, &stranger);
+  assert_true(p.established);
+  send_ping(&p);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_PONG), 0);
+  assert_int_equal(puppet_error(&p), WEFT_CODE_PROTO);
+  puppet_free(&p);
+  weft_ticket_keys keys;
+  weft_session_secret secret;
+  weft__ticket_keys_derive(&keys, r.space.crypto, &ticket);
+  weft_node_invite invite = {keys.invite, keys.join, keys.tag};
+  assert_int_equal(weft_node_set_invites(r.node, &invite, 1), WEFT_OK);
+  weft_session_secret_join(&secret, &r.space.id, &keys.join, &keys.tag);
+  puppet_make_with(&p, &r, &stranger, &secret);
+  assert_true(p.established);
+  send_ping(&p);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_PONG), 0);
+  assert_int_equal(puppet_error(&p), WEFT_CODE_PROTO);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
 static void records_prove_a_device(void **state) {
   (void)state;
   rig r;
@@ -1245,6 +1284,47 @@ static void addresses_are_dialled_later_and_later(void **state) {
   rig_free(&r);
 }
 
+/* Connects, names `count` addresses counted from `first`, and goes. */
+static void name_addresses(rig *r, const weft_identity *who, unsigned first) {
+  puppet p;
+  char text[WEFT_MESSAGE_LISTEN_MAX][32];
+  puppet_make(&p, r, who);
+  weft_msg_hello m = puppet_hello(&p);
+  for (m.listen_count = 0; m.listen_count < WEFT_MESSAGE_LISTEN_MAX; m.listen_count++) {
+    (void)snprintf(text[m.listen_count], sizeof text[0], "192.0.2.1:%u",
+                   first + (unsigned)m.listen_count);
+    m.listen[m.listen_count] = weft_bytes_str(text[m.listen_count]);
+  }
+  weft_buf body = puppet_body();
+  weft__msg_hello_put(&body, &m);
+  puppet_send_buf(&p, WEFT_FRAME_HELLO, &body);
+  assert_false(p.closed);
+  uint64_t conn = p.conn;
+  puppet_free(&p);
+  rig_forget(r, conn);
+}
+
+/* Members that name ever new addresses where they would listen leave room for those that a person
+ * gives: one member alone, and all of them together. */
+static void invented_addresses_leave_room(void **state) {
+  (void)state;
+  for (size_t many = 0; many < 2; many++) {
+    rig r;
+    size_t members = many ? 80 : 1;
+    rig_make(&r, 1 + members, 1);
+    for (unsigned round = 0; round < 200; round++) {
+      size_t who = 1 + round % members;
+      name_addresses(&r, &r.space.devices[who], 1000 + round * WEFT_MESSAGE_LISTEN_MAX);
+    }
+    unsigned dials = r.dials;
+    weft_bytes given = weft_bytes_str("192.0.2.9:7600");
+    assert_int_equal(weft_node_add_address(r.node, r.now, given), WEFT_OK);
+    rig_pump(&r);
+    assert_in_range(r.dials, dials + 1, dials + 8);
+    rig_free(&r);
+  }
+}
+
 static void links_are_listed(void **state) {
   (void)state;
   rig r;
@@ -1350,6 +1430,7 @@ int main(void) {
       cmocka_unit_test(another_space_is_not_answered),
       cmocka_unit_test(a_recorded_handshake_draws_nothing),
       cmocka_unit_test(an_unknown_device_must_prove_itself),
+      cmocka_unit_test(strangers_are_told_no_state),
       cmocka_unit_test(records_prove_a_device),
       cmocka_unit_test(an_early_hello_is_not_kept),
       cmocka_unit_test(records_of_strangers_are_not_kept),
@@ -1370,6 +1451,7 @@ int main(void) {
       cmocka_unit_test(a_copy_of_one_instance_is_told),
       cmocka_unit_test(goodbye_is_said),
       cmocka_unit_test(addresses_are_dialled_later_and_later),
+      cmocka_unit_test(invented_addresses_leave_room),
       cmocka_unit_test(links_are_listed),
       cmocka_unit_test(memory_failing_anywhere),
   };
