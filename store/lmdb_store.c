@@ -266,11 +266,16 @@ static unsigned open_count(weft_store *s) {
 }
 
 /* Begins, and deals with the two states that go away: slots of readers that died, and a map that
- * another process has grown, which may be followed only while nothing but this one is open. */
+ * another process has grown, which may be followed only while nothing but this one is open.
+ *
+ * A process that was killed while it read keeps its snapshot's pages from being used again until
+ * somebody looks whether it lives, and the file grows with each commit.  So a writer looks, which
+ * costs it a call of the system for each other process that reads. */
 static int txn_begin(weft_lmdb_store *s, unsigned flags, MDB_txn **txn) {
+  int dead = 0;
+  if (!(flags & MDB_RDONLY)) (void)mdb_reader_check(s->env, &dead); /* else it looks next time */
   int rc = mdb_txn_begin(s->env, NULL, flags, txn);
   if (rc == MDB_READERS_FULL) {
-    int dead = 0;
     rc = mdb_reader_check(s->env, &dead);
     if (rc == MDB_SUCCESS) rc = mdb_txn_begin(s->env, NULL, flags, txn);
   }

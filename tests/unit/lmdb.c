@@ -424,6 +424,29 @@ static void test_reader_table(void **state) {
   weft_store_free(s);
 }
 
+/* Pages are used again although a process was killed while it read: its snapshot is nobody's. */
+static void test_dead_reader_lets_go(void **state) {
+  place *p = *state;
+  static uint8_t big[64 << 10];
+  weft_store_size size;
+  weft_store *s = open_ok(p);
+  put_one(s, 1, "one");
+  assert_int_equal(in_child(child_dies_reading, p), -1);
+  for (unsigned i = 0; i < 200; i++) {
+    weft_txn *t;
+    weft_dbkey k;
+    big[0] = (uint8_t)i;
+    assert_int_equal(weft_store_begin(s, WEFT_TXN_WRITE, &t), WEFT_OK);
+    assert_int_equal(weft_txn_put(t, WEFT_TABLE_LOG, weft__dbkey_u32(&k, 9),
+                                  weft_bytes_of(big, sizeof big)),
+                     WEFT_OK);
+    assert_int_equal(weft_txn_commit(t), WEFT_OK);
+  }
+  assert_int_equal(weft_store_get_size(s, &size), WEFT_OK);
+  assert_in_range(size.used, sizeof big, 16 * sizeof big);
+  weft_store_free(s);
+}
+
 /* --- threads --- */
 
 typedef struct watch {
@@ -875,6 +898,7 @@ int main(void) {
       CASE(test_reader_in_another_process),
       CASE(test_map_grown_by_another_process),
       CASE(test_reader_table),
+      CASE(test_dead_reader_lets_go),
       CASE(test_readers_in_threads),
       CASE(test_foreign_files),
       CASE(test_versions),
