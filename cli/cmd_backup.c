@@ -41,8 +41,10 @@ static bool backup_file(const cli_call *c, char *out) {
 }
 
 static int backup_failed(cli_call *c, weft_err err, const char *path) {
-  if (err == WEFT_EEXIST)
-    return cli_fail(c, CLI_FAILED, "%s: there is something already: name another file", path);
+  struct stat st;
+  if (err == WEFT_EEXIST) /* there, or where it is made */
+    return cli_fail(c, CLI_FAILED, "%s%s: there is something already: name another file", path,
+                    lstat(path, &st) == 0 ? "" : ".new");
   if (err == WEFT_ENOSTORE)
     return cli_fail(c, CLI_FAILED, "%s: its folder does not exist: make it first", path);
   return cli_fail_err(c, err, "%s", path);

@@ -29,6 +29,7 @@ enum {
 typedef struct backup_paths {
   char folder[path_max]; /* PATH.new */
   char file[path_max];   /* the store in it */
+  char fresh[path_max];  /* the same while it is being made */
   char lock[path_max], readers[path_max];
   char above[path_max]; /* where PATH lies */
 } backup_paths;
@@ -47,8 +48,9 @@ static weft_err paths_make(const char *path, backup_paths *p, weft_diag *d) {
   size_t len = strlen(path);
   if (len == 0 || len > path_max - 32) return told(d, WEFT_ELIMIT, 0, "path too long or empty");
   (void)snprintf(p->folder, sizeof p->folder, "%s.new", path);
-  (void)snprintf(p->file, sizeof p->file, "%s.new/data.mdb", path);
-  (void)snprintf(p->readers, sizeof p->readers, "%s.new/data.mdb-lock", path);
+  (void)snprintf(p->file, sizeof p->file, "%s.new/copy.mdb", path);
+  (void)snprintf(p->fresh, sizeof p->fresh, "%s.new/copy.mdb.new", path);
+  (void)snprintf(p->readers, sizeof p->readers, "%s.new/copy.mdb-lock", path);
   (void)snprintf(p->lock, sizeof p->lock, "%s.new/lock", path);
   const char *slash = strrchr(path, '/');
   size_t above = slash ? (size_t)(slash - path) : 0;
@@ -60,10 +62,34 @@ static weft_err paths_make(const char *path, backup_paths *p, weft_diag *d) {
 }
 
 static void sweep(const backup_paths *p) {
+  unlink(p->fresh);
   unlink(p->file);
   unlink(p->readers);
   unlink(p->lock);
   rmdir(p->folder);
+}
+
+static bool is_there(const char *path) {
+  struct stat st;
+  return lstat(path, &st) == 0;
+}
+
+/* Whether the folder is ours, and holds what a crash may have left: the copy, or as yet nothing but
+ * its lock.  A folder with a lock and a store of another name is somebody's. */
+static bool is_left(const backup_paths *p) {
+  struct stat st;
+  char other[path_max + 16];
+  if (lstat(p->folder, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid()) return false;
+  (void)snprintf(other, sizeof other, "%s/data.mdb", p->folder);
+  return !is_there(other);
+}
+
+/* Makes the folder anew, so that nobody else has a hand in it. */
+static weft_err folder_make(const backup_paths *p, weft_diag *d) {
+  if (is_left(p)) sweep(p);
+  if (mkdir(p->folder, 0700) == 0) return WEFT_OK;
+  if (errno == EEXIST) return told(d, WEFT_EEXIST, 0, "PATH.new is in the way");
+  return told_errno(d, "make the folder");
 }
 
 /* --- copying --- */
@@ -137,13 +163,12 @@ static weft_err name_it(const backup_paths *p, const char *path, weft_diag *d) {
 
 weft_err weft__store_backup(weft_store *from, const char *path, weft_diag *diag) {
   backup_paths p;
-  struct stat st;
   weft_lmdb_options o;
   weft_store *to;
   if (diag) weft__diag_set(diag, WEFT_OK, 0, "");
   WEFT_TRY(paths_make(path, &p, diag));
-  if (lstat(path, &st) == 0) return told(diag, WEFT_EEXIST, 0, "there is something already");
-  sweep(&p); /* what a crash has left */
+  if (is_there(path)) return told(diag, WEFT_EEXIST, 0, "there is something already");
+  WEFT_TRY(folder_make(&p, diag));
   weft_lmdb_options_init(&o);
   o.path = p.file;
   weft_err err = weft_lmdb_store_open(&o, &to, diag);

@@ -187,6 +187,38 @@ static void test_refused(void **state) {
   scene_free(&x);
 }
 
+static void file_make(char *out, size_t cap, const char *folder, const char *name) {
+  (void)snprintf(out, cap, "%s/%s", folder, name);
+  int fd = open(out, O_WRONLY | O_CREAT, 0600);
+  assert_true(fd >= 0);
+  close(fd);
+}
+
+/* A folder where the copy is to be made: what a crash left goes, anything else stays. */
+static void test_in_the_way(void **state) {
+  (void)state;
+  scene x;
+  char folder[300], file[400], lock[400], left[400];
+  struct stat st;
+  scene_make(&x);
+  (void)snprintf(folder, sizeof folder, "%s.new", x.path);
+  assert_int_equal(mkdir(folder, 0700), 0);
+  file_make(file, sizeof file, folder, "data.mdb"); /* somebody's store */
+  file_make(lock, sizeof lock, folder, "lock");
+  assert_int_equal(weft_replica_backup(x.r, x.path), WEFT_EEXIST);
+  assert_int_equal(stat(file, &st), 0);
+  assert_int_equal(stat(lock, &st), 0);
+  unlink(file);
+  file_make(left, sizeof left, folder, "copy.mdb.new");
+  assert_int_equal(weft_replica_backup(x.r, x.path), WEFT_OK);
+  assert_int_not_equal(stat(folder, &st), 0);
+  unlink(x.path);
+  assert_int_equal(symlink(x.temp.folder, folder), 0); /* leads elsewhere */
+  assert_int_equal(weft_replica_backup(x.r, x.path), WEFT_EEXIST);
+  unlink(folder);
+  scene_free(&x);
+}
+
 /* More than one transaction's worth, in the working folder, and told of nobody. */
 static void test_large_and_here(void **state) {
   (void)state;
@@ -234,7 +266,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_goes_on_anew),   cmocka_unit_test(test_mirror_does_not_help),
       cmocka_unit_test(test_another_device), cmocka_unit_test(test_refused),
-      cmocka_unit_test(test_large_and_here),
+      cmocka_unit_test(test_in_the_way),     cmocka_unit_test(test_large_and_here),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -437,9 +437,9 @@ static void test_dead_reader_lets_go(void **state) {
     weft_dbkey k;
     big[0] = (uint8_t)i;
     assert_int_equal(weft_store_begin(s, WEFT_TXN_WRITE, &t), WEFT_OK);
-    assert_int_equal(weft_txn_put(t, WEFT_TABLE_LOG, weft__dbkey_u32(&k, 9),
-                                  weft_bytes_of(big, sizeof big)),
-                     WEFT_OK);
+    assert_int_equal(
+        weft_txn_put(t, WEFT_TABLE_LOG, weft__dbkey_u32(&k, 9), weft_bytes_of(big, sizeof big)),
+        WEFT_OK);
     assert_int_equal(weft_txn_commit(t), WEFT_OK);
   }
   assert_int_equal(weft_store_get_size(s, &size), WEFT_OK);
