@@ -309,24 +309,38 @@ static int import_failed(importer *im, int code, size_t from) {
                   im->count - from);
 }
 
-static int import_write(importer *im, const weft_edit_options *o, bool merge) {
+/* Writes the documents from `from` to `to` in one transaction; `*code` is of an error. */
+static weft_err import_group(importer *im, const weft_edit_options *o, bool merge, size_t from,
+                             size_t to, int *code) {
   weft_replica *r = im->c->space->replica;
-  for (size_t from = 0; from < im->count; from += group_documents) {
-    size_t to = im->count - from < group_documents ? im->count : from + group_documents;
-    weft_err err = weft_group_begin(r);
-    if (err != WEFT_OK) return import_failed(im, cli_fail_err(im->c, err, "import"), from);
-    for (size_t i = from; i < to; i++) {
-      err = import_one(im, o, &im->docs[i], merge);
-      if (err != WEFT_OK) {
-        weft_group_abort(r);
-        int code = cli_fail_err(im->c, err, "%.*s (%s %zu)", TEXT(im->docs[i].name),
-                                im->lines ? "line" : "item", im->docs[i].line);
-        return import_failed(im, code, from);
-      }
-      if (i % 100 == 0) cli_progress(im->c, "import", i, im->count);
+  weft_err err = weft_group_begin(r);
+  for (size_t i = from; err == WEFT_OK && i < to; i++) {
+    err = import_one(im, o, &im->docs[i], merge);
+    if (err != WEFT_OK) {
+      weft_group_abort(r);
+      *code = cli_fail_err(im->c, err, "%.*s (%s %zu)", TEXT(im->docs[i].name),
+                           im->lines ? "line" : "item", im->docs[i].line);
+      return err;
     }
-    err = weft_group_end(r);
-    if (err != WEFT_OK) return import_failed(im, cli_fail_err(im->c, err, "import"), from);
+    if (i % 100 == 0) cli_progress(im->c, "import", i, im->count);
+  }
+  if (err == WEFT_OK) err = weft_group_end(r);
+  *code = err == WEFT_OK ? CLI_OK : cli_fail_err(im->c, err, "import");
+  return err;
+}
+
+static int import_write(importer *im, const weft_edit_options *o, bool merge) {
+  for (size_t from = 0; from < im->count; from += group_documents) {
+    int code;
+    size_t to = im->count - from < group_documents ? im->count : from + group_documents;
+    importer before = *im;
+    weft_err err = import_group(im, o, merge, from, to, &code);
+    if (err == WEFT_EFULL) { /* the map has grown meanwhile, if that is what was full */
+      *im = before;
+      err = import_group(im, o, merge, from, to, &code);
+    }
+    if (err != WEFT_OK) return import_failed(im, code, from);
+    im->c->error[0] = 0;
   }
   return CLI_OK;
 }

@@ -440,11 +440,17 @@ static weft_err write_once(weft_replica *r, weft_write_fn fn, void *arg) {
   return weft_txn_commit(txn);
 }
 
+/* A group cannot be run again from here, but the next one finds room. */
+static void group_make_room(weft_replica *r, weft_err err) {
+  if (err == WEFT_EFULL && !r->stale) (void)!weft_store_grow(r->store);
+}
+
 static void group_lose(weft_replica *r, weft_err err) {
   weft_txn_abort(r->txn);
   r->txn = NULL;
   r->group_err = err;
   write_undo(r);
+  group_make_room(r, err);
 }
 
 weft_err weft__write(weft_replica *r, weft_write_fn fn, void *arg) {
@@ -514,8 +520,7 @@ weft_err weft_group_end(weft_replica *r) {
   }
   err = store_failed(r, err);
   write_undo(r);
-  /* A group cannot be run again from here, but the next one finds room. */
-  if (err == WEFT_EFULL && weft_store_grow(r->store) != WEFT_OK) return err;
+  group_make_room(r, err);
   return err;
 }
 

@@ -10,6 +10,7 @@
 
 #include "store/admission.h"
 #include "store/history.h"
+#include "store/lmdb_store.h"
 #include "tests/support/fault_alloc.h"
 #include "tests/support/fault_store.h"
 #include "tests/support/space.h"
@@ -206,6 +207,44 @@ static void test_a_group_that_failed(void **state) {
   assert_int_equal(test_set(x->r, "t/a", "/x", "\"well again\""), WEFT_OK);
 }
 
+/* A group that filled the map finds room when it is tried again. */
+static void test_groups_in_a_small_map(void **state) {
+  (void)state;
+  test_space s;
+  test_temp temp = test_temp_make();
+  char path[256], value[4096];
+  weft_lmdb_options o;
+  weft_store *store;
+  test_space_make(&s, 1, 3);
+  test_temp_path(&temp, "data.mdb", path);
+  weft_lmdb_options_init(&o);
+  o.path = path;
+  o.map_size = 1u << 20;
+  assert_int_equal(weft_lmdb_store_open(&o, &store, NULL), WEFT_OK);
+  weft_replica *r = test_space_open(&s, 0, store);
+  memset(value, 'x', sizeof value);
+  value[0] = value[sizeof value - 2] = '"';
+  value[sizeof value - 1] = 0;
+  for (unsigned group = 0; group < 20; group++) {
+    weft_err err = WEFT_EFULL;
+    for (unsigned turn = 0; turn < 3 && err == WEFT_EFULL; turn++) {
+      assert_int_equal(weft_group_begin(r), WEFT_OK);
+      err = WEFT_OK;
+      for (unsigned i = 0; i < 30 && err == WEFT_OK; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "t/%u-%u", group, i);
+        err = test_set(r, name, "/x", value);
+      }
+      weft_err ended = weft_group_end(r);
+      if (err == WEFT_OK) err = ended;
+    }
+    if (err != WEFT_OK) fail_msg("group %u: %s", group, weft_err_str(err));
+  }
+  weft_replica_free(r);
+  test_space_free(&s);
+  test_temp_remove(&temp);
+}
+
 /* What an edit saw of a group that was given up never was. */
 static void test_edits_of_a_group_given_up(void **state) {
   scene *x = *state;
@@ -363,6 +402,7 @@ int main(void) {
       WITH(test_edits_of_a_group_given_up),
       WITH(test_progress_is_told),
       cmocka_unit_test(test_own_changes_of_one_instant),
+      cmocka_unit_test(test_groups_in_a_small_map),
       WITH(test_what_is_asked_of_the_dead),
       WITH(test_who_may_admit),
   };
