@@ -33,6 +33,9 @@
   X(NO_REDIAL, "a link that ended is not dialled again")                                           \
   X(CREDIT_LOST, "credit is not given back")                                                       \
   X(RECORDS_LOST, "membership records are not sent on")                                            \
+  X(PRESENCE_BELIEVED, "signatures of presence are not looked at")                                 \
+  X(PRESENCE_AGELESS, "presence that is passed on does not age")                                   \
+  X(PRESENCE_OLD, "older presence takes the place of newer")                                       \
   X(FORGET_SYNC, "LMDB does not sync")                                                             \
   X(PUBLISH_EARLY, "what a transaction wrote is told before it is durable")                        \
   X(MIRROR_BLIND, "the mirror outside the store is always the same")                               \

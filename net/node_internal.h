@@ -1,6 +1,6 @@
 /* What the files of the node share: the object, its links, and the seams between them.
  *
- * Only net/node*.c and net/peer*.c include this.
+ * Only net/node*.c, net/peer*.c and the lies about presence in the simulator include this.
  *
  *   node.c        events in, actions out, time, lists for people
  *   node_dial.c   addresses, redialling, who may connect

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "crdt/assert.h"
+#include "crdt/canary.h"
 #include "crdt/limits.h"
 #include "crdt/path.h"
 #include "crdt/record.h"
@@ -596,7 +597,8 @@ static weft_err statement_check(weft_presence *p, weft_arena *arena, const weft_
     digest_of(p, s->body, digest);
     if (memcmp(digest, s->digest, sizeof digest) != 0) return WEFT_EMALFORMED;
   }
-  bool ok = p->o.crypto->verify(&s->sig, &s->device, message_of(message, p, s));
+  bool ok = WEFT_CANARY(PRESENCE_BELIEVED) ||
+            p->o.crypto->verify(&s->sig, &s->device, message_of(message, p, s));
   return ok ? WEFT_OK : WEFT_EBADSIG;
 }
 
@@ -626,7 +628,7 @@ weft_err weft__presence_take(weft_presence *p, weft_ms now, uint64_t conn,
   bool own = weft_id_cmp(&s->device, &p->o.identity->device) == 0;
   const entry *e = entry_of(p, &s->device);
   uint64_t known = own ? p->counter : e ? e->counter : 0;
-  if (s->counter > known) {
+  if (s->counter > known || (WEFT_CANARY(PRESENCE_OLD) && !own)) {
     weft_arena arena;
     weft__arena_init(&arena, &p->mem);
     weft_err err = statement_check(p, &arena, s);
@@ -712,7 +714,7 @@ static weft_msg_statement statement_of(weft_ms now, const link *l, const entry *
       .device = e->device, .counter = e->counter, .life_ms = e->life_ms, .sig = e->sig};
   weft_ms left = e->until > now ? e->until - now : 0;
   memcpy(s.digest, e->digest, sizeof s.digest);
-  s.age_ms = life_of(e->life_ms) - (uint32_t)left;
+  s.age_ms = WEFT_CANARY(PRESENCE_AGELESS) ? 0 : life_of(e->life_ms) - (uint32_t)left;
   if (left && weft_id_cmp(&e->device, &l->device) != 0) s.body = e->body;
   return s;
 }

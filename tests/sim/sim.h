@@ -78,6 +78,7 @@ typedef struct sim_counts {
   uint64_t taken, known;                 /* changes that came in and were new, or not */
   uint64_t cuts, refusals, corrupted, duplicated, reordered;
   uint64_t checks[SIM_INVARIANT_COUNT]; /* made of each */
+  weft_ms slowest_ms; /* the longest way of a segment, but for streams that stood still */
 } sim_counts;
 
 typedef struct sim sim;

@@ -202,6 +202,7 @@ void sim__send(sim *s, size_t node, const weft_node_action *a) {
     e.cuts = !policy->carry(policy->ctx, s->now, node, to, a->data.len, &delay);
   }
   e.at = start + takes + delay;
+  if (e.at - s->now > s->counts.slowest_ms) s->counts.slowest_ms = e.at - s->now;
   if (e.at < stalled) e.at = stalled;
   if (e.at < w->last_at[side]) e.at = w->last_at[side];
   w->last_at[side] = e.at;

@@ -23,6 +23,7 @@ typedef struct run {
   sim *s;
   ledger *l;
   witness *w; /* in one seed of four; else NULL */
+  present *p; /* in one of four others; else NULL */
   test_rng workload;
   test_rng pace;
   test_rng rng[SWARM_FAULT_COUNT];
@@ -88,6 +89,7 @@ static void down(run *r, size_t node, ending how, weft_ms for_ms) {
     witness_look(r->w, node);
     witness_ends(r->w, node);
   }
+  if (r->p) present_ends(r->p, node);
   if (how == POLITELY) sim_stop(r->s, node);
   if (how == RUDELY) sim_crash(r->s, node);
   if (how == SILENTLY) sim_vanish(r->s, node);
@@ -361,6 +363,7 @@ static void copy(run *r, size_t node, weft_ms until) {
   if (sim_copies_left(r->s) == 0 || r->lies[node]) return;
   size_t to = sim_copy(r->s, node);
   ledger_copied(r->l, node, to);
+  if (r->p) present_copied(r->p, node);
   bool listens = test_rng_chance(&r->rng[SWARM_COPY], 50);
   if (listens) mark(r, SWARM_MARK_COPY_LISTENS);
   for (size_t i = 0; i < r->o.nodes; i++) {
@@ -437,6 +440,7 @@ static void look(run *r) {
   for (size_t i = 0; i < sim_count(r->s); i++) {
     ledger_look(r->l, i);
     if (r->w) witness_look(r->w, i);
+    if (r->p) present_look(r->p, i);
     sim_check(r->s, SIM_I7);
     if (r->liar_count > 0) sim_check(r->s, SIM_I9);
     if (sim_memory_most(r->s, i) > memory_max) {
@@ -604,7 +608,19 @@ static void finish(run *r) {
   ledger_end(r->l);
   look(r);
   if (r->w) ledger_heard(r->l, r->w);
+  if (r->p) present_calm(r->p);
   if (r->o.seed % 4 == 0) prove(r);
+}
+
+static void tell_presence(run *r) {
+  const present_counts *c = present_so_far(r->p);
+  r->out->presence = *c;
+  if (c->listed > 0) mark(r, SWARM_MARK_PRESENT);
+  if (c->ended) mark(r, SWARM_MARK_PRESENT_ENDED);
+  if (c->ghost) mark(r, SWARM_MARK_PRESENT_GHOST);
+  if (c->copies) mark(r, SWARM_MARK_PRESENT_TWICE);
+  if (c->forged > 0) mark(r, SWARM_MARK_PRESENT_FORGED);
+  if (c->repeated > 0) mark(r, SWARM_MARK_PRESENT_REPEATED);
 }
 
 static void tell(run *r) {
@@ -624,6 +640,7 @@ static void tell(run *r) {
   out->injected[SWARM_CORRUPT] = sim_so_far(r->s)->corrupted;
   out->injected[SWARM_DUPLICATE] = sim_so_far(r->s)->duplicated;
   out->injected[SWARM_REORDER] = sim_so_far(r->s)->reordered;
+  if (r->p) tell_presence(r);
   if (ledger_forked(r->l)) mark(r, SWARM_MARK_FORKED);
   if (ledger_forked(r->l) && out->injected[SWARM_COPY] > 0 && r->liar_count == 0) {
     mark(r, SWARM_MARK_COPY_FORKED);
@@ -660,11 +677,14 @@ void swarm_run(const swarm_options *o, FILE *trace, swarm_result *out) {
   r.l = ledger_new(r.s, o->nodes);
   if (o->seed % 4 == 1) r.w = witness_new(r.s);
   set_liars(&r);
+  bool still = enabled(&r, SWARM_STALL) || enabled(&r, SWARM_ONEWAY);
+  if (o->seed % 4 == 2) r.p = present_new(r.s, test_rng_next(&seeds), r.lies, still);
   connect(&r, &shape);
   if (enabled(&r, SWARM_EPOCH)) set_clocks(&r);
   for (size_t i = 0; i < o->nodes; i++) up(&r, i);
   for (size_t step = 0; step < o->steps; step++) {
     operate(&r);
+    if (r.p) present_act(r.p);
     for (unsigned i = 0; i < SWARM_FAULT_COUNT; i++) disturb(&r, (swarm_fault)i);
     advance(&r);
     tend(&r);
@@ -675,6 +695,7 @@ void swarm_run(const swarm_options *o, FILE *trace, swarm_result *out) {
   for (size_t i = 0; i < r.liar_count; i++) liar_free(r.liars[i]);
   if (r.w && witness_events(r.w) > 0) mark(&r, SWARM_MARK_HEARD);
   witness_free(r.w);
+  present_free(r.p);
   ledger_free(r.l);
   sim_free(r.s);
 }

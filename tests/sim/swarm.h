@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "tests/sim/liar.h"
+#include "tests/sim/present.h"
 
 /* Faults: name, what it does, how often in 10,000 steps. */
 #define SWARM_FAULTS(X)                                                                            \
@@ -77,6 +78,12 @@ typedef enum swarm_fault {
   X(LIARS, "several liars")                                                                        \
   X(COPY_LISTENS, "a copy of a device that only listens")                                          \
   X(HEARD, "events that were heard")                                                               \
+  X(PRESENT, "a session listed elsewhere")                                                         \
+  X(PRESENT_ENDED, "a session that ended by itself")                                               \
+  X(PRESENT_GHOST, "a session listed after its node was gone")                                     \
+  X(PRESENT_TWICE, "two copies of a device that both say where they are")                          \
+  X(PRESENT_FORGED, "presence that a liar forged")                                                 \
+  X(PRESENT_REPEATED, "presence that a liar said again")                                           \
   X(LIE_WAITS, "a lie that is held and never shown")
 
 typedef enum swarm_mark {
@@ -99,6 +106,7 @@ typedef struct swarm_result {
   uint64_t checks[SIM_INVARIANT_COUNT];
   uint64_t injected[SWARM_FAULT_COUNT];
   uint64_t lies[LIAR_WAY_COUNT];
+  present_counts presence;
   uint64_t marks;      /* bits */
   uint64_t settled_ms; /* virtual time from healing to convergence */
 } swarm_result;

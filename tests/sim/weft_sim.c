@@ -264,6 +264,15 @@ static uint64_t mix(uint64_t a, uint64_t b) {
   return z ^ z >> 31;
 }
 
+static void add_presence(present_counts *sum, const present_counts *one) {
+  sum->stated += one->stated;
+  sum->listed += one->listed;
+  sum->forged += one->forged;
+  sum->repeated += one->repeated;
+  if (one->silent_ms > sum->silent_ms) sum->silent_ms = one->silent_ms;
+  if (one->calm_ms > sum->calm_ms) sum->calm_ms = one->calm_ms;
+}
+
 /* The order in which seeds end does not matter. */
 static void add(summary *s, const swarm_result *r) {
   s->seeds++;
@@ -275,6 +284,7 @@ static void add(summary *s, const swarm_result *r) {
   for (unsigned i = 0; i < SIM_INVARIANT_COUNT; i++) s->sum.checks[i] += r->checks[i];
   for (unsigned i = 0; i < LIAR_WAY_COUNT; i++) s->sum.lies[i] += r->lies[i];
   s->sum.marks |= r->marks;
+  add_presence(&s->sum.presence, &r->presence);
   if (r->settled_ms > s->settled_ms_max) s->settled_ms_max = r->settled_ms;
   for (unsigned i = 0; i < SWARM_FAULT_COUNT; i++) s->sum.injected[i] += r->injected[i];
 }
@@ -348,6 +358,10 @@ static void print_json(const summary *s) {
     }
     printf("}");
   }
+  const present_counts *here = &s->sum.presence;
+  printf(",\"presence\":{\"stated\":%" PRIu64 ",\"listed\":%" PRIu64 ",\"silent_ms_max\":%" PRIu64
+         ",\"forged\":%" PRIu64 ",\"repeated\":%" PRIu64 ",\"calm_ms_max\":%" PRIu64 "}",
+         here->stated, here->listed, here->silent_ms, here->forged, here->repeated, here->calm_ms);
   printf(",\"never\":[");
   const char *comma = "";
   for (unsigned i = 0; i < SWARM_MARK_COUNT; i++) {
@@ -368,6 +382,11 @@ static void print_text(const summary *s) {
     }
     puts("");
   }
+  const present_counts *here = &s->sum.presence;
+  printf("presence: %" PRIu64 " statements, %" PRIu64
+         " sessions listed elsewhere, silent for %" PRIu64 " ms at most; %" PRIu64
+         " forged, %" PRIu64 " repeated; all list all after %" PRIu64 " ms at most\n",
+         here->stated, here->listed, here->silent_ms, here->forged, here->repeated, here->calm_ms);
   puts("invariants checked:");
   for (unsigned i = 0; i < SIM_INVARIANT_COUNT; i++) {
     printf("  %-4s %-12s %12" PRIu64 "\n", invariant_id(i), invariant_text(i), s->sum.checks[i]);
