@@ -198,6 +198,7 @@ typedef struct joining {
   weft_bytes given; /* HOST:PORT of the command line */
   uint64_t limit_ms, started_ms;
   char tried[WEFT_ADDRESS_LEN_MAX + 1];
+  weft_err why; /* nothing came of that */
 } joining;
 
 static void join_next(joining *j);
@@ -243,8 +244,10 @@ static void on_joined(void *ctx, weft_err err, uint16_t refuse, const weft_joine
     join_end(j, joined_ok(j, joined));
   else if (err == WEFT_EDENIED)
     join_end(j, refused(j->call, refuse));
-  else
+  else {
+    j->why = err;
     join_next(j);
+  }
 }
 
 /* Tries the next address; around again until the time limit, since the issuer may just be starting.
@@ -283,10 +286,11 @@ static void join_next(joining *j) {
   weft_bytes address;
   uint64_t spent = uv_hrtime() / 1000000 - j->started_ms;
   if (spent >= j->limit_ms) {
-    join_end(j, cli_fail(c, CLI_TIMEOUT,
-                         "%s did not let this device in within %llu s: is weft serve running "
-                         "there, and the ticket still good?",
-                         j->tried, (unsigned long long)(j->limit_ms / 1000)));
+    join_end(j,
+             cli_fail(c, CLI_TIMEOUT,
+                      "%s did not let this device in within %llu s (%s): is weft serve running "
+                      "there, and the ticket still good?",
+                      j->tried, (unsigned long long)(j->limit_ms / 1000), cli_reach_str(j->why)));
     return;
   }
   if (!next_address(j, &address)) {
@@ -348,6 +352,7 @@ int cmd_join(cli_call *c) {
   if (code == CLI_OK) code = cli_runtime_open(c);
   if (code != CLI_OK) return code;
   j->started_ms = uv_hrtime() / 1000000;
+  j->why = WEFT_ETIMEOUT;
   join_next(j);
   return CLI_PENDING;
 }

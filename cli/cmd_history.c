@@ -120,7 +120,8 @@ int cmd_log(cli_call *c) {
   size_t count;
   weft_bytes next;
   weft_err err = weft_replica_history(c->space->replica, c->arena, &q, &entries, &count, &next);
-  if (err == WEFT_ENOTFOUND) return cli_fail(c, CLI_NOT_FOUND, "no document %.*s", TEXT(q.doc));
+  if (err == WEFT_ENOTFOUND)
+    return cli_fail(c, CLI_NOT_FOUND, "no document %.*s: see weft list", TEXT(q.doc));
   if (err != WEFT_OK && q.has_pointer) return cli_fail_place(c, err, q.doc, q.pointer);
   if (err == WEFT_EMALFORMED)
     return cli_fail(c, CLI_USAGE, "--cursor: it belongs to another query; start without it");
@@ -239,7 +240,8 @@ int cmd_conflicts(cli_call *c) {
   size_t count;
   weft_err err =
       weft_replica_conflicts(c->space->replica, c->arena, doc, (size_t)limit, &entries, &count);
-  if (err == WEFT_ENOTFOUND) return cli_fail(c, CLI_NOT_FOUND, "no document %.*s", TEXT(doc));
+  if (err == WEFT_ENOTFOUND)
+    return cli_fail(c, CLI_NOT_FOUND, "no document %.*s: see weft list", TEXT(doc));
   if (err != WEFT_OK) return cli_fail_err(c, err, "conflicts");
   for (size_t i = 0; i < count; i++) {
     weft_value record = cli_conflict_record(c, &entries[i]);
@@ -258,7 +260,8 @@ static int find_conflict(cli_call *c, weft_bytes doc, weft_bytes pointer,
   weft_conflict_entry *entries;
   size_t count;
   weft_err err = weft_replica_conflicts(c->space->replica, c->arena, doc, 0, &entries, &count);
-  if (err == WEFT_ENOTFOUND) return cli_fail(c, CLI_NOT_FOUND, "no document %.*s", TEXT(doc));
+  if (err == WEFT_ENOTFOUND)
+    return cli_fail(c, CLI_NOT_FOUND, "no document %.*s: see weft list", TEXT(doc));
   if (err != WEFT_OK) return cli_fail_err(c, err, "resolve");
   for (size_t i = 0; i < count; i++) {
     weft_value typed = cli_path_value(c->arena, entries[i].path);
@@ -486,7 +489,8 @@ static int resolve_all(cli_call *c) {
   if (code == CLI_OK) code = cli_edit_options(c, &s.options);
   if (code != CLI_OK) return code;
   weft_err err = sweep_all(&s, doc, dry);
-  if (err == WEFT_ENOTFOUND) return cli_fail(c, CLI_NOT_FOUND, "no document %.*s", TEXT(doc));
+  if (err == WEFT_ENOTFOUND)
+    return cli_fail(c, CLI_NOT_FOUND, "no document %.*s: see weft list", TEXT(doc));
   if (err != WEFT_OK) return cli_fail_err(c, err, "resolve --all");
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_int(&o, "resolved", dry ? 0 : (int64_t)s.settled);

@@ -396,7 +396,8 @@ static int export_named(cli_call *c, exporter *e) {
   weft_err err = weft_replica_get(c->space->replica, &arena, doc, weft_bytes_of("", 0), &v);
   if (err == WEFT_OK) export_emit(c, &arena, doc, &v);
   weft__arena_free(&arena);
-  if (err == WEFT_ENOTFOUND) return cli_fail(c, CLI_NOT_FOUND, "no document %.*s", TEXT(doc));
+  if (err == WEFT_ENOTFOUND)
+    return cli_fail(c, CLI_NOT_FOUND, "no document %.*s: see weft list", TEXT(doc));
   return err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "%.*s", TEXT(doc));
 }
 

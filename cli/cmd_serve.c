@@ -104,6 +104,14 @@ static void announce(cli_call *c) {
   cli_emit(c, &record);
 }
 
+/* What is accepted and not there is told, or somebody waits for it. */
+static void tell_absent(cli_call *c) {
+  weft_bytes text;
+  bool quiet = c->front && c->front->quiet;
+  if (!quiet && (cli_flag(c, "http") || cli_home_config(c->home, "http", &text)))
+    fprintf(stderr, "weft: this version has no HTTP service yet: --http does nothing\n");
+}
+
 int cmd_serve(cli_call *c) {
   weft_bytes listen[addresses_max], connect[addresses_max];
   serving *s = weft__arena_zero(c->arena, 1, sizeof *s);
@@ -135,6 +143,7 @@ int cmd_serve(cli_call *c) {
     serving_end(s, code);
     return code;
   }
+  tell_absent(c);
   announce(c);
   return CLI_PENDING;
 }

@@ -183,17 +183,28 @@ static int sync_done(lasting *l) {
   return code;
 }
 
+/* An address that no link came of, and why. */
+static void why_nobody(const weft_node_peer *peers, size_t count, char *out, size_t cap) {
+  out[0] = 0;
+  for (size_t i = 0; i < count && !out[0]; i++) {
+    if (peers[i].last_error == WEFT_OK || peers[i].address.len == 0) continue;
+    snprintf(out, cap, " (%.*s: %s)", TEXT(peers[i].address), cli_reach_str(peers[i].last_error));
+  }
+}
+
 static int sync_expired(lasting *l) {
   cli_call *c = l->call;
   weft_node_peer *peers;
   size_t count, open = 0;
+  char why[200];
   if (peers_of(c, c->arena, &peers, &count) != WEFT_OK) count = 0;
   for (size_t i = 0; i < count; i++) open += peers[i].state >= WEFT_PEER_PROVING;
-  const char *state = open ? "is still exchanging" : "has reached nobody";
+  why_nobody(peers, open ? 0 : count, why, sizeof why);
   return cli_fail(c, CLI_TIMEOUT,
-                  "sync %s after %llu s%s: what arrived is kept; try again, or --timeout longer",
-                  state, (unsigned long long)(l->limit_ms / 1000),
-                  l->address_count || open ? "" : ", at no remembered address");
+                  "sync %s after %llu s%s%s: what arrived is kept; try again, or --timeout longer",
+                  open ? "is still exchanging" : "has reached nobody",
+                  (unsigned long long)(l->limit_ms / 1000),
+                  l->address_count || open ? "" : ", at no remembered address", why);
 }
 
 static int own_node(cli_call *c, const weft_bytes *connect, size_t count, bool remembered) {

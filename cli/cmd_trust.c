@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "cli/home.h"
 #include "cli/record.h"
@@ -39,6 +40,7 @@ static void show_progress(void *ctx, uint64_t done, uint64_t total) {
 
 /* What was found, and how fast: changes a second since `since`. */
 static void emit_report(cli_call *c, const weft_verify_report *report, bool ok, uint64_t since) {
+  bool repaired = strcmp(c->args.command->name, "repair") == 0;
   uint64_t now = cli_wall_ms();
   uint64_t ms = now > since ? now - since : 1;
   weft_value seconds = {.kind = WEFT_DOUBLE, .as.real = (double)ms / 1000};
@@ -49,7 +51,7 @@ static void emit_report(cli_call *c, const weft_verify_report *report, bool ok, 
   cli_obj_int(&o, "changes", (int64_t)report->changes);
   cli_obj_int(&o, "signatures", (int64_t)report->signatures);
   cli_obj_int(&o, "documents", (int64_t)report->documents);
-  cli_obj_int(&o, "fields", (int64_t)report->fields);
+  if (!repaired) cli_obj_int(&o, "fields", (int64_t)report->fields); /* made anew, not compared */
   cli_obj_int(&o, "bad", (int64_t)report->bad);
   if (report->first[0]) cli_obj_text(&o, "first", report->first);
   weft_value record = cli_obj_end(&o);
@@ -108,6 +110,19 @@ static bool check_permissions(findings *f) {
   return finding(f, "permissions", ok,
                  ok ? "nobody else can read this device's directory"
                     : "others can read this device's directory: chmod 700 it");
+}
+
+/* A store that cannot grow refuses to write, and tells so only then. */
+static bool check_disk(findings *f) {
+  enum { mb = 1000 * 1000, free_min_mb = 16 };
+  struct statvfs fs;
+  char text[120];
+  bool known = statvfs(cli_home_dir(f->call->home), &fs) == 0;
+  uint64_t left_mb = known ? (uint64_t)fs.f_bavail * fs.f_frsize / mb : 0;
+  bool ok = known && left_mb >= free_min_mb;
+  snprintf(text, sizeof text, "%llu MB free%s", (unsigned long long)left_mb,
+           ok ? "" : ": nothing can be written once that is used up");
+  return finding(f, "disk", ok, known ? text : "its free space is not known");
 }
 
 static bool check_version(findings *f) {
@@ -216,6 +231,7 @@ static void check_incarnation(findings *f) {
 int cmd_doctor(cli_call *c) {
   findings f = {.call = c};
   bool ok = check_permissions(&f);
+  ok &= check_disk(&f);
   ok &= check_clock(&f);
   ok &= check_version(&f);
   ok &= check_later(&f);

@@ -72,6 +72,8 @@ struct cli_command {
 /* All commands, in the order of help; `count` gets their number. */
 const cli_command *cli_commands(size_t *count);
 const cli_command *cli_command_find(const char *name);
+/* Why this version has no command of that name, though one is planned; NULL for any other word. */
+const char *cli_command_absent(const char *name);
 
 typedef struct cli_option_value {
   const cli_option *option;

@@ -128,7 +128,7 @@ static const cli_option id_options[] = {
     {NULL, 0, NULL, NULL},
 };
 static const cli_option invite_options[] = {
-    {"role", 0, "ROLE", "reader, writer or admin (default: writer)"},
+    {"role", 0, "ROLE", "reader, writer or admin (default: writer); see above"},
     {"expires", 0, "TIME", "how long the ticket is good: 30m, 12h, 1d (default: 1d)"},
     {"uses", 0, "N", "how many devices may use it (default: 1)"},
     {"qr", 0, NULL, "as a QR code"},
@@ -149,9 +149,9 @@ static const cli_option presence_options[] = {
 static const cli_option serve_options[] = {
     {"listen", 0, "HOST:PORT", "listen here (default: 0.0.0.0:7117)"},
     {"connect", 0, "HOST:PORT", "keep a connection to this address; repeatable"},
-    {"no-discovery", 0, NULL, "do not look for peers on the local network"},
-    {"http", 0, "HOST:PORT", "reserved for the HTTP service"},
-    {"no-http", 0, NULL, "without the HTTP service"},
+    {"no-discovery", 0, NULL, "accepted: this version does not look for peers by itself yet"},
+    {"http", 0, "HOST:PORT", "accepted: this version has no HTTP service yet"},
+    {"no-http", 0, NULL, "accepted, as above"},
     {"no-gossip", 0, NULL, "without live push: everything travels by anti-entropy"},
     {"no-remembered", 0, NULL, "dial only the addresses of --connect, none that worked before"},
     {NULL, 0, NULL, NULL},
@@ -253,25 +253,42 @@ static const cli_command commands[] = {
 
     {"id", "", "show this device: its name and fingerprint", "", DEVICES, CLI_STORE, CLI_ONE, 0, 0,
      -1, false, id_options, cmd_id, print_id},
-    {"invite", "", "make a ticket that lets another device join", "", DEVICES, CLI_STORE, CLI_ONE,
-     0, 0, -1, false, invite_options, cmd_invite, print_ticket},
+    {"invite", "", "make a ticket that lets another device join",
+     "The ticket is a secret: send it on a private way.  While the daemon runs it carries the "
+     "addresses that the daemon listens on; without one, tell the other side HOST:PORT.  This "
+     "version writes roles down and enforces one thing of them: only an admin can invite.  Readers "
+     "can write, and nobody can be removed yet.",
+     DEVICES, CLI_STORE, CLI_ONE, 0, 0, -1, false, invite_options, cmd_invite, print_ticket},
     {"join", "TICKET [HOST:PORT]", "join a space with a ticket", "", DEVICES, CLI_LOCAL, CLI_ONE, 1,
      2, -1, false, join_options, cmd_join, print_fields},
     {"members", "", "list the members of the space", "", DEVICES, CLI_STORE, CLI_ONE, 0, 0, -1,
      false, NO_OPTIONS, cmd_members, print_members},
-    {"serve", "", "run the daemon in the foreground", "", DEVICES, CLI_LOCAL, CLI_LINES, 0, 0, -1,
-     false, serve_options, cmd_serve, print_text},
+    {"serve", "", "run the daemon in the foreground",
+     "Listens, keeps connections to the addresses of --connect and to those that worked before, "
+     "and "
+     "passes changes on as they come.  The other commands talk to it by themselves.  Defaults can "
+     "stand in the file config of the device's directory: docs/configuration.md.  Ctrl-C or "
+     "SIGTERM "
+     "ends it; whatever was acknowledged is on the disk.",
+     DEVICES, CLI_LOCAL, CLI_LINES, 0, 0, -1, false, serve_options, cmd_serve, print_text},
     {"connect", "HOST:PORT", "tell the daemon to keep a connection to an address", "", DEVICES,
      CLI_DAEMON, CLI_ONE, 1, 1, -1, false, NO_OPTIONS, cmd_connect, print_fields},
-    {"sync", "[HOST:PORT...]", "exchange until both sides show everything", "", DEVICES, CLI_STORE,
-     CLI_ONE, 0, -1, -1, false, sync_options, cmd_sync, print_fields},
-    {"wait", "", "wait until others have acknowledged what was written here", "", DEVICES,
-     CLI_STORE, CLI_ONE, 0, 0, -1, false, wait_options, cmd_wait, print_fields},
-    {"status", "", "what is here, who is there, what waits", "", DEVICES, CLI_STORE, CLI_ONE, 0, 0,
-     -1, false, status_options, cmd_status, print_status},
+    {"sync", "[HOST:PORT...]", "exchange until both sides show everything",
+     "Without an address: with those that worked before.  Exit 7: the time limit came first; what "
+     "had arrived by then is kept.",
+     DEVICES, CLI_STORE, CLI_ONE, 0, -1, -1, false, sync_options, cmd_sync, print_fields},
+    {"wait", "", "wait until others have acknowledged what was written here",
+     "Acknowledged is what is on the other device's disk.", DEVICES, CLI_STORE, CLI_ONE, 0, 0, -1,
+     false, wait_options, cmd_wait, print_fields},
+    {"status", "", "what is here, who is there, what waits",
+     "state: alone, no other member; offline, nobody is linked; syncing; pending, somebody has not "
+     "acknowledged everything written here; synced, everybody has; paused; attention, and why.  Of "
+     "a "
+     "member: have changes here it is known to lack, need changes of it that are not here.",
+     DEVICES, CLI_STORE, CLI_ONE, 0, 0, -1, false, status_options, cmd_status, print_status},
     {"peers", "", "connections and known devices", "", DEVICES, CLI_STORE, CLI_ONE, 0, 0, -1, false,
      NO_OPTIONS, cmd_peers, print_peers},
-    {"metrics", "", "counters, gauges and histograms, in the text format of Prometheus",
+    {"metrics", "", "counters, gauges and histograms, in the format of Prometheus",
      "With the daemon, its live figures; without, what the store knows.  docs/metrics.md lists "
      "them.",
      DEVICES, CLI_STORE, CLI_ONE, 0, 0, -1, false, NO_OPTIONS, cmd_metrics, print_text},
@@ -309,7 +326,7 @@ static const cli_command commands[] = {
     {"restore", "DOC CHANGE|TAG|TIME [POINTER]", "the old content, as a new change",
      "A deleted document comes back.", HISTORY, CLI_STORE, CLI_ONE, 1, 3, -1, false,
      restore_options, cmd_restore, print_change},
-    {"revert", "CHANGE", "the inverse of a change, as a new change, where it still stands",
+    {"revert", "CHANGE", "the inverse of a change as a new one, where it still stands",
      "Tells of every place what was done.  Exit 8: some were left alone, because somebody wrote "
      "there since.",
      HISTORY, CLI_STORE, CLI_ONE, 1, 1, -1, false, change_options, cmd_revert, print_revert},
@@ -335,23 +352,24 @@ static const cli_command commands[] = {
      "A pattern is words joined by points, * for one, ** for the rest: doc.*, sync.**.  The "
      "events: "
      "change.committed, shown, invalid, unknown; doc.created, changed, deleted, restored; "
-     "conflict.opened, closed, forked; sync.done, mismatch; peer.admitted, connected, "
+     "conflict.opened, closed, forked; sync.done, mismatch, refused; peer.admitted, connected, "
      "disconnected, unreachable, refused, clone; network.online, offline, up, down, changed; "
-     "presence.joined, changed, left; clock.ahead; store.begun, rebuilt, full.  docs/events.md "
+     "presence.joined, changed, left; clock.ahead; store.begun, rebuilt, full, unknown; reset.  "
+     "docs/events.md "
      "says "
      "what each carries.",
      HISTORY, CLI_STORE, CLI_LINES, 0, -1, -1, false, events_options, cmd_events, print_event},
-    {"audit", "", "every membership record and every change, with what proves them",
+    {"audit", "", "every membership record and change, with what proves them",
      "Chains and signatures are checked as they are read.  docs/examples/verify_log.py verifies "
      "what --raw prints, without weft.",
      HISTORY, CLI_STORE, CLI_LINES, 0, 0, -1, false, audit_options, cmd_audit, print_json_line},
     {"digest", "", "digest of the shown state, and the vector it reflects", "", HISTORY, CLI_STORE,
      CLI_ONE, 0, 0, -1, false, NO_OPTIONS, cmd_digest, print_data},
-    {"verify", "", "prove logs and signatures, and that the state is what they say", "", HISTORY,
+    {"verify", "", "prove logs, signatures, and that the state is what they say", "", HISTORY,
      CLI_STORE, CLI_ONE, 0, 0, -1, false, NO_OPTIONS, cmd_verify, print_fields},
     {"repair", "", "rebuild the state from the logs", "", HISTORY, CLI_STORE, CLI_ONE, 0, 0, -1,
      false, NO_OPTIONS, cmd_repair, print_fields},
-    {"backup", "FILE|DIR", "write the whole space into one file, also while it is being used",
+    {"backup", "FILE|DIR", "write the space into one file, also while it is being used",
      "One snapshot of documents, history and members, beside the daemon or without one.  Identity "
      "and secrets are not in it: keep the files identity and secrets of this device apart.  In a "
      "folder the file gets a name of its own.",
@@ -388,5 +406,20 @@ const cli_command *cli_commands(size_t *count) {
 const cli_command *cli_command_find(const char *name) {
   for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
     if (strcmp(commands[i].name, name) == 0) return &commands[i];
+  return NULL;
+}
+
+const char *cli_command_absent(const char *name) {
+  static const struct {
+    const char *name, *why;
+  } absent[] = {
+      {"role", "roles are written down and not enforced: every member can write"},
+      {"revoke", "nobody can be removed from a space: weft export, and weft import into a new one"},
+      {"retire", "a device stays a member: weft pause ends connections to it"},
+      {"compact", "history is kept whole"},
+      {"demo", "cli/quickstart shows two devices, docs/tour.md three"},
+  };
+  for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++)
+    if (strcmp(absent[i].name, name) == 0) return absent[i].why;
   return NULL;
 }

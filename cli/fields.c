@@ -73,6 +73,10 @@ int cli_fail_place(cli_call *c, weft_err err, weft_bytes doc, weft_bytes pointer
   weft_value whole;
   weft_bytes *tokens;
   size_t count;
+  if (err == WEFT_ENOTFOUND)
+    return weft_replica_get(c->space->replica, c->arena, doc, weft_bytes_of("", 0), &whole) == err
+               ? cli_fail(c, CLI_NOT_FOUND, "no document %.*s: see weft list", TEXT(doc))
+               : cli_fail(c, CLI_NOT_FOUND, "%.*s has nothing at %.*s", TEXT(doc), TEXT(pointer));
   bool known =
       err == WEFT_EBADPATH && weft_pointer_split(c->arena, pointer, &tokens, &count) == WEFT_OK &&
       weft_replica_get(c->space->replica, c->arena, doc, weft_bytes_of("", 0), &whole) == WEFT_OK;

@@ -134,6 +134,7 @@ weft_err cli_folder_make(const char *path) {
     char end = part[i];
     part[i] = 0;
     bool made = mkdir(part, 0700) == 0;
+    if (!made && errno == ENOTDIR) return WEFT_EEXIST;
     if (!made && errno != EEXIST) {
       weft_err err = err_of_errno();
       return err == WEFT_ENOSTORE ? WEFT_EREADONLY : err;

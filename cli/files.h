@@ -28,7 +28,7 @@ weft_err cli_file_lock(const char *path, int *lock) WEFT_MUST_USE;
 void cli_file_unlock(int lock);
 
 /* Makes a folder and its missing parents, mode 0700, and syncs what has a new name in it.
- * WEFT_EREADONLY, WEFT_EFULL, WEFT_EIO. */
+ * WEFT_EEXIST: a file stands in the way; WEFT_EREADONLY, WEFT_EFULL, WEFT_EIO. */
 weft_err cli_folder_make(const char *path) WEFT_MUST_USE;
 
 /* Joins `a`/`b` into `out`; WEFT_ELIMIT when it does not fit. */

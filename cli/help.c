@@ -10,6 +10,8 @@
 #error "the build defines WEFT_VERSION"
 #endif
 
+enum { help_width = 79 };
+
 static void put(weft_buf *b, const char *text) { weft__buf_put(b, weft_bytes_str(text)); }
 
 static void put_padded(weft_buf *b, const char *text, size_t width) {
@@ -23,6 +25,25 @@ static void option_left(char *out, size_t cap, const cli_option *o) {
   snprintf(out, cap, "%s--%s%s%s", letter, o->name, o->arg ? " " : "", o->arg ? o->arg : "");
 }
 
+/* Text in lines of help_width, the first of which has `indent` columns already and the others are
+ * indented by as many. */
+static void put_wrapped(weft_buf *b, const char *text, size_t indent) {
+  size_t column = indent;
+  while (*text) {
+    size_t gap = strspn(text, " "), word = strcspn(text + gap, " ");
+    if (column > indent && column + gap + word > help_width) {
+      put(b, "\n");
+      for (column = 0; column < indent; column++) put(b, " ");
+      gap = 0;
+      text += strspn(text, " ");
+    }
+    weft__buf_put(b, weft_bytes_of(text, gap + word));
+    column += gap + word;
+    text += gap + word;
+  }
+  put(b, "\n");
+}
+
 static void help_options_of(weft_buf *b, const cli_option *options) {
   for (const cli_option *o = options; o->name; o++) {
     char left[64];
@@ -30,13 +51,12 @@ static void help_options_of(weft_buf *b, const cli_option *options) {
     put(b, "  ");
     put_padded(b, left, 26);
     put(b, " ");
-    put(b, o->help);
-    put(b, "\n");
+    put_wrapped(b, o->help, 29);
   }
 }
 
 static void help_all(weft_buf *b) {
-  put(b, "weft: templates that stay in step between devices, with no server\n\n"
+  put(b, "weft: JSON documents that stay in step between devices, with no server\n\n"
          "usage: weft [options] COMMAND [arguments]\n");
   size_t count;
   const cli_command *table = cli_commands(&count);
@@ -61,11 +81,12 @@ static void help_all(weft_buf *b) {
   }
   put(b, "\nOptions, before or after the command\n");
   help_options_of(b, cli_global_options());
-  put(b,
-      "\nweft help COMMAND tells all about a command.\n"
-      "exit: 0 done, 1 failed, 2 usage, 3 no such document, path, change or device, 4 not "
-      "allowed,\n"
-      "      5 the daemon is needed, 6 needs attention (--check), 7 time limit, 8 partly done\n");
+  put(b, "\nweft help COMMAND tells all about a command.\nexit: ");
+  put_wrapped(
+      b,
+      "0 done, 1 failed, 2 usage, 3 no such document, path, change or device, 4 not allowed, "
+      "5 the daemon is needed, 6 needs attention (--check), 7 time limit, 8 partly done",
+      6);
 }
 
 static void help_one(weft_buf *b, const cli_command *c) {
@@ -80,8 +101,7 @@ static void help_one(weft_buf *b, const cli_command *c) {
   put(b, "\n");
   if (*c->detail) {
     put(b, "\n");
-    put(b, c->detail);
-    put(b, "\n");
+    put_wrapped(b, c->detail, 0);
   }
   if (c->options->name) {
     put(b, "\nOptions\n");
@@ -113,10 +133,10 @@ static void troff_options(weft_buf *b, const cli_option *options) {
 }
 
 static void manual(weft_buf *b) {
-  put(b,
-      ".TH WEFT 1 \"\" \"weft " WEFT_VERSION "\"\n.SH NAME\nweft \\- templates that stay in step "
-      "between devices, with no server\n.SH SYNOPSIS\n.B weft\n[options] COMMAND [arguments]\n"
-      ".SH OPTIONS\n");
+  put(b, ".TH WEFT 1 \"\" \"weft " WEFT_VERSION
+         "\"\n.SH NAME\nweft \\- JSON documents that stay in step "
+         "between devices, with no server\n.SH SYNOPSIS\n.B weft\n[options] COMMAND [arguments]\n"
+         ".SH OPTIONS\n");
   troff_options(b, cli_global_options());
   put(b, ".SH COMMANDS\n");
   size_t count;
@@ -140,7 +160,19 @@ static void manual(weft_buf *b) {
          "4 not "
          "allowed, 5 the daemon is needed and not running, 6 something needs attention (with "
          "\\-\\-check), 7 the time limit was reached, 8 partly done.\n"
-         ".SH ENVIRONMENT\nWEFT_DIR, XDG_STATE_HOME, EDITOR, NO_COLOR\n");
+         ".SH ENVIRONMENT\n"
+         ".TP\n.B WEFT_DIR\ndirectory of the device, where \\-\\-dir does not say it\n"
+         ".TP\n.B XDG_STATE_HOME\nits folder weft is used where neither does; "
+         "~/.local/state by default\n"
+         ".TP\n.B VISUAL, EDITOR\nwhat weft edit opens; vi by default\n"
+         ".TP\n.B NO_COLOR\nno colours\n"
+         ".TP\n.B WEFT_CONTROL_TIMEOUT\nhow long a command waits for the daemon to take its "
+         "request; 60s by default\n"
+         ".SH FILES\nIn the directory of the device:\n"
+         ".TP\n.B identity\nthe key of this device and its name; a secret\n"
+         ".TP\n.B secrets\nkeys of spaces, and open invitations; a secret\n"
+         ".TP\n.B config\ndefaults, as key = value lines: docs/configuration.md\n"
+         ".TP\n.B spaces/\none LMDB store for each space\n");
 }
 
 static int emit_text(cli_call *c, weft_buf *b) {
@@ -165,8 +197,9 @@ int cmd_help(cli_call *c) {
     snprintf(name, sizeof name, "%.*s", (int)c->args.args[0].len, (const char *)c->args.args[0].at);
     const cli_command *command = cli_command_find(name);
     if (!command) {
-      const char *near = cli_nearest_command(name);
+      const char *near = cli_nearest_command(name), *why = cli_command_absent(name);
       weft__buf_free(&b);
+      if (why) return cli_fail(c, CLI_USAGE, "this version has no weft %s: %s", name, why);
       return near ? cli_fail(c, CLI_USAGE, "no command %s: did you mean %s?", name, near)
                   : cli_fail(c, CLI_USAGE, "no command %s: see weft help", name);
     }

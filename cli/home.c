@@ -195,6 +195,9 @@ int cli_home_create(cli_call *c, cli_home *h, weft_bytes name) {
     return cli_fail(c, CLI_FAILED, "%s is a device already: use another --dir for another one",
                     h->dir);
   weft_err err = cli_folder_make(h->dir);
+  if (err == WEFT_EEXIST)
+    return cli_fail(c, CLI_FAILED, "%s: a file stands there, not a folder: choose another --dir",
+                    h->dir);
   if (err != WEFT_OK) return cli_fail_err(c, err, "%s", h->dir);
   weft_key seed;
   weft_random(seed.b, sizeof seed.b);

@@ -114,12 +114,22 @@ int cli_runtime_open(cli_call *c) {
   return CLI_OK;
 }
 
+const char *cli_reach_str(weft_err err) {
+  return err == WEFT_ENOTFOUND ? "no host of that name is known" : weft_err_str(err);
+}
+
 static int start_failed(cli_call *c, weft_err err, const char *detail) {
   if (err == WEFT_EEXIST)
     return cli_fail(c, CLI_FAILED,
                     "%s is in use: stop what listens there, or choose another --listen", detail);
   if (err == WEFT_EBADVALUE)
     return cli_fail(c, CLI_USAGE, "%s is no address: HOST:PORT is wanted", detail);
+  if (err == WEFT_EUNREACHABLE)
+    return cli_fail(c, CLI_FAILED,
+                    "%s is no address of this machine: choose another --listen, 0.0.0.0 for all",
+                    detail);
+  if (err == WEFT_EDENIED)
+    return cli_fail(c, CLI_DENIED, "%s is not for this user: choose a port from 1024 on", detail);
   return cli_fail_err(c, err, "listening on %s", detail);
 }
 

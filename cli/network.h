@@ -58,6 +58,8 @@ typedef struct cli_node_plan {
 int cli_runtime_open(cli_call *c);
 /* Starts the node on the call's space. */
 int cli_node_start(cli_call *c, const cli_node_plan *plan);
+/* What came of an address that no link came of: weft_err_str in a person's words. */
+const char *cli_reach_str(weft_err err);
 /* Hands the node the invites of the home for its space: call after start and after each new one. */
 int cli_node_invites(cli_call *c, cli_runtime *rt);
 

@@ -20,24 +20,27 @@ static const cli_option global_options[] = {
 
 const cli_option *cli_global_options(void) { return global_options; }
 
-/* Levenshtein distance of short words; anything longer counts as far. */
+/* Letters to insert, drop, replace or swap with their neighbour, of short words; anything longer
+ * counts as far. */
 static unsigned distance(const char *a, const char *b) {
   enum { word_max = 32 };
   size_t n = strlen(a), m = strlen(b);
   if (n > word_max || m > word_max) return word_max;
-  unsigned row[word_max + 1];
-  for (size_t j = 0; j <= m; j++) row[j] = (unsigned)j;
+  unsigned rows[3][word_max + 1];
+  for (size_t j = 0; j <= m; j++) rows[0][j] = (unsigned)j;
   for (size_t i = 1; i <= n; i++) {
-    unsigned corner = row[0];
+    unsigned *row = rows[i % 3], *above = rows[(i - 1) % 3], *higher = rows[(i + 1) % 3];
     row[0] = (unsigned)i;
     for (size_t j = 1; j <= m; j++) {
-      unsigned above = row[j], swap = corner + (a[i - 1] != b[j - 1]);
-      unsigned least = above + 1 < row[j - 1] + 1 ? above + 1 : row[j - 1] + 1;
-      row[j] = swap < least ? swap : least;
-      corner = above;
+      unsigned least = above[j - 1] + (a[i - 1] != b[j - 1]);
+      if (above[j] + 1 < least) least = above[j] + 1;
+      if (row[j - 1] + 1 < least) least = row[j - 1] + 1;
+      bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (swapped && higher[j - 2] + 1 < least) least = higher[j - 2] + 1;
+      row[j] = least;
     }
   }
-  return row[m];
+  return rows[n % 3][m];
 }
 
 /* Remembers the nearest word seen that is near enough to be meant. */
@@ -223,6 +226,13 @@ static bool takes_next(const char *word) {
   return false;
 }
 
+static int unknown_command(parser *p, const char *word) {
+  const char *why = cli_command_absent(word);
+  if (!why) return usage_error(p, "unknown command", word, cli_nearest_command(word));
+  snprintf(p->error, p->error_len, "this version has no weft %s: %s", word, why);
+  return CLI_USAGE;
+}
+
 /* The command is the first word that is neither an option nor the value of one. */
 static int find_command(parser *p) {
   for (int i = 1; i < p->argc; i++) {
@@ -232,9 +242,7 @@ static int find_command(parser *p) {
       continue;
     }
     p->args->command = cli_command_find(word);
-    if (!p->args->command)
-      return usage_error(p, "unknown command", word, cli_nearest_command(word));
-    return CLI_OK;
+    return p->args->command ? CLI_OK : unknown_command(p, word);
   }
   return CLI_OK;
 }
@@ -261,7 +269,7 @@ int cli_parse(int argc, char **argv, weft_arena *arena, cli_globals *globals, cl
   const cli_command *c = args->command;
   if ((int)args->arg_count < c->args_min ||
       (c->args_max >= 0 && (int)args->arg_count > c->args_max)) {
-    snprintf(error, error_len, "usage: weft %s %s", c->name, c->usage);
+    snprintf(error, error_len, "usage: weft %s%s%s", c->name, *c->usage ? " " : "", c->usage);
     return CLI_USAGE;
   }
   return CLI_OK;

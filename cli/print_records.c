@@ -376,6 +376,31 @@ void print_ticket(cli_printer *p, const cli_call *call, const weft_value *record
     fprintf(p->messages, "%.*s; on the other device: weft join TICKET\n", (int)expires.len,
             (const char *)expires.at);
   }
+  bool reader = weft_bytes_cmp(cli_member_text(record, "role"), weft_bytes_str("reader")) == 0;
+  if (reader && !p->quiet)
+    fputs("weft: this version does not enforce roles yet: a reader can write\n", p->messages);
+}
+
+/* A terminal where long cells crowd out what matters. */
+static bool narrow(const cli_printer *p) { return p->terminal && p->width < 120; }
+
+/* "2026-01-31T12:00:00.000Z" as "01-31 12:00:00Z" where there is little room; other text as it is.
+ */
+static weft_bytes time_cell(cli_printer *p, weft_bytes time) {
+  if (!narrow(p) || time.len < 20 || time.at[10] != 'T') return time;
+  char *text = weft__arena_take(&p->arena, 16);
+  if (!text) return time;
+  snprintf(text, 16, "%.5s %.8sZ", (const char *)time.at + 5, (const char *)time.at + 11);
+  return weft_bytes_str(text);
+}
+
+static weft_bytes cell_of(cli_printer *p, const weft_value *row, const char *key,
+                          const char *none) {
+  const weft_value *v = cli_member(row, key);
+  if (v->kind == WEFT_NULL) return weft_bytes_str(none);
+  weft_bytes text = text_of(p, v);
+  bool time = strcmp(key, "time") == 0 || strcmp(key, "seen") == 0 || strcmp(key, "last_seen") == 0;
+  return time ? time_cell(p, text) : text;
 }
 
 /* A table of an array of objects: the members named, in that order. */
@@ -384,10 +409,8 @@ static void print_table(cli_printer *p, const weft_value *rows, const char *cons
   cli_print_heading(p, keys, widths, count);
   for (size_t i = 0; rows->kind == WEFT_ARRAY && i < rows->as.array.count; i++) {
     weft_bytes cells[8];
-    for (size_t k = 0; k < count && k < 8; k++) {
-      const weft_value *v = cli_member(&rows->as.array.at[i], keys[k]);
-      cells[k] = v->kind == WEFT_NULL ? weft_bytes_of("-", 1) : text_of(p, v);
-    }
+    for (size_t k = 0; k < count && k < 8; k++)
+      cells[k] = cell_of(p, &rows->as.array.at[i], keys[k], "-");
     cli_print_row(p, cells, widths, count);
   }
 }
@@ -455,21 +478,18 @@ void print_pending(cli_printer *p, const cli_call *call, const weft_value *recor
 void print_peers(cli_printer *p, const cli_call *call, const weft_value *record) {
   (void)call;
   static const char *const keys[] = {"name", "connected", "have", "need", "address", "last_seen"};
-  static const unsigned widths[] = {14, 9, 6, 6, 21, 24};
-  print_table(p, cli_member(record, "peers"), keys, widths, 6);
+  static const unsigned wide[] = {14, 9, 6, 6, 21, 24}, tight[] = {12, 9, 6, 6, 21, 15};
+  print_table(p, cli_member(record, "peers"), keys, narrow(p) ? tight : wide, 6);
 }
 
 /* Number, time, type, who, and what it is about. */
 void print_event(cli_printer *p, const cli_call *call, const weft_value *record) {
   static const char *const keys[] = {"seq", "time", "type", "name", "subject", "why"};
-  static const unsigned widths[] = {7, 24, 18, 14, 40, 20};
+  static const unsigned wide[] = {7, 24, 18, 14, 40, 20}, tight[] = {5, 15, 17, 10, 40, 20};
   weft_bytes cells[6];
   (void)call;
-  for (size_t k = 0; k < 6; k++) {
-    const weft_value *v = cli_member(record, keys[k]);
-    cells[k] = v->kind == WEFT_NULL ? weft_bytes_of("", 0) : text_of(p, v);
-  }
-  cli_print_row(p, cells, widths, cells[5].len ? 6 : 5);
+  for (size_t k = 0; k < 6; k++) cells[k] = cell_of(p, record, keys[k], "");
+  cli_print_row(p, cells, narrow(p) ? tight : wide, cells[5].len ? 6 : 5);
   if (!cli_flag(call, "debug")) return;
   cli_print_bytes(p, weft_bytes_str("        "));
   put_member(p, record, "because");
@@ -481,8 +501,8 @@ void print_event(cli_printer *p, const cli_call *call, const weft_value *record)
 void print_presence(cli_printer *p, const cli_call *call, const weft_value *record) {
   (void)call;
   static const char *const keys[] = {"name", "session", "doc", "seen", "state"};
-  static const unsigned widths[] = {14, 12, 24, 24, 40};
-  print_table(p, cli_member(record, "sessions"), keys, widths, 5);
+  static const unsigned wide[] = {14, 12, 24, 24, 40}, tight[] = {12, 8, 20, 15, 40};
+  print_table(p, cli_member(record, "sessions"), keys, narrow(p) ? tight : wide, 5);
 }
 
 /* One line on rows, where there are any. */
@@ -518,7 +538,8 @@ static void print_transfer(cli_printer *p, const weft_value *t) {
 }
 
 void print_status(cli_printer *p, const cli_call *call, const weft_value *record) {
-  static const char *const keys[] = {"state", "space", "docs", "conflicts", "pending", "digest"};
+  static const char *const keys[] = {"state",     "name",    "space", "docs",
+                                     "conflicts", "pending", "digest"};
   if (p->any) put(p, "\n");
   for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
     const weft_value *v = cli_member(record, keys[i]);

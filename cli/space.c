@@ -46,8 +46,10 @@ static bool folder_of(const cli_home *h, const weft_id *space, char *out) {
 static int store_failed(cli_call *c, weft_err err, const weft_diag *diag, const char *path) {
   c->locked = err == WEFT_ELOCKED;
   if (err == WEFT_ELOCKED)
-    return cli_fail(c, CLI_FAILED, "%s is in use by process %d: stop it, or wait until it is done",
-                    path, (int)diag->sys);
+    return cli_fail(c, CLI_FAILED,
+                    "%s is in use by process %d, weft serve or another command: stop it, or wait "
+                    "until it is done",
+                    cli_home_dir(c->home), (int)diag->sys);
   if (err == WEFT_ECORRUPT)
     return cli_fail(c, CLI_FAILED,
                     "%s is no weft store, or damaged: restore it, or join again in a new --dir",

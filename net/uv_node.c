@@ -390,6 +390,7 @@ static weft_err listen_on(weft_uv_node *n, weft_bytes text, char *detail, size_t
   struct sockaddr_storage bound;
   int len = sizeof bound;
   if (rc == 0) rc = uv_tcp_getsockname(&l->tcp, (struct sockaddr *)&bound, &len);
+  if (rc == UV_EACCES) return WEFT_EDENIED;
   if (rc != 0) return weft__err_from_uv(rc);
   n->listening_count +=
       weft__address_expand((const struct sockaddr *)&bound, &n->listening[n->listening_count],

@@ -57,7 +57,8 @@ typedef struct weft_uv_node_options {
 WEFT_API void weft_uv_node_options_init_sized(weft_uv_node_options *o, size_t struct_size);
 
 /* Starts listening and dialling.  WEFT_EEXIST: an address to listen on is in use; WEFT_EBADVALUE:
- * one does not parse; WEFT_EIO: the network refused otherwise; `detail` (of `detail_len`) says
+ * one does not parse; WEFT_EUNREACHABLE: it is none of this machine; WEFT_EDENIED: it is not for
+ * this user; WEFT_EIO: the network refused otherwise; `detail` (of `detail_len`) says
  * which.  `*out` may be set on an error too, since handles close in the loop only: then stop and
  * free it as after success. */
 WEFT_API weft_err weft_uv_node_start(weft_uv_node **out, const weft_uv_node_options *o,

@@ -16,6 +16,10 @@ check "letters together" equal "$("$weft" -vqm note set t/x c=1)" ""
 check "unknown option names the nearest" fails 2 "did you mean --limit" "$weft" log --limti=3
 check "two dashes" equal "$("$weft" set t/dash -q -- --json=x; "$weft" get t/dash -- --json 2>/dev/null)" '"x"'
 
+# --- help -------------------------------------------------------------------------------------------
+check "help is 80 columns wide" equal "$(for c in "" $("$weft" help | sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p'); do "$weft" help $c; done | awk '{ sub(/^usage.*/, "") } length($0) > 79')" ""
+check "help knows every command" [ "$("$weft" help | sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p' | wc -l)" -gt 45 ]
+
 # --- errors -----------------------------------------------------------------------------------------
 check "an error is one line" fails 2 "a?b is not a document name" "$weft" get $'a\nb'
 check "lost output is an error" [ "$("$weft" export >/dev/full 2>/dev/null; echo $?)" = 1 ]
@@ -29,13 +33,14 @@ if has_terminal; then
   check "no control characters in errors" equal "$(tty 80 "'$weft' get \$'x\x1b[31m'" | grep -ac $'\x1b\[31m')" 0
   long=$(printf 'long%.0s' $(seq 40))
   "$weft" set t/long v="$long" w="$long" x="$long" -q
-  for words in "list t --fields v,w,x,v,w,x,v,w,x" "members" "peers" "doctor"; do
+  for words in "list t --fields v,w,x,v,w,x,v,w,x" "members" "peers" "doctor" "events"; do
     check "80 columns: $words" [ "$(tty 80 "'$weft' $words" | widest)" -le 80 ]
   done
   seq 4000 | sed 's/.*/{"id":"d&"}/' >many.jsonl
   check "an import shows how far it is" contains "$(tty 80 "'$weft' import many.jsonl")" "import [####"
   check "quiet shows none" equal "$(tty 80 "'$weft' import many.jsonl -q")" ""
   check "colour" equal "$(tty 80 "'$weft' log --limit 1" | grep -ac $'\x1b\[33m')" 1
+  check "events at 80 columns" contains "$(tty 80 "'$weft' events doc.created")" "t/long"
   check "NO_COLOR" equal "$(NO_COLOR=1 tty 80 "'$weft' log --limit 1" | grep -ac $'\x1b\[')" 0
 fi
 check "quiet keeps data" contains "$("$weft" digest -q)" "digest: "

@@ -54,9 +54,12 @@ cases=$(
 3|no document t/none: see weft list|blame t/none
 3|no document t/none: see weft list|restore t/none $change
 3|no document t/none: see weft list|tag t/none v1
-3|no document t/none|log t/none
-3|no document t/none|conflicts t/none
-3|no document t/none|resolve t/none /a --rule max
+3|no document t/none: see weft list|log t/none
+3|no document t/none: see weft list|conflicts t/none
+3|no document t/none: see weft list|resolve t/none /a --rule max
+3|no document t/none: see weft list|export t/none
+3|no document t/none: see weft list|unset t/none a
+3|t/x has nothing at /nowhere|unset t/x nowhere
 3|t/x has nothing at /nowhere|get t/x /nowhere
 3|t/x had nothing at /nowhere at $change|restore t/x $change /nowhere
 3|no conflict at /nowhere of t/x: see weft conflicts|resolve t/x /nowhere --rule max
@@ -83,6 +86,12 @@ cases=$(
 2|a//b is not a document name: it is collection/name, of up to 255 bytes, without empty segments, . or ..|get a//b
 3|draft none: there is no such draft: see weft draft|draft show none
 3|draft none: there is no such draft: see weft draft|draft commit none
+2|usage: weft digest|digest t/x
+2|unknown command snyc: did you mean sync?|snyc
+2|this version has no weft revoke: nobody can be removed from a space: weft export, and weft import into a new one|revoke b
+2|this version has no weft compact: history is kept whole|help compact
+7|sync has reached nobody after 1 s (127.0.0.1:9: nobody answers there): what arrived is kept; try again, or --timeout longer|sync 127.0.0.1:9 --timeout 1s
+1|192.0.2.77:7 is no address of this machine: choose another --listen, 0.0.0.0 for all|serve --listen 192.0.2.77:7
 END
 )
 while IFS='|' read -r code says words <&3; do
@@ -92,6 +101,14 @@ while IFS='|' read -r code says words <&3; do
   check "$words: line" equal "$(cat "$world/stderr")" "weft: $says"
   check "$words: nothing else" equal "$out" ""
 done 3<<<"$cases"
+
+# Folders that are none, and what is accepted without effect.
+touch "$world/file"
+check "a file in place of a folder" fails 1 "$world/file: a file stands there, not a folder" "$weft" --dir "$world/file" init
+check "a file above it" fails 1 "$world/file/x: a file stands there, not a folder" "$weft" --dir "$world/file/x" init
+on a invite --role reader >"$world/ticket" 2>"$world/stderr"
+check "a reader's ticket tells" equal "$(cat "$world/stderr")" "weft: this version does not enforce roles yet: a reader can write"
+check "a writer's ticket is quiet" equal "$(on a invite 2>&1 | wc -l)" 1
 
 # A stale base: what was decided on has been settled here since, and stands in conflict anew.
 on b set t/x a:=50 -q

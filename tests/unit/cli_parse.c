@@ -112,13 +112,20 @@ static void mistakes_are_told(void **state) {
   (void)state;
   static const struct {
     const char *line, *want;
-  } cases[] = {
-      {"lst", "did you mean list?"},           {"foo", "unknown command foo: see weft help"},
-      {"stat", "did you mean status?"},        {"list --limti=3", "did you mean --limit?"},
-      {"list --jsom", "did you mean --json?"}, {"list --limit", "needs a value"},
-      {"list --json=1", "takes no value"},     {"list -z", "see weft help list"},
-      {"qqqqqqqq", "see weft help"},           {"get", "usage: weft get DOC"},
-      {"get a b c", "usage: weft get DOC"},    {"set -m", "needs a value"}};
+  } cases[] = {{"lst", "did you mean list?"},
+               {"foo", "unknown command foo: see weft help"},
+               {"gte", "did you mean get?"},
+               {"role a admin", "this version has no weft role: "},
+               {"stat", "did you mean status?"},
+               {"list --limti=3", "did you mean --limit?"},
+               {"list --jsom", "did you mean --json?"},
+               {"list --limit", "needs a value"},
+               {"list --json=1", "takes no value"},
+               {"list -z", "see weft help list"},
+               {"qqqqqqqq", "see weft help"},
+               {"get", "usage: weft get DOC"},
+               {"get a b c", "usage: weft get DOC"},
+               {"set -m", "needs a value"}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     parsed p;
     parse(&p, cases[i].line);
