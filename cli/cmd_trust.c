@@ -120,8 +120,10 @@ static bool check_disk(findings *f) {
   bool known = statvfs(cli_home_dir(f->call->home), &fs) == 0;
   uint64_t left_mb = known ? (uint64_t)fs.f_bavail * fs.f_frsize / mb : 0;
   bool ok = known && left_mb >= free_min_mb;
-  snprintf(text, sizeof text, "%llu MB free%s", (unsigned long long)left_mb,
-           ok ? "" : ": nothing can be written once that is used up");
+  snprintf(text, sizeof text,
+           ok ? "there is room for more"
+              : "%llu MB free: nothing can be written once they are used up",
+           (unsigned long long)left_mb);
   return finding(f, "disk", ok, known ? text : "its free space is not known");
 }
 
