@@ -19,13 +19,24 @@
 extern "C" {
 #endif
 
+/* What the columns of a chunk tell of a change, so that whoever only holds it need not take its
+ * bytes apart. */
+typedef struct weft_brief {
+  bool known; /* the bytes parse as VALID and DATA, with this clock and these claims; else nothing
+                 is known, and they have to be parsed */
+  uint64_t hlc;
+  weft_claim *claims; /* as weft__change_parse gives them: without what judging adds */
+  size_t claim_count;
+} weft_brief;
+
 typedef struct weft_run {
   weft_id log;
   uint64_t first;            /* seq of the first change, >= 1 */
   weft_id prev;              /* id at first - 1 */
   const weft_bytes *changes; /* canonical bytes, in order */
   size_t count;
-  weft_sig sig; /* of the last change */
+  weft_sig sig;       /* of the last change */
+  weft_brief *briefs; /* of weft__chunk_decode_briefly, one for each change; else NULL */
 } weft_run;
 
 /* How hard to compress: live pushes want time, sealed and stored runs want bytes. */
@@ -56,6 +67,11 @@ weft_err weft__chunk_encode_with(weft_chunk_codec *c, weft_buf *out, const weft_
                                  size_t run_count, weft_chunk_effort effort) WEFT_MUST_USE;
 weft_err weft__chunk_decode_with(weft_chunk_codec *c, weft_arena *arena, weft_bytes in,
                                  weft_run **runs, size_t *run_count) WEFT_MUST_USE;
+
+/* The same, and tells of each change what its columns tell; `briefs` and their claims lie in
+ * `arena`. */
+weft_err weft__chunk_decode_briefly(weft_chunk_codec *c, weft_arena *arena, weft_bytes in,
+                                    weft_run **runs, size_t *run_count) WEFT_MUST_USE;
 
 /* The head of a run as it stands in a chunk. */
 typedef struct weft_run_head {

@@ -33,20 +33,6 @@ void weft__column_put_bytes(weft__columns_out *out, weft__column column, weft_by
   weft__buf_put(&out->at[column].bytes, bytes);
 }
 
-uint64_t weft__column_get(weft__columns_in *in, weft__column column) {
-  weft__column_in *from = &in->at[column];
-  return from->constant ? from->value : weft__rd_varint(&from->rd);
-}
-
-int64_t weft__column_get_signed(weft__columns_in *in, weft__column column) {
-  uint64_t v = weft__column_get(in, column);
-  return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
-}
-
-weft_bytes weft__column_get_bytes(weft__columns_in *in, weft__column column, size_t len) {
-  return weft__rd_take(&in->at[column].rd, len);
-}
-
 bool weft__columns_done(const weft__columns_in *in) {
   for (unsigned i = 0; i < COLUMNS; i++) {
     if (!weft__rd_done(&in->at[i].rd)) return false;

@@ -120,9 +120,18 @@ void weft__column_put_signed(weft__columns_out *out, weft__column column, int64_
 void weft__column_put_bytes(weft__columns_out *out, weft__column column, weft_bytes bytes);
 
 /* Reads an entry; 0 after a failure. */
-uint64_t weft__column_get(weft__columns_in *in, weft__column column);
-int64_t weft__column_get_signed(weft__columns_in *in, weft__column column);
-weft_bytes weft__column_get_bytes(weft__columns_in *in, weft__column column, size_t len);
+static inline uint64_t weft__column_get(weft__columns_in *in, weft__column column) {
+  weft__column_in *from = &in->at[column];
+  return from->constant ? from->value : weft__rd_varint(&from->rd);
+}
+static inline int64_t weft__column_get_signed(weft__columns_in *in, weft__column column) {
+  uint64_t v = weft__column_get(in, column);
+  return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
+}
+static inline weft_bytes weft__column_get_bytes(weft__columns_in *in, weft__column column,
+                                                size_t len) {
+  return weft__rd_take(&in->at[column].rd, len);
+}
 /* True when nothing failed, and each column was read to its end. */
 bool weft__columns_done(const weft__columns_in *in);
 
@@ -154,9 +163,10 @@ weft_err weft__words_decode(weft_arena *arena, weft_bytes dictionary, weft_bytes
                             size_t len_max, weft_bytes *text) WEFT_MUST_USE;
 
 /* Rebuilds `count` changes in `arena`, `changes` gets views of them; `scratch` is used, at most
- * some 64 bytes for each op, claim and document.  WEFT_OK; WEFT_EMALFORMED; WEFT_ENOMEM. */
+ * some 64 bytes for each op, claim and document.  `briefs`, unless NULL, gets what the columns tell
+ * of each.  WEFT_OK; WEFT_EMALFORMED; WEFT_ENOMEM. */
 weft_err weft__chunk_join(weft__columns_in *in, weft_arena *arena, weft_arena *scratch,
-                          weft_bytes *changes, size_t count) WEFT_MUST_USE;
+                          weft_bytes *changes, weft_brief *briefs, size_t count) WEFT_MUST_USE;
 
 #ifdef __cplusplus
 }

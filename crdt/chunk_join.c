@@ -19,6 +19,10 @@ enum { op_len_min = 2, claim_len_min = 2 };
 
 enum { numbers_dealt_max = 1024, claims_dealt_min = 32 };
 
+/* A text's length is a varint of up to two bytes. */
+enum { text_room_len = 4096, text_head_len_max = 2 };
+_Static_assert(WEFT_PATH_LEN_MAX < 1 << 14 && WEFT_NAME_LEN_MAX < 1 << 14, "two bytes tell it");
+
 /* Changes in columns have at most this many ops each, and a chunk of several is short. */
 enum { ops_max = WEFT_CHUNK_LEN_MAX / op_len_min };
 _Static_assert(ops_max >= WEFT_CHANGE_OPS_MAX, "the ops of a single long change count too");
@@ -48,9 +52,17 @@ typedef struct claim_place {
   uint32_t doc; /* of the first document of its change */
 } claim_place;
 
+/* A text of a table with its length before it, as it stands in changes. */
+typedef struct text_place {
+  weft_bytes block;
+  weft_bytes text;
+  bool ok; /* fit to stand in a valid change; told where briefs are wanted */
+} text_place;
+
 typedef struct joiner {
   weft__columns_in *in;
   weft_arena *scratch;
+  weft_brief *briefs; /* NULL: not wanted */
   change_place *changes;
   size_t change_count;
   doc_place *docs;
@@ -60,13 +72,39 @@ typedef struct joiner {
   size_t op_count;
   claim_place *claims;
   size_t claim_count;
-  weft_bytes *names;
-  weft_bytes *paths;
+  text_place *names;
+  text_place *paths;
+  bool paths_ascend;
   uint32_t *by_path;
   size_t *path_from;
+  bool plain;      /* the text column has nothing but ASCII */
   weft_buf values; /* canonical scalars, by path */
-  weft_buf out;
+  uint8_t *to;     /* where the next byte of the output goes */
+  uint8_t *end;    /* of the room for it */
+  bool full;       /* there was more than room */
 } joiner;
+
+/* Behind the end of a buffer that pieces are copied to lie as many bytes that are anything. */
+enum { piece_len = 16 };
+
+/* Copies in steps of piece_len, which costs less than a call for the few bytes of most pieces.  As
+ * many bytes as that may be read and written too much. */
+static inline void piece_copy(uint8_t *to, const uint8_t *from, size_t len) {
+  uint8_t piece[piece_len]; /* what is read too much may be where it is written */
+  for (size_t at = 0; at < len; at += piece_len) {
+    memcpy(piece, from + at, piece_len);
+    memcpy(to + at, piece, piece_len);
+  }
+}
+
+/* The same, of a view that a reader has just taken: behind it may be nothing. */
+static inline void taken_copy(uint8_t *to, weft_bytes taken, const weft_rd *rd) {
+  if (weft__rd_left(rd) >= piece_len) {
+    piece_copy(to, taken.at, taken.len);
+  } else if (taken.len > 0) {
+    memcpy(to, taken.at, taken.len);
+  }
+}
 
 /* --- counting --- */
 
@@ -87,8 +125,10 @@ static weft_err count_change(joiner *j, change_place *change) {
     if (ops >= ops_max - j->op_count || ops >= j->in->len / op_len_min - j->op_count) {
       return WEFT_EMALFORMED;
     }
-    WEFT_TRY(weft__arena_grow(j->scratch, (void **)&j->docs, j->doc_count, &j->doc_cap,
-                              j->doc_count + 1, sizeof *j->docs));
+    if (j->doc_count == j->doc_cap) {
+      WEFT_TRY(weft__arena_grow(j->scratch, (void **)&j->docs, j->doc_count, &j->doc_cap,
+                                j->doc_count + 1, sizeof *j->docs));
+    }
     j->docs[j->doc_count++] = (doc_place){0, (uint32_t)ops + 1};
     j->op_count += (size_t)ops + 1;
   }
@@ -106,36 +146,72 @@ static weft_err count_all(joiner *j) {
 
 /* --- tables --- */
 
+/* Room for the texts of a table, which is taken for several at a time. */
+typedef struct text_room {
+  uint8_t *at;
+  size_t left;
+} text_room;
+
+static weft_err room_take(weft_arena *scratch, text_room *room, size_t len) {
+  if (room->left >= len) return WEFT_OK;
+  room->left = len > text_room_len ? len : text_room_len;
+  room->at = weft__arena_take(scratch, room->left);
+  return room->at ? WEFT_OK : WEFT_ENOMEM;
+}
+
 /* Each text stands somewhere in the output, so together they are no longer than it. */
 static weft_err table_read(joiner *j, size_t count, size_t len_max, weft__column shared_column,
-                           weft_bytes **out) {
-  weft_bytes *table = weft__arena_take(j->scratch, count * sizeof *table);
+                           text_place **out) {
+  text_place *table = weft__arena_take(j->scratch, count * sizeof *table);
   if (!table) return WEFT_ENOMEM;
+  weft_rd *rd = &j->in->at[shared_column + 2].rd;
   weft_bytes before = weft_bytes_of(NULL, 0);
+  text_room room = {NULL, 0};
   size_t total = 0;
   for (size_t i = 0; i < count; i++) {
     uint64_t shared = weft__column_get(j->in, shared_column);
     uint64_t rest = weft__column_get(j->in, shared_column + 1);
     if (shared > before.len || rest > len_max - shared) return WEFT_EMALFORMED;
-    weft_bytes tail = weft__column_get_bytes(j->in, shared_column + 2, (size_t)rest);
+    weft_bytes tail = weft__rd_take(rd, (size_t)rest);
     if (tail.len != rest) return WEFT_EMALFORMED;
     size_t len = (size_t)(shared + rest);
     total += len;
     if (total > j->in->len) return WEFT_EMALFORMED;
-    uint8_t *text = weft__arena_take(j->scratch, len);
-    if (!text) return WEFT_ENOMEM;
-    if (shared > 0) memcpy(text, before.at, (size_t)shared);
-    if (rest > 0) memcpy(text + shared, tail.at, (size_t)rest);
-    before = table[i] = weft_bytes_of(text, len);
+    WEFT_TRY(room_take(j->scratch, &room, text_head_len_max + len + piece_len));
+    size_t head = len < 0x80 ? 1 : text_head_len_max;
+    room.at[0] = (uint8_t)(head == 1 ? len : len | 0x80);
+    if (head > 1) room.at[1] = (uint8_t)(len >> 7);
+    uint8_t *text = room.at + head;
+    piece_copy(text, before.at, (size_t)shared);
+    taken_copy(text + shared, tail, rd);
+    before = weft_bytes_of(text, len);
+    table[i] = (text_place){weft_bytes_of(room.at, head + len), before, false};
+    room.at += head + len;
+    room.left -= head + len;
   }
   *out = table;
   return WEFT_OK;
 }
 
+/* Looks once at what stands in many changes. */
+static void tables_judge(joiner *j) {
+  for (size_t i = 0; i < j->in->names; i++) {
+    j->names[i].ok = weft_document_name_check(j->names[i].text) == WEFT_OK;
+  }
+  j->paths_ascend = true;
+  for (size_t i = 0; i < j->in->paths; i++) {
+    j->paths[i].ok = weft_path_check(j->paths[i].text) == WEFT_OK;
+    bool behind = i > 0 && weft_bytes_cmp(j->paths[i - 1].text, j->paths[i].text) >= 0;
+    if (behind) j->paths_ascend = false;
+  }
+}
+
 static weft_err tables_read(joiner *j) {
   if (j->in->names > j->doc_count || j->in->paths > j->op_count) return WEFT_EMALFORMED;
   WEFT_TRY(table_read(j, j->in->names, WEFT_NAME_LEN_MAX, COLUMN_NAME_SHARED, &j->names));
-  return table_read(j, j->in->paths, WEFT_PATH_LEN_MAX, COLUMN_PATH_SHARED, &j->paths);
+  WEFT_TRY(table_read(j, j->in->paths, WEFT_PATH_LEN_MAX, COLUMN_PATH_SHARED, &j->paths));
+  if (j->briefs) tables_judge(j);
+  return WEFT_OK;
 }
 
 /* Goes `distance` places on in a ring of `count`, from the one behind `before`. */
@@ -251,6 +327,23 @@ static bool mode_ok(uint64_t mode) {
   return scale <= (kind == VALUE_INTEGER ? 1 : 0);
 }
 
+/* Writes the canonical bytes of a value.  Most are short texts, which need no looking at where the
+ * whole column has been looked at. */
+static void value_write(joiner *j, const weft_value *v) {
+  weft_bytes text = v->as.bytes;
+  bool brief = v->kind == WEFT_STRING && j->plain && text.len < 0x100;
+  if (!brief) {
+    weft__scalar_encode(&j->values, v);
+    return;
+  }
+  size_t head = text.len < 32 ? 1 : 2;
+  uint8_t *to = weft__buf_room(&j->values, head + text.len);
+  if (!to) return;
+  to[0] = (uint8_t)(head == 1 ? 0xa0 | text.len : 0xd9);
+  if (head == 2) to[1] = (uint8_t)text.len;
+  taken_copy(to + head, text, &j->in->at[COLUMN_TEXT].rd);
+}
+
 static weft_err path_read(joiner *j, size_t path, unsigned *bit, uint8_t *byte) {
   uint64_t mode = weft__column_get(j->in, COLUMN_PATH_MODE);
   if (!mode_ok(mode)) return WEFT_EMALFORMED;
@@ -272,15 +365,19 @@ static weft_err path_read(joiner *j, size_t path, unsigned *bit, uint8_t *byte) 
     weft_value value;
     WEFT_TRY(value_read(j, &r, &value));
     op->value_at = (uint32_t)j->values.len;
-    weft__scalar_encode(&j->values, &value);
+    value_write(j, &value);
     WEFT_TRY(weft__buf_err(&j->values));
     op->value_len = (uint32_t)(j->values.len - op->value_at);
   }
   return WEFT_OK;
 }
 
-/* A value that cannot be stored, or too many bytes of them, is the chunk's fault. */
+/* Every value stands in the output, so that there is room for all of them in as many bytes.
+ * A value that cannot be stored, or too many bytes of them, is the chunk's fault. */
 static weft_err values_read(joiner *j) {
+  uint8_t *room = weft__arena_take(j->scratch, j->in->len + piece_len);
+  if (!room) return WEFT_ENOMEM;
+  j->values = (weft_buf){.mem = j->scratch->mem, .at = room, .cap = j->in->len, .max = j->in->len};
   unsigned bit = 0;
   uint8_t byte = 0;
   for (size_t p = 0; p < j->in->paths; p++) {
@@ -370,28 +467,93 @@ static weft_err claims_read(joiner *j) {
 
 /* --- writing --- */
 
-static void claim_write(joiner *j, const claim_place *claim) {
-  weft__buf_varint(&j->out, claim->head);
-  if (claim->head & 1) {
-    weft__buf_put(&j->out, weft__column_get_bytes(j->in, COLUMN_CLAIM_LOG, sizeof(weft_id)));
+/* Appends bytes of a buffer that has piece_len bytes behind it. */
+static inline void out_piece(joiner *j, const uint8_t *at, size_t len) {
+  if (len > (size_t)(j->end - j->to)) {
+    j->full = true;
+    return;
   }
-  weft__buf_varint(&j->out, claim->seq);
-  if (claim->head & 2) {
-    weft__buf_put(&j->out, weft__column_get_bytes(j->in, COLUMN_CLAIM_TAG, WEFT_CLAIM_TAG_LEN));
+  piece_copy(j->to, at, len);
+  j->to += len;
+}
+
+/* Appends any bytes. */
+static void out_put(joiner *j, weft_bytes bytes) {
+  if (bytes.len > (size_t)(j->end - j->to)) {
+    j->full = true;
+  } else if (bytes.len > 0) {
+    memcpy(j->to, bytes.at, bytes.len);
+    j->to += bytes.len;
   }
 }
 
-static void op_write(joiner *j, const op_place *op) {
-  weft__buf_u8(&j->out, op->head);
-  weft__buf_block(&j->out, j->paths[op->path]);
-  if (op->head & WEFT_OP_HAS_POSITION) weft__buf_block(&j->out, op->position);
-  if (op->value_len > 0) {
-    weft__buf_put_raw(&j->out, j->values.at + op->value_at, op->value_len);
+static inline void out_u8(joiner *j, uint8_t v) {
+  if (j->to == j->end) {
+    j->full = true;
+  } else {
+    *j->to++ = v;
   }
+}
+
+static inline void out_varint(joiner *j, uint64_t v) {
+  for (; v >= 0x80; v >>= 7) out_u8(j, (uint8_t)(v | 0x80));
+  out_u8(j, (uint8_t)v);
+}
+
+static void claim_write(joiner *j, const claim_place *claim, weft_claim *brief) {
+  weft_bytes log = weft_bytes_of(NULL, 0), tag = log;
+  out_varint(j, claim->head);
+  if (claim->head & 1) {
+    log = weft__column_get_bytes(j->in, COLUMN_CLAIM_LOG, sizeof(weft_id));
+    out_put(j, log);
+  }
+  out_varint(j, claim->seq);
+  if (claim->head & 2) {
+    tag = weft__column_get_bytes(j->in, COLUMN_CLAIM_TAG, WEFT_CLAIM_TAG_LEN);
+    out_put(j, tag);
+  }
+  if (!brief) return;
+  *brief = (weft_claim){.number = (uint32_t)(claim->head >> 2),
+                        .has_log = claim->head & 1,
+                        .has_tag = (claim->head & 2) != 0,
+                        .seq = claim->seq};
+  if (log.len > 0) memcpy(brief->log.b, log.at, log.len);
+  if (tag.len > 0) memcpy(brief->tag, tag.at, tag.len);
+}
+
+/* Whether a change may claim this behind `before`, NULL for the first; what the reader of bytes
+ * refuses, and more is not said. */
+static bool claim_sound(const claim_place *claim, const claim_place *before) {
+  if (before && claim->head >> 2 <= before->head >> 2) return false;
+  if (claim->head >> 2 > UINT32_MAX || claim->seq == 0) return false;
+  return !(claim->head & 1) || claim->head & 2;
+}
+
+/* Whether an op may stand behind `before`, NULL for the first of its document.  Positions are left
+ * to the reader of bytes. */
+static bool op_sound(const joiner *j, const op_place *op, const op_place *before) {
+  static const bool anywhere[WEFT_OP_POSITION + 1] = {
+      [WEFT_OP_UNSET] = true, [WEFT_OP_MARK_OBJECT] = true, [WEFT_OP_FRESH_OBJECT] = true};
+  const text_place *path = &j->paths[op->path];
+  if (op->head == 0 || op->head >= WEFT_OP_POSITION || !path->ok) return false;
+  if (before && !(j->paths_ascend && before->path < op->path)) return false;
+  return path->text.len > 0 || anywhere[op->head];
+}
+
+static inline void op_write(joiner *j, const op_place *op) {
+  out_u8(j, op->head);
+  out_piece(j, j->paths[op->path].block.at, j->paths[op->path].block.len);
+  if (op->head & WEFT_OP_HAS_POSITION) {
+    out_varint(j, op->position.len);
+    out_put(j, op->position);
+  }
+  out_piece(j, j->values.at + op->value_at, op->value_len);
 }
 
 static void note_write(joiner *j) {
-  weft__buf_block(&j->out, weft__rd_block(&j->in->at[COLUMN_NOTES].rd));
+  weft_bytes note = weft__rd_block(&j->in->at[COLUMN_NOTES].rd);
+  out_varint(j, note.len);
+  out_put(j, note);
 }
 
 static uint64_t clock_read(joiner *j, uint64_t before) {
@@ -405,66 +567,114 @@ typedef struct cursor { /* where the next change begins in each array */
   const doc_place *doc;
   const op_place *op;
   const claim_place *claim;
+  weft_claim *claims; /* of the briefs */
   uint64_t hlc;
 } cursor;
 
-static void change_write(joiner *j, const change_place *change, cursor *at) {
+static void head_write(joiner *j, unsigned flags, uint64_t hlc) {
+  uint8_t head[piece_len] = {WEFT_CHANGE_VERSION, WEFT_CHANGE_DATA, (uint8_t)flags};
+  for (unsigned i = 0; i < 8; i++) head[3 + i] = (uint8_t)(hlc >> (56 - 8 * i));
+  out_piece(j, head, 3 + 8);
+}
+
+/* False when it is not sure that the claims are sound. */
+static bool claims_write(joiner *j, const change_place *change, cursor *at, weft_brief *brief) {
+  bool sound = true;
+  out_varint(j, change->claims);
+  for (uint32_t i = 0; i < change->claims; i++, at->claim++) {
+    claim_write(j, at->claim, brief ? at->claims + i : NULL);
+    sound = sound && claim_sound(at->claim, i > 0 ? at->claim - 1 : NULL);
+  }
+  if (brief) {
+    brief->hlc = at->hlc;
+    brief->claims = at->claims;
+    brief->claim_count = change->claims;
+    at->claims += change->claims;
+  }
+  return sound;
+}
+
+/* False when it is not sure that the ops are sound. */
+static bool docs_write(joiner *j, const change_place *change, cursor *at) {
+  bool sound = true;
+  uint64_t ops = 0;
+  out_varint(j, change->docs);
+  for (uint32_t d = 0; d < change->docs; d++, at->doc++) {
+    const text_place *name = &j->names[at->doc->name];
+    out_piece(j, name->block.at, name->block.len);
+    out_varint(j, at->doc->ops);
+    bool behind = d > 0 && weft_bytes_cmp(j->names[at->doc[-1].name].text, name->text) >= 0;
+    sound = sound && name->ok && !behind;
+    for (uint32_t i = 0; i < at->doc->ops; i++, at->op++) {
+      op_write(j, at->op);
+      sound = sound && op_sound(j, at->op, i > 0 ? at->op - 1 : NULL);
+    }
+    ops += at->doc->ops;
+  }
+  return sound && ops <= WEFT_CHANGE_OPS_MAX;
+}
+
+/* What the brief says of a change, the reader of its bytes would say; of one with anything unusual
+ * it says nothing. */
+static void change_write(joiner *j, const change_place *change, cursor *at, weft_brief *brief) {
   unsigned flags = (change->shape & SHAPE_MESSAGE ? WEFT_CHANGE_HAS_MESSAGE : 0u) |
                    (change->shape & SHAPE_EXTENSIONS ? WEFT_CHANGE_HAS_EXTENSIONS : 0u);
-  weft__buf_u8(&j->out, WEFT_CHANGE_VERSION);
-  weft__buf_u8(&j->out, WEFT_CHANGE_DATA);
-  weft__buf_u8(&j->out, (uint8_t)flags);
   at->hlc = clock_read(j, at->hlc);
-  weft__buf_u64(&j->out, at->hlc);
+  head_write(j, flags, at->hlc);
   if (change->shape & SHAPE_MESSAGE) note_write(j);
-  weft__buf_varint(&j->out, change->claims);
-  for (uint32_t i = 0; i < change->claims; i++) claim_write(j, at->claim++);
+  bool sound = claims_write(j, change, at, brief);
   if (change->shape & SHAPE_EXTENSIONS) note_write(j);
-  weft__buf_varint(&j->out, change->docs);
-  for (uint32_t d = 0; d < change->docs; d++, at->doc++) {
-    weft__buf_block(&j->out, j->names[at->doc->name]);
-    weft__buf_varint(&j->out, at->doc->ops);
-    for (uint32_t i = 0; i < at->doc->ops; i++) op_write(j, at->op++);
-  }
+  sound = docs_write(j, change, at) && sound;
+  if (brief) brief->known = sound && flags == 0;
 }
 
 static void raw_write(joiner *j) {
   uint64_t len = weft__column_get(j->in, COLUMN_RAW_LEN);
   if (len > j->in->len) {
-    j->in->at[COLUMN_RAW].rd.failed = true;
+    j->full = true;
     return;
   }
-  weft__buf_put(&j->out, weft__column_get_bytes(j->in, COLUMN_RAW, (size_t)len));
+  out_put(j, weft__column_get_bytes(j->in, COLUMN_RAW, (size_t)len));
 }
 
-/* The buffer lies in the arena, as long as declared, and so never grows. */
 static weft_err changes_write(joiner *j, weft_arena *arena, weft_bytes *changes) {
-  uint8_t *at = weft__arena_take(arena, j->in->len);
-  if (!at) return WEFT_ENOMEM;
-  j->out = (weft_buf){.mem = arena->mem, .at = at, .cap = j->in->len, .max = j->in->len};
-  cursor next = {j->docs, j->ops, j->claims, 0};
+  cursor next = {.doc = j->docs, .op = j->ops, .claim = j->claims};
+  j->to = weft__arena_take(arena, j->in->len + piece_len);
+  if (j->briefs) next.claims = weft__arena_take(arena, j->claim_count * sizeof *next.claims);
+  if (!j->to || (j->briefs && !next.claims)) return WEFT_ENOMEM;
+  j->end = j->to + j->in->len;
   for (size_t i = 0; i < j->change_count; i++) {
-    size_t from = j->out.len;
+    const uint8_t *from = j->to;
+    weft_brief *brief = j->briefs ? &j->briefs[i] : NULL;
     if (j->changes[i].shape & SHAPE_RAW) {
       raw_write(j);
+      if (brief) *brief = (weft_brief){.known = false};
     } else {
-      change_write(j, &j->changes[i], &next);
+      change_write(j, &j->changes[i], &next, brief);
     }
-    if (weft__buf_err(&j->out) != WEFT_OK) return WEFT_EMALFORMED;
-    changes[i] = weft_bytes_of(at + from, j->out.len - from);
+    if (j->full) return WEFT_EMALFORMED;
+    changes[i] = weft_bytes_of(from, (size_t)(j->to - from));
   }
-  return j->out.len == j->in->len ? WEFT_OK : WEFT_EMALFORMED;
+  return j->to == j->end ? WEFT_OK : WEFT_EMALFORMED;
+}
+
+static bool text_plain(weft_bytes text) {
+  uint8_t all = 0;
+  for (size_t i = 0; i < text.len; i++) all |= text.at[i];
+  return all < 0x80;
 }
 
 /* Turns the text column into plain text.  All of it stands in the output. */
 static weft_err text_read(joiner *j) {
   weft_rd *words = &j->in->at[COLUMN_WORDS].rd, *text = &j->in->at[COLUMN_TEXT].rd;
   size_t words_len = weft__rd_left(words);
-  if (words_len == 0) return WEFT_OK;
-  weft_bytes plain;
-  WEFT_TRY(weft__words_decode(j->scratch, weft__rd_take(words, words_len),
-                              weft__rd_take(text, weft__rd_left(text)), j->in->len, &plain));
-  *text = weft__rd(plain);
+  if (words_len > 0) {
+    weft_bytes plain;
+    WEFT_TRY(weft__words_decode(j->scratch, weft__rd_take(words, words_len),
+                                weft__rd_take(text, weft__rd_left(text)), j->in->len, &plain));
+    *text = weft__rd(plain);
+  }
+  j->plain = text_plain(weft_bytes_of(text->at, weft__rd_left(text)));
   return WEFT_OK;
 }
 
@@ -481,10 +691,7 @@ static weft_err join(joiner *j, weft_arena *arena, weft_bytes *changes) {
 }
 
 weft_err weft__chunk_join(weft__columns_in *in, weft_arena *arena, weft_arena *scratch,
-                          weft_bytes *changes, size_t count) {
-  joiner j = {.in = in, .scratch = scratch, .change_count = count};
-  weft__buf_init(&j.values, &scratch->mem, in->len);
-  weft_err err = join(&j, arena, changes);
-  weft__buf_free(&j.values);
-  return err;
+                          weft_bytes *changes, weft_brief *briefs, size_t count) {
+  joiner j = {.in = in, .scratch = scratch, .change_count = count, .briefs = briefs};
+  return join(&j, arena, changes);
 }

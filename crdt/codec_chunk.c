@@ -346,7 +346,7 @@ static weft_err columns_read(weft_arena *scratch, ZSTD_DCtx *zstd, weft_rd *r, s
 }
 
 static weft_err runs_make(weft_arena *arena, const weft_run_head *heads, size_t count,
-                          const weft_bytes *changes, weft_run **out) {
+                          const weft_bytes *changes, weft_brief *briefs, weft_run **out) {
   weft_run *runs = weft__arena_zero(arena, count, sizeof *runs);
   if (!runs) return WEFT_ENOMEM;
   for (size_t i = 0; i < count; i++) {
@@ -355,15 +355,17 @@ static weft_err runs_make(weft_arena *arena, const weft_run_head *heads, size_t 
                          .prev = heads[i].prev,
                          .changes = changes,
                          .count = (size_t)heads[i].count,
-                         .sig = heads[i].sig};
+                         .sig = heads[i].sig,
+                         .briefs = briefs};
     changes += heads[i].count;
+    if (briefs) briefs += heads[i].count;
   }
   *out = runs;
   return WEFT_OK;
 }
 
-weft_err weft__chunk_decode_with(weft_chunk_codec *c, weft_arena *arena, weft_bytes in,
-                                 weft_run **runs, size_t *run_count) {
+static weft_err chunk_decode(weft_chunk_codec *c, weft_arena *arena, weft_bytes in, bool briefly,
+                             weft_run **runs, size_t *run_count) {
   *runs = NULL;
   *run_count = 0;
   weft_run_head *heads = NULL;
@@ -374,15 +376,30 @@ weft_err weft__chunk_decode_with(weft_chunk_codec *c, weft_arena *arena, weft_by
   if (!c->unpack) return WEFT_ENOMEM; /* defensive: malloc failed */
   weft__columns_in columns = {.len = 0};
   weft_bytes *changes = NULL;
+  weft_brief *briefs = NULL;
   weft_err err = columns_read(&c->scratch, c->unpack, &r, total, &columns);
   if (err == WEFT_OK) {
     changes = weft__arena_take(arena, total * sizeof *changes);
-    err = changes ? weft__chunk_join(&columns, arena, &c->scratch, changes, total) : WEFT_ENOMEM;
+    if (briefly) briefs = weft__arena_take(arena, total * sizeof *briefs);
+    err = !changes || (briefly && !briefs) ? WEFT_ENOMEM : WEFT_OK;
+  }
+  if (err == WEFT_OK) {
+    err = weft__chunk_join(&columns, arena, &c->scratch, changes, briefs, total);
   }
   scratch_reset(c);
-  if (err == WEFT_OK) err = runs_make(arena, heads, count, changes, runs);
+  if (err == WEFT_OK) err = runs_make(arena, heads, count, changes, briefs, runs);
   if (err == WEFT_OK) *run_count = count;
   return err;
+}
+
+weft_err weft__chunk_decode_with(weft_chunk_codec *c, weft_arena *arena, weft_bytes in,
+                                 weft_run **runs, size_t *run_count) {
+  return chunk_decode(c, arena, in, false, runs, run_count);
+}
+
+weft_err weft__chunk_decode_briefly(weft_chunk_codec *c, weft_arena *arena, weft_bytes in,
+                                    weft_run **runs, size_t *run_count) {
+  return chunk_decode(c, arena, in, true, runs, run_count);
 }
 
 weft_err weft__chunk_decode(weft_arena *arena, weft_bytes in, weft_run **runs, size_t *run_count) {

@@ -587,7 +587,7 @@ static weft_err own_append(weft_replica *r, weft_txn *txn, weft_log *log, const 
   if (err == WEFT_OK) err = weft__log_numbers_put(r, txn, log, back);
   if (err == WEFT_OK) {
     weft__change_id(r->crypto, &r->space, &log->head, bytes, &fresh->id);
-    weft_log_run run = {&bytes, &fresh->id, &state, 1, NULL, {NULL, 0}};
+    weft_log_run run = {.raws = &bytes, .ids = &fresh->id, .states = &state, .count = 1};
     err = weft__log_append(r, txn, log, &run);
   }
   WEFT_TRY(err);

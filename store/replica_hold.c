@@ -40,7 +40,7 @@ static weft_err decode_all(weft_replica *r, const weft_bytes *chunks, size_t cou
   for (size_t i = 0; i < count; i++) {
     weft_run *runs;
     size_t n;
-    weft_err err = weft__chunk_decode_with(r->codec, call->arena, chunks[i], &runs, &n);
+    weft_err err = weft__chunk_decode_briefly(r->codec, call->arena, chunks[i], &runs, &n);
     if (err != WEFT_OK) {
       call->report->bad = chunks[i];
       return weft__replica_fail(r, err, "a chunk does not decode");
@@ -271,15 +271,27 @@ static weft_err tell_fork(weft_replica *r, weft_txn *txn, const weft_log *log, u
   return weft__event_put(r, txn, &event);
 }
 
-/* Keeps the claims of a change that was parsed in `from` for the rest of the call. */
-static weft_err claims_keep(hold_call *call, const weft_arena *from, const weft_change *change,
+/* Keeps the claims of a change for the rest of the call, unless they stay anyway. */
+static weft_err claims_keep(hold_call *call, bool stay, const weft_change *change,
                             weft_claim_list *out) {
   weft_bytes copy =
       weft_bytes_of((const void *)change->claims, change->claim_count * sizeof *change->claims);
   *out = (weft_claim_list){change->claims, change->claim_count};
-  if (from == call->arena || change->claim_count == 0) return WEFT_OK;
+  if (stay || change->claim_count == 0) return WEFT_OK;
   WEFT_TRY(weft__arena_copy(call->arena, copy, &copy));
   out->at = (const void *)copy.at;
+  return WEFT_OK;
+}
+
+/* Tells what a change of a long run says of its clock and its claims. */
+static weft_err change_brief(const weft_brief *brief, weft_bytes raw, weft_arena *arena,
+                             weft_change *change) {
+  if (!brief->known) return weft__change_parse(arena, raw, change);
+  *change = (weft_change){.state = WEFT_CHANGE_VALID,
+                          .kind = WEFT_CHANGE_DATA,
+                          .hlc = brief->hlc,
+                          .claims = brief->claims,
+                          .claim_count = brief->claim_count};
   return WEFT_OK;
 }
 
@@ -299,9 +311,13 @@ static weft_err judge_each(weft_replica *r, weft_txn *txn, hold_call *call, weft
   for (size_t i = 0; i < run->count; i++) {
     weft_change *change = &changes[few ? i : 0];
     weft__arena_reset(passing);
-    WEFT_TRY(weft__change_parse(arena, run->raws[i], change));
+    if (few) {
+      WEFT_TRY(weft__change_parse(arena, run->raws[i], change));
+    } else {
+      WEFT_TRY(change_brief(&run->briefs[i], run->raws[i], arena, change));
+    }
     weft__change_judge(&log->ctx, change);
-    WEFT_TRY(claims_keep(call, arena, change, &claims[i]));
+    WEFT_TRY(claims_keep(call, few || run->briefs[i].known, change, &claims[i]));
     WEFT_TRY(weft__log_context_advance(&log->ctx, &r->tables, change));
     states[i] = (uint8_t)change->state;
     if (change->state != WEFT_CHANGE_VALID) continue;
@@ -345,7 +361,12 @@ static weft_err take_run(weft_replica *r, weft_txn *txn, hold_call *call, const 
   uint8_t *states = weft__arena_zero(call->arena, count, 1);
   if (!states) return WEFT_ENOMEM;
   weft__log_touch(r, log);
-  weft_log_run run = {raws, c->ids + c->skip, states, count, &h->run.sig, {NULL, 0}};
+  weft_log_run run = {.raws = raws,
+                      .briefs = h->run.briefs + c->skip,
+                      .ids = c->ids + c->skip,
+                      .states = states,
+                      .count = count,
+                      .sig = &h->run.sig};
   WEFT_TRY(judge_run(r, txn, call, log, &run, states));
   if (h->alone && c->skip == 0) run.chunk = h->chunk;
   WEFT_TRY(weft__log_append(r, txn, log, &run));

@@ -386,6 +386,7 @@ typedef struct weft_log_run {
   size_t count;
   const weft_sig *sig; /* of the last; NULL only within a group */
   weft_bytes chunk;    /* exactly this run as a chunk, or empty */
+  weft_brief *briefs;  /* of a run that was received; else NULL */
 } weft_log_run;
 weft_err weft__log_append(weft_replica *r, weft_txn *txn, weft_log *log,
                           const weft_log_run *run) WEFT_MUST_USE;

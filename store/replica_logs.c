@@ -798,7 +798,12 @@ static weft_err append_chunk(weft_replica *r, weft_txn *txn, weft_log *log,
                              const weft_log_run *run) {
   WEFT_TRY(weft__log_seal(r, txn, log));
   WEFT_ASSERT(log->sealed == log->held);
-  weft_run whole = {log->id, log->held + 1, log->head, run->raws, run->count, *run->sig};
+  weft_run whole = {.log = log->id,
+                    .first = log->held + 1,
+                    .prev = log->head,
+                    .changes = run->raws,
+                    .count = run->count,
+                    .sig = *run->sig};
   WEFT_TRY(chunk_put(r, txn, log, &whole, run->states, run->chunk));
   if (run->chunk.len > 0) WEFT_TRY(weft__cache_keep(r, log, &whole, run));
   sealed_move(log, log->held + run->count, &run->ids[run->count - 1]);
@@ -891,8 +896,12 @@ static weft_err seal_emit(weft_replica *r, weft_txn *txn, weft_log *log, seal_li
                           weft_id *prev) {
   if (list->end == list->first) return WEFT_ECORRUPT;
   size_t count = list->end - list->first;
-  weft_run run = {log->id, log->sealed + 1,          *prev, list->raws + list->first,
-                  count,   list->sigs[list->end - 1]};
+  weft_run run = {.log = log->id,
+                  .first = log->sealed + 1,
+                  .prev = *prev,
+                  .changes = list->raws + list->first,
+                  .count = count,
+                  .sig = list->sigs[list->end - 1]};
   WEFT_TRY(chunk_put(r, txn, log, &run, list->states + list->first, weft_bytes_of(NULL, 0)));
   weft_dbkey from, to;
   uint64_t gone;

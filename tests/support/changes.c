@@ -243,3 +243,24 @@ weft_bytes test_change_bytes(weft_arena *arena, const weft_change *change) {
   assert_int_equal(weft__change_encode(&b, arena, change), WEFT_OK);
   return copied(arena, &b);
 }
+
+static bool claim_same(const weft_claim *a, const weft_claim *b) {
+  return a->number == b->number && a->has_log == b->has_log && a->has_tag == b->has_tag &&
+         weft_id_cmp(&a->log, &b->log) == 0 && a->seq == b->seq &&
+         memcmp(a->tag, b->tag, sizeof a->tag) == 0;
+}
+
+bool test_brief_true(weft_arena *arena, weft_bytes raw, const weft_brief *brief, bool *known) {
+  weft_change change;
+  if (weft__change_parse(arena, raw, &change) != WEFT_OK) return false;
+  bool data = change.state == WEFT_CHANGE_VALID && change.kind == WEFT_CHANGE_DATA;
+  bool positions = false;
+  for (size_t i = 0; i < change.op_count; i++) positions |= change.ops[i].position.len > 0;
+  *known = data && change.message.len == 0 && change.extensions.len == 0 && !positions;
+  if (!brief->known) return true;
+  if (!data || brief->hlc != change.hlc || brief->claim_count != change.claim_count) return false;
+  for (size_t i = 0; i < change.claim_count; i++) {
+    if (!claim_same(&brief->claims[i], &change.claims[i])) return false;
+  }
+  return true;
+}

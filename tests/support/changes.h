@@ -2,7 +2,7 @@
 #ifndef WEFT_TESTS_CHANGES_H
 #define WEFT_TESTS_CHANGES_H
 
-#include "crdt/change.h"
+#include "crdt/chunk.h"
 #include "tests/support/rng.h"
 
 /* Makes a change that keeps every rule of the bytes: START or DATA, with messages, extensions,
@@ -16,6 +16,11 @@ weft_change test_change_single(weft_arena *arena, uint64_t hlc, const char *doc,
 
 /* Gives the canonical bytes of `change` in `arena`; fails the running test when there are none. */
 weft_bytes test_change_bytes(weft_arena *arena, const weft_change *change);
+
+/* Tells whether what columns told of a change is what its bytes say: the same clock and claims, or
+ * nothing.  `known` gets whether a reader of bytes finds a DATA without message, extensions and
+ * positions, of which columns that are in order should tell. */
+bool test_brief_true(weft_arena *arena, weft_bytes raw, const weft_brief *brief, bool *known);
 
 /* Encoded scalars, in `arena`. */
 weft_bytes test_scalar_int(weft_arena *arena, int64_t v);

@@ -62,6 +62,29 @@ static bool same_run(const weft_run *a, const weft_run *b) {
   return true;
 }
 
+/* What is told beside the bytes is what they say, and is told of whatever is usual. */
+static void briefs_agree(fixture *f, uint64_t seed, size_t count) {
+  weft_chunk_codec *codec;
+  weft_run *back = NULL;
+  size_t back_count = 0;
+  assert_int_equal(weft__chunk_codec_new(&codec, &f->mem), WEFT_OK);
+  weft_bytes in = weft__buf_view(&f->out);
+  assert_int_equal(weft__chunk_decode_briefly(codec, &f->back, in, &back, &back_count), WEFT_OK);
+  assert_int_equal(back_count, count);
+  for (size_t r = 0; r < count; r++) {
+    for (size_t i = 0; i < back[r].count; i++) {
+      bool known;
+      const weft_brief *brief = &back[r].briefs[i];
+      bool same = test_brief_true(&f->back, back[r].changes[i], brief, &known);
+      if (!same || brief->known != known) {
+        fail_msg("seed=%u: change %zu of run %zu: told %d, usual %d", (unsigned)seed, i, r,
+                 brief->known, known);
+      }
+    }
+  }
+  weft__chunk_codec_free(codec);
+}
+
 static void round_trip(fixture *f, uint64_t seed, const weft_run *runs, size_t count) {
   weft_chunk_effort effort = seed % 2 ? WEFT_CHUNK_SEALED : WEFT_CHUNK_LIVE;
   weft_run *back = NULL;
@@ -84,13 +107,22 @@ static void round_trip(fixture *f, uint64_t seed, const weft_run *runs, size_t c
     assert_int_equal(weft_id_cmp(&heads[i].prev, &runs[i].prev), 0);
     assert_memory_equal(&heads[i].sig, &runs[i].sig, sizeof runs[i].sig);
   }
+  briefs_agree(f, seed, count);
 }
 
-/* A change, or now and then bytes that are none. */
+/* A change, also with a wrong byte or two, or now and then bytes that are none. */
 static weft_bytes any_bytes(weft_arena *arena, test_rng *rng) {
   if (test_rng_chance(rng, 90)) {
     weft_change change = test_change_any(arena, rng);
-    return test_change_bytes(arena, &change);
+    weft_bytes bytes = test_change_bytes(arena, &change);
+    if (test_rng_chance(rng, 80)) return bytes;
+    uint8_t *at = weft__arena_take(arena, bytes.len);
+    assert_non_null(at);
+    memcpy(at, bytes.at, bytes.len);
+    for (size_t n = 1 + test_rng_below(rng, 2); n > 0; n--) {
+      at[test_rng_below(rng, bytes.len)] ^= (uint8_t)(1u << test_rng_below(rng, 8));
+    }
+    return weft_bytes_of(at, bytes.len);
   }
   size_t len = (size_t)test_rng_below(rng, 100);
   uint8_t *at = weft__arena_take(arena, len);
@@ -719,6 +751,12 @@ static void allocations_fail(fixture *f, const weft_run *runs, size_t count) {
     weft_err err = weft__chunk_encode(&out, &mem, runs, count, WEFT_CHUNK_LIVE);
     weft_bytes in = weft__buf_view(&f->out);
     if (err == WEFT_OK) err = weft__chunk_decode(&arena, in, &back, &back_count);
+    weft_chunk_codec *codec = NULL;
+    if (err == WEFT_OK) err = weft__chunk_codec_new(&codec, &mem);
+    if (err == WEFT_OK) {
+      err = weft__chunk_decode_briefly(codec, &arena, in, &back, &back_count);
+    }
+    weft__chunk_codec_free(codec);
     if (err == WEFT_OK) err = weft__chunk_heads(&arena, in, &heads, &back_count);
     done = faults.calls < k;
     assert_int_equal(err, done ? WEFT_OK : WEFT_ENOMEM);
@@ -751,7 +789,7 @@ static weft_err join_tampered(fixture *f, const weft__columns_out *columns, size
   }
   if (column < COLUMNS) in.at[column].rd = weft__rd(bytes);
   weft__arena_init(&scratch, &f->mem);
-  weft_err err = weft__chunk_join(&in, &f->back, &scratch, changes, 3);
+  weft_err err = weft__chunk_join(&in, &f->back, &scratch, changes, NULL, 3);
   weft__arena_free(&scratch);
   return err;
 }
@@ -820,6 +858,80 @@ static void tampered_columns_are_refused(void **state) {
   for (unsigned i = 0; i < COLUMNS; i++) weft__buf_free(&columns.at[i].bytes);
 }
 
+/* Columns with a wrong byte may well be joined: into changes that are none, documents out of order,
+ * names that are forbidden.  Gives 1 when they were. */
+static size_t join_harmed(fixture *f, uint64_t seed, const weft__columns_out *columns,
+                          weft__column column, size_t count) {
+  weft__columns_in in = {.len = columns->len, .names = columns->names, .paths = columns->paths};
+  weft_arena scratch;
+  weft__arena_init(&scratch, &f->mem);
+  weft__arena_reset(&f->back);
+  for (unsigned i = 0; i < COLUMNS; i++) {
+    in.at[i].rd = weft__rd(weft__buf_view(&columns->at[i].bytes));
+  }
+  weft_bytes *changes = weft__arena_zero(&scratch, count, sizeof *changes);
+  weft_brief *briefs = weft__arena_zero(&scratch, count, sizeof *briefs);
+  assert_true(changes && briefs);
+  weft_err err = weft__chunk_join(&in, &f->back, &scratch, changes, briefs, count);
+  assert_true(err == WEFT_OK || err == WEFT_EMALFORMED);
+  for (size_t i = 0; i < count && err == WEFT_OK; i++) {
+    bool known;
+    if (test_brief_true(&scratch, changes[i], &briefs[i], &known)) continue;
+    fail_msg("seed=%u: column %u tells a lie of change %zu", (unsigned)seed, (unsigned)column, i);
+  }
+  weft__arena_free(&scratch);
+  return err == WEFT_OK;
+}
+
+static void harmed_columns_tell_no_lies(void **state) {
+  fixture *f = *state;
+  size_t joined = 0;
+  for (uint64_t seed = 1; seed <= test_share(150, 8); seed++) {
+    test_rng rng = test_rng_of(seed);
+    weft_run run;
+    weft__arena_reset(&f->arena);
+    weft__columns_out columns = {.len = 0};
+    for (unsigned i = 0; i < COLUMNS; i++) {
+      weft__buf_init(&columns.at[i].bytes, &f->mem, 8u << 20);
+    }
+    if (any_runs(f, &rng, &run, 1, 1 + seed % 20) == 0) continue;
+    assert_int_equal(weft__chunk_split(&columns, &f->arena, &run, 1), WEFT_OK);
+    for (size_t n = 0; n < 300; n++) {
+      weft__column column = (weft__column)test_rng_below(&rng, COLUMNS);
+      weft_buf *bytes = &columns.at[column].bytes;
+      if (bytes->len == 0) continue;
+      uint8_t *at = &bytes->at[test_rng_below(&rng, bytes->len)], keep = *at;
+      *at ^= (uint8_t)(1u << test_rng_below(&rng, 8));
+      joined += join_harmed(f, seed, &columns, column, run.count);
+      *at = keep;
+    }
+    for (unsigned i = 0; i < COLUMNS; i++) weft__buf_free(&columns.at[i].bytes);
+  }
+  assert_true(joined > 200);
+}
+
+/* The claim that gives a number has a tag.  Without its tag nothing is told. */
+static void a_number_without_a_tag_is_not_told(void **state) {
+  fixture *f = *state;
+  weft_claim claim = {.has_log = true, .has_tag = true, .seq = 9};
+  weft_change change = test_change_single(&f->arena, 1, "t/a", "k", test_scalar_int(&f->arena, 5));
+  change.claims = &claim;
+  change.claim_count = 1;
+  weft_bytes bytes = test_change_bytes(&f->arena, &change);
+  weft_run run = run_of(&bytes, 1);
+  weft__columns_out columns = {.len = 0};
+  for (unsigned i = 0; i < COLUMNS; i++) {
+    weft__buf_init(&columns.at[i].bytes, &f->mem, 1 << 20);
+  }
+  assert_int_equal(weft__chunk_split(&columns, &f->arena, &run, 1), WEFT_OK);
+  assert_int_equal(join_harmed(f, 0, &columns, COLUMN_CLAIM_HEAD, 1), 1);
+  columns.at[COLUMN_CLAIM_HEAD].bytes.at[0] = 1;
+  columns.at[COLUMN_CLAIM_TAG].bytes.len = 0;
+  columns.len -= WEFT_CLAIM_TAG_LEN;
+  assert_int_equal(join_harmed(f, 0, &columns, COLUMN_CLAIM_HEAD, 1), 1);
+  for (unsigned i = 0; i < COLUMNS; i++) weft__buf_free(&columns.at[i].bytes);
+}
+
 /* Each is a decimal, but no scale serves both. */
 static void doubles_of_no_common_scale(void **state) {
   fixture *f = *state;
@@ -857,6 +969,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(the_writer_has_limits, set_up, tear_down),
       cmocka_unit_test_setup_teardown(every_allocation_may_fail, set_up, tear_down),
       cmocka_unit_test_setup_teardown(tampered_columns_are_refused, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(harmed_columns_tell_no_lies, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_number_without_a_tag_is_not_told, set_up, tear_down),
       cmocka_unit_test_setup_teardown(doubles_of_no_common_scale, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
