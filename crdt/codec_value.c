@@ -237,10 +237,21 @@ static weft_err scalar_unpack(weft_bytes in, weft_value *out, size_t *len) {
   return WEFT_OK;
 }
 
+/* How many bytes stand before the text of a scanned string; 0: it is none. */
+static size_t text_head(uint8_t first) {
+  if ((first & 0xe0) == 0xa0) return 1;
+  return first == 0xd9 ? 2 : first == 0xda ? 3 : first == 0xdb ? 5 : 0;
+}
+
+/* Most values are strings, and of one that was scanned nothing is left to unpack: msgpack-c would
+ * take a piece of memory for each. */
 weft_err weft__scalar_decode(weft_bytes in, weft_value *out) {
   size_t len = weft__scalar_len(in);
   if (len == 0 || len != in.len) return WEFT_EMALFORMED;
-  return scalar_unpack(in, out, &len);
+  size_t head = text_head(in.at[0]);
+  if (head == 0) return scalar_unpack(in, out, &len);
+  *out = (weft_value){.kind = WEFT_STRING, .as.bytes = {in.at + head, len - head}};
+  return WEFT_OK;
 }
 
 static int pack_write(void *data, const char *bytes, size_t len) {

@@ -31,6 +31,8 @@ typedef struct weft_store_vtable {
   weft_err (*commit)(weft_txn *t);
   void (*abort)(weft_txn *t);
   weft_err (*get)(weft_txn *t, weft_table table, weft_bytes key, weft_bytes *value);
+  bool (*is_cold)(weft_txn *t);                                       /* may be NULL */
+  void (*want)(weft_txn *t, const weft_wanted *wanted, size_t count); /* may be NULL */
   weft_err (*put)(weft_txn *t, weft_table table, const weft_entry *entry, bool append);
   weft_err (*del)(weft_txn *t, weft_table table, weft_bytes key);
   weft_err (*clear)(weft_txn *t, weft_table table);

@@ -10,6 +10,7 @@
 #include "store/lmdb_store.h"
 
 struct MDB_env;
+struct MDB_txn;
 
 /* The version of the tables' layout, in the format record. */
 enum { WEFT_LMDB_FORMAT = 1 };
@@ -25,6 +26,8 @@ typedef struct weft_lmdb_store {
   unsigned dbis[WEFT_TABLE_COUNT];
   pthread_mutex_t gate;   /* transactions begin, and the map moves, one at a time */
   atomic_bool map_enough; /* the last WEFT_EFULL was of the disk or of one transaction */
+  size_t psize;           /* of a page */
+  atomic_long faults;     /* page faults that waited for a disk, when last looked */
   int lock_fd;            /* holds the writer lock; -1 in a reader */
   int file_fd;            /* holds the same lock on the file itself; -1 in a reader */
 } weft_lmdb_store;
@@ -37,6 +40,26 @@ weft_err weft__err_from_mdb(int rc);
 
 /* Fills `d` from such a number; `what` says what was being done.  Gives the weft_err. */
 weft_err weft__lmdb_diag(weft_diag *d, int rc, const char *what);
+
+/* Whether some page had to come from a disk since this was asked last. */
+bool weft__lmdb_is_cold(weft_lmdb_store *s);
+
+/* Asks the system for the pages of the wanted keys: weft_txn_want. */
+void weft__lmdb_want(weft_lmdb_store *s, struct MDB_txn *txn, const weft_wanted *wanted,
+                     size_t count);
+
+/* How far a cursor has gone on. */
+typedef struct weft_lmdb_scan {
+  uintptr_t leaf;  /* the page it is on */
+  uintptr_t run;   /* pages that were asked for */
+  unsigned leaves; /* that it went through, up to a few */
+} weft_lmdb_scan;
+/* A cursor has moved on to an entry at `at` in the map: one that goes on gets the pages behind. */
+void weft__lmdb_scan(weft_lmdb_store *s, weft_lmdb_scan *scan, const void *at);
+
+/* A value of `len` bytes at `at` in the map is going to be read: one of many pages gets them at
+ * once. */
+void weft__lmdb_whole(const weft_lmdb_store *s, const void *at, size_t len);
 
 /* Lets go of the locks. */
 void weft__lmdb_unlock(weft_lmdb_store *s);

@@ -353,11 +353,16 @@ static weft_err env_open(lmdb_opening *p) {
   if (!rc) rc = mdb_env_set_maxdbs(p->s->env, WEFT_TABLE_COUNT);      /* defensive: not open */
   if (!rc) rc = mdb_env_set_maxreaders(p->s->env, p->o->readers_max); /* defensive: not open */
   if (rc) return fail_mdb(p, rc, "set up the environment");           /* defensive: not open */
-  unsigned flags =
-      MDB_NOSUBDIR | MDB_NOTLS | (p->o->read_only ? MDB_RDONLY : 0u) | (p->alone ? MDB_NOLOCK : 0u);
+  unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD; /* store/lmdb_ahead.c says why */
+  flags |= (p->o->read_only ? MDB_RDONLY : 0u) | (p->alone ? MDB_NOLOCK : 0u);
   if (WEFT_CANARY(FORGET_SYNC)) flags |= MDB_NOSYNC;
   rc = mdb_env_open(p->s->env, p->names.file, flags, file_mode);
-  return rc == MDB_SUCCESS ? WEFT_OK : fail_mdb(p, rc, "map the file");
+  if (rc != MDB_SUCCESS) return fail_mdb(p, rc, "map the file");
+  MDB_stat stat;
+  rc = mdb_env_stat(p->s->env, &stat);
+  if (rc != MDB_SUCCESS) return fail_mdb(p, rc, "look at it"); /* defensive: it only copies */
+  p->s->psize = stat.ms_psize;
+  return WEFT_OK;
 }
 
 /* --- the whole --- */

@@ -25,12 +25,14 @@ enum { disk_full_len = 16 << 20 }; /* less free than the largest single write: t
 typedef struct lmdb_txn {
   weft_txn base;
   MDB_txn *txn;
+  bool cold; /* a reader that found pages missing: it goes on asking for them */
   MDB_cursor *puts[WEFT_TABLE_COUNT]; /* NULL until the first put */
 } lmdb_txn;
 
 typedef struct lmdb_cursor {
   weft_cursor base;
   MDB_cursor *cursor;
+  weft_lmdb_scan scan;
 } lmdb_cursor;
 
 static weft_lmdb_store *store_of(weft_store *s) { return (weft_lmdb_store *)s; }
@@ -135,8 +137,22 @@ static weft_err lmdb_get(weft_txn *t, weft_table table, weft_bytes key, weft_byt
   lmdb_key k;
   MDB_val v;
   int rc = mdb_get(txn_of(t), dbi_of(t, table), key_make(&k, table, key), &v);
-  if (rc == MDB_SUCCESS) *value = weft_bytes_of(v.mv_data, v.mv_size);
-  return lmdb_fail(t->store, rc, "get");
+  if (rc != MDB_SUCCESS) return lmdb_fail(t->store, rc, "get");
+  weft__lmdb_whole(store_of(t->store), v.mv_data, v.mv_size);
+  *value = weft_bytes_of(v.mv_data, v.mv_size);
+  return WEFT_OK;
+}
+
+/* The pages of a writer are not those of the file. */
+static bool lmdb_is_cold(weft_txn *base) {
+  lmdb_txn *t = (lmdb_txn *)base;
+  if (base->mode != WEFT_TXN_READ) return false;
+  t->cold = t->cold || weft__lmdb_is_cold(store_of(base->store));
+  return t->cold;
+}
+
+static void lmdb_want(weft_txn *t, const weft_wanted *wanted, size_t count) {
+  if (t->mode == WEFT_TXN_READ) weft__lmdb_want(store_of(t->store), txn_of(t), wanted, count);
 }
 
 static void puts_close(lmdb_txn *t) {
@@ -185,6 +201,7 @@ static weft_err lmdb_cursor_open(weft_txn *t, weft_table table, weft_cursor **ou
     s->mem.free(s->mem.ctx, c);
     return lmdb_fail(t->store, rc, "open a cursor");
   }
+  memset(&c->scan, 0, sizeof c->scan);
   *out = &c->base;
   return WEFT_OK;
 }
@@ -229,6 +246,11 @@ static weft_err lmdb_cursor_move(weft_cursor *cursor, weft_move move, weft_bytes
   }
   if (rc == MDB_NOTFOUND) return WEFT_EDONE;
   if (rc != MDB_SUCCESS) return lmdb_fail(cursor->txn->store, rc, "move a cursor");
+  weft_lmdb_store *s = store_of(cursor->txn->store);
+  if (move == WEFT_MOVE_NEXT || move == WEFT_MOVE_PREV) {
+    weft__lmdb_scan(s, &((lmdb_cursor *)cursor)->scan, k.mv_data);
+  }
+  weft__lmdb_whole(s, v.mv_data, v.mv_size);
   entry->key = weft_bytes_of(k.mv_data, k.mv_size);
   entry->value = weft_bytes_of(v.mv_data, v.mv_size);
   if (!meta) return WEFT_OK;
@@ -298,6 +320,7 @@ static weft_err lmdb_begin(weft_store *base, weft_txn_mode mode, weft_txn **out)
     return lmdb_fail(base, rc, "begin a transaction");
   }
   memset(t->puts, 0, sizeof t->puts);
+  t->cold = false;
   *out = &t->base;
   return WEFT_OK;
 }
@@ -372,6 +395,8 @@ const weft_store_vtable weft__lmdb_vtable = {
     .commit = lmdb_commit,
     .abort = lmdb_abort,
     .get = lmdb_get,
+    .is_cold = lmdb_is_cold,
+    .want = lmdb_want,
     .put = lmdb_put,
     .del = lmdb_delete,
     .clear = lmdb_clear,

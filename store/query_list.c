@@ -26,6 +26,30 @@ typedef struct hit {
   uint8_t name_bytes[WEFT_NAME_LEN_MAX];
 } hit;
 
+/* Candidates whose documents are asked for at once. */
+enum { AHEAD_FIRST = 16, AHEAD_MAX = 256 };
+
+/* An entry of names or of an index that was walked over and not considered yet. */
+typedef struct candidate {
+  weft_bytes key; /* a view, until the transaction ends */
+  uint32_t number;
+} candidate;
+
+/* What is going to be read. */
+typedef struct outlook {
+  weft_arena keys;
+  weft_wanted *at;
+  size_t count;
+  size_t cap;
+} outlook;
+
+/* A field, and where it mostly lies. */
+typedef struct list_field {
+  weft_field field;
+  weft_path path; /* of keys alone; not of fields of records, and not of what is too long */
+  bool has_path;
+} list_field;
+
 /* How a condition is decided. */
 typedef struct filter {
   weft_list_by by;
@@ -42,10 +66,11 @@ typedef struct list_job {
   size_t limit;
   weft_arena arena; /* everything but the answer */
   weft_reader reader;
-  weft_field *fields; /* of the conditions */
+  bool loaded;        /* the reader has the document that is looked at, or it has none */
+  list_field *fields; /* of the conditions */
   filter *filters;
   weft_list_plan plan;
-  weft_field sort;
+  list_field sort;
   bool sorted;
   bool wants_doc; /* some condition, or the order, looks into documents */
   const weft_index *index;
@@ -101,6 +126,23 @@ static weft_err mark_load(list_job *job) {
   return WEFT_OK;
 }
 
+static weft_err field_read(list_job *job, weft_bytes text, list_field *out) {
+  weft_bytes *tokens;
+  size_t count;
+  weft_buf b;
+  WEFT_TRY(weft__field_parse(&job->arena, text, &out->field));
+  if (out->field.source != WEFT_FIELD_POINTER) return WEFT_OK;
+  job->wants_doc = true;
+  WEFT_TRY(weft_pointer_split(&job->arena, text, &tokens, &count));
+  weft__buf_init(&b, &job->r->mem, WEFT_PATH_LEN_MAX);
+  for (size_t i = 0; i < count; i++) weft_path_push(&b, (weft_step){false, tokens[i]});
+  weft_err err = weft__buf_err(&b);
+  out->has_path = err == WEFT_OK;
+  if (out->has_path) err = weft__arena_copy(&job->arena, weft__buf_view(&b), &out->path);
+  weft__buf_free(&b);
+  return err == WEFT_ENOMEM ? err : WEFT_OK; /* nothing lies where no path leads */
+}
+
 static weft_err question_read(list_job *job) {
   const weft_query *q = job->q;
   job->limit = q->limit > 0 ? q->limit : WEFT_LIST_LIMIT_DEFAULT;
@@ -110,14 +152,10 @@ static weft_err question_read(list_job *job) {
   job->hits = weft__arena_zero(&job->arena, job->limit + 1, sizeof(hit *));
   if (!job->fields || !job->filters || !job->hits) return WEFT_ENOMEM;
   for (size_t i = 0; i < q->where_count; i++) {
-    WEFT_TRY(weft__field_parse(&job->arena, q->where[i].pointer, &job->fields[i]));
-    if (job->fields[i].source == WEFT_FIELD_POINTER) job->wants_doc = true;
+    WEFT_TRY(field_read(job, q->where[i].pointer, &job->fields[i]));
   }
   job->sorted = q->sort.len > 0;
-  if (job->sorted) {
-    WEFT_TRY(weft__field_parse(&job->arena, q->sort, &job->sort));
-    if (job->sort.source == WEFT_FIELD_POINTER) job->wants_doc = true;
-  }
+  if (job->sorted) WEFT_TRY(field_read(job, q->sort, &job->sort));
   WEFT_TRY(question_hash(job));
   return mark_load(job);
 }
@@ -254,24 +292,59 @@ static weft_err hit_add(list_job *job, const hit *h) {
 
 /* --- candidates --- */
 
-static weft_err field_value(list_job *job, const weft_field *field, const weft_doc_record *record,
-                            bool *there, weft_value *out) {
-  weft_contributor *people;
-  size_t count;
-  weft_arena *arena = &job->reader.arena;
-  if (field->source != WEFT_FIELD_CONTRIBUTORS)
-    return weft__field_value(job->r, field, record, job->reader.doc, arena, there, out);
-  WEFT_TRY(weft__contributors(job->r, job->txn, record->number, arena, &people, &count));
-  *there = true;
-  *out = (weft_value){.kind = WEFT_INT, .as.integer = (int64_t)count};
+static weft_err document_damaged(const list_job *job, weft_err err) {
+  return err == WEFT_ECORRUPT ? weft__replica_fail(job->r, err, "a segment is damaged") : err;
+}
+
+/* Looks a field up in the row where it mostly lies, without making the document. */
+static weft_err field_peek(list_job *job, const list_field *f, const weft_doc_record *record,
+                           weft_peek *answer, weft_value *out) {
+  weft_bytes scalar;
+  *answer = WEFT_PEEK_UNSURE;
+  if (job->loaded || record->suspect || !f->has_path) return WEFT_OK;
+  weft_err err = weft__state_peek(&job->r->state_env, job->txn, record->number, f->path,
+                                  &job->reader.arena, answer, &scalar);
+  if (err == WEFT_OK && *answer == WEFT_PEEK_SCALAR) {
+    err = weft__scalar_decode(scalar, out);
+    if (err == WEFT_EMALFORMED) err = WEFT_ECORRUPT;
+  }
+  return document_damaged(job, err);
+}
+
+static weft_err document_load(list_job *job, const weft_doc_record *record) {
+  if (job->loaded) return WEFT_OK;
+  WEFT_TRY(weft__reader_load(&job->reader, record->number));
+  weft__doc_set_plain(job->reader.doc, !record->suspect);
+  job->loaded = true;
   return WEFT_OK;
 }
 
-static weft_err field_key(list_job *job, const weft_field *field, const weft_doc_record *record,
+static weft_err field_value(list_job *job, const list_field *f, const weft_doc_record *record,
+                            bool *there, weft_value *out) {
+  weft_contributor *people;
+  size_t count;
+  weft_peek answer;
+  weft_arena *arena = &job->reader.arena;
+  if (f->field.source == WEFT_FIELD_CONTRIBUTORS) {
+    WEFT_TRY(weft__contributors(job->r, job->txn, record->number, arena, &people, &count));
+    *there = true;
+    *out = (weft_value){.kind = WEFT_INT, .as.integer = (int64_t)count};
+    return WEFT_OK;
+  }
+  if (f->field.source == WEFT_FIELD_POINTER) {
+    WEFT_TRY(field_peek(job, f, record, &answer, out));
+    *there = answer == WEFT_PEEK_SCALAR;
+    if (answer != WEFT_PEEK_UNSURE) return WEFT_OK;
+    WEFT_TRY(document_load(job, record));
+  }
+  return weft__field_value(job->r, &f->field, record, job->reader.doc, arena, there, out);
+}
+
+static weft_err field_key(list_job *job, const list_field *f, const weft_doc_record *record,
                           weft_sort_key *out) {
   weft_value value;
   bool there;
-  WEFT_TRY(field_value(job, field, record, &there, &value));
+  WEFT_TRY(field_value(job, f, record, &there, &value));
   weft__sort_key(there ? &value : NULL, out);
   return WEFT_OK;
 }
@@ -349,11 +422,8 @@ static weft_err consider_document(list_job *job, hit *h, bool has_key) {
   weft_err err = weft__doc_record_read(job->r, job->txn, h->number, &job->reader.arena, &record);
   WEFT_TRY(weft__promised(err));
   if (record.live == job->q->deleted) return WEFT_OK;
-  if (record.live && job->wants_doc) {
-    WEFT_TRY(weft__reader_load(&job->reader, h->number));
-    weft__doc_set_plain(job->reader.doc, !record.suspect);
-    job->plan.read++;
-  }
+  job->loaded = !record.live;
+  if (record.live && job->wants_doc) job->plan.read++;
   WEFT_TRY(conditions_hold(job, &record, false, &hold));
   if (!hold) return WEFT_OK;
   h->name = record.name;
@@ -361,18 +431,24 @@ static weft_err consider_document(list_job *job, hit *h, bool has_key) {
   return hit_add(job, h);
 }
 
-/* Looks at one document: an entry of the names, or of the index. */
-static weft_err consider(list_job *job, const weft_entry *entry, bool indexed) {
-  weft_rd rd = weft__rd(entry->value);
-  hit h = {.number = weft__rd_u32(&rd), .name = entry->key};
-  weft_bytes key = {NULL, 0};
-  bool may, open;
-  if (!weft__rd_done(&rd)) return WEFT_ECORRUPT;
+/* Takes an entry apart: the name, and the sort key where it is of the index. */
+static bool candidate_split(const candidate *c, bool indexed, weft_bytes *key, weft_bytes *name) {
+  *key = weft_bytes_of(NULL, 0);
+  *name = c->key;
+  bool sound = true;
   if (indexed) {
-    weft_bytes both = weft_bytes_of(entry->key.at + 4, entry->key.len - 4);
-    if (!weft__sort_key_split(both, &key, &h.name)) return WEFT_ECORRUPT;
+    weft_bytes both = weft_bytes_of(c->key.at + 4, c->key.len - 4);
+    sound = weft__sort_key_split(both, key, name);
   }
-  if (h.name.len > WEFT_NAME_LEN_MAX) return WEFT_ECORRUPT;
+  return sound && name->len <= WEFT_NAME_LEN_MAX;
+}
+
+/* Looks at one document: an entry of the names, or of the index. */
+static weft_err consider(list_job *job, const candidate *c, bool indexed) {
+  hit h = {.number = c->number};
+  weft_bytes key;
+  bool may, open;
+  if (!candidate_split(c, indexed, &key, &h.name)) return WEFT_ECORRUPT;
   job->plan.walked++;
   if (!wants_reserved(job->q) && weft__doc_reserved(h.name)) return WEFT_OK;
   WEFT_TRY(filters_ask(job, key, h.name, &may, &open));
@@ -383,29 +459,130 @@ static weft_err consider(list_job *job, const weft_entry *entry, bool indexed) {
   return consider_document(job, &h, has_key);
 }
 
+static bool page_full(const list_job *job) { return job->ordered && job->count == job->limit + 1; }
+
+/* --- looking ahead --- */
+
+/* Notes a key; without memory it is read without having been told. */
+static void outlook_add(outlook *o, weft_table table, weft_bytes key) {
+  void *at = o->at;
+  weft_bytes own;
+  if (weft__arena_grow(&o->keys, &at, o->count, &o->cap, o->count + 1, sizeof *o->at) != WEFT_OK) {
+    return;
+  }
+  o->at = at;
+  if (weft__arena_copy(&o->keys, key, &own) != WEFT_OK) return;
+  o->at[o->count++] = (weft_wanted){table, own};
+}
+
+static void outlook_add_documents(outlook *o, const candidate *list, size_t count) {
+  static const weft_table tables[] = {WEFT_TABLE_DOC, WEFT_TABLE_STATE};
+  weft_dbkey key;
+  for (size_t t = 0; t < 2; t++) {
+    for (size_t i = 0; i < count; i++) {
+      outlook_add(o, tables[t], weft__dbkey_u32(&key, list[i].number));
+    }
+  }
+}
+
+/* Where the index of a condition is going to be asked. */
+static void outlook_add_probes(outlook *o, const filter *f, const candidate *list, size_t count,
+                               bool indexed) {
+  weft_dbkey room;
+  weft_bytes key, name;
+  for (size_t i = 0; i < count; i++) {
+    if (!candidate_split(&list[i], indexed, &key, &name)) continue;
+    for (size_t k = 0; k < f->point_count; k++) {
+      weft_bytes point = weft__sort_key_view(&f->points[k]);
+      outlook_add(o, WEFT_TABLE_INDEX, weft__index_key(&room, f->index, point, name));
+    }
+  }
+}
+
+/* Whether indexes may leave something to be looked up in the documents of a walk. */
+static bool needs_documents(const list_job *job, bool indexed) {
+  if (!indexed || (job->sorted && !job->ordered)) return true;
+  for (size_t i = 0; i < job->q->where_count; i++) {
+    if (job->filters[i].by == WEFT_LIST_BY_DOCUMENT) return true;
+  }
+  return false;
+}
+
+/* Tells the store what considering these candidates is going to read; or, for the page, what
+ * reading their documents is. */
+static void look_ahead(list_job *job, const candidate *list, size_t count, bool indexed,
+                       bool page) {
+  outlook o = {0};
+  if (!weft_txn_is_cold(job->txn)) return;
+  weft__arena_init(&o.keys, &job->r->mem);
+  for (size_t i = 0; i < job->q->where_count && !page; i++) {
+    const filter *f = &job->filters[i];
+    if (f->by == WEFT_LIST_BY_INDEX) outlook_add_probes(&o, f, list, count, indexed);
+  }
+  if (page || needs_documents(job, indexed)) outlook_add_documents(&o, list, count);
+  weft_txn_want(job->txn, o.at, o.count);
+  weft__arena_free(&o.keys);
+}
+
+/* Considers what was walked over, as far as the page needs it. */
+static weft_err consider_all(list_job *job, const candidate *list, size_t count, bool indexed) {
+  look_ahead(job, list, count, indexed, false);
+  for (size_t i = 0; i < count && !page_full(job); i++) WEFT_TRY(consider(job, &list[i], indexed));
+  return WEFT_OK;
+}
+
+/* A walk over a part of a table. */
+typedef struct table_walk {
+  weft_cursor *cursor;
+  weft_key_range range;
+  bool back;
+  weft_entry entry;
+  weft_err err; /* of the last move; WEFT_EDONE at the end of the range */
+} table_walk;
+
+static void walk_move(table_walk *w, bool begin) {
+  weft_bytes to = w->range.to;
+  if (!begin) {
+    w->err =
+        w->back ? weft_cursor_prev(w->cursor, &w->entry) : weft_cursor_next(w->cursor, &w->entry);
+  } else if (!w->back) {
+    w->err = weft_cursor_seek(w->cursor, w->range.from, &w->entry);
+  } else if (to.len == 0) {
+    w->err = weft_cursor_last(w->cursor, &w->entry);
+  } else {
+    w->err = weft_cursor_seek_back(w->cursor, to, &w->entry);
+    if (w->err == WEFT_OK && weft_bytes_cmp(w->entry.key, to) == 0) {
+      w->err = weft_cursor_prev(w->cursor, &w->entry);
+    }
+  }
+  if (w->err != WEFT_OK) return;
+  bool past = w->back ? weft_bytes_cmp(w->entry.key, w->range.from) < 0
+                      : to.len > 0 && weft_bytes_cmp(w->entry.key, to) >= 0;
+  if (past) w->err = WEFT_EDONE;
+}
+
 /* Walks a table from `from` up to before `to` (empty: the end), or the other way. */
 static weft_err walk(list_job *job, weft_table table, weft_key_range range) {
-  weft_cursor *cursor;
-  weft_entry entry;
-  bool back = job->q->descending && job->ordered;
-  WEFT_TRY(weft_cursor_open(job->txn, table, &cursor));
-  weft_err err;
-  if (!back) {
-    err = weft_cursor_seek(cursor, range.from, &entry);
-  } else {
-    err = range.to.len > 0 ? weft_cursor_seek_back(cursor, range.to, &entry)
-                           : weft_cursor_last(cursor, &entry);
-  }
+  candidate list[AHEAD_MAX];
+  size_t ahead = AHEAD_FIRST;
   bool indexed = table == WEFT_TABLE_INDEX;
-  while (err == WEFT_OK) {
-    bool behind = range.to.len > 0 && weft_bytes_cmp(entry.key, range.to) >= 0;
-    if (back ? weft_bytes_cmp(entry.key, range.from) < 0 : behind) break;
-    if (!behind) err = consider(job, &entry, indexed);
-    if (err != WEFT_OK || (job->ordered && job->count == job->limit + 1)) break;
-    err = back ? weft_cursor_prev(cursor, &entry) : weft_cursor_next(cursor, &entry);
+  table_walk w = {.range = range, .back = job->q->descending && job->ordered};
+  WEFT_TRY(weft_cursor_open(job->txn, table, &w.cursor));
+  walk_move(&w, true);
+  while (w.err == WEFT_OK && !page_full(job)) {
+    size_t count = 0;
+    while (w.err == WEFT_OK && count < ahead) {
+      weft_rd rd = weft__rd(w.entry.value);
+      list[count++] = (candidate){w.entry.key, weft__rd_u32(&rd)};
+      w.err = WEFT_ECORRUPT;
+      if (weft__rd_done(&rd)) walk_move(&w, false);
+    }
+    weft_err err = w.err == WEFT_ECORRUPT ? w.err : consider_all(job, list, count, indexed);
+    if (err != WEFT_OK) w.err = err;
+    ahead = 2 * ahead < AHEAD_MAX ? 2 * ahead : AHEAD_MAX;
   }
-  weft_cursor_close(cursor);
-  return weft__walked(err);
+  weft_cursor_close(w.cursor);
+  return weft__walked(w.err);
 }
 
 /* Cuts off what a resumed walk in order has behind it. */
@@ -438,7 +615,7 @@ static weft_err walk_names(list_job *job) {
     weft_key_range range = ranges[back ? count - 1 - i : i];
     range_resume(job, job->mark.name, &range);
     WEFT_TRY(walk(job, WEFT_TABLE_DOCID, range));
-    if (job->ordered && job->count == job->limit + 1) return WEFT_OK;
+    if (page_full(job)) return WEFT_OK;
   }
   return WEFT_OK;
 }
@@ -461,7 +638,7 @@ static weft_err walk_index(list_job *job) {
   for (size_t i = 0; i < WEFT_ZONES; i++) {
     bool back = job->q->descending && job->ordered;
     WEFT_TRY(walk_zone(job, &job->zones[back ? WEFT_ZONES - 1 - i : i]));
-    if (job->ordered && job->count == job->limit + 1) return WEFT_OK;
+    if (page_full(job)) return WEFT_OK;
   }
   return WEFT_OK;
 }
@@ -505,8 +682,8 @@ static weft_err item_make(list_job *job, const hit *h, weft_arena *arena, weft_l
   WEFT_TRY(info_of(job->r, &record, &out->info));
   if (!record.live) return job->index ? index_damaged(job) : WEFT_OK;
   weft__reader_reset(&job->reader);
-  WEFT_TRY(weft__reader_load(&job->reader, h->number));
-  weft__doc_set_plain(job->reader.doc, !record.suspect);
+  job->loaded = false;
+  WEFT_TRY(document_load(job, &record));
   WEFT_TRY(item_check(job, &record));
   weft_err err = weft__doc_render(job->reader.doc, weft_bytes_of(NULL, 0), arena, &out->value);
   return weft__promised(weft__was_whole(err));
@@ -545,6 +722,17 @@ static weft_err plan_tell(const list_job *job, weft_arena *arena, weft_list_plan
   return job->index ? weft__arena_copy(arena, job->index->pointer, &out->index) : WEFT_OK;
 }
 
+/* Tells the store of the next documents of the page. */
+static void look_ahead_page(list_job *job, const void **list, size_t count) {
+  candidate next[AHEAD_MAX];
+  if (count > AHEAD_MAX) count = AHEAD_MAX;
+  for (size_t i = 0; i < count; i++) {
+    const hit *h = list[i];
+    next[i] = (candidate){h->name, h->number};
+  }
+  look_ahead(job, next, count, false, true);
+}
+
 static weft_err page_make(list_job *job, weft_arena *arena, weft_list *out) {
   const void **list;
   WEFT_TRY(page_order(job, &list));
@@ -554,6 +742,7 @@ static weft_err page_make(list_job *job, weft_arena *arena, weft_list *out) {
   out->items = weft__arena_zero(arena, out->count, sizeof *out->items);
   if (!out->items) return WEFT_ENOMEM;
   for (size_t i = 0; i < out->count; i++) {
+    if (i % AHEAD_MAX == 0) look_ahead_page(job, list + i, out->count - i);
     WEFT_TRY(item_make(job, list[i], arena, &out->items[i]));
   }
   bool more = job->count > job->limit;

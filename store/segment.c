@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "crdt/view.h"
+
 enum {
   KIND_MASK = 0x1f,
   ONE_POSITION = 0x20, /* exactly one value, and exactly one position follows it */
@@ -311,4 +313,108 @@ weft_err weft__segment_decode(weft_arena *arena, const weft_segment_seal *seal, 
   *regs = list;
   *count = (size_t)n;
   return WEFT_OK;
+}
+
+/* --- looking one place up --- */
+
+/* Skips the changes. */
+static bool pass_changes(weft_rd *r) {
+  uint64_t count = weft__rd_varint(r);
+  for (uint64_t i = 0; i < count && !r->failed; i++) {
+    uint64_t head = weft__rd_varint(r);
+    weft__rd_varint(r);
+    weft__rd_svarint(r);
+    uint64_t claims = head & 1 ? weft__rd_varint(r) : 0;
+    for (uint64_t k = 0; k < 2 * claims && !r->failed; k++) weft__rd_varint(r);
+  }
+  return !r->failed;
+}
+
+/* The one value of a register; what `value` is left at when it has none. */
+static bool pass_siblings(weft_rd *r, weft_sibling *value) {
+  unsigned head = weft__rd_u8(r);
+  uint64_t values = head & GENERAL ? weft__rd_varint(r) : 1;
+  uint64_t positions = head & GENERAL ? weft__rd_varint(r) : (head & ONE_POSITION) != 0;
+  for (uint64_t i = 0; i < values && !r->failed; i++) {
+    value->kind = (weft_op_kind)(head & GENERAL ? weft__rd_u8(r) : head & KIND_MASK);
+    weft__rd_varint(r);
+    if (value->kind == WEFT_OP_SCALAR) value->value = weft__rd_block(r);
+  }
+  for (uint64_t i = 0; i < positions && !r->failed; i++) {
+    weft__rd_varint(r);
+    weft__rd_block(r);
+  }
+  return !r->failed;
+}
+
+/* A walk over registers along a path. */
+typedef struct way {
+  weft_path path;
+  size_t need;   /* the next place on the way that must have a register: so many bytes of it */
+  size_t common; /* bytes that the register before shares with the path */
+  size_t len;    /* bytes of the register's path */
+} way;
+
+typedef enum way_where { WAY_BEFORE, WAY_ON, WAY_BEHIND } way_where;
+
+/* Where the next register stands: before `path`, on the way to it, or behind. */
+static way_where way_next(way *w, weft_rd *r) {
+  uint64_t shared = weft__rd_varint(r);
+  weft_bytes rest = weft__rd_block(r);
+  if (r->failed || shared > w->len) {
+    r->failed = true;
+    return WAY_BEHIND;
+  }
+  w->len = (size_t)shared + rest.len;
+  if (shared > w->common) return WAY_BEFORE;
+  if (shared < w->common) return WAY_BEHIND;
+  size_t i = 0;
+  while (i < rest.len && w->common < w->path.len && rest.at[i] == w->path.at[w->common]) {
+    i++;
+    w->common++;
+  }
+  if (i == rest.len) return WAY_ON;
+  bool behind = w->common == w->path.len || rest.at[i] > w->path.at[w->common];
+  return behind ? WAY_BEHIND : WAY_BEFORE;
+}
+
+/* What a register on the way, or at its end, tells. */
+static bool way_tells(way *w, weft_sibling *value, weft_peek *answer, weft_bytes *scalar) {
+  weft_register reg = {.values = value, .value_count = 1};
+  weft_step step;
+  weft_shape shape = weft__register_shape(&reg);
+  bool end = w->len == w->path.len;
+  *answer = WEFT_PEEK_NOTHING;
+  if (w->len != w->need || shape == WEFT_SHAPE_NONE) return true;
+  if (end && shape == WEFT_SHAPE_SCALAR) {
+    *answer = WEFT_PEEK_SCALAR;
+    *scalar = value->value;
+    return true;
+  }
+  if (!end && shape == WEFT_SHAPE_SCALAR) return true;
+  *answer = WEFT_PEEK_UNSURE;
+  if (end || shape == WEFT_SHAPE_ARRAY) return true;
+  return !weft_path_next(w->path, &w->need, &step); /* defensive: there is a step before the end */
+}
+
+weft_err weft__segment_peek(weft_arena *scratch, const weft_segment_seal *seal, weft_bytes key,
+                            weft_bytes in, weft_path path, weft_peek *answer, weft_bytes *scalar) {
+  weft_bytes content;
+  way w = {.path = path};
+  *answer = WEFT_PEEK_UNSURE;
+  WEFT_TRY(open_segment(scratch, seal, key, in, &content));
+  weft_rd r = weft__rd(weft_bytes_of(in.at, content.len));
+  if (weft__rd_u8(&r) != WEFT_SEGMENT_VERSION || !pass_changes(&r)) return WEFT_ECORRUPT;
+  uint64_t count = weft__rd_varint(&r);
+  for (uint64_t i = 0; i < count && !r.failed; i++) {
+    weft_sibling value = {.kind = WEFT_OP_UNSET};
+    way_where where = way_next(&w, &r);
+    if (r.failed || !pass_siblings(&r, &value)) return WEFT_ECORRUPT;
+    if (where == WAY_BEHIND) {
+      *answer = WEFT_PEEK_NOTHING;
+      return WEFT_OK;
+    }
+    if (where == WAY_ON && way_tells(&w, &value, answer, scalar)) return WEFT_OK;
+  }
+  return r.failed ? WEFT_ECORRUPT : WEFT_OK;
 }

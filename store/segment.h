@@ -39,6 +39,21 @@ weft_err weft__segment_encode(weft_buf *out, weft_arena *scratch, const weft_seg
 weft_err weft__segment_decode(weft_arena *arena, const weft_segment_seal *seal, weft_bytes key,
                               weft_bytes in, weft_register **regs, size_t *count) WEFT_MUST_USE;
 
+/* What the first segment of a document tells of a place. */
+typedef enum weft_peek {
+  WEFT_PEEK_UNSURE, /* it takes more to say: a container, an array on the way, another segment */
+  WEFT_PEEK_NOTHING,
+  WEFT_PEEK_SCALAR
+} weft_peek;
+
+/* Looks up what a plain document (weft__doc_set_plain) shows at `path`, whose steps are keys, in
+ * what stands under `key`, its first segment, without taking it apart.  `*scalar` is the encoded
+ * value, a view into `in`.  `scratch` is used and not reset.
+ * WEFT_OK; WEFT_ECORRUPT: the check or the form is wrong; WEFT_ENOMEM.  Any thread. */
+weft_err weft__segment_peek(weft_arena *scratch, const weft_segment_seal *seal, weft_bytes key,
+                            weft_bytes in, weft_path path, weft_peek *answer,
+                            weft_bytes *scalar) WEFT_MUST_USE;
+
 /* About how many bytes `reg` takes in a segment; for choosing where to split. */
 size_t weft__segment_estimate(const weft_register *reg);
 

@@ -12,8 +12,10 @@ set(WEFT_STORE_SOURCES
   store/history_undo.c
   store/history_versions.c
   store/keys.c
+  store/lmdb_ahead.c
   store/lmdb_check.c
   store/lmdb_open.c
+  store/lmdb_page.c
   store/lmdb_store.c
   store/memory_store.c
   store/mirror.c

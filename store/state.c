@@ -191,6 +191,18 @@ static weft_err piece_load(weft_state *s, weft_path path, size_t *idx) {
   return piece_insert(s, place, &piece);
 }
 
+weft_err weft__state_peek(const weft_state_env *env, weft_txn *txn, uint32_t number, weft_path path,
+                          weft_arena *scratch, weft_peek *answer, weft_bytes *scalar) {
+  weft_dbkey room;
+  weft_bytes value, key = weft__dbkey_u32(&room, number);
+  *answer = WEFT_PEEK_UNSURE;
+  weft_err err = weft_txn_get(txn, WEFT_TABLE_STATE, key, &value);
+  if (err == WEFT_ENOTFOUND) return WEFT_OK;
+  WEFT_TRY(err);
+  if (value.len > 0 && value.at[0] == PARTED_VERSION) return WEFT_OK;
+  return weft__segment_peek(scratch, &env->seal, key, value, path, answer, scalar);
+}
+
 weft_err weft__state_adopt(weft_state *s, const weft_state_piece *pieces, size_t count) {
   WEFT_ASSERT(s->borrow && s->piece_count == 0);
   for (size_t i = 0; i < count; i++) {

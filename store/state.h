@@ -74,6 +74,11 @@ weft_err weft__state_need_above(weft_state *s, weft_path path) WEFT_MUST_USE;
 weft_err weft__state_need_below(weft_state *s, weft_path path) WEFT_MUST_USE;
 weft_err weft__state_need_all(weft_state *s) WEFT_MUST_USE;
 
+/* Looks up what a plain document shows at a path of keys, where its first segment tells; else
+ * WEFT_PEEK_UNSURE.  As weft__segment_peek; `*scalar` is a view into the store. */
+weft_err weft__state_peek(const weft_state_env *env, weft_txn *txn, uint32_t number, weft_path path,
+                          weft_arena *scratch, weft_peek *answer, weft_bytes *scalar) WEFT_MUST_USE;
+
 /* Takes all of the document from what another state has loaded of it, whose memory must outlive
  * this one; nothing is loaded here yet, and `borrow` is set.  WEFT_ENOMEM. */
 weft_err weft__state_adopt(weft_state *s, const weft_state_piece *pieces,

@@ -189,6 +189,15 @@ weft_err weft_txn_get(weft_txn *t, weft_table table, weft_bytes key, weft_bytes 
   return txn_note(t, t->store->vt->get(t, table, key, value));
 }
 
+bool weft_txn_is_cold(weft_txn *t) {
+  return t->store->vt->is_cold && txn_check(t) == WEFT_OK && t->store->vt->is_cold(t);
+}
+
+void weft_txn_want(weft_txn *t, const weft_wanted *wanted, size_t count) {
+  if (count == 0 || !t->store->vt->want || txn_check(t) != WEFT_OK) return;
+  t->store->vt->want(t, wanted, count);
+}
+
 static weft_err txn_write_check(const weft_txn *t) {
   WEFT_TRY(txn_check(t));
   return t->mode == WEFT_TXN_WRITE ? WEFT_OK : WEFT_EMISUSE;

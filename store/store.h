@@ -125,6 +125,20 @@ void weft_txn_abort(weft_txn *t);
 weft_err weft_txn_get(weft_txn *t, weft_table table, weft_bytes key,
                       weft_bytes *value) WEFT_MUST_USE;
 
+typedef struct weft_wanted {
+  weft_table table;
+  weft_bytes key;
+} weft_wanted;
+
+/* Whether it is worth while to tell what is going to be read through `t`: something lately had to
+ * come from a disk.  Costs a system call. */
+bool weft_txn_is_cold(weft_txn *t);
+
+/* Says that these keys, or what follows them, are going to be read through `t`: what of them has to
+ * come from a disk may then come all at once.  A hint, which changes no answer and cannot fail;
+ * `wanted` is borrowed.  Keys of one table are best named together. */
+void weft_txn_want(weft_txn *t, const weft_wanted *wanted, size_t count);
+
 /* Copies `value` under `key`, replacing what stands there.  Neither may be a view into the store.
  * Keys are 1 to WEFT_KEY_LEN_MAX bytes (META: WEFT_STORE_META_KEY_LEN_MAX), values 0 to
  * WEFT_STORE_VALUE_LEN_MAX: else WEFT_ELIMIT, and nothing changed.

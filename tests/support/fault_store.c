@@ -109,6 +109,19 @@ static weft_err front_get(weft_txn *t, weft_table table, weft_bytes key, weft_by
   return harmed(of_txn(t), err, WEFT_ENOTFOUND, value);
 }
 
+/* What is asked for must be right where asking helps, so it always does here. */
+static bool front_is_cold(weft_txn *t) {
+  (void)t;
+  return true;
+}
+
+static void front_want(weft_txn *t, const weft_wanted *wanted, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    if (wanted[i].key.len == 0 || wanted[i].table >= WEFT_TABLE_COUNT) abort();
+  }
+  weft_txn_want(txn_in(t), wanted, count);
+}
+
 static weft_err front_put(weft_txn *t, weft_table table, const weft_entry *entry, bool append) {
   WEFT_TRY(hit_writing(of_txn(t)));
   if (append) return weft_txn_append(txn_in(t), table, entry->key, entry->value);
@@ -181,6 +194,8 @@ static const weft_store_vtable vtable = {
     .commit = front_commit,
     .abort = front_abort,
     .get = front_get,
+    .is_cold = front_is_cold,
+    .want = front_want,
     .put = front_put,
     .del = front_del,
     .clear = front_clear,

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "crdt/limits.h"
+#include "crdt/view.h"
 #include "store/memory_store.h"
 #include "store/state.h"
 #include "tests/support/fault_alloc.h"
@@ -235,6 +236,95 @@ static void test_form_is_checked(void **state) {
     weft__buf_free(&out);
   }
   assert_true(refused > test_share(100, 10));
+}
+
+/* --- looking one place up --- */
+
+static const weft_register *find(const weft_register *const *regs, size_t count, weft_path path) {
+  for (size_t i = 0; i < count; i++) {
+    if (weft_bytes_cmp(regs[i]->path, path) == 0) return regs[i];
+  }
+  return NULL;
+}
+
+/* Whether some register proves that the one after `need` bytes of `path` is not in the segment. */
+static bool passed(const weft_register *const *regs, size_t count, weft_path path, size_t need) {
+  for (size_t i = 0; i < count; i++) {
+    weft_path p = regs[i]->path;
+    bool on = p.len <= path.len && weft_bytes_cmp(p, weft_bytes_of(path.at, p.len)) == 0;
+    if (on ? p.len > need : weft_bytes_cmp(p, path) > 0) return true;
+  }
+  return false;
+}
+
+/* What plain registers say of a path of keys, by looking each place on the way up. */
+static weft_peek peek_expected(const weft_register *const *regs, size_t count, weft_path path,
+                               const weft_sibling **value) {
+  size_t at = 0;
+  weft_step step;
+  for (size_t need = 0;; need = at) {
+    const weft_register *reg = find(regs, count, weft_bytes_of(path.at, need));
+    if (!reg) return passed(regs, count, path, need) ? WEFT_PEEK_NOTHING : WEFT_PEEK_UNSURE;
+    weft_shape shape = weft__register_shape(reg);
+    *value = reg->values;
+    if (shape == WEFT_SHAPE_NONE) return WEFT_PEEK_NOTHING;
+    bool more = weft_path_next(path, &at, &step);
+    if (shape == WEFT_SHAPE_SCALAR) return more ? WEFT_PEEK_NOTHING : WEFT_PEEK_SCALAR;
+    if (!more || shape == WEFT_SHAPE_ARRAY) return WEFT_PEEK_UNSURE;
+  }
+}
+
+static weft_path gen_keys(test_rng *rng, weft_arena *arena) {
+  weft_path path;
+  weft_step step;
+  size_t at;
+  bool keys;
+  do {
+    path = test_gen_path(rng, arena, 3);
+    keys = true;
+    at = 0;
+    while (weft_path_next(path, &at, &step)) keys = keys && !step.element;
+  } while (!keys);
+  return path;
+}
+
+static void test_peek_is_what_registers_say(void **state) {
+  fixture *f = *state;
+  size_t seen[3] = {0};
+  for (uint64_t seed = 1; seed <= 600; seed++) {
+    test_rng rng = test_rng_of(seed);
+    const weft_register *regs[40];
+    weft_buf b;
+    weft_bytes key = weft_bytes_str("key");
+    weft__arena_reset(&f->arena);
+    weft__buf_init(&b, &f->env.mem, SIZE_MAX);
+    size_t count = gen_registers(&rng, &f->arena, 1 + test_rng_below(&rng, 39), regs);
+    for (size_t i = 0; i < count; i++) {
+      weft_register *reg = weft__arena_zero(&f->arena, 1, sizeof *reg);
+      *reg = *regs[i];
+      if (reg->value_count > 1) reg->value_count = 1; /* plain */
+      if (reg->value_count == 1 && test_rng_chance(&rng, 50)) {
+        reg->values[0].kind = WEFT_OP_MARK_OBJECT;
+      }
+      regs[i] = reg;
+    }
+    assert_int_equal(weft__segment_encode(&b, &f->arena, &f->seal, key, regs, count), WEFT_OK);
+    for (size_t i = 0; i < 60; i++) {
+      const weft_sibling *value = NULL;
+      weft_peek is;
+      weft_bytes scalar;
+      weft_path path = gen_keys(&rng, &f->arena);
+      weft_peek want = peek_expected(regs, count, path, &value);
+      assert_int_equal(
+          weft__segment_peek(&f->arena, &f->seal, key, weft__buf_view(&b), path, &is, &scalar),
+          WEFT_OK);
+      if (is != want) fail_msg("seed=%llu: %d and not %d", (unsigned long long)seed, is, want);
+      if (is == WEFT_PEEK_SCALAR) assert_bytes(scalar, value->value);
+      seen[is]++;
+    }
+    weft__buf_free(&b);
+  }
+  for (size_t i = 0; i < 3; i++) assert_true(seen[i] > 1000);
 }
 
 static void test_memory_runs_out(void **state) {
@@ -525,6 +615,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
       cmocka_unit_test_setup_teardown(test_every_flip, setup, teardown),
       cmocka_unit_test_setup_teardown(test_form_is_checked, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_peek_is_what_registers_say, setup, teardown),
       cmocka_unit_test_setup_teardown(test_memory_runs_out, setup, teardown),
       cmocka_unit_test_setup_teardown(test_state_follows_model, setup, teardown),
       cmocka_unit_test_setup_teardown(test_state_shrinks, setup, teardown),
