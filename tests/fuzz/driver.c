@@ -1,9 +1,10 @@
 /* Runs a fuzz target without libFuzzer, so that every build and compiler repeats what was found.
  *
- * usage: fuzz_NAME [-n MUTATIONS] [-s SEED] [-i ONLY] FILE_OR_FOLDER...
+ * usage: fuzz_NAME [-n MUTATIONS] [-s SEED] [-i ONLY [-w FILE]] FILE_OR_FOLDER...
  * Runs every file as it is, in order of names; then MUTATIONS inputs, each made from one file by a
- * few random edits that depend on SEED and its number alone; -i runs that number alone.  When the
- * target stops, the last line names what to repeat (a sanitizer needs abort_on_error=1 for that).
+ * few random edits that depend on SEED and its number alone; -i runs that number alone, and -w
+ * writes it to a file first.  When the target stops, the last line names what to repeat (a
+ * sanitizer needs abort_on_error=1 for that).
  */
 #include <dirent.h>
 #include <signal.h>
@@ -123,7 +124,17 @@ static void input_edit(input *in, test_rng *rng, const corpus *c) {
   }
 }
 
-static void mutation_run(input *in, const corpus *c, uint64_t seed, uint64_t number) {
+static void input_write(const input *in, const char *path) {
+  FILE *out = fopen(path, "wb");
+  bool good = out && fwrite(in->at, 1, in->len, out) == in->len;
+  if (!out || fclose(out) != 0 || !good) {
+    fprintf(stderr, "cannot write %s\n", path);
+    exit(2);
+  }
+}
+
+static void mutation_run(input *in, const corpus *c, uint64_t seed, uint64_t number,
+                         const char *write_to) {
   test_rng rng = test_rng_of(seed + number * 0x9e3779b97f4a7c15u);
   const weft_bytes *from = &c->at[test_rng_below(&rng, c->count)];
   in->len = from->len < input_max ? from->len : input_max;
@@ -131,6 +142,7 @@ static void mutation_run(input *in, const corpus *c, uint64_t seed, uint64_t num
   for (size_t edits = 1 + test_rng_below(&rng, 6); edits > 0; edits--) input_edit(in, &rng, c);
   snprintf(running, sizeof running, "stopped at -s %llu -i %llu\n", (unsigned long long)seed,
            (unsigned long long)number);
+  if (write_to) input_write(in, write_to);
   run(in->at, in->len);
 }
 
@@ -138,9 +150,11 @@ int main(int argc, char **argv) {
   static corpus c;
   static input in;
   uint64_t count = 0, seed = 1, first = 0;
+  const char *write_to = NULL;
   int option;
-  while ((option = getopt(argc, argv, "n:s:i:")) != -1) {
+  while ((option = getopt(argc, argv, "n:s:i:w:")) != -1) {
     uint64_t number = option == '?' ? 0 : strtoull(optarg, NULL, 10);
+    if (option == 'w') write_to = optarg;
     if (option == 'n') count = number;
     if (option == 's') seed = number;
     if (option == 'i') {
@@ -158,7 +172,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "no corpus\n");
     return 2;
   }
-  for (uint64_t i = first; i < count; i++) mutation_run(&in, &c, seed, i);
+  for (uint64_t i = first; i < count; i++) mutation_run(&in, &c, seed, i, write_to);
   printf("%zu files, %llu mutations, seed=%llu\n", c.count, (unsigned long long)(count - first),
          (unsigned long long)seed);
   for (size_t i = 0; i < c.count; i++) free((void *)(uintptr_t)c.at[i].at);
