@@ -6,7 +6,14 @@
  * underscores are not.
  *
  * Happy path of a new space: weft_identity_derive, weft_space_genesis, weft_replica_open on the id
- * it gave, weft_replica_add_record with the bytes it wrote. */
+ * it gave, weft_replica_add_record with the bytes it wrote.  For the network an epoch too:
+ * weft_epoch_id of the space's id, and 32 unpredictable bytes as its secret.  Of a joined space:
+ * weft_ticket_parse, weft_uv_join, and in its callback weft_replica_open and each record added;
+ * the epoch is the one that came.  Then weft_uv_node_start.
+ *
+ * An application keeps beside the store: the seed of the identity (secret), the id of the space,
+ * the epochs (secret) and the tickets still honoured (secret).  tests/install/pair.c shows both
+ * sides. */
 #ifndef WEFT_EMBED_H
 #define WEFT_EMBED_H
 

@@ -27,7 +27,7 @@ typedef struct weft_node weft_node;
 
 typedef struct weft_node_epoch {
   uint8_t id[8];   /* first bytes of the record that made the epoch */
-  weft_key secret; /* E_e of docs/wire.md */
+  weft_key secret; /* E_e of docs/wire.md: drawn by who makes the space, handed over with a join */
 } weft_node_epoch;
 
 /* A ticket this device has issued and still honours. */

@@ -1,8 +1,14 @@
 /* The libuv edge: a node on real sockets, the second door an application needs.
  *
  * It carries out what net/node.h asks for: sockets, timers, addresses, and the replica's writes,
- * all on the thread of one libuv loop.  The replica must be used on that thread only while the node
- * lives; after own commits call weft_uv_node_changed. */
+ * all on the thread of one libuv loop, which the application runs.  The replica must be used on
+ * that thread only while the node lives; after own commits call weft_uv_node_changed.  What others
+ * wrote is told by a bus of events (store/events.h), pumped by a uv_prepare of the application; the
+ * network is told by notes.
+ *
+ * Happy path: weft_uv_node_start, weft_uv_node_set_invites, the loop, weft_uv_node_stop; in
+ * events.stopped the application closes its own handles, and behind the loop weft_uv_node_free.
+ */
 #ifndef WEFT_UV_NODE_H
 #define WEFT_UV_NODE_H
 
@@ -41,7 +47,8 @@ typedef struct weft_uv_node_options {
   size_t struct_size;
   struct uv_loop_s *loop;   /* borrowed; the owner runs it */
   weft_replica *replica;    /* borrowed */
-  weft_node_options node;   /* source, seed, listen are filled in here */
+  weft_node_options node;   /* identity, space, name and epochs are to be set; source, seed and
+                               listen are filled in here */
   const weft_bytes *listen; /* host:port to listen on; port 0: any */
   size_t listen_count;
   const weft_bytes *connect; /* addresses to keep links to */

@@ -109,9 +109,9 @@ typedef struct weft_edit_options {
 /* Fills in defaults: no message, lane normal, the base is now. */
 WEFT_API void weft_edit_options_init_sized(weft_edit_options *o, size_t struct_size);
 
-/* Opens a transaction over any number of documents.  Several may be open; each is computed on its
- * base and checked again at commit.  WEFT_EBASE: the base names changes not shown here;
- * WEFT_EFROZEN; WEFT_EDENIED: this device may not write; WEFT_ENOMEM. */
+/* Opens a transaction over any number of documents; `o` may be NULL for the defaults.  Several may
+ * be open; each is computed on its base and checked again at commit.  WEFT_EBASE: the base names
+ * changes not shown here; WEFT_EFROZEN; WEFT_EDENIED: this device may not write; WEFT_ENOMEM. */
 WEFT_API weft_err weft_edit_begin(weft_edit **out, weft_replica *r,
                                   const weft_edit_options *o) WEFT_MUST_USE;
 /* Drops it.  NULL-safe; also after commit. */
