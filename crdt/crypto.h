@@ -26,8 +26,7 @@ typedef struct weft_crypto {
   const char *name;
 
   /* BLAKE2b of the concatenation of `count` parts, `len` 16..64 bytes out.  `key` may be empty, up
-   * to 64 bytes.  `salt` and `personal` are 16 bytes or NULL (then zeros).  What is hashed under a
-   * salt and no key is not treated as a secret. */
+   * to 64 bytes.  `salt` and `personal` are 16 bytes or NULL (then zeros). */
   void (*hash)(uint8_t *out, size_t len, weft_bytes key, const uint8_t *salt,
                const uint8_t *personal, const weft_bytes *parts, size_t count);
   /* SHA-256; the Noise vectors want it, nothing else does. */

@@ -1,7 +1,6 @@
 /* The crypto door, filled by libsodium: the only file that includes <sodium.h>.
  *
- * Every function adapts one libsodium call to the fixed sizes of weft_crypto; the hash of what is
- * no secret, where libsodium is slow, is ours (blake2b.h).  Inputs that
+ * Every function adapts one libsodium call to the fixed sizes of weft_crypto.  Inputs that
  * libsodium refuses for their size cannot come here through the types; what is left is asserted,
  * because it would be our own bug.  Nothing allocates. */
 #include "crdt/crypto.h"
@@ -10,7 +9,6 @@
 #include <string.h>
 
 #include "crdt/assert.h"
-#include "crdt/blake2b.h"
 
 _Static_assert(sizeof(weft_sig) == crypto_sign_BYTES, "signature size");
 _Static_assert(sizeof(weft_key) == crypto_sign_SEEDBYTES, "signing seed size");
@@ -24,11 +22,6 @@ static void sodium_hash(uint8_t *out, size_t len, weft_bytes key, const uint8_t 
   WEFT_ASSERT(len >= crypto_generichash_blake2b_BYTES_MIN);
   WEFT_ASSERT(len <= crypto_generichash_blake2b_BYTES_MAX);
   WEFT_ASSERT(key.len <= crypto_generichash_blake2b_KEYBYTES_MAX);
-  /* What is hashed under a salt is the id of a change: no secret, and most of all hashes. */
-  if (salt && key.len == 0) {
-    weft__blake2b(out, len, salt, personal, parts, count);
-    return;
-  }
   crypto_generichash_blake2b_state state;
   int failed =
       crypto_generichash_blake2b_init_salt_personal(&state, key.at, key.len, len, salt, personal);

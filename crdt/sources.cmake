@@ -5,7 +5,6 @@ set(WEFT_CRDT_SOURCES
   crdt/alloc.c
   crdt/assert.c
   crdt/base.c
-  crdt/blake2b.c
   crdt/buf.c
   crdt/chunk_columns.c
   crdt/chunk_join.c
