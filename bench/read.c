@@ -91,7 +91,7 @@ static weft_err measure_open(read_run *s) {
   weft_replica_free(s->r.replica);
   s->r.replica = NULL;
   bench_file_forget(s->r.path);
-  WEFT_TRY(probe_lmdb_cold(s->b, s->r.path, "doc", &limit));
+  WEFT_TRY(probe_lmdb_cold(s->b, s->r.path, "state", &limit));
   sample(s, "W7", "open", "time", open_seconds, limit);
   sample(s, "W7", "open-read", "time", open_seconds + read_seconds, limit);
   return WEFT_OK;

@@ -1,6 +1,8 @@
 /* What a replica puts into its store: the store's functions, with two of them replaced. */
 #include "bench/recorder.h"
 
+#include "store/state.h"
+
 _Static_assert((int)WEFT_TABLE_COUNT <= (int)PROBE_TABLES_MAX, "each in a table of its own");
 
 /* The table of functions is the first member of the recorder. */
@@ -15,18 +17,24 @@ static weft_err keep(recorder *rec, const probe_put *put) {
   return WEFT_OK;
 }
 
-/* What a table is for, of the three that a program with history needs. */
-static unsigned kind_of(weft_table table) {
-  static const bool state[WEFT_TABLE_COUNT] = {
-      [WEFT_TABLE_STATE] = true,   [WEFT_TABLE_DOC] = true,   [WEFT_TABLE_DOCID] = true,
-      [WEFT_TABLE_CONTEST] = true, [WEFT_TABLE_INDEX] = true, [WEFT_TABLE_INDEXDEF] = true};
-  if (table == WEFT_TABLE_HIST) return 2;
+/* What a row is for, of the three tables that a program with history needs: logs, what is shown,
+ * and what is known of each document besides that. */
+static unsigned kind_of(weft_table table, weft_bytes key) {
+  static const bool state[WEFT_TABLE_COUNT] = {[WEFT_TABLE_STATE] = true,
+                                               [WEFT_TABLE_DOCID] = true,
+                                               [WEFT_TABLE_CONTEST] = true,
+                                               [WEFT_TABLE_INDEX] = true,
+                                               [WEFT_TABLE_INDEXDEF] = true};
+  weft_dbkey row;
+  weft_bytes record = weft__state_row_key(&row, 0, WEFT_STATE_RECORD);
+  bool mark = key.len > 4 && key.at[4] == record.at[4];
+  if (table == WEFT_TABLE_STATE && mark) return 2;
   return state[table] ? 0 : 1;
 }
 
 static weft_err recorded_put(weft_txn *t, weft_table table, const weft_entry *entry, bool append) {
   recorder *rec = of(t);
-  probe_put put = {.table = (unsigned)table, .kind = kind_of(table)};
+  probe_put put = {.table = (unsigned)table, .kind = kind_of(table, entry->key)};
   weft_err err = weft__arena_copy(&rec->arena, entry->key, &put.key);
   if (err == WEFT_OK) err = weft__arena_copy(&rec->arena, entry->value, &put.value);
   if (err == WEFT_OK) err = keep(rec, &put);

@@ -370,10 +370,10 @@ weft_err weft__version_base(weft_replica *r, weft_txn *txn, const weft_vector *v
   return weft__base_of_shown(r, txn, r->now.shown, arena, out);
 }
 
-weft_err weft__hist_walk(weft_txn *txn, uint32_t doc, weft_hist_fn fn, void *ctx) {
+weft_err weft__hist_walk(weft_txn *txn, const weft_doc_record *record, weft_hist_fn fn, void *ctx) {
   weft_hist_reader reader;
   weft_hist_entry hist;
-  WEFT_TRY(weft__hist_begin(txn, doc, &reader));
+  WEFT_TRY(weft__hist_begin(txn, record, &reader));
   weft_err err = weft__hist_next(&reader, &hist);
   for (; err == WEFT_OK; err = weft__hist_next(&reader, &hist)) fn(ctx, &hist);
   weft__hist_end(&reader);
@@ -410,7 +410,7 @@ static weft_err diff_run(weft_replica *r, weft_txn *txn, diff_job *job, weft_byt
   WEFT_TRY(weft__version_base(r, txn, a, &job->arena, &x.a));
   WEFT_TRY(weft__version_base(r, txn, b, &job->arena, &x.b));
   WEFT_TRY(weft__doc_record_find(r, txn, doc, &job->arena, &record));
-  WEFT_TRY(weft__hist_walk(txn, record.number, relate, &x));
+  WEFT_TRY(weft__hist_walk(txn, &record, relate, &x));
   weft_err err = diff_load(r, txn, record.number, a, &x.a, &a_doc);
   if (err == WEFT_OK) err = diff_load(r, txn, record.number, b, &x.b, &b_doc);
   job->a.doc = a_doc;
@@ -466,10 +466,10 @@ static void newer(void *ctx, const weft_hist_entry *hist) {
   n->found = true;
 }
 
-weft_err weft__newest_of(weft_replica *r, weft_txn *txn, uint32_t doc, const weft_base *base,
-                         weft_newest *out) {
+weft_err weft__newest_of(weft_replica *r, weft_txn *txn, const weft_doc_record *record,
+                         const weft_base *base, weft_newest *out) {
   *out = (weft_newest){.r = r, .base = base};
-  return weft__hist_walk(txn, doc, newer, out);
+  return weft__hist_walk(txn, record, newer, out);
 }
 
 static weft_err before_last(weft_replica *r, weft_txn *txn, weft_bytes doc, weft_arena *arena,
@@ -479,7 +479,7 @@ static weft_err before_last(weft_replica *r, weft_txn *txn, weft_bytes doc, weft
   weft_base base;
   weft_id id;
   WEFT_TRY(weft__doc_record_find(r, txn, doc, arena, &record));
-  WEFT_TRY(weft__newest_of(r, txn, record.number, NULL, &last));
+  WEFT_TRY(weft__newest_of(r, txn, &record, NULL, &last));
   if (!last.found) return WEFT_ECORRUPT;
   WEFT_TRY(weft__version_base(r, txn, NULL, arena, &base));
   base.seqs[last.at.dot.log] = last.at.dot.seq - 1;

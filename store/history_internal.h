@@ -46,7 +46,8 @@ weft_err weft__version_of_changes(weft_replica *r, weft_bytes doc, const weft_id
 
 /* Calls `fn` for each entry of a document's history, in the order of showing. */
 typedef void (*weft_hist_fn)(void *ctx, const weft_hist_entry *hist);
-weft_err weft__hist_walk(weft_txn *txn, uint32_t doc, weft_hist_fn fn, void *ctx) WEFT_MUST_USE;
+weft_err weft__hist_walk(weft_txn *txn, const weft_doc_record *record, weft_hist_fn fn,
+                         void *ctx) WEFT_MUST_USE;
 
 /* The newest change of a document, within `base` (NULL: all). */
 typedef struct weft_newest {
@@ -55,8 +56,8 @@ typedef struct weft_newest {
   bool found;
   weft_hist_entry at;
 } weft_newest;
-weft_err weft__newest_of(weft_replica *r, weft_txn *txn, uint32_t doc, const weft_base *base,
-                         weft_newest *out) WEFT_MUST_USE;
+weft_err weft__newest_of(weft_replica *r, weft_txn *txn, const weft_doc_record *record,
+                         const weft_base *base, weft_newest *out) WEFT_MUST_USE;
 
 /* --- edits (store/history_undo.c) --- */
 

@@ -161,7 +161,7 @@ static weft_err put_version(weft_replica *r, weft_txn *txn, weft_bytes doc, cons
   WEFT_TRY(weft__version_base(r, txn, v, arena, &base));
   last.seqs = weft__arena_zero(arena, base.count, sizeof *last.seqs);
   if (!last.seqs) return WEFT_ENOMEM;
-  WEFT_TRY(weft__hist_walk(txn, record.number, last_note, &last));
+  WEFT_TRY(weft__hist_walk(txn, &record, last_note, &last));
   for (uint32_t i = 0; i < base.count; i++) {
     weft_id id;
     if (last.seqs[i] == 0) continue;

@@ -63,7 +63,7 @@ static weft_err restore_read(restore_job *job, weft_txn *txn, const weft_id *fro
   WEFT_TRY(weft_pointer_split(&job->arena, job->pointer, &tokens, &count));
   WEFT_TRY(weft__version_base(job->r, txn, job->version, &job->arena, &base));
   WEFT_TRY(weft__doc_record_find(job->r, txn, job->doc, &job->arena, &record));
-  WEFT_TRY(weft__newest_of(job->r, txn, record.number, &base, &newest));
+  WEFT_TRY(weft__newest_of(job->r, txn, &record, &base, &newest));
   if (!newest.found) return WEFT_ENOTFOUND;
   WEFT_TRY(weft__doc_at(job->r, txn, record.number, &base, &then));
   weft_err err = weft__doc_resolve(then, &job->arena, tokens, count, &job->path, &append, &depth);

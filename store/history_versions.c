@@ -42,7 +42,7 @@ static weft_err past_read(weft_replica *r, weft_txn *txn, weft_bytes doc, weft_a
   weft_doc_record record;
   *out = (past_list){.r = r, .arena = arena};
   WEFT_TRY(weft__doc_record_find(r, txn, doc, arena, &record));
-  WEFT_TRY(weft__hist_walk(txn, record.number, past_note, out));
+  WEFT_TRY(weft__hist_walk(txn, &record, past_note, out));
   return out->err;
 }
 

@@ -1,6 +1,6 @@
 /* History: the shown changes, newest first by (hlc, log id, seq, branch), and changes by id.
  *
- * Of one document its entries in `hist` are walked, and a heap keeps the newest of them, one more
+ * Of one document its history is walked, and a heap keeps the newest of them, one more
  * than the page holds.  Of the whole space the logs are walked from their ends and merged: within a
  * log clocks only grow, so each log stands at its next change or at a bound for its clock, and is
  * read when it comes to the top.  Only DATA changes that are valid are history.
@@ -276,10 +276,10 @@ static weft_err doc_consider(history_job *job, newest *n, const weft_hist_entry 
   return WEFT_OK;
 }
 
-static weft_err doc_walk(history_job *job, uint32_t number, newest *n) {
+static weft_err doc_walk(history_job *job, const weft_doc_record *record, newest *n) {
   weft_hist_reader reader;
   weft_hist_entry hist;
-  WEFT_TRY(weft__hist_begin(job->txn, number, &reader));
+  WEFT_TRY(weft__hist_begin(job->txn, record, &reader));
   weft_err err = weft__hist_next(&reader, &hist);
   while (err == WEFT_OK) {
     err = doc_consider(job, n, &hist);
@@ -302,7 +302,7 @@ static weft_err history_of_doc(history_job *job) {
   }
   n.at = weft__arena_zero(&job->arena, job->limit + 1, sizeof *n.at);
   if (!n.at) return WEFT_ENOMEM;
-  WEFT_TRY(doc_walk(job, record.number, &n));
+  WEFT_TRY(doc_walk(job, &record, &n));
   job->more = n.count > job->limit;
   if (job->more) newest_take(&n);
   stamp *list = weft__arena_zero(&job->arena, n.count, sizeof *list);

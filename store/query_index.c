@@ -174,13 +174,16 @@ typedef struct index_call {
 
 /* Makes the entry of one document while an index is built. */
 static weft_err build_one(weft_reader *reader, const weft_index *index, const weft_entry *entry) {
-  weft_rd k = weft__rd(entry->key);
+  weft_rd value = weft__rd(entry->value);
   weft_doc_record record;
   weft_sort_key key;
+  if (!index_covers(index, entry->key)) return WEFT_OK;
   weft__reader_reset(reader);
-  uint32_t number = weft__rd_u32(&k);
-  WEFT_TRY(weft__doc_record_decode(&reader->arena, number, entry->value, &record));
-  if (!record.live || !index_covers(index, record.name)) return WEFT_OK;
+  uint32_t number = weft__rd_u32(&value);
+  if (!weft__rd_done(&value)) return WEFT_ECORRUPT;
+  weft_err err = weft__doc_record_read(reader->r, reader->txn, number, &reader->arena, &record);
+  WEFT_TRY(weft__promised(err));
+  if (!record.live) return WEFT_OK;
   WEFT_TRY(weft__reader_load(reader, number));
   WEFT_TRY(index_key_of(reader->r, index, &record, reader->doc, &reader->arena, &key));
   return entry_put(reader->txn, index, &key, &record);
@@ -191,7 +194,7 @@ static weft_err index_build(weft_replica *r, weft_txn *txn, const weft_index *in
   weft_cursor *cursor = NULL;
   weft_entry entry;
   weft_err err = weft__reader_begin(&reader, r, txn);
-  if (err == WEFT_OK) err = weft_cursor_open(txn, WEFT_TABLE_DOC, &cursor);
+  if (err == WEFT_OK) err = weft_cursor_open(txn, WEFT_TABLE_DOCID, &cursor);
   if (err == WEFT_OK) err = weft_cursor_first(cursor, &entry);
   while (err == WEFT_OK) {
     err = build_one(&reader, index, &entry);

@@ -101,7 +101,7 @@ typedef struct weft_reader {
   weft_txn *txn;
   weft_doc *doc;    /* what was read last */
   weft_arena arena; /* good until the next document */
-  uint64_t entries; /* of `state`, that all documents loaded were made of */
+  uint64_t entries; /* of `state`, that all documents loaded were made of: their segments */
 } weft_reader;
 
 weft_err weft__reader_begin(weft_reader *reader, weft_replica *r, weft_txn *txn) WEFT_MUST_USE;
@@ -137,8 +137,8 @@ weft_bytes weft__index_key(weft_dbkey *out, const weft_index *index, weft_bytes 
 /* --- people (store/query_people.c) --- */
 
 /* Who wrote to a document, in no particular order; array in `arena`. */
-weft_err weft__contributors(weft_replica *r, weft_txn *txn, uint32_t doc, weft_arena *arena,
-                            weft_contributor **out, size_t *count) WEFT_MUST_USE;
+weft_err weft__contributors(weft_replica *r, weft_txn *txn, const weft_doc_record *record,
+                            weft_arena *arena, weft_contributor **out, size_t *count) WEFT_MUST_USE;
 
 /* --- conflicts (store/query_conflicts.c) --- */
 

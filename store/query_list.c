@@ -326,7 +326,7 @@ static weft_err field_value(list_job *job, const list_field *f, const weft_doc_r
   weft_peek answer;
   weft_arena *arena = &job->reader.arena;
   if (f->field.source == WEFT_FIELD_CONTRIBUTORS) {
-    WEFT_TRY(weft__contributors(job->r, job->txn, record->number, arena, &people, &count));
+    WEFT_TRY(weft__contributors(job->r, job->txn, record, arena, &people, &count));
     *there = true;
     *out = (weft_value){.kind = WEFT_INT, .as.integer = (int64_t)count};
     return WEFT_OK;
@@ -476,12 +476,11 @@ static void outlook_add(outlook *o, weft_table table, weft_bytes key) {
 }
 
 static void outlook_add_documents(outlook *o, const candidate *list, size_t count) {
-  static const weft_table tables[] = {WEFT_TABLE_DOC, WEFT_TABLE_STATE};
   weft_dbkey key;
-  for (size_t t = 0; t < 2; t++) {
-    for (size_t i = 0; i < count; i++) {
-      outlook_add(o, tables[t], weft__dbkey_u32(&key, list[i].number));
-    }
+  for (size_t i = 0; i < count; i++) {
+    uint32_t number = list[i].number;
+    outlook_add(o, WEFT_TABLE_STATE, weft__dbkey_u32(&key, number));
+    outlook_add(o, WEFT_TABLE_STATE, weft__state_row_key(&key, number, WEFT_STATE_RECORD));
   }
 }
 

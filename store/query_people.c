@@ -46,11 +46,11 @@ static size_t people_join(const people_job *job) {
   return count;
 }
 
-weft_err weft__contributors(weft_replica *r, weft_txn *txn, uint32_t doc, weft_arena *arena,
-                            weft_contributor **out, size_t *count) {
+weft_err weft__contributors(weft_replica *r, weft_txn *txn, const weft_doc_record *record,
+                            weft_arena *arena, weft_contributor **out, size_t *count) {
   people_job job = {r, weft__arena_zero(arena, r->log_count, sizeof *job.by_log), false};
   if (!job.by_log) return WEFT_ENOMEM;
-  WEFT_TRY(weft__hist_walk(txn, doc, people_note, &job));
+  WEFT_TRY(weft__hist_walk(txn, record, people_note, &job));
   if (job.damaged) return WEFT_ECORRUPT;
   *count = people_join(&job);
   *out = job.by_log;
@@ -70,7 +70,7 @@ static weft_err people_of(weft_replica *r, weft_txn *txn, weft_bytes doc, weft_a
   weft_doc_record record;
   weft_contributor *list;
   WEFT_TRY(weft__doc_record_find(r, txn, doc, arena, &record));
-  WEFT_TRY(weft__contributors(r, txn, record.number, arena, &list, count));
+  WEFT_TRY(weft__contributors(r, txn, &record, arena, &list, count));
   const void **order = weft__arena_zero(arena, *count, sizeof *order);
   const void **scratch = weft__arena_zero(arena, *count, sizeof *scratch);
   weft_contributor *sorted = weft__arena_zero(arena, *count, sizeof *sorted);

@@ -12,27 +12,42 @@
 
 enum { DOC_RECORD_VERSION = 1, DOC_LIVE = 1, DOC_SUSPECT = 2 };
 
+static weft_dot take_dot(weft_rd *r) {
+  uint64_t log = weft__rd_varint(r);
+  if (log > UINT32_MAX) r->failed = true;
+  return (weft_dot){(uint32_t)log, weft__rd_varint(r)};
+}
+
+static void put_dot(weft_buf *b, weft_dot dot) {
+  weft__buf_varint(b, dot.log);
+  weft__buf_varint(b, dot.seq);
+}
+
 /* --- records --- */
 
-weft_err weft__doc_record_decode(weft_arena *arena, uint32_t number, weft_bytes value,
-                                 weft_doc_record *out) {
-  weft_rd r = weft__rd(value);
+/* Takes a row apart; the counts of conflicts stay 0. */
+static weft_err record_decode(weft_arena *arena, uint32_t number, weft_bytes row,
+                              weft_doc_record *out) {
   memset(out, 0, sizeof *out);
+  WEFT_TRY(weft__arena_copy(arena, row, &row));
+  weft_rd r = weft__rd(row);
   uint8_t version = weft__rd_u8(&r);
   uint8_t flags = weft__rd_u8(&r);
   out->number = number;
   out->live = (flags & DOC_LIVE) != 0;
   out->suspect = (flags & DOC_SUSPECT) != 0;
   out->created_hlc = weft__rd_u64(&r);
-  out->created.log = weft__rd_u32(&r);
-  out->created.seq = weft__rd_u64(&r);
-  out->modified_hlc = weft__rd_u64(&r);
-  out->modified.log = weft__rd_u32(&r);
-  out->modified.seq = weft__rd_u64(&r);
-  out->versions = weft__rd_u64(&r);
-  weft_bytes name = weft__rd_take(&r, weft__rd_left(&r));
-  if (r.failed || version != DOC_RECORD_VERSION || name.len == 0) return WEFT_ECORRUPT;
-  return weft__arena_copy(arena, name, &out->name);
+  out->created = take_dot(&r);
+  out->modified_hlc = out->created_hlc + (uint64_t)weft__rd_svarint(&r);
+  out->modified = take_dot(&r);
+  out->versions = weft__rd_varint(&r);
+  out->name = weft__rd_block(&r);
+  if (r.failed || version != DOC_RECORD_VERSION || out->name.len == 0) return WEFT_ECORRUPT;
+  if ((flags & ~(DOC_LIVE | DOC_SUSPECT)) != 0) return WEFT_ECORRUPT;
+  if (weft__rd_left(&r) == 0) return WEFT_OK;
+  out->history_first = weft__rd_u64(&r);
+  out->history = weft__rd_take(&r, weft__rd_left(&r));
+  return r.failed || out->history.len == 0 ? WEFT_ECORRUPT : WEFT_OK;
 }
 
 static weft_err conflicts_read(weft_txn *txn, uint32_t number, weft_doc_record *out) {
@@ -51,65 +66,80 @@ static weft_err conflicts_read(weft_txn *txn, uint32_t number, weft_doc_record *
   return weft__rd_done(&r) ? WEFT_OK : WEFT_ECORRUPT;
 }
 
-weft_err weft__doc_record_read(weft_replica *r, weft_txn *txn, uint32_t number, weft_arena *arena,
-                               weft_doc_record *out) {
-  weft_dbkey key;
-  weft_bytes value;
-  WEFT_TRY(weft_txn_get(txn, WEFT_TABLE_DOC, weft__dbkey_u32(&key, number), &value));
-  weft_err err = weft__doc_record_decode(arena, number, value, out);
+weft_err weft__doc_record_open(weft_replica *r, weft_txn *txn, uint32_t number, weft_bytes row,
+                               weft_arena *arena, weft_doc_record *out) {
+  weft_err err = record_decode(arena, number, row, out);
   if (err == WEFT_OK && out->suspect) err = conflicts_read(txn, number, out);
   if (err == WEFT_ECORRUPT) return weft__replica_fail(r, err, "a document record is damaged");
   return err;
+}
+
+weft_err weft__doc_record_read(weft_replica *r, weft_txn *txn, uint32_t number, weft_arena *arena,
+                               weft_doc_record *out) {
+  weft_dbkey key;
+  weft_bytes row;
+  weft_bytes k = weft__state_row_key(&key, number, WEFT_STATE_RECORD);
+  WEFT_TRY(weft_txn_get(txn, WEFT_TABLE_STATE, k, &row));
+  return weft__doc_record_open(r, txn, number, row, arena, out);
 }
 
 bool weft__doc_reserved(weft_bytes name) {
   return weft__key_has_prefix(name, weft_bytes_str(WEFT_RESERVED_PREFIX));
 }
 
-weft_err weft__doc_record_find(weft_replica *r, weft_txn *txn, weft_bytes name, weft_arena *arena,
-                               weft_doc_record *out) {
+weft_err weft__doc_number_find(weft_txn *txn, weft_bytes name, uint32_t *number) {
   weft_bytes value;
   WEFT_TRY(weft_txn_get(txn, WEFT_TABLE_DOCID, name, &value));
   weft_rd rd = weft__rd(value);
-  uint32_t number = weft__rd_u32(&rd);
-  weft_err err = WEFT_ECORRUPT;
-  if (weft__rd_done(&rd)) err = weft__doc_record_read(r, txn, number, arena, out);
-  return weft__promised(err);
+  *number = weft__rd_u32(&rd);
+  return weft__rd_done(&rd) ? WEFT_OK : WEFT_ECORRUPT;
 }
 
-weft_err weft__doc_record_put(weft_replica *r, weft_txn *txn, weft_doc_record *doc) {
-  weft_buf b;
+weft_err weft__doc_record_find(weft_replica *r, weft_txn *txn, weft_bytes name, weft_arena *arena,
+                               weft_doc_record *out) {
+  uint32_t number;
+  WEFT_TRY(weft__doc_number_find(txn, name, &number));
+  return weft__promised(weft__doc_record_read(r, txn, number, arena, out));
+}
+
+static weft_err conflicts_put(weft_txn *txn, weft_doc_record *doc, weft_buf *b) {
   weft_dbkey key;
-  weft__buf_init(&b, &r->mem, SIZE_MAX);
-  weft__buf_u8(&b, DOC_RECORD_VERSION);
-  weft__buf_u8(&b, (uint8_t)((doc->live ? DOC_LIVE : 0) | (doc->suspect ? DOC_SUSPECT : 0)));
-  weft__buf_u64(&b, doc->created_hlc);
-  weft__buf_u32(&b, doc->created.log);
-  weft__buf_u64(&b, doc->created.seq);
-  weft__buf_u64(&b, doc->modified_hlc);
-  weft__buf_u32(&b, doc->modified.log);
-  weft__buf_u64(&b, doc->modified.seq);
-  weft__buf_u64(&b, doc->versions);
-  weft__buf_put(&b, doc->name);
-  weft_err err = weft__buf_err(&b);
   weft_bytes k = weft__dbkey_u32(&key, doc->number);
-  if (err == WEFT_OK) err = weft_txn_put(txn, WEFT_TABLE_DOC, k, weft__buf_view(&b));
-  weft__buf_reset(&b);
-  weft__buf_u64(&b, doc->conflicts);
-  if (doc->hidden > 0 || doc->manual > 0) {
-    weft__buf_u64(&b, doc->hidden);
-    weft__buf_u64(&b, doc->manual);
-  }
-  if (err == WEFT_OK) err = weft__buf_err(&b);
   bool contested = doc->conflicts + doc->hidden > 0;
-  if (err == WEFT_OK && contested) {
-    err = weft_txn_put(txn, WEFT_TABLE_CONTEST, k, weft__buf_view(&b));
-  } else if (err == WEFT_OK && doc->contested) {
-    err = weft_txn_delete(txn, WEFT_TABLE_CONTEST, k);
+  if (!contested) {
+    return doc->contested ? weft_txn_delete(txn, WEFT_TABLE_CONTEST, k) : WEFT_OK;
   }
-  doc->contested = contested;
-  weft__buf_free(&b);
-  return err;
+  weft__buf_reset(b);
+  weft__buf_u64(b, doc->conflicts);
+  if (doc->hidden > 0 || doc->manual > 0) {
+    weft__buf_u64(b, doc->hidden);
+    weft__buf_u64(b, doc->manual);
+  }
+  WEFT_TRY(weft__buf_err(b));
+  return weft_txn_put(txn, WEFT_TABLE_CONTEST, k, weft__buf_view(b));
+}
+
+weft_err weft__doc_record_put(weft_txn *txn, weft_doc_record *doc, weft_buf *b) {
+  weft_dbkey key;
+  weft__buf_reset(b);
+  weft__buf_u8(b, DOC_RECORD_VERSION);
+  weft__buf_u8(b, (uint8_t)((doc->live ? DOC_LIVE : 0) | (doc->suspect ? DOC_SUSPECT : 0)));
+  weft__buf_u64(b, doc->created_hlc);
+  put_dot(b, doc->created);
+  weft__buf_svarint(b, (int64_t)(doc->modified_hlc - doc->created_hlc));
+  put_dot(b, doc->modified);
+  weft__buf_varint(b, doc->versions);
+  weft__buf_block(b, doc->name);
+  if (doc->history.len > 0) {
+    weft__buf_u64(b, doc->history_first);
+    weft__buf_put(b, doc->history);
+  }
+  WEFT_TRY(weft__buf_err(b));
+  weft_bytes k = weft__state_row_key(&key, doc->number, WEFT_STATE_RECORD);
+  WEFT_TRY(weft_txn_put(txn, WEFT_TABLE_STATE, k, weft__buf_view(b)));
+  WEFT_TRY(conflicts_put(txn, doc, b));
+  doc->contested = doc->conflicts + doc->hidden > 0;
+  return WEFT_OK;
 }
 
 /* --- loading --- */
@@ -261,7 +291,7 @@ static weft_err replay(weft_replica *r, weft_txn *txn, const weft_doc_record *re
   weft_arena arena;
   weft_hist_reader reader;
   weft_hist_entry hist;
-  WEFT_TRY(weft__hist_begin(txn, record->number, &reader));
+  WEFT_TRY(weft__hist_begin(txn, record, &reader));
   weft__arena_init(&arena, &r->mem);
   weft_err err = weft__hist_next(&reader, &hist);
   while (err == WEFT_OK) {

@@ -70,22 +70,15 @@ static weft_err change_at(reader *rd, uint64_t shown, weft_log **log, weft_chang
 
 /* Whether the change shown as number `shown` is the first that touches the document. */
 static weft_err is_first(reader *rd, weft_bytes doc, uint64_t shown, bool *first) {
-  weft_bytes value;
-  weft_cursor *cursor;
-  weft_entry entry;
-  weft_dbkey key;
+  weft_doc_record record;
+  weft_hist_reader h;
+  weft_hist_entry hist;
   *first = false;
-  WEFT_TRY(weft_txn_get(rd->txn, WEFT_TABLE_DOCID, doc, &value));
-  weft_rd v = weft__rd(value);
-  uint32_t number = weft__rd_u32(&v);
-  if (!weft__rd_done(&v)) return WEFT_ECORRUPT;
-  WEFT_TRY(weft_cursor_open(rd->txn, WEFT_TABLE_HIST, &cursor));
-  weft_err err = weft_cursor_seek(cursor, weft__dbkey_u32_u64(&key, number, 0), &entry);
-  if (err == WEFT_OK) {
-    weft_rd k = weft__rd(entry.key);
-    *first = weft__rd_u32(&k) == number && weft__rd_u64(&k) == shown;
-  }
-  weft_cursor_close(cursor);
+  WEFT_TRY(weft__doc_record_find(rd->r, rd->txn, doc, &rd->one, &record));
+  WEFT_TRY(weft__hist_begin(rd->txn, &record, &h));
+  weft_err err = weft__hist_next(&h, &hist);
+  *first = err == WEFT_OK && hist.shown == shown;
+  weft__hist_end(&h);
   return weft__walked(err);
 }
 

@@ -34,7 +34,7 @@ extern "C" {
  * records, all of which LMDB keeps in memory until it commits: some 128 MiB at most.  More
  * documents in a batch cost less each, because their pages meet; a store that is no longer than
  * that has no more pages anyhow, so there the changes alone are bounded. */
-#define WEFT_SHOW_DOCS_MAX    16384u
+#define WEFT_SHOW_DOCS_MAX    32768u
 #define WEFT_SHOW_STORE_DENSE (192u << 20) /* with what lies in logs and is not touched */
 #define WEFT_SHOW_LEN_MAX     (32u << 20)  /* canonical bytes a batch keeps in memory */
 #define WEFT_LIVE_CHANGES_MAX 64u          /* a run shown in the transaction that holds it */
@@ -482,7 +482,7 @@ void weft__seqs_none(const weft_replica *r, uint64_t *seqs);
 /* --- showing (store/replica_show.c) --- */
 
 /* The tables that follow from the logs. */
-enum { WEFT_DERIVED = 7 };
+enum { WEFT_DERIVED = 5 };
 extern const weft_table weft__derived[WEFT_DERIVED];
 /* Empties what follows from the logs and begins to show anew; `ready`: finds out anew what can be
  * shown too.  The caller's transaction. */
@@ -518,9 +518,11 @@ typedef struct weft_doc_record {
   uint64_t modified_hlc;
   weft_dot modified;
   uint64_t versions;
-  uint64_t conflicts; /* that are listed; this and the next two as stored in `contest` */
-  uint64_t hidden;    /* that the strategy keeps quiet about */
-  uint64_t manual;    /* of those listed, the ones that block plain writes */
+  uint64_t conflicts;     /* that are listed; this and the next two as stored in `contest` */
+  uint64_t hidden;        /* that the strategy keeps quiet about */
+  uint64_t manual;        /* of those listed, the ones that block plain writes */
+  weft_bytes history;     /* of its newest changes: the row of them that is not full yet, */
+  uint64_t history_first; /* and what its key will be; in the arena given */
 } weft_doc_record;
 
 /* The collection where the library keeps documents of its own, tags and strategies. */
@@ -534,10 +536,13 @@ weft_err weft__doc_record_find(weft_replica *r, weft_txn *txn, weft_bytes name, 
 /* Reads one by number.  WEFT_ENOTFOUND. */
 weft_err weft__doc_record_read(weft_replica *r, weft_txn *txn, uint32_t number, weft_arena *arena,
                                weft_doc_record *out) WEFT_MUST_USE;
-/* Takes apart what stands in the table `doc` (the counts of conflicts stay 0).  WEFT_ECORRUPT. */
-weft_err weft__doc_record_decode(weft_arena *arena, uint32_t number, weft_bytes value,
-                                 weft_doc_record *out) WEFT_MUST_USE;
-weft_err weft__doc_record_put(weft_replica *r, weft_txn *txn, weft_doc_record *doc) WEFT_MUST_USE;
+/* The same of a document whose row is at hand; `row` may be a view of the store. */
+weft_err weft__doc_record_open(weft_replica *r, weft_txn *txn, uint32_t number, weft_bytes row,
+                               weft_arena *arena, weft_doc_record *out) WEFT_MUST_USE;
+/* Finds the number of a document by name.  WEFT_ENOTFOUND, WEFT_ECORRUPT. */
+weft_err weft__doc_number_find(weft_txn *txn, weft_bytes name, uint32_t *number) WEFT_MUST_USE;
+/* Stores it with its counts of conflicts; `b` is what its rows are made in. */
+weft_err weft__doc_record_put(weft_txn *txn, weft_doc_record *doc, weft_buf *b) WEFT_MUST_USE;
 
 /* Renders what is shown at `pointer` of a loaded document.  WEFT_ENOTFOUND, WEFT_EBADPATH. */
 weft_err weft__doc_render_pointer(const weft_doc *doc, weft_bytes pointer, weft_arena *arena,
@@ -578,7 +583,7 @@ typedef struct weft_hist_entry {
   uint64_t hlc;
 } weft_hist_entry;
 
-/* A row being made. */
+/* The newest row of a document, which goes on. */
 typedef struct weft_hist_out {
   weft_buf row;
   uint32_t doc;
@@ -587,33 +592,39 @@ typedef struct weft_hist_out {
 } weft_hist_out;
 void weft__hist_out_init(weft_hist_out *out, const weft_alloc *mem);
 void weft__hist_out_free(weft_hist_out *out);
-/* Adds the next change of a document, ascending by `shown`.  What was added may be stored only by
- * weft__hist_flush. */
-weft_err weft__hist_add(weft_hist_out *out, weft_txn *txn, uint32_t doc,
+/* Goes on with what a record has.  WEFT_ECORRUPT, WEFT_ENOMEM. */
+weft_err weft__hist_resume(weft_hist_out *out, const weft_doc_record *record) WEFT_MUST_USE;
+/* Adds the next change of the document, ascending by `shown`.  A row that is full is stored. */
+weft_err weft__hist_add(weft_hist_out *out, weft_txn *txn,
                         const weft_hist_entry *entry) WEFT_MUST_USE;
-weft_err weft__hist_flush(weft_hist_out *out, weft_txn *txn) WEFT_MUST_USE;
+/* Puts what is not stored into the record, as a view until the next document.  WEFT_ENOMEM. */
+weft_err weft__hist_leave(const weft_hist_out *out, weft_doc_record *record) WEFT_MUST_USE;
 
-/* A row being read: a view of the entry it lies in. */
+/* A row being read: a view of where it lies. */
 typedef struct weft_hist_row {
   weft_rd rd;
-  uint32_t doc;
   bool begun;
   weft_hist_entry at;
 } weft_hist_row;
-/* WEFT_ECORRUPT: it is none. */
-weft_err weft__hist_row_begin(const weft_entry *stored, weft_hist_row *row) WEFT_MUST_USE;
+/* WEFT_EDONE: the entry is none, nor is what comes behind it; WEFT_ECORRUPT. */
+weft_err weft__hist_row_begin(const weft_entry *stored, uint32_t doc,
+                              weft_hist_row *row) WEFT_MUST_USE;
+/* The one that is not full yet. */
+weft_hist_row weft__hist_row_newest(const weft_doc_record *record);
 /* WEFT_EDONE behind the last one; WEFT_ECORRUPT. */
 weft_err weft__hist_row_next(weft_hist_row *row, weft_hist_entry *entry) WEFT_MUST_USE;
 
 /* The history of one document, in the order of showing. */
 typedef struct weft_hist_reader {
-  weft_cursor *cursor;
-  uint32_t doc;
+  weft_cursor *cursor; /* NULL once the newest row is reached */
+  const weft_doc_record *record;
   weft_hist_row row;
   weft_err state; /* of the row */
 } weft_hist_reader;
-/* Begins to read; ended by weft__hist_end when it gave WEFT_OK.  Nothing is written meanwhile. */
-weft_err weft__hist_begin(weft_txn *txn, uint32_t doc, weft_hist_reader *h) WEFT_MUST_USE;
+/* Begins to read; ended by weft__hist_end when it gave WEFT_OK.  Nothing is written meanwhile, and
+ * the record (borrowed) lasts as long. */
+weft_err weft__hist_begin(weft_txn *txn, const weft_doc_record *record,
+                          weft_hist_reader *h) WEFT_MUST_USE;
 /* WEFT_EDONE behind the last one; WEFT_ECORRUPT; errors of reading. */
 weft_err weft__hist_next(weft_hist_reader *h, weft_hist_entry *entry) WEFT_MUST_USE;
 void weft__hist_end(weft_hist_reader *h);

@@ -19,6 +19,7 @@
 #include "crdt/limits.h"
 #include "crdt/sort.h"
 #include "crdt/view.h"
+#include "store/outcome.h"
 #include "store/replica_internal.h"
 #include "store/strategy.h"
 
@@ -223,7 +224,8 @@ struct batch_doc {
   uint64_t hash;
   size_t write_count;
   const batch_write *writes;
-  bool fresh; /* was not in the store */
+  bool fresh;    /* was not in the store */
+  bool recorded; /* `record` is what the store has; else it is found with the segments */
   weft_doc_record record;
   const weft_state_piece *pieces; /* loaded by the edit that is committed; NULL: nothing is */
   size_t piece_count;
@@ -256,6 +258,7 @@ typedef struct batch {
   size_t found_count;
   size_t docs_max;
   weft_hist_out hist;
+  weft_buf row; /* of a record being stored */
 } batch;
 
 static bool batch_full(const batch *b) {
@@ -542,11 +545,13 @@ static weft_err docs_find(batch *b) {
   WEFT_TRY(docs_sort_names(b));
   for (size_t i = 0; i < b->doc_count; i++) {
     batch_doc *doc = b->docs[i];
-    if (weft__edit_handed(b->r, doc->name, &doc->record, &doc->pieces, &doc->piece_count)) continue;
-    weft_err err = weft__doc_record_find(b->r, b->txn, doc->name, &b->arena, &doc->record);
+    doc->recorded =
+        weft__edit_handed(b->r, doc->name, &doc->record, &doc->pieces, &doc->piece_count);
+    if (doc->recorded) continue;
+    weft_err err = weft__doc_number_find(b->txn, doc->name, &doc->record.number);
     if (err != WEFT_OK && err != WEFT_ENOTFOUND) return err;
     if (err == WEFT_OK) continue;
-    doc->fresh = true;
+    doc->fresh = doc->recorded = true;
     doc->record.number = b->r->now.doc_next++;
     doc->record.name = doc->name;
   }
@@ -692,7 +697,7 @@ static weft_err doc_note(batch *b, batch_doc *doc, const batch_change *c, uint64
   record->versions++;
   if (WEFT_CANARY(HIST_LOST) && record->versions % 4 == 0) return WEFT_OK;
   weft_hist_entry entry = {shown, c->dot, hlc};
-  return weft__hist_add(&b->hist, b->txn, record->number, &entry);
+  return weft__hist_add(&b->hist, b->txn, &entry);
 }
 
 static bool reaches_below(weft_op_kind kind) {
@@ -700,10 +705,20 @@ static bool reaches_below(weft_op_kind kind) {
          kind == WEFT_OP_FRESH_ARRAY;
 }
 
-static weft_err doc_load_wanted(const batch_doc *doc, weft_state *state) {
+/* Finds the record of a document whose first segment is loaded: mostly just behind that. */
+static weft_err doc_record_find(batch *b, batch_doc *doc, weft_state *state) {
+  weft_bytes row;
+  if (doc->recorded) return WEFT_OK;
+  doc->recorded = true;
+  WEFT_TRY(weft__promised(weft__state_record(state, &row)));
+  return weft__doc_record_open(b->r, b->txn, doc->record.number, row, &b->one, &doc->record);
+}
+
+static weft_err doc_load_wanted(batch *b, batch_doc *doc, weft_state *state) {
   if (doc->pieces) return weft__state_adopt(state, doc->pieces, doc->piece_count);
-  if (doc->record.suspect) return weft__state_need_all(state);
   WEFT_TRY(weft__state_need(state, weft_bytes_of(NULL, 0)));
+  WEFT_TRY(doc_record_find(b, doc, state));
+  if (doc->record.suspect) return weft__state_need_all(state);
   if (weft__state_is_whole(state)) return WEFT_OK; /* as short documents are */
   for (size_t i = 0; i < doc->write_count; i++) {
     const weft_op *op = doc->writes[i].op;
@@ -741,7 +756,7 @@ static weft_err doc_show_writes(batch *b, batch_doc *doc, weft_state *state,
     weft_shown shown = {c->dot, c->hlc, c->claims, c->claim_count};
     WEFT_TRY(weft__doc_show(state->doc, &shown, w->op));
   }
-  return weft__hist_flush(&b->hist, b->txn);
+  return WEFT_OK;
 }
 
 /* Moves the counts of documents and conflicts from what the record said to what it says. */
@@ -806,12 +821,13 @@ static weft_err doc_apply(batch *b, batch_doc *doc, uint64_t shown_before) {
   weft_replica *r = b->r;
   weft_state *state = &b->state;
   weft_index_entries *entries = NULL;
-  weft_doc_record was = doc->record;
   weft__arena_reset(&b->one);
   weft__doc_reset(b->doc);
   b->found_count = 0;
   weft__state_again(state, doc->record.number);
-  WEFT_TRY(doc_load_wanted(doc, state));
+  WEFT_TRY(doc_load_wanted(b, doc, state));
+  weft_doc_record was = doc->record;
+  WEFT_TRY(weft__hist_resume(&b->hist, &was));
   WEFT_TRY(weft__index_before(r, &was, state, &b->one, &entries));
   WEFT_TRY(doc_show_writes(b, doc, state, shown_before));
   WEFT_TRY(doc_judge(b, state, &doc->record));
@@ -820,7 +836,8 @@ static weft_err doc_apply(batch *b, batch_doc *doc, uint64_t shown_before) {
   WEFT_TRY(conflicts_tell(b, doc, &was));
   totals_move(r, doc, &was);
   WEFT_TRY(docid_put(b, doc));
-  return weft__doc_record_put(r, b->txn, &doc->record);
+  WEFT_TRY(weft__hist_leave(&b->hist, &doc->record));
+  return weft__doc_record_put(b->txn, &doc->record, &b->row);
 }
 
 static weft_err docs_apply(batch *b, uint64_t shown_before) {
@@ -871,6 +888,7 @@ static weft_err show_batch(weft_replica *r, weft_txn *txn, show_scope scope, wef
   weft__arena_init(&b.arena, &r->mem);
   weft__arena_init(&b.one, &r->mem);
   weft__hist_out_init(&b.hist, &r->mem);
+  weft__buf_init(&b.row, &r->mem, SIZE_MAX);
   weft_err err = weft__doc_new(&b.doc, &r->mem, &r->lineage);
   if (err == WEFT_OK) err = batch_bound(&b);
   if (err == WEFT_OK) err = batch_collect(&b, scope, one);
@@ -878,6 +896,7 @@ static weft_err show_batch(weft_replica *r, weft_txn *txn, show_scope scope, wef
   report->changes += b.change_count;
   report->ops += b.write_count;
   weft__doc_free(b.doc);
+  weft__buf_free(&b.row);
   weft__hist_out_free(&b.hist);
   weft__arena_free(&b.one);
   weft__arena_free(&b.arena);
@@ -896,8 +915,7 @@ weft_err weft__show_touched(weft_replica *r, weft_txn *txn, weft_show_report *re
 /* --- beginning anew --- */
 
 const weft_table weft__derived[WEFT_DERIVED] = {
-    WEFT_TABLE_DOCID,   WEFT_TABLE_DOC,   WEFT_TABLE_STATE, WEFT_TABLE_HIST,
-    WEFT_TABLE_CONTEST, WEFT_TABLE_INDEX, WEFT_TABLE_ORDER};
+    WEFT_TABLE_DOCID, WEFT_TABLE_STATE, WEFT_TABLE_CONTEST, WEFT_TABLE_INDEX, WEFT_TABLE_ORDER};
 
 void weft__image_restart(weft_replica *r, bool ready) {
   r->image++;

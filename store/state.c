@@ -11,14 +11,13 @@
 #include "crdt/assert.h"
 #include "crdt/canary.h"
 #include "crdt/limits.h"
-#include "store/keys.h"
 
-/* A key of a part is the document's number, PART_MARK, the start, and the number of the part. */
+/* A start must also fit the key of a part: two bytes and the number of the part more. */
 enum {
-  START_LEN_MAX = WEFT_KEY_LEN_MAX - 4 - 1 - 4,
+  START_LEN_MAX = WEFT_KEY_LEN_MAX - 4 - 2 - 4,
   PART_LEN = 4 << 20,
   PARTED_VERSION = 2, /* in place of WEFT_SEGMENT_VERSION: the segment lies in parts */
-  PART_MARK = 0xff    /* no path begins with it: names of elements are short, other heads even */
+  ROW_MARK = 0xff     /* no path begins with it: names of elements are short, other heads even */
 };
 
 /* A key to search with may be longer than a key to store. */
@@ -40,14 +39,22 @@ static bool start_of(weft_bytes key, uint32_t number, weft_path *start) {
   uint32_t found = weft__rd_u32(&r);
   if (r.failed || found != number) return false;
   *start = weft__rd_take(&r, weft__rd_left(&r));
-  return start->len == 0 || start->at[0] != PART_MARK;
+  return start->len == 0 || start->at[0] != ROW_MARK;
+}
+
+weft_bytes weft__state_row_key(weft_dbkey *k, uint32_t number, weft_state_row row) {
+  const uint8_t mark[2] = {ROW_MARK, (uint8_t)row};
+  return weft__dbkey_u32_bytes(k, number, weft_bytes_of(mark, sizeof mark));
+}
+
+weft_bytes weft__state_history_key(weft_dbkey *k, uint32_t number, uint64_t first) {
+  weft__state_row_key(k, number, WEFT_STATE_HISTORY);
+  weft__dbkey_add_u64(k, first);
+  return weft__dbkey_view(k);
 }
 
 static weft_bytes part_key(weft_dbkey *k, uint32_t number, weft_path start, uint32_t part) {
-  static const uint8_t mark = PART_MARK;
-  weft__dbkey_reset(k);
-  weft__dbkey_add_u32(k, number);
-  weft__dbkey_add(k, weft_bytes_of(&mark, 1));
+  weft__state_row_key(k, number, WEFT_STATE_PART);
   weft__dbkey_add(k, start);
   weft__dbkey_add_u32(k, part);
   return weft__dbkey_view(k);
@@ -68,6 +75,7 @@ weft_err weft__state_begin(weft_state *s, const weft_state_env *env, weft_txn *t
 
 void weft__state_again(weft_state *s, uint32_t number) {
   s->number = number;
+  s->met = false;
   s->pieces = NULL;
   s->piece_count = s->piece_cap = 0;
 }
@@ -157,7 +165,20 @@ static weft_err piece_read(weft_state *s, const weft_entry *entry, weft_state_pi
   if (err != WEFT_OK && err != WEFT_EDONE) return err;
   weft_path end;
   piece->last = err == WEFT_EDONE || !start_of(next.key, s->number, &end);
-  return piece->last ? WEFT_OK : weft__arena_copy(s->arena, end, &piece->end);
+  if (!piece->last) return weft__arena_copy(s->arena, end, &piece->end);
+  weft_dbkey record;
+  s->met = err == WEFT_OK && weft_bytes_cmp(next.key, weft__state_row_key(&record, s->number,
+                                                                          WEFT_STATE_RECORD)) == 0;
+  if (s->met) s->record = next.value;
+  return WEFT_OK;
+}
+
+weft_err weft__state_record(weft_state *s, weft_bytes *row) {
+  weft_dbkey key;
+  *row = s->record;
+  if (s->met) return WEFT_OK;
+  return weft_txn_get(s->txn, WEFT_TABLE_STATE,
+                      weft__state_row_key(&key, s->number, WEFT_STATE_RECORD), row);
 }
 
 static weft_err piece_borrow(weft_state *s, const weft_state_piece *piece) {

@@ -5,12 +5,15 @@
  * document starts at the empty path; each holds the registers from its start up to the next start.
  * Starts are shortened to what tells neighbours apart and cut to fit a key; where no short enough
  * start exists, nothing is split, and a segment that is too long for one value is stored in parts.
+ * Behind its segments stands everything else about the document, so that a change of a short one
+ * moves a single page.
  *
  * Happy path: weft__state_begin, weft__state_need*, weft__doc_show on state->doc, weft__state_save.
  * Everything lies in the arena given to begin, which must outlive the state. */
 #ifndef WEFT_STORE_STATE_H
 #define WEFT_STORE_STATE_H
 
+#include "store/keys.h"
 #include "store/segment.h"
 #include "store/store.h"
 
@@ -22,6 +25,18 @@ enum {
   WEFT_SEGMENT_LEN_SPLIT = 1000, /* a longer one is split */
   WEFT_SEGMENT_LEN_MERGE = 200   /* a shorter one is joined with the next, if both fit one */
 };
+
+/* Rows of a document that are no segments.  No path begins with the byte that stands before these.
+ */
+typedef enum weft_state_row {
+  WEFT_STATE_RECORD, /* nothing follows in the key */
+  WEFT_STATE_PART,   /* the start of a segment, u32 number of a part of it */
+  WEFT_STATE_HISTORY /* u64 place of its first change */
+} weft_state_row;
+
+/* Each makes `k` anew and gives its view.  Any thread. */
+weft_bytes weft__state_row_key(weft_dbkey *k, uint32_t number, weft_state_row row);
+weft_bytes weft__state_history_key(weft_dbkey *k, uint32_t number, uint64_t first);
 
 /* What does not change from document to document. */
 typedef struct weft_state_env {
@@ -52,7 +67,9 @@ typedef struct weft_state {
   weft_state_piece *pieces; /* loaded, ascending by start */
   size_t piece_count;
   size_t piece_cap;
-  bool borrow;  /* `doc` uses what lies in `arena` instead of copies; it is reset before that */
+  bool borrow; /* `doc` uses what lies in `arena` instead of copies; it is reset before that */
+  bool met;    /* `record` stood behind the last segment */
+  weft_bytes record;
   weft_buf row; /* what is written next */
   weft_buf term;
 } weft_state;
@@ -78,6 +95,10 @@ weft_err weft__state_need_all(weft_state *s) WEFT_MUST_USE;
  * WEFT_PEEK_UNSURE.  As weft__segment_peek; `*scalar` is a view into the store. */
 weft_err weft__state_peek(const weft_state_env *env, weft_txn *txn, uint32_t number, weft_path path,
                           weft_arena *scratch, weft_peek *answer, weft_bytes *scalar) WEFT_MUST_USE;
+
+/* Finds the row of its record, as it is stored; without a search when the last segment was loaded
+ * before.  A view until the next write; asked for before anything is saved.  WEFT_ENOTFOUND. */
+weft_err weft__state_record(weft_state *s, weft_bytes *row) WEFT_MUST_USE;
 
 /* Takes all of the document from what another state has loaded of it, whose memory must outlive
  * this one; nothing is loaded here yet, and `borrow` is set.  WEFT_ENOMEM. */

@@ -40,9 +40,7 @@ extern "C" {
   X(LOG, "log", "u32 log, u64 first seq -> chunk")                                                 \
   X(TAIL, "tail", "u32 log, u64 seq -> one change")                                                \
   X(DOCID, "docid", "document name -> u32 document")                                               \
-  X(DOC, "doc", "u32 document -> document record")                                                 \
-  X(STATE, "state", "u32 document, path -> segment of fields")                                     \
-  X(HIST, "hist", "u32 document, u64 shown number -> history record")                              \
+  X(STATE, "state", "u32 document, path -> segment of fields; its record and history")             \
   X(ORDER, "order", "u64 shown number -> run")                                                     \
   X(ARRIVAL, "arrival", "u64 number of its first change -> run")                                   \
   X(RECORD, "record", "32-byte record id -> membership record")                                    \
@@ -51,7 +49,6 @@ extern "C" {
   X(INDEX, "index", "u32 index, sort key, document name -> u32 document")                          \
   X(INDEXDEF, "indexdef", "u32 index -> declaration")                                              \
   X(ADDRESS, "address", "address -> what is known of it")                                          \
-  X(PASS, "pass", "what a sorted pass has overwritten")                                            \
   X(TAG, "tag", "reserved")                                                                        \
   X(EVENT, "event", "u64 event number -> shown number, stored event")                              \
   X(DRAFT, "draft", "name -> an edit that is not committed yet")

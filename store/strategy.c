@@ -259,7 +259,11 @@ static weft_err recount_doc(weft_replica *r, weft_txn *txn, weft_reader *reader,
               was.manual == record->manual;
   if (same) return WEFT_OK;
   r->now.conflicts += record->conflicts - was.conflicts;
-  return weft__doc_record_put(r, txn, record);
+  weft_buf row;
+  weft__buf_init(&row, &r->mem, SIZE_MAX);
+  weft_err err = weft__doc_record_put(txn, record, &row);
+  weft__buf_free(&row);
+  return err;
 }
 
 static weft_err recount(weft_replica *r, weft_txn *txn, const weft_bytes *docs, size_t doc_count,

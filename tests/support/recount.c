@@ -46,7 +46,7 @@ static void count_history(recount *c, const weft_doc_record *record) {
   uint64_t created = UINT64_MAX;
   uint64_t modified = 0;
   uint64_t shown = 0;
-  assert_int_equal(weft__hist_begin(c->txn, record->number, &reader), WEFT_OK);
+  assert_int_equal(weft__hist_begin(c->txn, record, &reader), WEFT_OK);
   weft_err err = weft__hist_next(&reader, &hist);
   for (; err == WEFT_OK; err = weft__hist_next(&reader, &hist)) {
     assert_true(hist.shown > shown);

@@ -104,7 +104,7 @@ static int setup(void **state) {
   f->temp = test_temp_make();
   test_temp_path(&f->temp, "data.mdb", f->path);
   f->store = open_with(f->path, weft_alloc_libc());
-  fill(f->store, WEFT_TABLE_DOC);
+  fill(f->store, WEFT_TABLE_CONTEST);
   fill(f->store, WEFT_TABLE_STATE);
   forget();
   *state = f;
@@ -153,7 +153,7 @@ static void test_pages_of_keys(void **state) {
     uint32_t numbers[count];
     for (size_t i = 0; i < count; i++) {
       numbers[i] = (uint32_t)test_rng_below(&rng, 2 * keys + 10);
-      wanted[i].table = i < count / 2 ? WEFT_TABLE_DOC : WEFT_TABLE_STATE;
+      wanted[i].table = i < count / 2 ? WEFT_TABLE_CONTEST : WEFT_TABLE_STATE;
       wanted[i].key = weft__dbkey_u32(&room[i], numbers[i]);
     }
     forget();
@@ -174,7 +174,7 @@ static void test_nothing_to_ask_for(void **state) {
   fixture *f = *state;
   weft_wanted wanted[] = {{WEFT_TABLE_META, weft_bytes_str("shown")},
                           {WEFT_TABLE_INDEX, weft_bytes_str("an empty table")},
-                          {WEFT_TABLE_DOC, weft_bytes_str("0000")}};
+                          {WEFT_TABLE_CONTEST, weft_bytes_str("0000")}};
   forget();
   weft_txn *t = begin(f->store, WEFT_TXN_READ);
   weft_txn_want(t, wanted, 2);
@@ -219,7 +219,7 @@ static void test_damaged_pages(void **state) {
   weft_dbkey room[count];
   weft_wanted wanted[count];
   for (uint32_t i = 0; i < count; i++) {
-    wanted[i].table = i < count / 2 ? WEFT_TABLE_DOC : WEFT_TABLE_STATE;
+    wanted[i].table = i < count / 2 ? WEFT_TABLE_CONTEST : WEFT_TABLE_STATE;
     wanted[i].key = weft__dbkey_u32(&room[i], i * 2 * keys / count);
   }
   int fd = open(f->path, O_RDWR);
@@ -249,7 +249,7 @@ static void test_without_memory(void **state) {
   fixture *f = *state;
   test_fault_alloc mem = {0};
   weft_dbkey room;
-  weft_wanted wanted = {WEFT_TABLE_DOC, weft__dbkey_u32(&room, keys)};
+  weft_wanted wanted = {WEFT_TABLE_CONTEST, weft__dbkey_u32(&room, keys)};
   weft_store_free(f->store);
   f->store = open_with(f->path, test_fault_alloc_of(&mem));
   weft_txn *t = begin(f->store, WEFT_TXN_READ);
@@ -274,7 +274,7 @@ static void walk(weft_store *s, size_t steps, bool back, bool cold) {
   weft_cursor *c;
   weft_entry entry;
   weft_txn *t = begin(s, WEFT_TXN_READ);
-  assert_int_equal(weft_cursor_open(t, WEFT_TABLE_DOC, &c), WEFT_OK);
+  assert_int_equal(weft_cursor_open(t, WEFT_TABLE_CONTEST, &c), WEFT_OK);
   weft_err err = back ? weft_cursor_last(c, &entry) : weft_cursor_first(c, &entry);
   for (size_t i = 0; i < steps && err == WEFT_OK; i++) {
     faults += cold;

@@ -62,7 +62,7 @@ static weft_err write_round(weft_store *s, uint32_t round) {
   for (uint32_t i = 0; i < keys && err == WEFT_OK; i++) {
     if (i % 3 != round % 3) continue;
     weft_bytes v = weft_bytes_of(value, i == round ? sizeof value : 40 + round);
-    err = weft_txn_put(t, WEFT_TABLE_DOC, weft__dbkey_u32(&k, i), v);
+    err = weft_txn_put(t, WEFT_TABLE_CONTEST, weft__dbkey_u32(&k, i), v);
   }
   weft_bytes v = weft_bytes_of(value, 1);
   if (err == WEFT_OK) err = weft_txn_put(t, WEFT_TABLE_META, weft_bytes_str("round"), v);
@@ -84,7 +84,7 @@ static uint32_t read_round(weft_store *s, weft_err *err) {
   for (uint32_t i = 0; i < keys && *err == WEFT_OK; i++) {
     uint32_t want = newest; /* the newest round that wrote this key */
     while (want > 0 && want % 3 != i % 3) want--;
-    weft_err got = weft_txn_get(t, WEFT_TABLE_DOC, weft__dbkey_u32(&k, i), &v);
+    weft_err got = weft_txn_get(t, WEFT_TABLE_CONTEST, weft__dbkey_u32(&k, i), &v);
     bool right = want == 0 ? got == WEFT_ENOTFOUND
                            : got == WEFT_OK && v.at[0] == want && v.at[v.len - 1] == want;
     if (!right) *err = got == WEFT_OK || got == WEFT_ENOTFOUND ? WEFT_ECORRUPT : got;

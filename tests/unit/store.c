@@ -154,17 +154,17 @@ static void test_put_get_delete(void **state) {
 static void test_abort_leaves_nothing(void **state) {
   fixture *f = *state;
   weft_txn *t = begin(f->store, WEFT_TXN_WRITE);
-  put(t, WEFT_TABLE_DOC, "k", "before");
+  put(t, WEFT_TABLE_CONTEST, "k", "before");
   commit(t);
   t = begin(f->store, WEFT_TXN_WRITE);
-  put(t, WEFT_TABLE_DOC, "k", "after");
-  put(t, WEFT_TABLE_DOC, "l", "after");
+  put(t, WEFT_TABLE_CONTEST, "k", "after");
+  put(t, WEFT_TABLE_CONTEST, "l", "after");
   put(t, WEFT_TABLE_META, "m", "after");
   weft_txn_abort(t);
   weft_txn_abort(NULL);
   t = begin(f->store, WEFT_TXN_READ);
-  assert_get(t, WEFT_TABLE_DOC, "k", "before");
-  assert_keys(t, WEFT_TABLE_DOC, "k");
+  assert_get(t, WEFT_TABLE_CONTEST, "k", "before");
+  assert_keys(t, WEFT_TABLE_CONTEST, "k");
   assert_keys(t, WEFT_TABLE_META, "");
   weft_txn_abort(t);
 }
@@ -172,21 +172,21 @@ static void test_abort_leaves_nothing(void **state) {
 static void test_reader_sees_a_snapshot(void **state) {
   fixture *f = *state;
   weft_txn *w = begin(f->store, WEFT_TXN_WRITE);
-  put(w, WEFT_TABLE_DOC, "k", "1");
+  put(w, WEFT_TABLE_CONTEST, "k", "1");
   commit(w);
   weft_txn *old = begin(f->store, WEFT_TXN_READ);
   w = begin(f->store, WEFT_TXN_WRITE);
-  put(w, WEFT_TABLE_DOC, "k", "2");
-  put(w, WEFT_TABLE_DOC, "l", "2");
-  assert_get(old, WEFT_TABLE_DOC, "k", "1");
+  put(w, WEFT_TABLE_CONTEST, "k", "2");
+  put(w, WEFT_TABLE_CONTEST, "l", "2");
+  assert_get(old, WEFT_TABLE_CONTEST, "k", "1");
   weft_txn *during = begin(f->store, WEFT_TXN_READ);
   commit(w);
   weft_txn *after = begin(f->store, WEFT_TXN_READ);
-  assert_get(old, WEFT_TABLE_DOC, "k", "1");
-  assert_keys(old, WEFT_TABLE_DOC, "k");
-  assert_get(during, WEFT_TABLE_DOC, "k", "1");
-  assert_get(after, WEFT_TABLE_DOC, "k", "2");
-  assert_keys(after, WEFT_TABLE_DOC, "k l");
+  assert_get(old, WEFT_TABLE_CONTEST, "k", "1");
+  assert_keys(old, WEFT_TABLE_CONTEST, "k");
+  assert_get(during, WEFT_TABLE_CONTEST, "k", "1");
+  assert_get(after, WEFT_TABLE_CONTEST, "k", "2");
+  assert_keys(after, WEFT_TABLE_CONTEST, "k l");
   commit(during);
   weft_txn_abort(after);
   weft_txn_abort(old);
@@ -198,17 +198,17 @@ static void test_misuse(void **state) {
   assert_int_equal(weft_store_begin(f->store, WEFT_TXN_WRITE, &second), WEFT_EMISUSE);
   assert_null(second);
   assert_int_equal(weft_store_grow(f->store), WEFT_EMISUSE);
-  put(w, WEFT_TABLE_DOC, "k", "1");
+  put(w, WEFT_TABLE_CONTEST, "k", "1");
   commit(w);
   weft_txn *r = begin(f->store, WEFT_TXN_READ);
   uint64_t count;
   weft_key_range all = {{NULL, 0}, {NULL, 0}};
-  assert_int_equal(weft_txn_put(r, WEFT_TABLE_DOC, str("k"), str("v")), WEFT_EMISUSE);
-  assert_int_equal(weft_txn_append(r, WEFT_TABLE_DOC, str("l"), str("v")), WEFT_EMISUSE);
-  assert_int_equal(weft_txn_delete(r, WEFT_TABLE_DOC, str("k")), WEFT_EMISUSE);
-  assert_int_equal(weft_txn_delete_range(r, WEFT_TABLE_DOC, all, &count), WEFT_EMISUSE);
+  assert_int_equal(weft_txn_put(r, WEFT_TABLE_CONTEST, str("k"), str("v")), WEFT_EMISUSE);
+  assert_int_equal(weft_txn_append(r, WEFT_TABLE_CONTEST, str("l"), str("v")), WEFT_EMISUSE);
+  assert_int_equal(weft_txn_delete(r, WEFT_TABLE_CONTEST, str("k")), WEFT_EMISUSE);
+  assert_int_equal(weft_txn_delete_range(r, WEFT_TABLE_CONTEST, all, &count), WEFT_EMISUSE);
   assert_int_equal(weft_store_grow(f->store), WEFT_EMISUSE);
-  assert_get(r, WEFT_TABLE_DOC, "k", "1");
+  assert_get(r, WEFT_TABLE_CONTEST, "k", "1");
   weft_txn_abort(r);
   assert_int_equal(weft_store_grow(f->store), WEFT_OK);
   weft_cursor_close(NULL);
@@ -227,18 +227,18 @@ static void test_limits(void **state) {
   weft_bytes meta = weft_bytes_of(key, WEFT_STORE_META_KEY_LEN_MAX);
   weft_bytes meta_over = weft_bytes_of(key, WEFT_STORE_META_KEY_LEN_MAX + 1);
   weft_bytes largest = weft_bytes_of(big, WEFT_STORE_VALUE_LEN_MAX);
-  assert_int_equal(weft_txn_put(t, WEFT_TABLE_DOC, over, str("v")), WEFT_ELIMIT);
-  assert_int_equal(weft_txn_put(t, WEFT_TABLE_DOC, str(""), str("v")), WEFT_ELIMIT);
+  assert_int_equal(weft_txn_put(t, WEFT_TABLE_CONTEST, over, str("v")), WEFT_ELIMIT);
+  assert_int_equal(weft_txn_put(t, WEFT_TABLE_CONTEST, str(""), str("v")), WEFT_ELIMIT);
   assert_int_equal(weft_txn_put(t, WEFT_TABLE_META, meta_over, str("v")), WEFT_ELIMIT);
-  assert_int_equal(weft_txn_get(t, WEFT_TABLE_DOC, over, &v), WEFT_ELIMIT);
-  assert_int_equal(weft_txn_delete(t, WEFT_TABLE_DOC, str("")), WEFT_ELIMIT);
+  assert_int_equal(weft_txn_get(t, WEFT_TABLE_CONTEST, over, &v), WEFT_ELIMIT);
+  assert_int_equal(weft_txn_delete(t, WEFT_TABLE_CONTEST, str("")), WEFT_ELIMIT);
   weft_bytes too_large = weft_bytes_of(big, WEFT_STORE_VALUE_LEN_MAX + 1);
-  assert_int_equal(weft_txn_put(t, WEFT_TABLE_DOC, str("k"), too_large), WEFT_ELIMIT);
-  assert_int_equal(weft_txn_put(t, WEFT_TABLE_DOC, longest, largest), WEFT_OK);
+  assert_int_equal(weft_txn_put(t, WEFT_TABLE_CONTEST, str("k"), too_large), WEFT_ELIMIT);
+  assert_int_equal(weft_txn_put(t, WEFT_TABLE_CONTEST, longest, largest), WEFT_OK);
   assert_int_equal(weft_txn_put(t, WEFT_TABLE_META, meta, str("v")), WEFT_OK);
   commit(t);
   t = begin(f->store, WEFT_TXN_READ);
-  assert_int_equal(weft_txn_get(t, WEFT_TABLE_DOC, longest, &v), WEFT_OK);
+  assert_int_equal(weft_txn_get(t, WEFT_TABLE_CONTEST, longest, &v), WEFT_OK);
   assert_int_equal(v.len, WEFT_STORE_VALUE_LEN_MAX);
   assert_int_equal(weft_txn_get(t, WEFT_TABLE_META, meta, &v), WEFT_OK);
   weft_txn_abort(t);
@@ -318,7 +318,7 @@ static void test_cursor_under_writes(void **state) {
 
 static void test_delete_range(void **state) {
   fixture *f = *state;
-  static const weft_table tables[] = {WEFT_TABLE_META, WEFT_TABLE_HIST};
+  static const weft_table tables[] = {WEFT_TABLE_META, WEFT_TABLE_STATE};
   for (size_t i = 0; i < 2; i++) {
     weft_txn *t = begin(f->store, WEFT_TXN_WRITE);
     for (char k = 'a'; k <= 'j'; k++) {
@@ -780,9 +780,9 @@ static void reader_fault_case(weft_store *s, test_fault_alloc *fault) {
   assert_int_equal(weft_store_begin(s, WEFT_TXN_READ, &t), WEFT_ENOMEM);
   assert_int_equal(weft_store_begin(s, WEFT_TXN_READ, &t), WEFT_OK);
   fault->calls = 0;
-  assert_int_equal(weft_cursor_open(t, WEFT_TABLE_DOC, &c), WEFT_ENOMEM);
+  assert_int_equal(weft_cursor_open(t, WEFT_TABLE_CONTEST, &c), WEFT_ENOMEM);
   assert_null(c);
-  assert_int_equal(weft_cursor_open(t, WEFT_TABLE_DOC, &c), WEFT_OK);
+  assert_int_equal(weft_cursor_open(t, WEFT_TABLE_CONTEST, &c), WEFT_OK);
   weft_cursor_close(c);
   weft_txn_abort(t);
   fault->calls = 0;
@@ -880,8 +880,8 @@ static void test_words_for_errors(void **state) {
 static void test_broken(void **state) {
   fixture *f = *state;
   weft_txn *t = begin(f->store, WEFT_TXN_WRITE), *other;
-  put(t, WEFT_TABLE_DOC, "a", "1");
-  put(t, WEFT_TABLE_DOC, "b", "2");
+  put(t, WEFT_TABLE_CONTEST, "a", "1");
+  put(t, WEFT_TABLE_CONTEST, "b", "2");
   commit(t);
   weft_cursor *c;
   weft_entry e;
@@ -889,11 +889,11 @@ static void test_broken(void **state) {
   weft_store_size size;
   uint64_t count;
   t = begin(f->store, WEFT_TXN_READ);
-  assert_int_equal(weft_cursor_open(t, WEFT_TABLE_DOC, &c), WEFT_OK);
+  assert_int_equal(weft_cursor_open(t, WEFT_TABLE_CONTEST, &c), WEFT_OK);
   assert_int_equal(weft_cursor_first(c, &e), WEFT_OK);
   assert_int_equal(weft__store_fail(f->store, WEFT_EIO, EIO, "broken"), WEFT_EIO);
-  assert_int_equal(weft_txn_get(t, WEFT_TABLE_DOC, str("a"), &value), WEFT_EIO);
-  assert_int_equal(weft_txn_count(t, WEFT_TABLE_DOC, &count), WEFT_EIO);
+  assert_int_equal(weft_txn_get(t, WEFT_TABLE_CONTEST, str("a"), &value), WEFT_EIO);
+  assert_int_equal(weft_txn_count(t, WEFT_TABLE_CONTEST, &count), WEFT_EIO);
   assert_int_equal(weft_cursor_first(c, &e), WEFT_EIO);
   assert_int_equal(weft_cursor_last(c, &e), WEFT_EIO);
   assert_int_equal(weft_cursor_next(c, &e), WEFT_EIO);

@@ -251,9 +251,8 @@ static weft_err damage_found(weft_replica *r) {
   return err;
 }
 
-static const weft_table derived[] = {WEFT_TABLE_DOCID, WEFT_TABLE_DOC,     WEFT_TABLE_STATE,
-                                     WEFT_TABLE_HIST,  WEFT_TABLE_CONTEST, WEFT_TABLE_INDEX,
-                                     WEFT_TABLE_ORDER};
+static const weft_table derived[] = {WEFT_TABLE_DOCID, WEFT_TABLE_STATE, WEFT_TABLE_CONTEST,
+                                     WEFT_TABLE_INDEX, WEFT_TABLE_ORDER};
 static const weft_table truth[] = {WEFT_TABLE_LOG,   WEFT_TABLE_TAIL,    WEFT_TABLE_LOGS,
                                    WEFT_TABLE_LOGID, WEFT_TABLE_NUMBERS, WEFT_TABLE_ARRIVAL,
                                    WEFT_TABLE_RECORD};
@@ -336,10 +335,10 @@ static void test_entries(void **state) {
   }
   /* A part of a segment that has no parts. */
   table_copy segments = copy_table(f, WEFT_TABLE_STATE);
-  uint8_t part[9] = {0};
-  memcpy(part, segments.at[0].key.at, 4);
-  part[4] = 0xff;
-  store_put(f, WEFT_TABLE_STATE, weft_bytes_of(part, sizeof part), &segments.at[0].value);
+  weft_dbkey part;
+  weft__state_row_key(&part, 0, WEFT_STATE_PART);
+  weft__dbkey_add_u32(&part, 0);
+  store_put(f, WEFT_TABLE_STATE, weft__dbkey_view(&part), &segments.at[0].value);
   assert_int_equal(damage_found(r), WEFT_ECORRUPT);
   assert_int_equal(weft_replica_repair(r, NULL, NULL, &report), WEFT_OK);
   assert_int_equal(test_set(r, "v/0", "/new", "1"), WEFT_OK);
@@ -577,27 +576,27 @@ static void test_overlay(void **state) {
   weft_bytes value = text("value");
   uint64_t count;
   store_put(f, WEFT_TABLE_ACK, text("behind"), &value);
-  store_put(f, WEFT_TABLE_DOC, text("behind"), &value);
+  store_put(f, WEFT_TABLE_CONTEST, text("behind"), &value);
   assert_int_equal(weft_store_begin(f->inner, WEFT_TXN_READ, &base), WEFT_OK);
   o.base = base;
-  o.own[WEFT_TABLE_DOC] = true;
+  o.own[WEFT_TABLE_CONTEST] = true;
   assert_int_equal(weft__overlay_new(&o, &store), WEFT_OK);
   assert_int_equal(weft_store_get_size(store, &size), WEFT_OK);
   assert_int_equal(weft_store_grow(store), WEFT_OK);
   assert_int_equal(weft_store_begin(store, WEFT_TXN_WRITE, &txn), WEFT_OK);
   assert_int_equal(weft_txn_get(txn, WEFT_TABLE_ACK, text("behind"), &value), WEFT_OK);
-  assert_int_equal(weft_txn_get(txn, WEFT_TABLE_DOC, text("behind"), &value), WEFT_ENOTFOUND);
+  assert_int_equal(weft_txn_get(txn, WEFT_TABLE_CONTEST, text("behind"), &value), WEFT_ENOTFOUND);
   assert_int_equal(weft_txn_put(txn, WEFT_TABLE_ACK, text("dropped"), text("x")), WEFT_OK);
   assert_int_equal(weft_txn_get(txn, WEFT_TABLE_ACK, text("dropped"), &value), WEFT_ENOTFOUND);
   assert_int_equal(weft_txn_delete(txn, WEFT_TABLE_ACK, text("behind")), WEFT_OK);
   assert_int_equal(weft_txn_get(txn, WEFT_TABLE_ACK, text("behind"), &value), WEFT_OK);
   for (char key[] = "a"; key[0] < 'j'; key[0]++) {
-    assert_int_equal(weft_txn_put(txn, WEFT_TABLE_DOC, text(key), text(key)), WEFT_OK);
+    assert_int_equal(weft_txn_put(txn, WEFT_TABLE_CONTEST, text(key), text(key)), WEFT_OK);
   }
   weft_key_range part = {text("c"), text("f")};
-  assert_int_equal(weft_txn_delete_range(txn, WEFT_TABLE_DOC, part, &count), WEFT_OK);
+  assert_int_equal(weft_txn_delete_range(txn, WEFT_TABLE_CONTEST, part, &count), WEFT_OK);
   assert_int_equal(count, 3);
-  assert_int_equal(weft_cursor_open(txn, WEFT_TABLE_DOC, &cursor), WEFT_OK);
+  assert_int_equal(weft_cursor_open(txn, WEFT_TABLE_CONTEST, &cursor), WEFT_OK);
   assert_int_equal(weft_cursor_seek(cursor, text("c"), &entry), WEFT_OK);
   assert_int_equal(entry.key.at[0], 'f');
   assert_int_equal(weft_cursor_prev(cursor, &entry), WEFT_OK);
@@ -606,12 +605,12 @@ static void test_overlay(void **state) {
   assert_int_equal(weft_txn_commit(txn), WEFT_OK);
   assert_int_equal(weft_store_begin(store, WEFT_TXN_WRITE, &txn), WEFT_OK);
   weft_key_range all = {{NULL, 0}, {NULL, 0}};
-  assert_int_equal(weft_txn_delete_range(txn, WEFT_TABLE_DOC, all, &count), WEFT_OK);
-  assert_int_equal(weft_txn_count(txn, WEFT_TABLE_DOC, &count), WEFT_OK);
+  assert_int_equal(weft_txn_delete_range(txn, WEFT_TABLE_CONTEST, all, &count), WEFT_OK);
+  assert_int_equal(weft_txn_count(txn, WEFT_TABLE_CONTEST, &count), WEFT_OK);
   assert_int_equal(count, 0);
   weft_txn_abort(txn);
   assert_int_equal(weft_store_begin(store, WEFT_TXN_READ, &txn), WEFT_OK);
-  assert_int_equal(weft_txn_count(txn, WEFT_TABLE_DOC, &count), WEFT_OK);
+  assert_int_equal(weft_txn_count(txn, WEFT_TABLE_CONTEST, &count), WEFT_OK);
   assert_int_equal(count, 6);
   weft_txn_abort(txn);
   weft_store_free(store);
@@ -678,8 +677,8 @@ static void test_repair_cut_short(void **state) {
   bool cut = true;
   for (uint64_t k = 1; cut; k++) {
     for (unsigned late = 0; late < 2; late++) {
-      table_copy copy = copy_table(f, WEFT_TABLE_DOC);
-      store_put(f, WEFT_TABLE_DOC, copy.at[0].key, &copy.at[1].value);
+      table_copy copy = copy_table(f, WEFT_TABLE_DOCID);
+      store_put(f, WEFT_TABLE_DOCID, copy.at[0].key, &copy.at[1].value);
       f->faults = (test_fault_store){.fail_commit_at = k, .err = WEFT_EIO, .late = late};
       weft_err err = weft_replica_repair(r, NULL, NULL, &report);
       cut = err != WEFT_OK;
