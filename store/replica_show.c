@@ -209,27 +209,44 @@ typedef struct batch_change {
   uint64_t event; /* the number of the first */
 } batch_change;
 
-typedef struct batch_doc batch_doc;
+/* What the edit being committed has loaded of a document. */
+typedef struct batch_handed {
+  weft_doc_record record;
+  const weft_state_piece *pieces;
+  size_t piece_count;
+} batch_handed;
 
 /* One op of a change: first in the order of collecting, then by document. */
 typedef struct batch_write {
   const weft_op *op;
-  batch_doc *doc;
+  uint32_t doc; /* its place; once it is found */
   uint32_t change;
 } batch_write;
 
-/* What is looked at for each op stands first, so that it is in one place of memory. */
-struct batch_doc {
-  weft_bytes name; /* copied, just before this */
+/* A cache line of what there are tens of thousands of. */
+typedef struct batch_doc {
+  weft_bytes name; /* copied */
   uint64_t hash;
-  size_t write_count;
   const batch_write *writes;
-  bool fresh;    /* was not in the store */
-  bool recorded; /* `record` is what the store has; else it is found with the segments */
-  weft_doc_record record;
-  const weft_state_piece *pieces; /* loaded by the edit that is committed; NULL: nothing is */
-  size_t piece_count;
-};
+  const batch_handed *handed; /* NULL: it is in the store, or fresh */
+  uint32_t write_count;
+  uint32_t number;
+  bool fresh; /* was not in the store */
+} batch_doc;
+
+/* A place in the table of documents by the hash of their names. */
+typedef struct batch_slot {
+  uint32_t doc; /* its place + 1; 0: free */
+  uint32_t hash;
+} batch_slot;
+
+/* Ops whose document is not looked for yet: what that needs comes from far away in memory, and is
+ * asked for as soon as it is known where it lies. */
+enum { FIND_SLOT = 5, FIND_NAME = 9, FIND_AHEAD = 13, FIND_RING = 16 };
+
+/* Marks what asks for memory ahead of its use.  It has no effect that a compiler knows of, so calls
+ * of it would be left out. */
+#define ASKS inline __attribute__((always_inline))
 
 typedef struct batch {
   weft_replica *r;
@@ -244,10 +261,13 @@ typedef struct batch {
   batch_write *writes;
   size_t write_count;
   size_t write_cap;
-  batch_doc **docs;
+  size_t known;               /* writes whose document is found */
+  uint64_t hashes[FIND_RING]; /* of the names of the others, by place */
+  batch_doc *docs;            /* in the order in which they were found */
   size_t doc_count;
   size_t doc_cap;
-  uint32_t *slots; /* index of a document + 1, by hash of its name */
+  uint32_t *order; /* their places, by number */
+  batch_slot *slots;
   size_t slot_count;
   weft_log **logs; /* that have something to show */
   size_t log_count;
@@ -257,6 +277,7 @@ typedef struct batch {
   weft_conflict *found; /* of the document being judged, in `one` */
   size_t found_count;
   size_t docs_max;
+  weft_doc_record record; /* of the document being shown */
   weft_hist_out hist;
   weft_buf row; /* of a record being stored */
 } batch;
@@ -277,53 +298,90 @@ static uint64_t name_hash(const batch *b, weft_bytes name) {
 
 static weft_err slots_grow(batch *b) {
   size_t count = b->slot_count > 0 ? 2 * b->slot_count : DOC_SLOTS_MIN;
-  uint32_t *slots = weft__arena_zero(&b->arena, count, sizeof *slots);
+  batch_slot *slots = weft__arena_zero(&b->arena, count, sizeof *slots);
   if (!slots) return WEFT_ENOMEM;
   for (size_t i = 0; i < b->doc_count; i++) {
-    size_t slot = (size_t)b->docs[i]->hash & (count - 1);
-    while (slots[slot] != 0) slot = (slot + 1) & (count - 1);
-    slots[slot] = (uint32_t)i + 1;
+    uint64_t hash = b->docs[i].hash;
+    size_t slot = (size_t)hash & (count - 1);
+    while (slots[slot].doc != 0) slot = (slot + 1) & (count - 1);
+    slots[slot] = (batch_slot){(uint32_t)i + 1, (uint32_t)(hash >> 32)};
   }
   b->slots = slots;
   b->slot_count = count;
   return WEFT_OK;
 }
 
-static weft_err batch_doc_find(batch *b, weft_bytes name, batch_doc **out) {
+/* Finds the document, or makes a place for it. */
+static weft_err batch_doc_find(batch *b, weft_bytes name, uint64_t hash, uint32_t *out) {
   if (b->doc_count * 2 >= b->slot_count) WEFT_TRY(slots_grow(b));
-  uint64_t hash = name_hash(b, name);
   size_t slot = (size_t)hash & (b->slot_count - 1);
-  for (; b->slots[slot] != 0; slot = (slot + 1) & (b->slot_count - 1)) {
-    *out = b->docs[b->slots[slot] - 1];
-    if ((*out)->hash == hash && weft_bytes_cmp((*out)->name, name) == 0) return WEFT_OK;
+  for (; b->slots[slot].doc != 0; slot = (slot + 1) & (b->slot_count - 1)) {
+    if (b->slots[slot].hash != (uint32_t)(hash >> 32)) continue;
+    *out = b->slots[slot].doc - 1;
+    const batch_doc *doc = &b->docs[*out];
+    if (doc->hash == hash && weft_bytes_cmp(doc->name, name) == 0) return WEFT_OK;
   }
   void *at = b->docs;
   WEFT_TRY(weft__arena_grow(&b->arena, &at, b->doc_count, &b->doc_cap, b->doc_count + 1,
                             sizeof *b->docs));
   b->docs = at;
   WEFT_TRY(weft__arena_copy(&b->arena, name, &name));
-  batch_doc *doc = weft__arena_zero(&b->arena, 1, sizeof *doc);
-  if (!doc) return WEFT_ENOMEM;
-  doc->name = name;
-  doc->hash = hash;
-  b->docs[b->doc_count++] = doc;
-  b->slots[slot] = (uint32_t)b->doc_count;
-  *out = doc;
+  *out = (uint32_t)b->doc_count++;
+  b->docs[*out] = (batch_doc){.name = name, .hash = hash};
+  b->slots[slot] = (batch_slot){*out + 1, (uint32_t)(hash >> 32)};
   return WEFT_OK;
 }
 
-/* `same` is the document of the op before, NULL where that was another's. */
-static weft_err batch_add_op(batch *b, const weft_op *op, batch_doc *same, batch_doc **out) {
-  batch_doc *doc = same;
+/* The parser gives the name of a document as one view. */
+static bool same_doc(const batch *b, size_t write) {
+  if (write == 0) return false;
+  weft_bytes name = b->writes[write].op->doc;
+  weft_bytes before = b->writes[write - 1].op->doc;
+  return name.at == before.at && name.len == before.len;
+}
+
+/* Finds the documents of the writes up to `count`. */
+static weft_err writes_find(batch *b, size_t count) {
+  for (; b->known < count; b->known++) {
+    batch_write *w = &b->writes[b->known];
+    if (same_doc(b, b->known)) {
+      w->doc = w[-1].doc;
+    } else {
+      WEFT_TRY(batch_doc_find(b, w->op->doc, b->hashes[b->known % FIND_RING], &w->doc));
+    }
+    b->docs[w->doc].write_count++;
+  }
+  return WEFT_OK;
+}
+
+/* Asks for the slot of the newest write, for the document in that of an older one, and for the name
+ * of that of a still older one. */
+static ASKS void find_ahead(const batch *b) {
+  if (b->slot_count == 0) return;
+  size_t newest = b->write_count - 1;
+  __builtin_prefetch(&b->slots[(size_t)b->hashes[newest % FIND_RING] & (b->slot_count - 1)]);
+  if (newest < b->known + FIND_NAME) return;
+  uint64_t hash = b->hashes[(newest - FIND_SLOT) % FIND_RING];
+  const batch_slot *slot = &b->slots[(size_t)hash & (b->slot_count - 1)];
+  if (slot->doc != 0) __builtin_prefetch(&b->docs[slot->doc - 1]);
+  hash = b->hashes[(newest - FIND_NAME) % FIND_RING];
+  slot = &b->slots[(size_t)hash & (b->slot_count - 1)];
+  if (slot->doc != 0) __builtin_prefetch(b->docs[slot->doc - 1].name.at);
+}
+
+static weft_err batch_add_op(batch *b, const weft_op *op) {
   void *at = b->writes;
-  if (!doc) WEFT_TRY(batch_doc_find(b, op->doc, &doc));
-  *out = doc;
   WEFT_TRY(weft__arena_grow(&b->arena, &at, b->write_count, &b->write_cap, b->write_count + 1,
                             sizeof *b->writes));
   b->writes = at;
-  b->writes[b->write_count++] = (batch_write){op, doc, (uint32_t)b->change_count};
-  doc->write_count++;
-  return WEFT_OK;
+  b->writes[b->write_count] = (batch_write){op, 0, (uint32_t)b->change_count};
+  bool same = same_doc(b, b->write_count);
+  size_t before = b->write_count + FIND_RING - 1;
+  b->hashes[b->write_count % FIND_RING] =
+      same ? b->hashes[before % FIND_RING] : name_hash(b, op->doc);
+  b->write_count++;
+  find_ahead(b);
+  return b->write_count > FIND_AHEAD ? writes_find(b, b->write_count - FIND_AHEAD) : WEFT_OK;
 }
 
 /* Takes a change whose claims are all in the batch or shown before. */
@@ -332,12 +390,7 @@ static weft_err batch_add(batch *b, weft_log *log, const weft_change *change, we
   WEFT_TRY(weft__arena_grow(&b->arena, &at, b->change_count, &b->change_cap, b->change_count + 1,
                             sizeof *b->changes));
   b->changes = at;
-  batch_doc *doc = NULL;
-  for (size_t i = 0; i < change->op_count; i++) {
-    /* The parser gives the name of a document as one view. */
-    bool same = i > 0 && change->ops[i].doc.at == change->ops[i - 1].doc.at;
-    WEFT_TRY(batch_add_op(b, &change->ops[i], same ? doc : NULL, &doc));
-  }
+  for (size_t i = 0; i < change->op_count; i++) WEFT_TRY(batch_add_op(b, &change->ops[i]));
   batch_change *c = &b->changes[b->change_count++];
   *c = (batch_change){.dot = {log->number, ++log->flow[WEFT_FLOW_SHOW].at},
                       .hlc = change->hlc,
@@ -444,15 +497,22 @@ static weft_err batch_collect(batch *b, show_scope scope, weft_log *one) {
     err = show_advance(b, log);
   }
   walk_end(b);
-  return err;
+  return err == WEFT_OK ? writes_find(b, b->write_count) : err;
 }
 
 /* --- the documents of a batch --- */
 
+enum { DOCS_AHEAD = 8 };
+
+/* Asks for a document a little further on in a list of places. */
+static ASKS void docs_ahead(const batch *b, const uint32_t *list, size_t at) {
+  if (at + DOCS_AHEAD < b->doc_count) __builtin_prefetch(&b->docs[list[at + DOCS_AHEAD]]);
+}
+
 /* A document to be sorted by name. */
 typedef struct doc_key {
   uint64_t head; /* the bytes behind what all names begin with */
-  batch_doc *doc;
+  const batch_doc *doc;
 } doc_key;
 
 static int doc_key_cmp(const void *ctx, const void *a, const void *b) {
@@ -465,10 +525,10 @@ static int doc_key_cmp(const void *ctx, const void *a, const void *b) {
 
 /* How many bytes all names have in common at their beginning. */
 static size_t names_shared(const batch *b) {
-  weft_bytes first = b->docs[0]->name;
+  weft_bytes first = b->docs[0].name;
   size_t shared = first.len;
   for (size_t i = 1; i < b->doc_count; i++) {
-    weft_bytes name = b->docs[i]->name;
+    weft_bytes name = b->docs[i].name;
     size_t len = 0;
     while (len < shared && len < name.len && name.at[len] == first.at[len]) len++;
     shared = len;
@@ -485,37 +545,59 @@ static uint64_t name_head(weft_bytes name, size_t from) {
   return head;
 }
 
-/* Sorts by name.  Most names are told apart by what lies in the list itself, so that the documents,
- * of which a batch has tens of thousands, need not be fetched for each comparison. */
+/* Puts the documents into the order of their names.  Most are told apart by what lies in the list
+ * itself, so that the documents, of which a batch has tens of thousands, need not be fetched for
+ * each comparison. */
 static weft_err docs_sort_names(batch *b) {
-  if (b->doc_count == 0) return WEFT_OK;
   doc_key *keys = weft__arena_take(&b->arena, b->doc_count * sizeof *keys);
   const void **list = weft__arena_take(&b->arena, 2 * b->doc_count * sizeof *list);
-  if (!keys || !list) return WEFT_ENOMEM;
+  b->order = weft__arena_take(&b->arena, b->doc_count * sizeof *b->order);
+  if (!keys || !list || !b->order) return WEFT_ENOMEM;
   size_t shared = names_shared(b);
   for (size_t i = 0; i < b->doc_count; i++) {
-    keys[i] = (doc_key){name_head(b->docs[i]->name, shared), b->docs[i]};
+    keys[i] = (doc_key){name_head(b->docs[i].name, shared), &b->docs[i]};
     list[i] = &keys[i];
   }
   weft__sort(list, list + b->doc_count, b->doc_count, doc_key_cmp, NULL);
-  for (size_t i = 0; i < b->doc_count; i++) b->docs[i] = ((const doc_key *)list[i])->doc;
+  for (size_t i = 0; i < b->doc_count; i++) {
+    b->order[i] = (uint32_t)(((const doc_key *)list[i])->doc - b->docs);
+  }
   return WEFT_OK;
 }
 
-static int doc_number_cmp(const void *ctx, const void *a, const void *b) {
-  (void)ctx;
-  const batch_doc *x = a;
-  const batch_doc *y = b;
-  return x->record.number < y->record.number ? -1 : x->record.number > y->record.number;
+/* A document to be sorted by number. */
+typedef struct doc_place {
+  uint32_t number;
+  uint32_t doc;
+} doc_place;
+
+/* Sorts by number, eleven bits after eleven. */
+static void places_sort(doc_place *places, doc_place *scratch, size_t count) {
+  enum { bits = 11, digits = 1 << bits };
+  for (unsigned shift = 0; shift < 33; shift += bits) {
+    size_t starts[digits + 1] = {0};
+    for (size_t i = 0; i < count; i++) starts[(places[i].number >> shift) % digits + 1]++;
+    for (size_t d = 0; d < digits; d++) starts[d + 1] += starts[d];
+    for (size_t i = 0; i < count; i++) {
+      scratch[starts[(places[i].number >> shift) % digits]++] = places[i];
+    }
+    doc_place *sorted = scratch;
+    scratch = places;
+    places = sorted;
+  }
 }
 
+/* Puts the documents into the order of their numbers. */
 static weft_err docs_sort_numbers(batch *b) {
-  const void **list = weft__arena_take(&b->arena, 2 * b->doc_count * sizeof *list);
-  if (!list) return WEFT_ENOMEM;
-  for (size_t i = 0; i < b->doc_count; i++) list[i] = b->docs[i];
-  weft__sort(list, list + b->doc_count, b->doc_count, doc_number_cmp, NULL);
-  /* Pointers to what is no constant: only their order is taken over. */
-  if (b->doc_count > 0) memcpy(b->docs, list, b->doc_count * sizeof *list);
+  doc_place *places = weft__arena_take(&b->arena, b->doc_count * sizeof *places);
+  doc_place *sorted = weft__arena_take(&b->arena, b->doc_count * sizeof *sorted);
+  if (!places || !sorted) return WEFT_ENOMEM;
+  for (size_t i = 0; i < b->doc_count; i++) {
+    docs_ahead(b, b->order, i);
+    places[i] = (doc_place){b->docs[b->order[i]].number, b->order[i]};
+  }
+  places_sort(places, sorted, b->doc_count);
+  for (size_t i = 0; i < b->doc_count; i++) b->order[i] = sorted[i].doc;
   return WEFT_OK;
 }
 
@@ -526,34 +608,52 @@ static weft_err writes_sort(batch *b) {
   if (!sorted) return WEFT_ENOMEM;
   batch_write *to = sorted;
   for (size_t i = 0; i < b->doc_count; i++) {
-    b->docs[i]->writes = to;
-    to += b->docs[i]->write_count;
-    b->docs[i]->write_count = 0;
+    docs_ahead(b, b->order, i);
+    batch_doc *doc = &b->docs[b->order[i]];
+    doc->writes = to;
+    to += doc->write_count;
+    doc->write_count = 0;
   }
   for (size_t i = 0; i < b->write_count; i++) {
-    batch_doc *doc = b->writes[i].doc;
+    if (i + DOCS_AHEAD < b->write_count) {
+      __builtin_prefetch(&b->docs[b->writes[i + DOCS_AHEAD].doc]);
+    }
+    batch_doc *doc = &b->docs[b->writes[i].doc];
     sorted[(doc->writes - sorted) + (ptrdiff_t)doc->write_count++] = b->writes[i];
   }
   b->writes = sorted;
   return WEFT_OK;
 }
 
+/* Takes over what the edit being committed knows of a document. */
+static weft_err doc_take_handed(batch *b, batch_doc *doc) {
+  batch_handed handed;
+  if (!weft__edit_handed(b->r, doc->name, &handed.record, &handed.pieces, &handed.piece_count)) {
+    return WEFT_OK;
+  }
+  batch_handed *copy = weft__arena_take(&b->arena, sizeof *copy);
+  if (!copy) return WEFT_ENOMEM;
+  *copy = handed;
+  doc->handed = copy;
+  doc->number = handed.record.number;
+  return WEFT_OK;
+}
+
 /* Finds the documents in the order of their names, which is that of the table, and leaves them in
- * that of their numbers, in which everything about them is written.  The slots mean nothing
- * afterwards. */
+ * that of their numbers, in which everything about them is written. */
 static weft_err docs_find(batch *b) {
+  if (b->doc_count == 0) return WEFT_OK;
   WEFT_TRY(docs_sort_names(b));
   for (size_t i = 0; i < b->doc_count; i++) {
-    batch_doc *doc = b->docs[i];
-    doc->recorded =
-        weft__edit_handed(b->r, doc->name, &doc->record, &doc->pieces, &doc->piece_count);
-    if (doc->recorded) continue;
-    weft_err err = weft__doc_number_find(b->txn, doc->name, &doc->record.number);
-    if (err != WEFT_OK && err != WEFT_ENOTFOUND) return err;
+    batch_doc *doc = &b->docs[b->order[i]];
+    docs_ahead(b, b->order, i);
+    if (b->r->handed) WEFT_TRY(doc_take_handed(b, doc));
+    if (doc->handed) continue;
+    weft_err err = weft__doc_number_find(b->txn, doc->name, &doc->number);
+    WEFT_TRY(weft__if_any(err));
     if (err == WEFT_OK) continue;
-    doc->fresh = doc->recorded = true;
-    doc->record.number = b->r->now.doc_next++;
-    doc->record.name = doc->name;
+    doc->fresh = true;
+    doc->number = b->r->now.doc_next++;
   }
   WEFT_TRY(docs_sort_numbers(b));
   return writes_sort(b);
@@ -680,8 +780,8 @@ static int change_cmp(const weft_replica *r, uint64_t hlc_a, weft_dot a, uint64_
 }
 
 /* Counts one change that touches the document. */
-static weft_err doc_note(batch *b, batch_doc *doc, const batch_change *c, uint64_t shown) {
-  weft_doc_record *record = &doc->record;
+static weft_err doc_note(batch *b, const batch_change *c, uint64_t shown) {
+  weft_doc_record *record = &b->record;
   const weft_replica *r = b->r;
   uint64_t hlc = c->hlc;
   if (record->versions == 0 ||
@@ -706,19 +806,22 @@ static bool reaches_below(weft_op_kind kind) {
 }
 
 /* Finds the record of a document whose first segment is loaded: mostly just behind that. */
-static weft_err doc_record_find(batch *b, batch_doc *doc, weft_state *state) {
+static weft_err doc_record_find(batch *b, const batch_doc *doc, weft_state *state) {
   weft_bytes row;
-  if (doc->recorded) return WEFT_OK;
-  doc->recorded = true;
+  b->record = (weft_doc_record){.number = doc->number, .name = doc->name};
+  if (doc->fresh) return WEFT_OK;
   WEFT_TRY(weft__promised(weft__state_record(state, &row)));
-  return weft__doc_record_open(b->r, b->txn, doc->record.number, row, &b->one, &doc->record);
+  return weft__doc_record_open(b->r, b->txn, doc->number, row, &b->one, &b->record);
 }
 
-static weft_err doc_load_wanted(batch *b, batch_doc *doc, weft_state *state) {
-  if (doc->pieces) return weft__state_adopt(state, doc->pieces, doc->piece_count);
+static weft_err doc_load_wanted(batch *b, const batch_doc *doc, weft_state *state) {
+  if (doc->handed) {
+    b->record = doc->handed->record;
+    return weft__state_adopt(state, doc->handed->pieces, doc->handed->piece_count);
+  }
   WEFT_TRY(weft__state_need(state, weft_bytes_of(NULL, 0)));
   WEFT_TRY(doc_record_find(b, doc, state));
-  if (doc->record.suspect) return weft__state_need_all(state);
+  if (b->record.suspect) return weft__state_need_all(state);
   if (weft__state_is_whole(state)) return WEFT_OK; /* as short documents are */
   for (size_t i = 0; i < doc->write_count; i++) {
     const weft_op *op = doc->writes[i].op;
@@ -730,7 +833,7 @@ static weft_err doc_load_wanted(batch *b, batch_doc *doc, weft_state *state) {
 
 /* Asks for what the writes a little further on consist of: they were collected in another order, so
  * nearly each would have to be waited for. */
-static void writes_ahead(const batch *b, const batch_write *w) {
+static ASKS void writes_ahead(const batch *b, const batch_write *w) {
   enum { far = 24, near = 8 };
   size_t left = b->write_count - (size_t)(w - b->writes);
   if (left > far) {
@@ -751,7 +854,7 @@ static weft_err doc_show_writes(batch *b, batch_doc *doc, weft_state *state,
     const batch_write *w = &doc->writes[i];
     const batch_change *c = &b->changes[w->change];
     writes_ahead(b, w);
-    if (w->change != last) WEFT_TRY(doc_note(b, doc, c, shown_before + w->change + 1));
+    if (w->change != last) WEFT_TRY(doc_note(b, c, shown_before + w->change + 1));
     last = w->change;
     weft_shown shown = {c->dot, c->hlc, c->claims, c->claim_count};
     WEFT_TRY(weft__doc_show(state->doc, &shown, w->op));
@@ -760,10 +863,11 @@ static weft_err doc_show_writes(batch *b, batch_doc *doc, weft_state *state,
 }
 
 /* Moves the counts of documents and conflicts from what the record said to what it says. */
-static void totals_move(weft_replica *r, const batch_doc *doc, const weft_doc_record *was) {
-  bool fewer = doc->record.conflicts < was->conflicts;
+static void totals_move(const batch *b, const batch_doc *doc, const weft_doc_record *was) {
+  weft_replica *r = b->r;
+  bool fewer = b->record.conflicts < was->conflicts;
   if (!fewer || !WEFT_CANARY(COUNT_DRIFT)) {
-    r->now.conflicts += doc->record.conflicts - was->conflicts;
+    r->now.conflicts += b->record.conflicts - was->conflicts;
   }
   if (weft__doc_reserved(doc->name)) return;
   if (!doc->fresh) {
@@ -773,7 +877,7 @@ static void totals_move(weft_replica *r, const batch_doc *doc, const weft_doc_re
       r->now.docs_deleted--;
     }
   }
-  if (doc->record.live) {
+  if (b->record.live) {
     r->now.docs_live++;
   } else {
     r->now.docs_deleted++;
@@ -784,13 +888,13 @@ static void totals_move(weft_replica *r, const batch_doc *doc, const weft_doc_re
  * the changes that made it so and have not been told before is its source. */
 static weft_err conflicts_tell(batch *b, const batch_doc *doc, const weft_doc_record *was) {
   const batch_change *cause = NULL;
-  if (doc->record.conflicts == was->conflicts) return WEFT_OK;
+  if (b->record.conflicts == was->conflicts) return WEFT_OK;
   for (size_t i = 0; i < doc->write_count; i++) {
     const batch_change *c = &b->changes[doc->writes[i].change];
     if (c->events > 0) cause = c;
   }
   if (!cause) return WEFT_OK;
-  bool more = doc->record.conflicts > was->conflicts;
+  bool more = b->record.conflicts > was->conflicts;
   weft_event event =
       weft__event_own(b->r, more ? WEFT_EVENT_CONFLICT_OPENED : WEFT_EVENT_CONFLICT_CLOSED);
   const weft_log *log = weft__log_of(b->r, cause->dot.log);
@@ -799,7 +903,7 @@ static weft_err conflicts_tell(batch *b, const batch_doc *doc, const weft_doc_re
   event.has_change = true;
   WEFT_TRY(weft__log_id_at(b->r, b->txn, log, cause->dot.seq, &event.change));
   event.cause = cause->event;
-  event.count = doc->record.conflicts;
+  event.count = b->record.conflicts;
   event.paths = weft__arena_zero(&b->one, WEFT_EVENT_PATHS_MAX, sizeof *event.paths);
   if (!event.paths) return WEFT_ENOMEM;
   for (size_t i = 0; i < b->found_count && event.path_count < WEFT_EVENT_PATHS_MAX; i++) {
@@ -813,7 +917,7 @@ static weft_err conflicts_tell(batch *b, const batch_doc *doc, const weft_doc_re
 static weft_err docid_put(batch *b, const batch_doc *doc) {
   if (!doc->fresh) return WEFT_OK;
   uint8_t number[4];
-  for (unsigned i = 0; i < 4; i++) number[i] = (uint8_t)(doc->record.number >> (24 - 8 * i));
+  for (unsigned i = 0; i < 4; i++) number[i] = (uint8_t)(b->record.number >> (24 - 8 * i));
   return weft_txn_put(b->txn, WEFT_TABLE_DOCID, doc->name, weft_bytes_of(number, sizeof number));
 }
 
@@ -824,27 +928,28 @@ static weft_err doc_apply(batch *b, batch_doc *doc, uint64_t shown_before) {
   weft__arena_reset(&b->one);
   weft__doc_reset(b->doc);
   b->found_count = 0;
-  weft__state_again(state, doc->record.number);
+  weft__state_again(state, doc->number);
   WEFT_TRY(doc_load_wanted(b, doc, state));
-  weft_doc_record was = doc->record;
+  weft_doc_record was = b->record;
   WEFT_TRY(weft__hist_resume(&b->hist, &was));
   WEFT_TRY(weft__index_before(r, &was, state, &b->one, &entries));
   WEFT_TRY(doc_show_writes(b, doc, state, shown_before));
-  WEFT_TRY(doc_judge(b, state, &doc->record));
-  if (entries) WEFT_TRY(weft__index_after(r, &doc->record, state, &b->one, entries));
+  WEFT_TRY(doc_judge(b, state, &b->record));
+  if (entries) WEFT_TRY(weft__index_after(r, &b->record, state, &b->one, entries));
   WEFT_TRY(weft__state_save(state, doc->name, &r->now.digest));
   WEFT_TRY(conflicts_tell(b, doc, &was));
-  totals_move(r, doc, &was);
+  totals_move(b, doc, &was);
   WEFT_TRY(docid_put(b, doc));
-  WEFT_TRY(weft__hist_leave(&b->hist, &doc->record));
-  return weft__doc_record_put(b->txn, &doc->record, &b->row);
+  WEFT_TRY(weft__hist_leave(&b->hist, &b->record));
+  return weft__doc_record_put(b->txn, &b->record, &b->row);
 }
 
 static weft_err docs_apply(batch *b, uint64_t shown_before) {
   weft_err err = weft__state_begin(&b->state, &b->r->state_env, b->txn, 0, b->doc, &b->one);
   b->state.borrow = true;
   for (size_t i = 0; i < b->doc_count && err == WEFT_OK; i++) {
-    err = doc_apply(b, b->docs[i], shown_before);
+    docs_ahead(b, b->order, i);
+    err = doc_apply(b, &b->docs[b->order[i]], shown_before);
   }
   weft__state_end(&b->state);
   return err == WEFT_ECORRUPT ? weft__replica_fail(b->r, err, "a segment is damaged") : err;
@@ -856,7 +961,7 @@ static weft_err batch_rules(batch *b) {
   weft_bytes *docs = weft__arena_zero(&b->arena, b->doc_count, sizeof *docs);
   if (!docs) return WEFT_ENOMEM;
   for (size_t i = 0; i < b->doc_count; i++) {
-    if (weft__strategy_doc(b->docs[i]->name)) docs[count++] = b->docs[i]->name;
+    if (weft__strategy_doc(b->docs[i].name)) docs[count++] = b->docs[i].name;
   }
   return count > 0 ? weft__rules_changed(b->r, b->txn, docs, count) : WEFT_OK;
 }
