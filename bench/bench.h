@@ -87,6 +87,8 @@ void bench_limit(bench *b, bench_name name, double limit);
 /* Writes all records as JSON lines, and as a table for people. */
 void bench_write_json(const bench *b, FILE *out);
 void bench_write_table(const bench *b, FILE *out);
+/* A figure as a cell of such a table, 12 characters. */
+void bench_put_number(FILE *out, double v);
 
 /* --- run.c: the workloads --- */
 

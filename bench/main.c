@@ -48,6 +48,12 @@ static void usage(FILE *out) {
   bench_list(out);
 }
 
+/* One line on what was wrong with the words given; the exit code. */
+static int misuse(const char *word, const char *wanted) {
+  fprintf(stderr, "weft-bench: %s: %s: see weft-bench --help\n", word, wanted);
+  return EXIT_USAGE;
+}
+
 /* Reads a number of 1..max; false for anything else. */
 static bool number(const char *text, unsigned long max, unsigned long *out) {
   char *end;
@@ -55,27 +61,33 @@ static bool number(const char *text, unsigned long max, unsigned long *out) {
   return *text >= '0' && *text <= '9' && *end == 0 && *out >= 1 && *out <= max;
 }
 
-static bool parse(int argc, char **argv, int first, arguments *a) {
+static int parse(int argc, char **argv, int first, arguments *a) {
   unsigned long n = 0;
   for (int i = first; i < argc; i++) {
     const char *next = i + 1 < argc ? argv[i + 1] : "";
     if (strcmp(argv[i], "--quick") == 0) {
       a->quick = true;
-    } else if (strcmp(argv[i], "--json") == 0 && *next) {
+    } else if (strcmp(argv[i], "--json") == 0) {
+      if (!*next) return misuse(argv[i], "a file is wanted, or -");
       a->json = argv[++i];
-    } else if (strcmp(argv[i], "--runs") == 0 && number(next, BENCH_RUNS_MAX, &n)) {
+    } else if (strcmp(argv[i], "--runs") == 0) {
+      if (!number(next, BENCH_RUNS_MAX, &n))
+        return misuse(argv[i], "a number of runs is wanted, such as 3");
       a->runs = (unsigned)n;
       i++;
-    } else if (strcmp(argv[i], "--size") == 0 && number(next, W1_TEMPLATES_MAX, &n)) {
+    } else if (strcmp(argv[i], "--size") == 0) {
+      if (!number(next, W1_TEMPLATES_MAX, &n))
+        return misuse(argv[i], "a number of templates is wanted, such as 10000");
       a->size = (uint32_t)n;
       i++;
     } else if (argv[i][0] != '-' && !a->workloads) {
       a->workloads = argv[i];
     } else {
-      return false;
+      return misuse(argv[i], argv[i][0] == '-' ? "no such option"
+                                               : "one list of workloads is wanted, such as W1,W2");
     }
   }
-  return a->workloads != NULL;
+  return a->workloads ? EXIT_SUCCESS : misuse(argv[1], "workloads are wanted, such as W1,W2");
 }
 
 /* Everything between two moments at which an interrupt is noticed ends by itself. */
@@ -141,10 +153,8 @@ static int run(const arguments *a) {
 static int read_files(int argc, char **argv) {
   const arguments none = {0};
   bool compare = strcmp(argv[1], "compare") == 0;
-  if (argc != (compare ? 4 : 3)) {
-    usage(stderr);
-    return EXIT_USAGE;
-  }
+  if (argc != (compare ? 4 : 3))
+    return misuse(argv[1], compare ? "two files of records are wanted" : "one file is wanted");
   bench *b = bench_new(&none);
   if (!b) return EXIT_FAILURE;
   return finish(b, compare ? bench_compare(b, argv[2], argv[3], stdout)
@@ -187,9 +197,14 @@ int main(int argc, char **argv) {
   if (strcmp(command, "peers") == 0) return peers(argv);
   bool against = strcmp(command, "against") == 0 && argc > 2;
   if (against) a.other = argv[2];
-  if ((!against && strcmp(command, "run") != 0) || !parse(argc, argv, against ? 3 : 2, &a)) {
+  if (!*command) {
     usage(stderr);
     return EXIT_USAGE;
   }
-  return run(&a);
+  if (!against && strcmp(command, "run") != 0)
+    return misuse(command, strcmp(command, "against") == 0
+                               ? "a program and workloads are wanted"
+                               : "run, against, compare, plot, peers or list is wanted");
+  int code = parse(argc, argv, against ? 3 : 2, &a);
+  return code == EXIT_SUCCESS ? run(&a) : code;
 }

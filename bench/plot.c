@@ -67,7 +67,7 @@ static void bar(FILE *out, const result *r, weft_bytes what, double y, double le
           MARGIN + LABEL, y, len < 1 ? 1 : len, BAR, colour);
 }
 
-/* A line down all bars, with a word above it. */
+/* A line down all bars, with a word above it; before them, since what they say goes over it. */
 static void mark(FILE *out, double x, double top, double end, const char *word) {
   fprintf(out,
           "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#444\" "
@@ -79,6 +79,7 @@ static void mark(FILE *out, double x, double top, double end, const char *word) 
 
 static void shares(FILE *out, const results *list, double top) {
   double y = top;
+  mark(out, MARGIN + LABEL + bar_len(1), top, top + (double)share_rows(list) * ROW, "limit");
   for (size_t i = 0; i < list->count; i++) {
     const result *r = &list->at[i];
     if (!r->has_limit) continue;
@@ -88,7 +89,6 @@ static void shares(FILE *out, const results *list, double top) {
             MARGIN + LABEL + len + 6, y + BAR - 2, r->ratio * 100, r->ratio > 2 ? " &#8594;" : "");
     y += ROW;
   }
-  mark(out, MARGIN + LABEL + bar_len(1), top, y, "limit");
 }
 
 /* --- peers --- */
@@ -108,6 +108,7 @@ static size_t peer_rows(const results *list) {
 
 static void peers(FILE *out, const results *list, double top) {
   double y = top;
+  mark(out, MARGIN + LABEL + times_len(1), top, top + (double)peer_rows(list) * ROW, "as fast");
   for (size_t i = 0; i < list->count; i++) {
     const result *r = &list->at[i];
     if (!r->has_times) continue;
@@ -117,7 +118,6 @@ static void peers(FILE *out, const results *list, double top) {
             MARGIN + LABEL + len + 6, y + BAR - 2, r->times);
     y += ROW;
   }
-  mark(out, MARGIN + LABEL + times_len(1), top, y, "as fast");
 }
 
 /* --- growth --- */
@@ -203,7 +203,8 @@ static void draw(FILE *out, const results *list) {
   fprintf(out,
           "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %.0f\" width=\"%d\" "
           "height=\"%.0f\">\n<style>text{font:13px sans-serif;fill:#222}.d{fill:#666;"
-          "font-size:11px}.h{font-size:16px;font-weight:bold}</style>\n"
+          "font-size:11px;paint-order:stroke;stroke:#fff;stroke-width:3px}.h{font-size:16px;font-"
+          "weight:bold}</style>\n"
           "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
           WIDTH, height, WIDTH, height);
   fprintf(out, "<text x=\"%d\" y=\"34\" class=\"h\">Share of the limit that was reached</text>\n",

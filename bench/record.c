@@ -105,7 +105,7 @@ void bench_write_json(const bench *b, FILE *out) {
   }
 }
 
-static void table_number(FILE *out, double v) {
+void bench_put_number(FILE *out, double v) {
   if (v >= 1000) {
     fprintf(out, " %11.0f", v);
   } else {
@@ -124,11 +124,11 @@ void bench_write_table(const bench *b, FILE *out) {
     summary m = summary_of(s);
     fprintf(out, "%-7s %-15s %-21s %-10s", s->name.workload, s->name.variant, s->name.metric,
             s->name.unit);
-    table_number(out, m.median);
-    table_number(out, m.min);
-    table_number(out, m.max);
+    bench_put_number(out, m.median);
+    bench_put_number(out, m.min);
+    bench_put_number(out, m.max);
     if (m.has_limit) {
-      table_number(out, m.limit);
+      bench_put_number(out, m.limit);
       fprintf(out, " %5.1f%%", m.ratio * 100);
     }
     fputc('\n', out);

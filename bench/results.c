@@ -88,8 +88,9 @@ static void compare_line(const result *before, const result *after, FILE *out) {
   put(out, 15, after->variant);
   put(out, 22, after->metric);
   put(out, 10, after->unit);
-  fprintf(out, "%12.5g %12.5g %8.3f  %s\n", before->value, after->value, times,
-          apart ? "" : "spreads meet");
+  bench_put_number(out, before->value);
+  bench_put_number(out, after->value);
+  fprintf(out, " %8.3f%s\n", times, apart ? "" : "  spreads meet");
 }
 
 weft_err bench_compare(bench *b, const char *before, const char *after, FILE *out) {

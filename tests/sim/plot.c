@@ -257,7 +257,7 @@ static const char *name_of(scenario_do what) {
   return "?";
 }
 
-/* Labels stand in two rows by turns, so that neighbours can be read. */
+/* Labels stand in three rows by turns, so that neighbours can be read. */
 static void mark(plot *p, weft_ms at, const char *text, uint64_t count, unsigned row,
                  const char *class) {
   double x = x_of(p, at);
@@ -274,8 +274,9 @@ static void marks(plot *p) {
     const scenario_action *a = &p->c->actions[i];
     mark(p, a->at, name_of(a->what), a->count, (unsigned)i, "f");
   }
-  mark(p, p->r->last_write, "last write", 0, 1, "k");
-  mark(p, p->r->agreed, "all agree", 0, 0, "k");
+  unsigned row = (unsigned)p->c->action_count;
+  mark(p, p->r->last_write, "last write", 0, row, "k");
+  mark(p, p->r->agreed, "all agree", 0, row + 1, "k");
 }
 
 static void head(plot *p) {
