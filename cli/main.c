@@ -1,9 +1,12 @@
 /* The weft command: parses the command line, runs it here or in the daemon, prints what comes. */
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/bench.h"
 #include "cli/parse.h"
@@ -126,7 +129,18 @@ static int front_run(front *f, const cli_globals *globals) {
   return code == CLI_OK ? cli_run(&f->call) : code;
 }
 
+/* A file that is opened while an input or output is closed gets its number, and what is printed
+ * would go into the store.  What takes its place instead cannot be read, or written. */
+static bool places_keep(void) {
+  for (int fd = 0; fd < 3; fd++) {
+    bool closed = fcntl(fd, F_GETFD) < 0 && errno == EBADF;
+    if (closed && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd) return false;
+  }
+  return true;
+}
+
 int main(int argc, char **argv) {
+  if (!places_keep()) return CLI_FAILED;
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN); /* a limit of file size is a full disk, told as an error */
   umask(077);

@@ -35,6 +35,8 @@ int cli_input(cli_call *c) {
   if (err == WEFT_ENOSTORE) return cli_fail(c, CLI_FAILED, "no file %s", path);
   if (err == WEFT_ELIMIT)
     return cli_fail(c, CLI_FAILED, "%s is over %u MiB: split it", path, input_max >> 20);
+  if (err == WEFT_EIO || err == WEFT_EREADONLY)
+    return cli_fail(c, CLI_FAILED, "%s cannot be read: is it a file, and yours to read?", path);
   if (err != WEFT_OK) return cli_fail_err(c, err, "%s", path);
   c->args.has_input = true;
   return CLI_OK;

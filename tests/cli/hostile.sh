@@ -134,6 +134,7 @@ stop "$daemon"
 check "out of descriptors: nothing to tell" equal "$(cat few.err)" ""
 
 # --- unsuitable files ---------------------------------------------------------------------------------
+check "a folder as input" fails 1 "/ cannot be read" on a import /
 cp -r a f
 rm f/identity
 mkfifo -m 600 f/identity

@@ -24,6 +24,12 @@ check "help knows every command" [ "$("$weft" help | sed -n 's/^  \([a-z][a-z-]*
 check "an error is one line" fails 2 "a?b is not a document name" "$weft" get $'a\nb'
 check "lost output is an error" [ "$("$weft" export >/dev/full 2>/dev/null; echo $?)" = 1 ]
 check "lost output is told" contains "$("$weft" list --json 2>&1 >/dev/full)" "could not be written"
+# What is opened must not get the number of an output that is not there, or that is written into it.
+"$weft" events --json >&- 2>/dev/null
+check "closed output is an error" equal "$?" 1
+check "closed output goes into no file" equal "$(cat a/spaces/*/lock)" 0000000000
+check "all is closed" equal "$("$weft" verify --json <&- >&- 2>&-; echo $?)" 1
+check "all is closed: nothing was written" contains "$("$weft" verify --json)" '"ok":true'
 check "a reader that leaves is none" equal "$("$weft" export | :; echo "${PIPESTATUS[0]}")" 0
 
 # --- terminals --------------------------------------------------------------------------------------
