@@ -24,6 +24,7 @@
 
 enum {
   secrets_max = 1 << 20,
+  invites_max = 4096, /* so many fit that, with room for epochs */
   identity_max = 1024,
   config_max = 1 << 16,
   seal_len = 8,
@@ -329,6 +330,18 @@ static weft_err secrets_load(cli_home *h) {
   return secrets_read(h, file);
 }
 
+/* Where there are very many invites, those that are good for nothing any more make room. */
+static bool invites_room(cli_home *h) {
+  if (h->invite_count < invites_max) return true;
+  size_t kept = 0, before = h->invite_count;
+  uint64_t now = cli_wall_ms();
+  for (size_t i = 0; i < before; i++)
+    if (h->invites[i].expires_ms > now) h->invites[kept++] = h->invites[i];
+  weft_crypto_sodium()->wipe(&h->invites[kept], (before - kept) * sizeof *h->invites);
+  h->invite_count = kept;
+  return kept < invites_max;
+}
+
 /* Several processes may add secrets to one directory (a daemon that invites, a join of another
  * space): each adds to what the file holds now, one at a time. */
 static weft_err secrets_add(cli_home *h, const cli_epoch *epoch, const cli_invite *invite) {
@@ -337,14 +350,11 @@ static weft_err secrets_add(cli_home *h, const cli_epoch *epoch, const cli_invit
   int lock;
   WEFT_TRY(cli_file_lock(path, &lock));
   weft_err err = secrets_load(h);
-  size_t epochs = h->epoch_count, invites = h->invite_count;
+  if (err == WEFT_OK && invite && !invites_room(h)) err = WEFT_ELIMIT;
   if (err == WEFT_OK && epoch && !epoch_add(h, epoch)) err = WEFT_ENOMEM;
   if (err == WEFT_OK && invite && !invite_add(h, invite)) err = WEFT_ENOMEM;
   if (err == WEFT_OK) err = secrets_write(h);
-  if (err != WEFT_OK) {
-    h->epoch_count = epochs;
-    h->invite_count = invites;
-  }
+  if (err != WEFT_OK) (void)!secrets_load(h); /* what the file holds, as far as it can be read */
   cli_file_unlock(lock);
   return err;
 }

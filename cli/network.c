@@ -196,21 +196,37 @@ int cli_node_start(cli_call *c, const cli_node_plan *plan) {
   return paused == CLI_OK ? cli_node_invites(c, rt) : paused;
 }
 
+/* The node knows so many tickets at most, and each attempt to connect is held against all of them.
+ */
+enum { invites_max = 1000 };
+
+/* Adds the invites of the space that are good for longer than `from` and not longer than `to`, the
+ * newest first. */
+static size_t invites_add(const cli_runtime *rt, uint64_t from, uint64_t to, weft_uv_invite *out,
+                          size_t kept) {
+  size_t count;
+  const cli_invite *all = cli_home_invites(rt->home, &count);
+  for (size_t i = count; i > 0 && kept < invites_max; i--) {
+    const cli_invite *one = &all[i - 1];
+    if (weft_id_cmp(&one->space, &rt->space->id) != 0) continue;
+    if (one->expires_ms <= from || one->expires_ms > to) continue;
+    weft_uv_invite *v = &out[kept++];
+    v->keys = (weft_node_invite){one->invite, one->k_join, one->k_jtag};
+    v->terms = (weft_invite_terms){one->invite, (weft_role)one->role, one->uses, one->expires_ms};
+  }
+  return kept;
+}
+
+/* Who comes with a ticket that has expired is told so, as long as there is room for these too. */
 int cli_node_invites(cli_call *c, cli_runtime *rt) {
   if (!rt->node) return CLI_OK;
-  size_t count, kept = 0;
-  const cli_invite *all = cli_home_invites(rt->home, &count);
-  weft_uv_invite *invites = calloc(count + 1, sizeof *invites);
+  weft_uv_invite *invites = calloc(invites_max, sizeof *invites);
   if (!invites) return cli_fail_err(c, WEFT_ENOMEM, "invites");
-  for (size_t i = 0; i < count; i++) {
-    if (weft_id_cmp(&all[i].space, &rt->space->id) != 0) continue;
-    weft_uv_invite *v = &invites[kept++];
-    v->keys = (weft_node_invite){all[i].invite, all[i].k_join, all[i].k_jtag};
-    v->terms =
-        (weft_invite_terms){all[i].invite, (weft_role)all[i].role, all[i].uses, all[i].expires_ms};
-  }
+  uint64_t now = cli_wall_ms();
+  size_t kept = invites_add(rt, now, UINT64_MAX, invites, 0);
+  kept = invites_add(rt, 0, now, invites, kept);
   weft_err err = weft_uv_node_set_invites(rt->node, invites, kept);
-  weft_crypto_sodium()->wipe(invites, (count + 1) * sizeof *invites);
+  weft_crypto_sodium()->wipe(invites, invites_max * sizeof *invites);
   free(invites);
   return err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "invites");
 }

@@ -133,6 +133,25 @@ check "nobody waits any more: quiet" [ $(($(wakeups "$daemon") - before)) -le 20
 stop "$daemon"
 check "out of descriptors: nothing to tell" equal "$(cat few.err)" ""
 
+# --- very many tickets ----------------------------------------------------------------------------------
+# with_invites COUNT: the newest invite of many, so many times more.  An invite has 142 bytes, a seal 8.
+with_invites() {
+  head -c -8 many/secrets >unsealed
+  tail -c 142 unsealed >invite
+  for _ in $(seq "$1"); do cat invite; done >>unsealed
+  { cat unsealed; printf "$(b2sum -l 256 unsealed | cut -c 1-16 | sed 's/../\\x&/g')"; } >many/secrets
+}
+on many init --name many --space s -q
+on many invite --expires 1ms -q >/dev/null
+with_invites 5000
+ticket=$(on many invite -q)
+check "expired tickets make room" [ "$(stat -c %s many/secrets)" -lt 1000 ]
+with_invites 1500
+serve many
+check "more tickets than a node knows: it serves" contains "$address" 127.0.0.1
+check "more tickets than a node knows: the newest is good" on one join "$ticket" "$address" --name one -q
+stop "$daemon"
+
 # --- unsuitable files ---------------------------------------------------------------------------------
 check "a folder as input" fails 1 "/ cannot be read" on a import /
 cp -r a f
