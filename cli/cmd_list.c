@@ -69,6 +69,14 @@ static weft_value field_value(cli_call *c, const weft_list_item *item, weft_byte
   return v ? *v : none;
 }
 
+static bool has_key(const cli_obj *o, const char *key) {
+  for (size_t i = 0; i < o->count; i++)
+    if (weft_bytes_cmp(o->at[i].key, weft_bytes_str(key)) == 0) return true;
+  return false;
+}
+
+/* A member for each field asked for; one that is asked for twice, as people do for columns, is one.
+ */
 static weft_value item_record(cli_call *c, const weft_list_item *item, const weft_bytes *fields,
                               size_t count) {
   cli_obj o = cli_obj_begin(c->arena);
@@ -77,8 +85,9 @@ static weft_value item_record(cli_call *c, const weft_list_item *item, const wef
     weft_value v = field_value(c, item, fields[i]);
     char key[WEFT_NAME_LEN_MAX + 1];
     snprintf(key, sizeof key, "%.*s", TEXT(fields[i]));
+    cli_text_mend(key, strlen(key));
     weft_bytes name;
-    if (strcmp(key, "doc") != 0 &&
+    if (!has_key(&o, key) &&
         weft__arena_copy(c->arena, weft_bytes_of(key, strlen(key) + 1), &name) == WEFT_OK)
       cli_obj_put(&o, (const char *)name.at, v);
   }

@@ -159,12 +159,7 @@ static weft_err list_stuck(cli_call *c) {
   for (size_t i = 0; i < count; i++) {
     const weft_value *row = &rows.as.array.at[i];
     cli_obj o = cli_obj_begin(c->arena);
-    for (size_t k = 0; k < row->as.object.count; k++) {
-      char key[32];
-      const weft_member *m = &row->as.object.at[k];
-      snprintf(key, sizeof key, "%.*s", TEXT(m->key));
-      cli_obj_put(&o, key, m->value);
-    }
+    for (size_t k = 0; k < row->as.object.count; k++) cli_obj_add(&o, &row->as.object.at[k]);
     cli_obj_text(&o, "state", "waiting");
     weft_value record = cli_obj_end(&o);
     cli_emit(c, &record);

@@ -4,7 +4,8 @@
  * [...], "options": [[name, value], ...], "input": [bytes, ...] or nil, "space": name or nil}].
  * Answers: [id, "taken", 0] once it is understood, [id, "data", record] any number of times, [id,
  * "progress", what, done, total], and last [id, "end", exit code] or [id, "error", exit code,
- * text]. */
+ * text].  A member of a record whose text is longer than a value may be comes before it, in pieces:
+ * [id, "text", key, piece]. */
 #ifndef WEFT_CLI_CONTROL_H
 #define WEFT_CLI_CONTROL_H
 

@@ -247,8 +247,54 @@ static bool send_all(int fd, weft_bytes bytes) {
   return true;
 }
 
+/* Pieces of long texts that wait for their record. */
+typedef struct pieces {
+  weft_arena arena;
+  cli_obj list; /* in order; those of one text follow each other */
+} pieces;
+
+static void pieces_add(pieces *p, const weft_value *key, const weft_value *text) {
+  weft_member m = {.value = *text};
+  if (key->kind != WEFT_STRING || text->kind != WEFT_STRING) return;
+  if (weft__arena_copy(&p->arena, key->as.bytes, &m.key) != WEFT_OK ||
+      weft__arena_copy(&p->arena, text->as.bytes, &m.value.as.bytes) != WEFT_OK)
+    p->list.failed = true;
+  cli_obj_add(&p->list, &m);
+}
+
+/* Adds to `o` the text that begins with piece `from`; gives the place of the next. */
+static size_t pieces_join(const pieces *p, size_t from, cli_obj *o) {
+  const weft_member *at = p->list.at;
+  size_t end = from, len = 0, done = 0;
+  for (; end < p->list.count && weft_bytes_cmp(at[end].key, at[from].key) == 0; end++)
+    len += at[end].value.as.bytes.len;
+  uint8_t *whole = weft__arena_take(o->arena, len);
+  if (!whole) o->failed = true;
+  for (size_t i = from; whole && i < end; i++) {
+    memcpy(whole + done, at[i].value.as.bytes.at, at[i].value.as.bytes.len);
+    done += at[i].value.as.bytes.len;
+  }
+  weft_member m = {at[from].key, {.kind = WEFT_STRING, .as.bytes = weft_bytes_of(whole, len)}};
+  cli_obj_add(o, &m);
+  return end;
+}
+
+/* Forwards a record together with its long texts. */
+static void emit_whole(cli_call *c, pieces *p, weft_arena *arena, const weft_value *record) {
+  cli_obj o = cli_obj_begin(arena);
+  bool part = p->list.count > 0 && record->kind == WEFT_OBJECT;
+  for (size_t i = 0; part && i < record->as.object.count; i++)
+    cli_obj_add(&o, &record->as.object.at[i]);
+  for (size_t i = 0; part && i < p->list.count;) i = pieces_join(p, i, &o);
+  o.failed = o.failed || p->list.failed;
+  weft_value whole = part ? cli_obj_end(&o) : *record;
+  cli_emit(c, &whole);
+  weft__arena_reset(&p->arena);
+  p->list = cli_obj_begin(&p->arena);
+}
+
 /* Handles one answer; true when it was the last one. */
-static bool take_answer(cli_call *c, cli_remote *remote, weft_bytes body, int *code) {
+static bool take_answer(cli_call *c, cli_remote *remote, pieces *p, weft_bytes body, int *code) {
   weft_arena arena;
   weft__arena_init(&arena, &c->arena->mem);
   weft_value v;
@@ -260,7 +306,10 @@ static bool take_answer(cli_call *c, cli_remote *remote, weft_bytes body, int *c
     weft_bytes kind = at[1].as.bytes;
     size_t count = v.as.array.count;
     if (weft_bytes_cmp(kind, weft_bytes_str("data")) == 0) {
-      cli_emit(c, &at[2]);
+      emit_whole(c, p, &arena, &at[2]);
+      last = false;
+    } else if (weft_bytes_cmp(kind, weft_bytes_str("text")) == 0 && count == 4) {
+      pieces_add(p, &at[2], &at[3]);
       last = false;
     } else if (weft_bytes_cmp(kind, weft_bytes_str("progress")) == 0 && count == 5) {
       if (c->sink.progress)
@@ -296,13 +345,16 @@ int cli_remote_run(cli_call *c, cli_remote *remote) {
                            : cli_fail(c, CLI_FAILED, "the daemon went away: look at its messages");
   weft__buf_reset(&b);
   bool last = code != CLI_OK;
+  pieces p;
+  weft__arena_init(&p.arena, &c->arena->mem);
+  p.list = cli_obj_begin(&p.arena);
   size_t used = 0; /* answers taken; they leave the buffer before the next read */
   while (!last) {
     size_t len;
     weft_bytes body;
     err = cli_frame_find(weft_bytes_of(b.at + used, b.len - used), &len, &body);
     if (err == WEFT_OK && len) {
-      last = take_answer(c, remote, body, &code);
+      last = take_answer(c, remote, &p, body, &code);
       used += len;
       continue;
     }
@@ -322,5 +374,6 @@ int cli_remote_run(cli_call *c, cli_remote *remote) {
     }
   }
   weft__buf_free(&b);
+  weft__arena_free(&p.arena);
   return code;
 }

@@ -27,7 +27,8 @@
 enum {
   listen_backlog = 64,
   read_len = 64 << 10,
-  group_max = 1000,    /* writes of one transaction */
+  group_max = 1000, /* writes of one transaction */
+  piece_len = 128 << 10,
   ahead_max = 1 << 20, /* requests that wait behind a running one, before reading pauses */
   unread_max = 4 << 20 /* answers that wait to be read, before a long one pauses */
 };
@@ -40,6 +41,7 @@ typedef struct control_call {
   weft_arena arena;
   control_conn *conn; /* NULL: nobody listens any more */
   bool paused;        /* for a slow reader */
+  bool failed;        /* an answer could not be written: nothing more is said */
   int64_t id;
 } control_call;
 
@@ -102,23 +104,6 @@ static void send_bytes(control_conn *conn, weft_bytes bytes) {
   conn_close(conn);
 }
 
-static void answer(control_call *call, const weft_value *items, size_t count) {
-  control_conn *conn = call->conn;
-  if (!conn || conn->closing) return;
-  weft_value frame = cli_array(items, count);
-  weft_alloc mem = weft_alloc_libc();
-  weft_buf b;
-  weft__buf_init(&b, &mem, (size_t)CLI_FRAME_LEN_MAX + 4);
-  cli_frame_put(&b, &frame);
-  if (weft__buf_err(&b) != WEFT_OK)
-    conn_close(conn);
-  else if (conn->grouped)
-    weft__buf_put(&conn->held, weft__buf_view(&b));
-  else
-    send_bytes(conn, weft__buf_view(&b));
-  weft__buf_free(&b);
-}
-
 static weft_value int_value(int64_t i) {
   weft_value v = {.kind = WEFT_INT};
   v.as.integer = i;
@@ -131,10 +116,72 @@ static weft_value text_value(weft_bytes text) {
   return v;
 }
 
+/* Writes one answer to whoever asked; an error tells that it is none that can be written. */
+static weft_err answer_put(control_call *call, const weft_value *items, size_t count) {
+  control_conn *conn = call->conn;
+  weft_value frame = cli_array(items, count);
+  weft_alloc mem = weft_alloc_libc();
+  weft_buf b;
+  weft__buf_init(&b, &mem, (size_t)CLI_FRAME_LEN_MAX + 4);
+  cli_frame_put(&b, &frame);
+  weft_err err = weft__buf_err(&b);
+  if (err == WEFT_OK && conn->grouped)
+    weft__buf_put(&conn->held, weft__buf_view(&b));
+  else if (err == WEFT_OK)
+    send_bytes(conn, weft__buf_view(&b));
+  weft__buf_free(&b);
+  return err;
+}
+
+/* What cannot be written ends the call with an error. */
+static void answer(control_call *call, const weft_value *items, size_t count) {
+  if (!call->conn || call->conn->closing || call->failed) return;
+  if (answer_put(call, items, count) == WEFT_OK) return;
+  weft_value error[] = {int_value(call->id), text_value(weft_bytes_str("error")),
+                        int_value(CLI_FAILED),
+                        text_value(weft_bytes_str("the answer does not pass through the daemon: "
+                                                  "stop it, then ask again"))};
+  call->failed = true;
+  if (answer_put(call, error, 4) != WEFT_OK) conn_close(call->conn);
+}
+
+static bool is_long(const weft_member *m) {
+  return m->value.kind == WEFT_STRING && m->value.as.bytes.len > WEFT_TEXT_LEN_MAX;
+}
+
+/* Sends one text in pieces, none of which ends within a character. */
+static void send_pieces(control_call *call, const weft_member *m) {
+  weft_bytes text = m->value.as.bytes;
+  for (size_t at = 0, len; at < text.len; at += len) {
+    len = text.len - at < piece_len ? text.len - at : piece_len;
+    while (at + len < text.len && (text.at[at + len] & 0xc0) == 0x80) len--;
+    weft_value items[] = {int_value(call->id), text_value(weft_bytes_str("text")),
+                          text_value(m->key), text_value(weft_bytes_of(text.at + at, len))};
+    answer(call, items, 4);
+  }
+}
+
+/* Texts that are longer than a value may be go before their record, which goes without them. */
 static void sink_record(void *ctx, const weft_value *record) {
   control_call *call = ctx;
   weft_value items[] = {int_value(call->id), text_value(weft_bytes_str("data")), *record};
+  size_t count = record->kind == WEFT_OBJECT ? record->as.object.count : 0, kept = 0;
+  size_t longs = 0;
+  for (size_t i = 0; i < count; i++) longs += is_long(&record->as.object.at[i]);
+  weft_member *rest = longs > 0 ? calloc(count, sizeof *rest) : NULL;
+  for (size_t i = 0; rest && i < count; i++) {
+    const weft_member *m = &record->as.object.at[i];
+    if (is_long(m))
+      send_pieces(call, m);
+    else
+      rest[kept++] = *m;
+  }
+  if (rest) {
+    items[2].as.object.at = rest;
+    items[2].as.object.count = kept;
+  }
   answer(call, items, 3);
+  free(rest);
 }
 
 static void sink_progress(void *ctx, weft_bytes what, uint64_t done, uint64_t total) {

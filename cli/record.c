@@ -11,15 +11,17 @@ cli_obj cli_obj_begin(weft_arena *arena) {
 }
 
 void cli_obj_put(cli_obj *o, const char *key, weft_value value) {
+  cli_obj_add(o, &(weft_member){weft_bytes_str(key), value});
+}
+
+void cli_obj_add(cli_obj *o, const weft_member *member) {
   void *at = o->at;
   if (!o->failed &&
       weft__arena_grow(o->arena, &at, o->count, &o->cap, o->count + 1, sizeof *o->at) != WEFT_OK)
     o->failed = true;
   if (o->failed) return;
   o->at = at;
-  o->at[o->count].key = weft_bytes_str(key);
-  o->at[o->count].value = value;
-  o->count++;
+  o->at[o->count++] = *member;
 }
 
 void cli_text_mend(char *text, size_t len) {

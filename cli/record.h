@@ -15,7 +15,9 @@ typedef struct cli_obj {
 } cli_obj;
 
 cli_obj cli_obj_begin(weft_arena *arena);
+/* The key is borrowed, as the bytes within values are, until the record is done with. */
 void cli_obj_put(cli_obj *o, const char *key, weft_value value);
+void cli_obj_add(cli_obj *o, const weft_member *member);
 /* Copied, with question marks where it is no UTF-8, as names of files may be; NULL puts null. */
 void cli_obj_text(cli_obj *o, const char *key, const char *text);
 void cli_obj_bytes(cli_obj *o, const char *key, weft_bytes text); /* borrowed UTF-8 */

@@ -71,12 +71,13 @@ seq 20000 | sed 's/.*/{"id":"d&","text":"some text &"}/' >large.jsonl
 answers() {
   on a import large.jsonl --collection large --json 2>&1
   for words in "export templates/deep" "list templates --fields v" "get templates/deep --with-base" "log templates/deep" \
-    "sync nonsense" "get t/none" $'get t/\xff' $'set t/x /\xff/y=1' $'show \xc3' "log t/$(printf 'é%.0s' $(seq 250))" "get x" "list --limit 0" "show 12" "get templates/deep --at 00000000" "members" "digest" "conflicts" "doctor"; do
+    "sync nonsense" "get t/none" $'get t/\xff' $'set t/x /\xff/y=1' $'show \xc3' "log t/$(printf 'é%.0s' $(seq 250))" "list t --fields v,v,doc" $'list t --fields \xff' "get x" "list --limit 0" "show 12" "get templates/deep --at 00000000" "members" "digest" "conflicts" "doctor" "audit --raw"; do
     on a $words --json 2>&1
     echo "exit $?"
   done
 }
 on a import large.jsonl --collection large -q
+printf '{"id":"huge","v":["%0200000d","%0200000d"]}' 1 2 | on a import - --collection t -q # a change longer than a text may be
 answers >without
 serve a
 answers >with

@@ -51,6 +51,7 @@ if has_terminal; then
 fi
 check "quiet keeps data" contains "$("$weft" digest -q)" "digest: "
 check "all fields in a pipe" equal "$("$weft" set t/z v=1 -q; "$weft" list t --where v=1 --fields v,v,v,v,v,v,v,v,v,v | tr -s ' ')" "t/z 1 1 1 1 1 1 1 1 1 1"
+check "a field asked for twice is one member" equal "$("$weft" list t --where v=1 --fields v,v,doc --json)" '{"items":[{"doc":"t/z","v":"1"}],"next":null}'
 check "status --watch goes on" equal "$(timeout 10 "$weft" status --watch --json | head -n 2 | grep -c '"state":"alone"')" 2
 check "status --watch ends with its reader" equal "$(timeout 10 "$weft" status --watch --json | :; echo "${PIPESTATUS[0]}")" 0
 check "status --watch ends with the device" [ "$(WEFT_DIR=$world/none timeout 10 "$weft" status --watch >/dev/null 2>&1; echo $?)" = 1 ]

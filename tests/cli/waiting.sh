@@ -21,6 +21,9 @@ check "a person sees what waits" contains "$(on a status)" "wait since 20"
 check "and what to do" contains "$(on a status)" "need a later weft: upgrade this one"
 check "doctor tells what waits" contains "$(on a doctor 2>/dev/null)" "LOOK  waiting: 1 wait since 20"
 check "doctor tells of later forms" contains "$(on a doctor 2>/dev/null)" "LOOK  format: 1 change(s) of bob"
+check "pending lists it" contains "$(on a pending --json)" '"state":"waiting"'
+check "pending tells for what" contains "$(on a pending --json)" '"wants_seq":7'
+check "pending for a person" contains "$(on a pending)" "seq 7, which bob"
 check "status --check" [ "$(on a status --check >/dev/null 2>&1; echo $?)" = 6 ]
 serve a
 check "and the daemon, too" contains "$(on a status --json)" '"wants_seq":7'
