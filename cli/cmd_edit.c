@@ -144,6 +144,25 @@ static int wait_for(cli_call *c, pid_t pid, const sigset_t *ended, announcement 
   }
 }
 
+/* What SIGINT and SIGQUIT did before. */
+typedef struct keys_before {
+  struct sigaction interrupt, quit;
+} keys_before;
+
+/* Keys that interrupt reach everybody at the terminal, and mean the editor. */
+static void keys_leave(keys_before *before) {
+  struct sigaction ignore;
+  memset(&ignore, 0, sizeof ignore);
+  ignore.sa_handler = SIG_IGN;
+  sigaction(SIGINT, &ignore, &before->interrupt);
+  sigaction(SIGQUIT, &ignore, &before->quit);
+}
+
+static void keys_take(const keys_before *before) {
+  sigaction(SIGINT, &before->interrupt, NULL);
+  sigaction(SIGQUIT, &before->quit, NULL);
+}
+
 /* Runs `sh -c "$EDITOR FILE"`, since EDITOR may hold arguments. */
 static int run_editor(cli_call *c, const char *file, announcement *a) {
   const char *editor = getenv("VISUAL");
@@ -153,18 +172,22 @@ static int run_editor(cli_call *c, const char *file, announcement *a) {
   if ((size_t)snprintf(line, sizeof line, "%s \"$1\"", editor) >= sizeof line)
     return cli_fail(c, CLI_FAILED, "EDITOR is too long");
   sigset_t ended, before;
+  keys_before keys;
   sigemptyset(&ended);
   sigaddset(&ended, SIGCHLD);
   sigprocmask(SIG_BLOCK, &ended, &before);
+  keys_leave(&keys);
   pid_t pid = fork();
-  if (pid < 0) return cli_fail(c, CLI_FAILED, "the editor cannot be started: too many processes");
   if (pid == 0) {
+    keys_take(&keys);
     sigprocmask(SIG_SETMASK, &before, NULL);
     execl("/bin/sh", "sh", "-c", line, "sh", file, (char *)NULL);
     _exit(127);
   }
-  int status = wait_for(c, pid, &ended, a);
+  int status = pid < 0 ? -1 : wait_for(c, pid, &ended, a);
+  keys_take(&keys);
   sigprocmask(SIG_SETMASK, &before, NULL);
+  if (pid < 0) return cli_fail(c, CLI_FAILED, "the editor cannot be started: too many processes");
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return CLI_OK;
   return cli_fail(c, CLI_FAILED, "the editor %s failed: nothing was written; your text is in %s",
                   editor, file);

@@ -136,6 +136,7 @@ check "import no file" fails 1 "no file" on a import nofile.json
 printf '#!/bin/sh\nsed -i s/hard/harder/ "$1"\n' >editor
 chmod +x editor
 check "edit" equal "$(EDITOR=$world/editor on a edit c/two -q; on a get c/two level --json)" '"harder"'
+check "an interrupt is the editor's" equal "$(EDITOR='trap "" INT; kill -INT 0; sed -i s/harder/hardest/' setsid -w "$weft" --dir "$world/a" edit c/two -q; on a get c/two level --json)" '"hardest"'
 check "edit nothing" contains "$(EDITOR=true on a edit c/two --json)" '"change":null'
 check "edit broken" fails 1 "JSON" env EDITOR='echo {oops >' "$weft" --dir "$world/a" edit c/two
 check "editor fails" fails 1 "nothing was written" env EDITOR=false "$weft" --dir "$world/a" edit c/two
