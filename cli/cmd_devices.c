@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/fields.h"
+#include "cli/files.h"
 #include "cli/home.h"
 #include "cli/network.h"
 #include "cli/qr.h"
@@ -47,10 +48,14 @@ int cmd_init(cli_call *c) {
     return cli_fail(c, CLI_USAGE,
                     "--space: up to %u bytes of text without control characters are wanted",
                     WEFT_SPACE_NAME_LEN_MAX);
-  int code = cli_home_exists(c->home) && cli_space_count(c, c->home) == 0
-                 ? resume(c, name)
-                 : cli_home_create(c, c->home, name);
+  int lock;
+  int code = cli_home_claim(c, c->home, name, &lock);
+  if (code != CLI_OK) return code;
+  code = cli_home_exists(c->home) && cli_space_count(c, c->home) == 0
+             ? resume(c, name)
+             : cli_home_create(c, c->home, name);
   if (code == CLI_OK) code = cli_space_create(c, c->home, space, &c->space);
+  cli_file_unlock(lock);
   return code == CLI_OK ? emit_device(c) : code;
 }
 
@@ -316,11 +321,25 @@ static void join_next(joining *j) {
     join_end(j, cli_fail_err(c, err, "join"));
 }
 
+/* Makes a device of the directory, unless another process has done so meanwhile. */
+static int join_make(cli_call *c, weft_bytes name, bool *made) {
+  int lock;
+  int code = cli_home_claim(c, c->home, name, &lock);
+  if (code != CLI_OK) return code;
+  *made = !cli_home_exists(c->home);
+  if (*made) code = cli_home_create(c, c->home, name);
+  cli_file_unlock(lock);
+  return code;
+}
+
 /* The directory that joins: made, finished or, with another space in it already, as it is. */
 static int join_home(cli_call *c, const weft_id *space) {
   weft_bytes name = weft_bytes_of("", 0);
-  bool named = cli_option_get(c, "name", &name);
-  if (!cli_home_exists(c->home)) return cli_home_create(c, c->home, name);
+  bool named = cli_option_get(c, "name", &name), made = false;
+  if (!cli_home_exists(c->home)) {
+    int code = join_make(c, name, &made);
+    if (made || code != CLI_OK) return code;
+  }
   if (cli_space_count(c, c->home) == 0) return resume(c, name);
   int code = cli_home_load(c, c->home);
   if (code != CLI_OK) return code;

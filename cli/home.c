@@ -186,20 +186,28 @@ static int identity_write(cli_call *c, cli_home *h, const weft_key *seed, weft_b
   return err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "%s", path);
 }
 
+int cli_home_claim(cli_call *c, cli_home *h, weft_bytes name, int *lock) {
+  char path[CLI_PATH_MAX];
+  int code = name.len > 0 ? check_name(c, name) : CLI_OK;
+  if (code != CLI_OK) return code;
+  if (!h->dir[0] || !file_of(h, "identity.lock", path))
+    return cli_fail(c, CLI_FAILED, "no directory to use: give --dir or set HOME");
+  weft_err err = cli_folder_make(h->dir);
+  if (err == WEFT_EEXIST)
+    return cli_fail(c, CLI_FAILED, "%s: a file stands there, not a folder: choose another --dir",
+                    h->dir);
+  if (err == WEFT_OK) err = cli_file_lock(path, lock);
+  return err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "%s", h->dir);
+}
+
 int cli_home_create(cli_call *c, cli_home *h, weft_bytes name) {
   char host[WEFT_DEVICE_NAME_LEN_MAX + 1];
   if (name.len == 0) name = default_name(host, sizeof host);
   int code = check_name(c, name);
   if (code != CLI_OK) return code;
-  if (!h->dir[0]) return cli_fail(c, CLI_FAILED, "no directory to use: give --dir or set HOME");
   if (cli_home_exists(h))
     return cli_fail(c, CLI_FAILED, "%s is a device already: use another --dir for another one",
                     h->dir);
-  weft_err err = cli_folder_make(h->dir);
-  if (err == WEFT_EEXIST)
-    return cli_fail(c, CLI_FAILED, "%s: a file stands there, not a folder: choose another --dir",
-                    h->dir);
-  if (err != WEFT_OK) return cli_fail_err(c, err, "%s", h->dir);
   weft_key seed;
   weft_random(seed.b, sizeof seed.b);
   const weft_crypto *crypto = weft_crypto_sodium();

@@ -30,7 +30,11 @@ const char *cli_home_mirror(const cli_home *h);
 /* Reads identity, secrets and configuration.  CLI_OK; CLI_FAILED with the error of `c` set. */
 int cli_home_load(cli_call *c, cli_home *h);
 bool cli_home_exists(const cli_home *h);
-/* Makes directory and identity; `name` NULL: the host's name.  Fails when there is one already. */
+/* Makes the directory, and keeps other processes from making a device of it until cli_file_unlock
+ * of `lock`.  `name` is checked before anything is made. */
+int cli_home_claim(cli_call *c, cli_home *h, weft_bytes name, int *lock);
+/* Makes the identity in a directory that was claimed; `name` empty: the host's name.  Fails when
+ * there is one already. */
 int cli_home_create(cli_call *c, cli_home *h, weft_bytes name);
 
 /* Gives the device of a loaded home, which no space knows yet, another name. */

@@ -54,7 +54,7 @@ check "by the collection's name" equal "$(names list weft)" '"doc":"weft/tags/t/
 check "in an export of all" equal "$(names export --all)" '"doc":"t/one" "doc":"weft/tags/t/one" '
 check "in one of the collection" equal "$(names export --collection weft)" '"doc":"weft/tags/t/one" '
 check "export of all of one" fails 2 "either --collection or --all" on a export --all --collection t
-check "export says what it leaves out" contains "$(on a help export)" "where tags and strategies"
+check "export says what it leaves out" contains "$(on a help export)" "but those of the collection weft"
 on a set t/one x:=5 -q
 check "get --at the other" equal "$(on a get t/one /x --at v2 --json)" 2
 check "diff of tags" contains "$(on a diff t/one begun v2 --json)" '"relation":"before"'

@@ -134,6 +134,18 @@ check "nobody waits any more: quiet" [ $(($(wakeups "$daemon") - before)) -le 20
 stop "$daemon"
 check "out of descriptors: nothing to tell" equal "$(cat few.err)" ""
 
+# --- at the same time ---------------------------------------------------------------------------------
+both=0
+for i in 1 2 3 4 5 6; do
+  on "twice$i" init --name one -q 2>/dev/null &
+  first=$!
+  on "twice$i" init --name two -q 2>/dev/null
+  second=$?
+  wait "$first" && [ "$second" = 0 ] && both=$((both + 1))
+  check "two at once make one device $i" on "twice$i" set t/x n:=1 -q
+done
+check "two at once: one is refused" equal "$both" 0
+
 # --- very many tickets ----------------------------------------------------------------------------------
 # with_invites COUNT: the newest invite of many, so many times more.  An invite has 142 bytes, a seal 8.
 with_invites() {
