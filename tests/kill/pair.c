@@ -7,6 +7,11 @@
  * they show the same.  Then: every acknowledged value, of either, is there; verify finds nothing;
  * and neither device has signed a number twice.
  *
+ * Ports are taken from below those that the system gives to anybody who connects: while a killed
+ * process is away its port would else become, for a minute, that of somebody's connection.  A
+ * process that ends by itself is noticed at once.  When the two do not come in step, what each of
+ * them knows and waits for is printed.
+ *
  * WEFT_PAIR_KILLS: how often (20).  WEFT_KILL_SEED: where to begin (1). */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include <setjmp.h>
@@ -28,7 +33,14 @@
 #include "tests/disk/edge.h"
 #include "tests/support/recount.h"
 
-enum { FIELDS = 6, CALM_S = 60, WRITE_EVERY_MS = 3 };
+enum {
+  FIELDS = 6,
+  CALM_S = 60,
+  WRITE_EVERY_MS = 3,
+  TELL_EVERY_MS = 500,
+  SAID_MAX = 2048,
+  NO_NODE = 3
+};
 
 /* Written by one process at a time, read by the parent. */
 typedef struct marks {
@@ -36,6 +48,7 @@ typedef struct marks {
   volatile uint64_t next, writes;
   volatile uint64_t digest, changes; /* what it shows */
   volatile bool open;
+  char said[SAID_MAX]; /* how it stands, once nobody writes any more */
 } marks;
 
 typedef struct shared {
@@ -57,6 +70,7 @@ typedef struct device {
   edge e;
   weft_replica *r;
   test_rng rng;
+  uint64_t told_at;
 } device;
 
 static weft_replica *replica_open(pair *p, size_t idx) {
@@ -101,6 +115,45 @@ static void write_some(device *d, marks *m) {
   weft_uv_node_changed(d->e.node);
 }
 
+/* Adds to a text what still fits. */
+static void say(char *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(char *to, const char *format, ...) {
+  size_t len = strlen(to);
+  va_list args;
+  va_start(args, format);
+  vsnprintf(to + len, SAID_MAX - len, format, args);
+  va_end(args);
+}
+
+/* How this process stands: what it holds and shows, and its links and addresses. */
+static void tell(device *d, const weft_counts *counts) {
+  weft_alloc mem = weft_alloc_libc();
+  weft_arena arena;
+  weft_node_peer *peers;
+  size_t count;
+  char text[SAID_MAX] = "";
+  weft_ms now = weft_uv_node_now(d->e.node);
+  say(text, "shows %llu changes, holds %llu, storage %s\n",
+      (unsigned long long)counts->changes_shown, (unsigned long long)counts->changes_held,
+      weft_err_name(d->e.failed));
+  weft__arena_init(&arena, &mem);
+  weft_err err = weft_node_peers(weft_uv_node_core(d->e.node), &arena, &peers, &count);
+  for (size_t i = 0; err == WEFT_OK && i < count; i++) {
+    const weft_node_peer *p = &peers[i];
+    say(text,
+        "  %s %.*s: state %d, in step %d, they lack %llu, we lack %llu, sent %llu, received %llu, "
+        "heard %lld ms ago, next try in %lld ms after %u, last error %s\n",
+        p->outbound ? "to" : "from", (int)p->address.len, (const char *)p->address.at,
+        (int)p->state, p->in_step, (unsigned long long)p->have, (unsigned long long)p->need,
+        (unsigned long long)p->sent, (unsigned long long)p->received,
+        (long long)(now - p->last_heard),
+        p->next_try == WEFT_NEVER ? -1LL : (long long)p->next_try - (long long)now, p->attempts,
+        weft_err_name(p->last_error));
+  }
+  weft__arena_free(&arena);
+  memcpy(d->p->m->devices[d->idx].said, text, sizeof text);
+}
+
 static void on_beat(uv_timer_t *timer) {
   device *d = timer->data;
   marks *m = &d->p->m->devices[d->idx];
@@ -111,6 +164,10 @@ static void on_beat(uv_timer_t *timer) {
   m->digest = weft_replica_digest(d->r).low;
   m->changes = counts.changes_shown;
   m->open = true;
+  uint64_t now = uv_now(timer->loop);
+  if (!d->p->m->calm || now < d->told_at + TELL_EVERY_MS) return;
+  d->told_at = now;
+  tell(d, &counts);
 }
 
 static void process(pair *p, size_t idx, uint64_t life) {
@@ -123,7 +180,7 @@ static void process(pair *p, size_t idx, uint64_t life) {
   d.r = replica_open(p, idx);
   weft_err err =
       edge_start(&d.e, &loop, &p->s, idx, d.r, NULL, p->addresses[idx], p->addresses[1 - idx]);
-  if (err != WEFT_OK) _exit(3);
+  if (err != WEFT_OK) _exit(NO_NODE);
   uv_timer_init(&loop, &beat);
   beat.data = &d;
   uv_timer_start(&beat, on_beat, 0, WRITE_EVERY_MS);
@@ -146,18 +203,31 @@ static pid_t start(pair *p, size_t idx, uint64_t life) {
   return pid;
 }
 
-/* A port that nobody has now. */
-static void address_pick(char out[32]) {
+static bool is_free(unsigned port) {
   struct sockaddr_in at = {.sin_family = AF_INET};
-  socklen_t len = sizeof at;
   int fd = socket(AF_INET, SOCK_STREAM, 0);
+  if (fd < 0) exit(2);
   at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (fd < 0 || bind(fd, (struct sockaddr *)&at, len) != 0 ||
-      getsockname(fd, (struct sockaddr *)&at, &len) != 0) {
-    exit(2);
-  }
-  snprintf(out, 32, "127.0.0.1:%d", (int)ntohs(at.sin_port));
+  at.sin_port = htons((uint16_t)port);
+  bool free_now = bind(fd, (struct sockaddr *)&at, sizeof at) == 0;
   close(fd);
+  return free_now;
+}
+
+/* Two ports that nobody has now, and that the system gives to nobody who does not ask for them. */
+static void addresses_pick(char out[2][32]) {
+  enum { lowest = 10000, otherwise = 32768 };
+  unsigned above = otherwise;
+  FILE *in = fopen("/proc/sys/net/ipv4/ip_local_port_range", "r");
+  if (in && fscanf(in, "%u", &above) != 1) above = otherwise;
+  if (in) fclose(in);
+  if (above <= lowest + 100) above = otherwise;
+  unsigned span = above - lowest, from = (unsigned)getpid() * 2 % span, found = 0;
+  for (unsigned i = 0; found < 2; i++) {
+    unsigned port = lowest + (from + i) % span;
+    if (i == span) exit(2);
+    if (is_free(port)) snprintf(out[found++], 32, "127.0.0.1:%u", port);
+  }
 }
 
 static bool ended_well(pid_t pid, const char *what) {
@@ -166,6 +236,27 @@ static bool ended_well(pid_t pid, const char *what) {
   if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) return true;
   printf("%s ended by itself: status %d\n", what, status);
   return false;
+}
+
+/* A process that has ended by itself is not to be waited for. */
+static bool runs(pid_t *pid, size_t idx) {
+  int status;
+  if (waitpid(*pid, &status, WNOHANG) == 0) return true;
+  *pid = 0;
+  printf("device %zu ended by itself: status %d%s\n", idx, status,
+         WIFEXITED(status) && WEXITSTATUS(status) == NO_NODE ? ", its node did not start" : "");
+  return false;
+}
+
+/* Why the two are not in step, as far as they can tell. */
+static void explain(const pair *p) {
+  printf("not in step after %d s\n", CALM_S);
+  for (size_t i = 0; i < 2; i++) {
+    const marks *m = &p->m->devices[i];
+    printf("device %zu at %s, %s: digest %llx, %s", i, p->addresses[i],
+           m->open ? "runs" : "has not begun", (unsigned long long)m->digest,
+           m->said[0] ? m->said : "has told nothing\n");
+  }
 }
 
 static bool in_step(const shared *m) {
@@ -244,22 +335,24 @@ int main(void) {
   p.m = mmap(NULL, sizeof *p.m, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (p.m == MAP_FAILED) return 2;
   test_space_make(&p.s, 2, p.seed);
-  for (size_t i = 0; i < 2; i++) {
-    p.temps[i] = test_temp_make_on_disk();
-    address_pick(p.addresses[i]);
-  }
+  for (size_t i = 0; i < 2; i++) p.temps[i] = test_temp_make_on_disk();
+  addresses_pick(p.addresses);
   for (size_t i = 0; i < 2; i++) pids[i] = start(&p, i, i);
   bool good = kills_run(&p, pids, kills);
   p.m->calm = true;
   unsigned waited = 0;
-  for (; good && !in_step(p.m) && waited < CALM_S * 100; waited++) pause_ms(10);
-  bool same = in_step(p.m);
+  for (; good && !in_step(p.m) && waited < CALM_S * 100; waited++) {
+    good = runs(&pids[0], 0) && runs(&pids[1], 1);
+    pause_ms(10);
+  }
+  bool same = good && in_step(p.m);
+  if (good && !same) explain(&p);
   for (size_t i = 0; i < 2; i++) {
+    if (pids[i] == 0) continue;
     kill(pids[i], SIGKILL);
     waitpid(pids[i], NULL, 0);
   }
-  int bad = good && same ? check(&p) : 1;
-  if (good && !same) printf("not in step after %d s\n", CALM_S);
+  int bad = same ? check(&p) : 1;
   printf("%llu kills of two that sync, %llu and %llu writes acknowledged, in step after %u ms, "
          "%d bad, seed=%llu\n",
          (unsigned long long)kills, (unsigned long long)p.m->devices[0].writes,
