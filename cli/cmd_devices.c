@@ -291,11 +291,10 @@ static void join_next(joining *j) {
   weft_bytes address;
   uint64_t spent = uv_hrtime() / 1000000 - j->started_ms;
   if (spent >= j->limit_ms) {
-    join_end(j,
-             cli_fail(c, CLI_TIMEOUT,
-                      "%s did not let this device in within %llu s (%s): is weft serve running "
-                      "there, and the ticket still good?",
-                      j->tried, (unsigned long long)(j->limit_ms / 1000), cli_reach_str(j->why)));
+    join_end(j, cli_fail(c, CLI_TIMEOUT,
+                         "%s did not let this device in within %g s (%s): is weft serve running "
+                         "there, and the ticket still good?",
+                         j->tried, (double)j->limit_ms / 1000, cli_reach_str(j->why)));
     return;
   }
   if (!next_address(j, &address)) {

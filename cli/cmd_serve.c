@@ -9,6 +9,7 @@
 #include "cli/record.h"
 #include "cli/run.h"
 #include "cli/runtime.h"
+#include "net/uv_address.h"
 
 #define TEXT(b) (int)(b).len, (const char *)(b).at
 
@@ -74,6 +75,16 @@ static size_t addresses(cli_call *c, const char *name, weft_bytes *out) {
   return count;
 }
 
+static int addresses_ok(cli_call *c, const char *name, const weft_bytes *list, size_t count) {
+  weft_host_port hp;
+  for (size_t i = 0; i < count; i++) {
+    if (weft__host_port_parse(list[i], &hp) == WEFT_OK) continue;
+    return cli_fail(c, CLI_USAGE, "%s: %.*s is no address: HOST:PORT is wanted", name,
+                    TEXT(list[i]));
+  }
+  return CLI_OK;
+}
+
 static bool switched(cli_call *c, const char *name) {
   weft_bytes text;
   if (cli_flag(c, name)) return true;
@@ -125,7 +136,9 @@ int cmd_serve(cli_call *c) {
   plan.listen_count = addresses(c, "listen", listen);
   plan.connect_count = addresses(c, "connect", connect);
   if (plan.listen_count == 0) listen[plan.listen_count++] = weft_bytes_str("0.0.0.0:7117");
-  code = cli_node_start(c, &plan);
+  code = addresses_ok(c, "listen", listen, plan.listen_count);
+  if (code == CLI_OK) code = addresses_ok(c, "connect", connect, plan.connect_count);
+  if (code == CLI_OK) code = cli_node_start(c, &plan);
   if (code != CLI_OK) return code;
   s->call = c;
   c->state = s;

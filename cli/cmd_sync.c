@@ -201,9 +201,8 @@ static int sync_expired(lasting *l) {
   for (size_t i = 0; i < count; i++) open += peers[i].state >= WEFT_PEER_PROVING;
   why_nobody(peers, open ? 0 : count, why, sizeof why);
   return cli_fail(c, CLI_TIMEOUT,
-                  "sync %s after %llu s%s%s: what arrived is kept; try again, or --timeout longer",
-                  open ? "is still exchanging" : "has reached nobody",
-                  (unsigned long long)(l->limit_ms / 1000),
+                  "sync %s after %g s%s%s: what arrived is kept; try again, or --timeout longer",
+                  open ? "is still exchanging" : "has reached nobody", (double)l->limit_ms / 1000,
                   l->address_count || open ? "" : ", at no remembered address", why);
 }
 
@@ -290,10 +289,10 @@ static int wait_expired(lasting *l) {
   weft_err err = acked(l, l->call->arena, &good, &others, &pending);
   if (err != WEFT_OK) return cli_fail_err(l->call, err, "wait");
   return cli_fail(l->call, CLI_TIMEOUT,
-                  "%llu of %llu have acknowledged everything after %llu s, the last one lacks "
+                  "%llu of %llu have acknowledged everything after %g s, the last one lacks "
                   "%llu changes: see weft peers",
-                  (unsigned long long)good, (unsigned long long)others,
-                  (unsigned long long)(l->limit_ms / 1000), (unsigned long long)pending);
+                  (unsigned long long)good, (unsigned long long)others, (double)l->limit_ms / 1000,
+                  (unsigned long long)pending);
 }
 
 static int wait_for(cli_call *c, lasting *l) {

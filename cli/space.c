@@ -314,7 +314,7 @@ static int open_named(cli_call *c, cli_home *h, const char *name, open_how how, 
   /* One that does not open, since its own daemon has it or it is damaged, is in nobody's way; only
    * when no other has the name is it told. */
   int failed = CLI_OK;
-  char why[sizeof c->error] = "";
+  char why[sizeof c->error] = "", other[WEFT_SPACE_NAME_LEN_MAX + 1] = "";
   for (size_t i = 0; i < found.count; i++) {
     cli_space *s = NULL;
     code = space_open(c, h, &found.ids[i], how, &s);
@@ -329,13 +329,15 @@ static int open_named(cli_call *c, cli_home *h, const char *name, open_how how, 
       *out = s;
       return CLI_OK;
     }
+    snprintf(other, sizeof other, "%.*s", (int)s->name.len, (const char *)s->name.at);
     cli_space_free(s);
   }
   if (failed != CLI_OK) {
     memcpy(c->error, why, sizeof why);
     return failed;
   }
-  return cli_fail(c, CLI_NOT_FOUND, "no space %s on this device", name);
+  return cli_fail(c, CLI_NOT_FOUND, "no space %s on this device: it has %s%s", name, other,
+                  found.count > 1 ? " and others" : "");
 }
 
 int cli_space_open(cli_call *c, cli_home *h, const char *name, cli_space **out) {

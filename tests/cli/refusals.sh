@@ -87,6 +87,8 @@ cases=$(
 3|draft none: there is no such draft: see weft draft|draft show none
 3|draft none: there is no such draft: see weft draft|draft commit none
 2|usage: weft digest|digest t/x
+2|connect: bad is no address: HOST:PORT is wanted|serve --connect bad
+3|no space foo on this device: it has home|status --space foo
 2|unknown command snyc: did you mean sync?|snyc
 2|this version has no weft revoke: nobody can be removed from a space: weft export, and weft import into a new one|revoke b
 2|this version has no weft compact: history is kept whole|help compact
