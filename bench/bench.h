@@ -57,14 +57,15 @@ typedef struct bench {
 /* Monotonic seconds. */
 double bench_now(void);
 /* Makes the folder for scratch files, in TMPDIR or else in /tmp: on a disk, since a commit that
- * costs nothing would measure nothing.  WEFT_EIO. */
+ * costs nothing would measure nothing; and removes those of runs that were killed.  WEFT_EIO. */
 weft_err bench_folder_make(bench *b) WEFT_MUST_USE;
 /* Removes a folder with all that lies in it: up to 64 folders, nested as they may be. */
 void bench_tree_remove(const char *folder);
 /* Writes the path of `name` in the folder. */
 void bench_path(const bench *b, const char *name, char out[BENCH_PATH_LEN_MAX]);
 /* The same in memory where there is a place for BENCH_MEMORY_LEN bytes: for what is measured in
- * bytes, and would take minutes of synced commits.  Whoever makes something there removes it. */
+ * bytes, and would take minutes of synced commits.  Whoever makes a store there removes it; that of
+ * a run that was killed is removed by the next. */
 enum { BENCH_MEMORY_LEN = 256 << 20 };
 void bench_memory_path(const bench *b, const char *name, char out[BENCH_PATH_LEN_MAX]);
 /* Bytes of a file, 0 when there is none; removes a file and what LMDB puts beside it. */

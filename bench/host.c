@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
@@ -19,15 +20,8 @@ double bench_now(void) {
 
 /* --- files --- */
 
-weft_err bench_folder_make(bench *b) {
-  const char *where = getenv("TMPDIR");
-  int len = snprintf(b->folder, sizeof b->folder, "%s/weft-bench-XXXXXX", where ? where : "/tmp");
-  if (len < 0 || (size_t)len >= sizeof b->folder - W1_NAME_LEN_MAX || !mkdtemp(b->folder)) {
-    b->folder[0] = 0;
-    return bench_fail(b, WEFT_EIO, "no folder for scratch files can be made in TMPDIR or /tmp");
-  }
-  return WEFT_OK;
-}
+/* In the scratch folder: locked as long as its process lives. */
+static const char alive[] = "alive";
 
 void bench_path(const bench *b, const char *name, char out[BENCH_PATH_LEN_MAX]) {
   snprintf(out, BENCH_PATH_LEN_MAX, "%.400s/%.100s", b->folder, name);
@@ -71,6 +65,55 @@ void bench_tree_remove(const char *folder) {
     while (!folder_empty(at, left)) memcpy(at, left, sizeof at);
     if (rmdir(at) != 0 || strcmp(at, folder) == 0) return;
   }
+}
+
+/* Whether a folder is ours, and the lock in it nobody's: whoever made it was killed. */
+static bool folder_stale(const char *folder, const char *lock) {
+  struct stat st;
+  char path[BENCH_PATH_LEN_MAX];
+  if (lstat(folder, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != getuid()) return false;
+  snprintf(path, sizeof path, "%.500s/%s", folder, lock);
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  bool stale = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+  if (fd >= 0) close(fd);
+  return stale;
+}
+
+/* Removes what runs that were killed have left in `where`. */
+static void stale_remove(const char *where, const char *lock) {
+  DIR *d = opendir(where);
+  if (!d) return;
+  for (struct dirent *e = readdir(d); e; e = readdir(d)) {
+    char path[BENCH_PATH_LEN_MAX];
+    if (strncmp(e->d_name, "weft-bench-", strlen("weft-bench-")) != 0) continue;
+    int len = snprintf(path, sizeof path, "%s/%s", where, e->d_name);
+    if (len < 0 || (size_t)len >= sizeof path) continue;
+    if (folder_stale(path, lock)) bench_tree_remove(path);
+  }
+  closedir(d);
+}
+
+/* Takes the lock that says that the folder is in use; it goes with the process. */
+static bool folder_lock(bench *b) {
+  char path[BENCH_PATH_LEN_MAX];
+  bench_path(b, alive, path);
+  int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) return access(path, F_OK) == 0;
+  if (fd >= 0) close(fd);
+  return false;
+}
+
+weft_err bench_folder_make(bench *b) {
+  const char *where = getenv("TMPDIR");
+  int len = snprintf(b->folder, sizeof b->folder, "%s/weft-bench-XXXXXX", where ? where : "/tmp");
+  if (len < 0 || (size_t)len >= sizeof b->folder - W1_NAME_LEN_MAX || !mkdtemp(b->folder)) {
+    b->folder[0] = 0;
+    return bench_fail(b, WEFT_EIO, "no folder for scratch files can be made in TMPDIR or /tmp");
+  }
+  bool locked = folder_lock(b);
+  stale_remove(where ? where : "/tmp", alive);
+  stale_remove("/dev/shm", "lock"); /* of the store in it: bench_memory_path */
+  return locked ? WEFT_OK : bench_fail(b, WEFT_EIO, "the folder for scratch files is not ours");
 }
 
 uint64_t bench_file_len(const char *path) {
