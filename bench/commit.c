@@ -212,10 +212,9 @@ static weft_err measure(commit_run *c) {
   for (unsigned i = 0; i < GROUPS; i++) {
     if (!bench_wants(c->b, kinds[i].variant)) continue;
     WEFT_TRY(measure_group(c, &kinds[i]));
-    if (kinds[i].group == 1) WEFT_TRY(measure_single_disk(c));
     if (i == FIRST_GROUP) WEFT_TRY(sample_disk(c, c->r.path, kinds[i].variant, c->updates.next));
   }
-  return WEFT_OK;
+  return bench_wants(c->b, "single-disk") ? measure_single_disk(c) : WEFT_OK;
 }
 
 weft_err bench_commit(bench *b) {

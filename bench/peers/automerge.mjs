@@ -55,5 +55,6 @@ export default {
     }
     return { changes, fresh: () => A.load(base) };
   },
+  stormValue: (doc) => doc.value,
   stormValues: (doc) => Object.keys(A.getConflicts(doc, 'value')).length,
 };

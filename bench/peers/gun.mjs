@@ -16,18 +16,14 @@ function node(soul, values, state) {
   return { _: { '#': soul, '>': states }, ...values };
 }
 
-// Hands messages in and waits until the last value is in the graph, since gun takes its time.
+// Hands messages in and waits until the last one is in the graph, since gun takes its time; it
+// takes them in the order they came, so a message of its own at the end tells.
 async function take(gun, graphs) {
-  for (const put of graphs) gun.on('in', { '#': `m${messages++}.`, put: structuredClone(put) });
-  const last = graphs.at(-1);
-  const souls = Object.keys(last);
-  const want = last[souls.at(-1)];
-  const field = Object.keys(want).at(-1);
-  for (;;) {
-    const got = gun._.graph[want._['#']];
-    if (got && got._['>'][field] >= want._['>'][field]) return;
-    await new Promise((done) => setImmediate(done));
-  }
+  for (const put of graphs) gun.on('in', { '#': `m${messages++}.`, put });
+  const soul = `end ${messages}`;
+  gun.on('in', { '#': `m${messages++}.`, put: { [soul]: node(soul, { done: 1 }, FIRST_MS) } });
+  while (!gun._.graph[soul]) await new Promise((done) => setImmediate(done));
+  delete gun._.graph[soul];
 }
 
 // The whole graph in messages of a thousand nodes.
@@ -65,6 +61,7 @@ export default {
     })),
 
   merge: take,
+  copy: (graphs) => structuredClone(graphs), // it keeps what it is handed
 
   save,
   load,
@@ -77,5 +74,7 @@ export default {
     }
     return { changes, fresh: open };
   },
+  stormValue: (gun) => gun._.graph.field.value,
+  stormLast: (texts) => texts.reduce((a, b) => (a > b ? a : b)), // of equal clocks the greater text
   stormValues: () => 1,
 };

@@ -68,5 +68,6 @@ export default {
     }
     return { changes, fresh: () => load(bytes) };
   },
+  stormValue: (doc) => doc.getMap('field').get('value'),
   stormValues: () => 1,
 };

@@ -84,15 +84,19 @@ async function w6() {
   const count = updates;
   const { changes, fresh } = await peer.storm(count);
   must(`${changes.length} changes`, changes.length === count);
+  const texts = Array.from({ length: count }, (_, i) => `value of device ${i}`);
   const rates = [];
   let values = 0;
   const begin = now();
   while (rates.length < 3 || (now() - begin < Math.min(seconds, 1) && rates.length < 100)) {
     let replica = await fresh();
+    const messages = peer.copy?.(changes) ?? changes;
     const start = now();
-    replica = (await peer.merge(replica, changes)) ?? replica;
+    replica = (await peer.merge(replica, messages)) ?? replica;
+    const shown = await peer.stormValue(replica);
     rates.push(count / (now() - start));
     values = await peer.stormValues(replica);
+    must(`${shown} is shown`, peer.stormLast ? shown === peer.stormLast(texts) : texts.includes(shown));
   }
   must(`${values} values are left`, values === (peer.keepsLosers ? count : 1));
   rates.sort((a, b) => a - b);

@@ -89,5 +89,6 @@ export default {
       },
     };
   },
+  stormValue: async (db) => (await db.get('field')).value,
   stormValues: async (db) => 1 + (await db.get('field', { conflicts: true }))._conflicts.length,
 };

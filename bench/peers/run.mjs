@@ -28,7 +28,8 @@ Lets weft and others take turns at W1, W2, W4 and W6, and prints how many times 
   --json FILE      records as JSON lines
 `;
 
-// What each one does with a change besides merging it, for the table.
+// What each one does with a change besides merging it, for the table; `losers`: concurrent values
+// stay side by side.
 const PEERS = {
   yjs: { module: 'yjs', durable: false, losers: false },
   automerge: { module: '@automerge/automerge', durable: false, losers: true },
@@ -57,7 +58,7 @@ const WORKLOADS = {
     full: [10000, 100000, 20],
     quick: [2000, 20000, 2],
     weft: 'W2:held',
-    beside: ['held', 'shown'],
+    beside: ['held', 'shown', 'both'],
     peers: Object.keys(PEERS),
   },
   W4: {
@@ -73,7 +74,8 @@ const WORKLOADS = {
     full: [1, 1540, 10],
     quick: [1, 200, 2],
     weft: 'W6',
-    beside: ['held', 'shown'],
+    beside: ['held', 'shown', 'both'],
+    losers: true, // is what this is about
     peers: Object.keys(PEERS),
   },
 };
@@ -142,6 +144,7 @@ async function measureWeft(name, options) {
   const args = ['run', workload.weft, '--runs', '1', '--json', '-'];
   if (options.quick) args.push('--quick');
   const { code, out, err } = await run(BENCH, args, options.quick ? 60 : 600);
+  if (code === null) return null; // a round less: the disk was too slow for it
   if (code !== 0) throw new Error(`weft-bench ${args.join(' ')}: ${err}`);
   return records(out);
 }
@@ -192,14 +195,21 @@ async function measure(name, peers, options) {
       }
     }
   }
-  return { name, weft, rows: [...rows.values()], failed };
+  const first = weft.find((round) => round);
+  if (!first) throw new Error(`${name}: weft took too long in every round`);
+  return { name, weft, first, rows: [...rows.values()], failed };
 }
 
 // --- telling ---
 
 const number = (v) => (v >= 100 ? v.toFixed(0) : v.toPrecision(3));
 
+// `both`: held, and then shown, as one rate; of W4 `shown` has it in it.
 function weftValue(round, variant, metric) {
+  if (variant === 'both') {
+    const [held, shown] = ['held', 'shown'].map((v) => weftValue(round, v, metric));
+    return held > 0 && shown > 0 ? 1 / (1 / held + 1 / shown) : undefined;
+  }
   return round?.find((r) => r.variant === variant && r.metric === metric)?.value;
 }
 
@@ -215,15 +225,15 @@ function times(result, row, variant, metric) {
 }
 
 function line(...cells) {
-  const widths = [18, 12, 11, 11, 11, 13, 13];
+  const widths = [18, 12, 11, 11, 11, 13, 13, 13];
   console.log(cells.map((c, i) => (i ? String(c).padStart(widths[i]) : c.padEnd(widths[i]))).join(' ').trimEnd());
 }
 
 const besides = (v) => (v === undefined || v === null ? '' : `${number(v)} x`);
 
 function tellRates(result) {
-  const { beside, what } = WORKLOADS[result.name];
-  const unit = result.weft[0].find((r) => r.variant === beside[0] && r.metric === 'rate').unit;
+  const { beside, what, losers } = WORKLOADS[result.name];
+  const unit = result.first.find((r) => r.variant === beside[0] && r.metric === 'rate').unit;
   console.log(`\n${result.name}: ${what}`);
   line('', unit, 'min', 'max', 'of', ...beside.map((v) => `weft ${v}`));
   for (const variant of beside) {
@@ -231,13 +241,20 @@ function tellRates(result) {
     if (values.length === 0) continue; // W5 without a weft program
     line(`weft ${variant}`, number(median(values)), number(Math.min(...values)), number(Math.max(...values)), '');
   }
-  for (const row of result.rows.filter((r) => r.metric === 'rate')) {
-    const values = row.values.filter((v) => v > 0);
-    const ratios = beside.map((variant) => besides(times(result, row, variant, 'rate')));
-    line(`${row.peer} ${row.variant}`, number(median(values)), number(Math.min(...values)),
-      number(Math.max(...values)), row.done, ...ratios);
+  const rates = result.rows.filter((r) => r.metric === 'rate');
+  for (const kept of losers ? [true, false] : [null]) {
+    const some = rates.filter((row) => kept === null || PEERS[row.peer].losers === kept);
+    if (kept !== null && some.length) console.log(kept ? 'which keep every value:' : 'which keep one:');
+    for (const row of some) tellRow(row, result);
   }
   for (const [peer, why] of result.failed) console.log(`${peer} ${why}`);
+}
+
+function tellRow(row, result) {
+  const values = row.values.filter((v) => v > 0);
+  const ratios = WORKLOADS[result.name].beside.map((variant) => besides(times(result, row, variant, 'rate')));
+  line(`${row.peer} ${row.variant}`, number(median(values)), number(Math.min(...values)),
+    number(Math.max(...values)), row.done, ...ratios);
 }
 
 // Bytes of the whole data for one that has nothing: weft's figure is of W4, the peers' of W2.
@@ -247,7 +264,7 @@ function tellBytes(results) {
   if (!weft || rows.length === 0) return;
   console.log('\nBytes for one that has nothing, by live field, after the changes of W2');
   line('', 'bytes', '', '', 'changes', 'to weft');
-  const mine = weftValue(weft.weft[0], 'held', 'wire_bytes_per_field');
+  const mine = weftValue(weft.first, 'held', 'wire_bytes_per_field');
   line('weft, with history', number(mine), '', '', 100000);
   for (const row of rows) {
     const value = median(row.values.filter((v) => v > 0));
@@ -255,19 +272,25 @@ function tellBytes(results) {
   }
 }
 
-// The table that a reader wants first: against the fastest one that merges.
+// The table that a reader wants first: against the fastest one that merges; where values are lost
+// in merging, against the fastest one that loses none, too.
 function tellFastest(results) {
   console.log('\nWeft beside the fastest peer that merges, and beside the databases');
   for (const result of results) {
+    const { beside, losers } = WORKLOADS[result.name];
     const rows = result.rows.filter((r) => r.metric === 'rate');
-    const merging = rows.filter((r) => MERGING.includes(r.peer));
-    for (const variant of WORKLOADS[result.name].beside) {
+    for (const variant of beside) {
       const ratio = (row) => times(result, row, variant, 'rate');
-      const fastest = merging.map((r) => [ratio(r), r]).filter(([x]) => x).sort((a, b) => a[0] - b[0])[0];
-      const plain = rows.filter((r) => PEERS[r.peer].plain);
+      const fastest = (peers) => rows.filter((r) => peers.includes(r.peer)).map((r) => [ratio(r), r])
+        .filter(([x]) => x).sort((a, b) => a[0] - b[0])[0];
       const parts = [];
-      if (fastest) parts.push(`${besides(fastest[0])} ${fastest[1].peer}`);
-      for (const row of plain) parts.push(`${besides(ratio(row))} ${row.peer}`);
+      const keeping = losers && fastest(MERGING.filter((name) => PEERS[name].losers));
+      if (keeping) parts.push(`${besides(keeping[0])} ${keeping[1].peer}, which keeps every value`);
+      const any = fastest(MERGING);
+      if (any) parts.push(`${besides(any[0])} ${any[1].peer}`);
+      for (const row of rows.filter((r) => PEERS[r.peer].plain)) {
+        parts.push(`${besides(ratio(row))} ${row.peer}`);
+      }
       if (parts.length) console.log(`${result.name} ${variant}: ${parts.join(', ')}`);
     }
   }
@@ -276,8 +299,8 @@ function tellFastest(results) {
 function writeJson(path, results, options) {
   const lines = [];
   for (const result of results) {
-    const machine = result.weft[0][0].machine;
-    lines.push(...result.weft[0]);
+    const { machine } = result.first[0];
+    lines.push(...result.first);
     for (const row of result.rows) {
       const values = row.values.filter((v) => v > 0);
       const record = {
@@ -318,6 +341,7 @@ async function main(options) {
     console.error(`left out: ${absent.join(', ')} (weft-bench peers --install fetches the modules)`);
   }
   const results = [];
+  const start = performance.now();
   for (const name of named(Object.keys(WORKLOADS))) {
     const peers = WORKLOADS[name].peers.filter((peer) => there.includes(peer));
     results.push(await measure(name, peers, options));
@@ -326,6 +350,7 @@ async function main(options) {
   }
   tellBytes(results);
   tellFastest(results);
+  console.log(`\n${options.runs} rounds in ${Math.ceil((performance.now() - start) / 60000)} minutes`);
   if (options.json) writeJson(options.json, results, options);
 }
 

@@ -58,5 +58,6 @@ export default {
     }
     return { changes, fresh: () => load(bytes) };
   },
+  stormValue: (store) => store.getCell('all', 'field', 'value'),
   stormValues: () => 1,
 };

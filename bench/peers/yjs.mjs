@@ -64,5 +64,6 @@ export default {
     }
     return { changes, fresh: () => load(bytes) };
   },
+  stormValue: (doc) => doc.getMap('field').get('value'),
   stormValues: () => 1,
 };
