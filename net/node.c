@@ -190,7 +190,7 @@ weft_link *weft__node_link_new(weft_node *n, weft_bytes remote, bool initiator) 
     return NULL;
   }
   link->conn = n->conn_next++;
-  link->host = weft__host_of(link->remote);
+  weft__host_of(n, link->remote, link->host);
   link->initiator = initiator;
   link->made = link->last_in = link->last_out = link->moved = n->now;
   link->status_due = WEFT_NEVER;
@@ -533,8 +533,7 @@ void weft__node_enter(weft_node *n, weft_ms now) {
 
 uint64_t weft_node_accepted(weft_node *n, weft_ms now, weft_bytes remote, bool loopback) {
   weft__node_enter(n, now);
-  if (n->stopping || n->paused_all || !weft__accept_allowed(n, weft__host_of(remote), loopback))
-    return 0;
+  if (n->stopping || n->paused_all || !weft__accept_allowed(n, remote, loopback)) return 0;
   weft_link *link = weft__node_link_new(n, remote, false);
   if (!link) return 0;
   weft_session_options o;

@@ -241,34 +241,69 @@ weft_ms weft__dial_deadline(const weft_node *n) {
 
 /* --- who may connect --- */
 
-weft_bytes weft__host_of(weft_bytes remote) {
+static int digit_of(uint8_t c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The network half of an IPv6 address in brackets: whoever has one address of it has all of them.
+ * False: it is no such address, or stands for an IPv4 one. */
+static bool network_of(weft_bytes host, uint8_t out[8]) {
+  uint16_t groups[8] = {0};
+  size_t count = 0, gap = 8;
+  if (host.len < 4 || host.at[0] != '[') return false;
+  for (size_t i = 1; i + 1 < host.len && count < 8;) {
+    if (host.at[i] == ':') {
+      bool twice = host.at[i + 1] == ':';
+      if (twice) gap = count;
+      i += twice ? 2 : 1;
+      continue;
+    }
+    for (; i + 1 < host.len && host.at[i] != ':'; i++) {
+      int digit = digit_of(host.at[i]);
+      if (digit < 0) return false;
+      groups[count] = (uint16_t)(groups[count] << 4 | digit);
+    }
+    count++;
+  }
+  size_t behind = gap < 8 ? count - gap : 0; /* the last groups; between them all is zero */
+  for (size_t k = 0; k < 4; k++) {
+    uint16_t group = k < gap ? groups[k] : k >= 8 - behind ? groups[count - (8 - k)] : 0;
+    out[2 * k] = (uint8_t)(group >> 8);
+    out[2 * k + 1] = (uint8_t)group;
+  }
+  return true;
+}
+
+void weft__host_of(const weft_node *n, weft_bytes remote, uint8_t out[WEFT_HOST_LEN]) {
   size_t len = remote.len;
+  uint8_t network[8];
   while (len > 0 && remote.at[len - 1] != ':') len--;
-  return weft_bytes_of(remote.at, len > 0 ? len - 1 : remote.len);
+  weft_bytes host = weft_bytes_of(remote.at, len > 0 ? len - 1 : remote.len);
+  if (network_of(host, network)) host = weft_bytes_of(network, sizeof network);
+  n->crypto->hash(out, WEFT_HOST_LEN, weft_bytes_of(NULL, 0), NULL, NULL, &host, 1);
 }
 
 static bool is_half_open(const weft_link *link) {
   return !link->initiator && (link->state == WEFT_LINK_HANDSHAKE);
 }
 
-static size_t half_open(const weft_node *n, const weft_bytes *host, weft_link **oldest) {
+static size_t half_open(const weft_node *n, const uint8_t *host, weft_link **oldest) {
   size_t count = 0;
   for (size_t i = 0; i < n->link_count; i++) {
     weft_link *link = n->links[i];
     if (!is_half_open(link) || link->close_due) continue;
-    if (host && (link->loopback || weft_bytes_cmp(link->host, *host) != 0)) continue;
+    if (host && (link->loopback || memcmp(link->host, host, WEFT_HOST_LEN) != 0)) continue;
     if (count++ == 0 && oldest) *oldest = link;
   }
   return count;
 }
 
 /* A bucket of attempts for each host; the one unused longest makes place for a new host. */
-static bool rate_allows(weft_node *n, weft_bytes host) {
-  uint8_t name[16];
+static bool rate_allows(weft_node *n, const uint8_t *host) {
   weft_host_rate *rate = NULL;
-  n->crypto->hash(name, sizeof name, weft_bytes_of(NULL, 0), NULL, NULL, &host, 1);
   for (size_t i = 0; i < n->host_count && !rate; i++) {
-    if (memcmp(n->hosts[i].host, name, sizeof name) == 0) rate = &n->hosts[i];
+    if (memcmp(n->hosts[i].host, host, WEFT_HOST_LEN) == 0) rate = &n->hosts[i];
   }
   if (!rate) {
     rate = &n->hosts[0];
@@ -276,7 +311,7 @@ static bool rate_allows(weft_node *n, weft_bytes host) {
       if (n->hosts[i].at < rate->at) rate = &n->hosts[i];
     }
     if (n->host_count < WEFT_HOSTS_MAX) rate = &n->hosts[n->host_count++];
-    memcpy(rate->host, name, sizeof name);
+    memcpy(rate->host, host, WEFT_HOST_LEN);
     rate->tokens = WEFT_ACCEPT_BURST * 1000;
     rate->at = n->now;
   }
@@ -288,9 +323,11 @@ static bool rate_allows(weft_node *n, weft_bytes host) {
   return true;
 }
 
-bool weft__accept_allowed(weft_node *n, weft_bytes host, bool loopback) {
+bool weft__accept_allowed(weft_node *n, weft_bytes remote, bool loopback) {
   weft_link *oldest = NULL;
-  if (!loopback && half_open(n, &host, NULL) >= WEFT_HALF_OPEN_HOST_MAX) return false;
+  uint8_t host[WEFT_HOST_LEN];
+  weft__host_of(n, remote, host);
+  if (!loopback && half_open(n, host, NULL) >= WEFT_HALF_OPEN_HOST_MAX) return false;
   if (!loopback && !rate_allows(n, host)) return false;
   if (half_open(n, NULL, &oldest) >= WEFT_HALF_OPEN_MAX) {
     oldest->why = WEFT_ELIMIT;

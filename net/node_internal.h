@@ -87,6 +87,7 @@ enum {
   WEFT_HALF_OPEN_MAX = 64,
   WEFT_HALF_OPEN_HOST_MAX = 4,
   WEFT_HOSTS_MAX = 256, /* remembered for the rate of accepts */
+  WEFT_HOST_LEN = 16,   /* of a hash that stands for one */
   WEFT_ACCEPT_PER_S = 5,
   WEFT_ACCEPT_BURST = 10,
   WEFT_BAN_MS = 60000,
@@ -221,10 +222,10 @@ struct weft_link {
   bool initiator, loopback;
   weft_err why; /* it ends; WEFT_OK: as wanted */
   bool up_told;
-  bool close_due;      /* CLOSE is the next and last action */
-  bool ended_by_fault; /* one of us said ERROR */
-  weft_bytes remote;   /* address dialled, or host that connected; owned */
-  weft_bytes host;     /* part of `remote` */
+  bool close_due;              /* CLOSE is the next and last action */
+  bool ended_by_fault;         /* one of us said ERROR */
+  weft_bytes remote;           /* address dialled, or host that connected; owned */
+  uint8_t host[WEFT_HOST_LEN]; /* of `remote` */
   weft_session *session;
   weft_known *known; /* once established */
   weft_id device;
@@ -382,8 +383,8 @@ typedef struct weft_queued {
 } weft_queued;
 
 typedef struct weft_host_rate {
-  uint8_t host[16]; /* hash of the text */
-  uint32_t tokens;  /* thousandths */
+  uint8_t host[WEFT_HOST_LEN];
+  uint32_t tokens; /* thousandths */
   weft_ms at;
 } weft_host_rate;
 
@@ -530,12 +531,13 @@ void weft__dial_run(weft_node *n);
 bool weft__dial_given_up(const weft_node *n, const weft_dial *d);
 /* When weft__dial_run is due; WEFT_NEVER. */
 weft_ms weft__dial_deadline(const weft_node *n);
-/* Asks whether `host` may connect now, and counts it. */
-bool weft__accept_allowed(weft_node *n, weft_bytes host, bool loopback);
+/* Asks whether the host of `remote` may connect now, and counts it. */
+bool weft__accept_allowed(weft_node *n, weft_bytes remote, bool loopback);
 /* How long a refused connection is kept in silence. */
 weft_ms weft__accept_delay(weft_node *n);
-/* The part of host:port before the port; a view. */
-weft_bytes weft__host_of(weft_bytes remote);
+/* A hash of who connects from host:port: of the host, and where that is an IPv6 address of its
+ * network of 64 bits. */
+void weft__host_of(const weft_node *n, weft_bytes remote, uint8_t out[WEFT_HOST_LEN]);
 
 /* --- node_hold.c --- */
 

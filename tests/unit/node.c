@@ -619,6 +619,30 @@ static void one_host_gets_few_attempts(void **state) {
   rig_free(&r);
 }
 
+/* Whoever has one IPv6 address has all of its network. */
+static void a_network_is_one_host(void **state) {
+  (void)state;
+  static const struct {
+    const char *host;
+    bool taken;
+  } tries[] = {{"[2001:db8:0:1::1]", true},      {"[2001:db8:0:1::2]", true},
+               {"[2001:db8:0:1:a:b:c:d]", true}, {"[2001:db8::1:0:0:0:7]", true},
+               {"[2001:db8:0:1:ffff::]", false}, {"[2001:db8:0:2::1]", true},
+               {"[2001:db8::1:7]", true},        {"[2001:db8::2:7]", true},
+               {"[2001:db8::]", true},           {"[2001:db8::9]", true},
+               {"[2001:db8:0:0:1::]", false},    {"[2001::4:5:6:7:8]", true},
+               {"[::ffff:192.0.2.1]", true},     {"[::ffff:192.0.2.2]", true},
+               {"[::ffff:192.0.2.3]", true},     {"[::ffff:192.0.2.4]", true},
+               {"[::ffff:192.0.2.5]", true},     {"[fe80::1%eth0]", true}};
+  rig r;
+  rig_make(&r, 2, 1);
+  for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
+    bool taken = rig_accept(&r, tries[i].host) != 0;
+    if (taken != tries[i].taken) fail_msg("%s", tries[i].host);
+  }
+  rig_free(&r);
+}
+
 static void half_open_connections_are_few(void **state) {
   (void)state;
   rig r;
@@ -1426,6 +1450,7 @@ int main(void) {
       cmocka_unit_test(garbage_draws_silence),
       cmocka_unit_test(who_says_nothing_is_dropped),
       cmocka_unit_test(one_host_gets_few_attempts),
+      cmocka_unit_test(a_network_is_one_host),
       cmocka_unit_test(half_open_connections_are_few),
       cmocka_unit_test(another_space_is_not_answered),
       cmocka_unit_test(a_recorded_handshake_draws_nothing),
