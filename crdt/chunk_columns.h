@@ -132,6 +132,18 @@ static inline weft_bytes weft__column_get_bytes(weft__columns_in *in, weft__colu
                                                 size_t len) {
   return weft__rd_take(&in->at[column].rd, len);
 }
+/* Copies in steps, which costs less than a call for the few bytes that most texts have.  As many
+ * bytes may be read and written too much, so that buffers that are copied to and from end in as
+ * many that are anything. */
+enum { WEFT__PIECE_LEN = 32 };
+static inline void weft__piece_copy(uint8_t *to, const uint8_t *from, size_t len) {
+  uint8_t piece[WEFT__PIECE_LEN]; /* what is read too much may be where it is written */
+  for (size_t at = 0; at < len; at += WEFT__PIECE_LEN) {
+    __builtin_memcpy(piece, from + at, WEFT__PIECE_LEN);
+    __builtin_memcpy(to + at, piece, WEFT__PIECE_LEN);
+  }
+}
+
 /* True when nothing failed, and each column was read to its end. */
 bool weft__columns_done(const weft__columns_in *in);
 

@@ -84,23 +84,11 @@ typedef struct joiner {
   bool full;       /* there was more than room */
 } joiner;
 
-/* Behind the end of a buffer that pieces are copied to lie as many bytes that are anything. */
-enum { piece_len = 16 };
-
-/* Copies in steps of piece_len, which costs less than a call for the few bytes of most pieces.  As
- * many bytes as that may be read and written too much. */
-static inline void piece_copy(uint8_t *to, const uint8_t *from, size_t len) {
-  uint8_t piece[piece_len]; /* what is read too much may be where it is written */
-  for (size_t at = 0; at < len; at += piece_len) {
-    memcpy(piece, from + at, piece_len);
-    memcpy(to + at, piece, piece_len);
-  }
-}
-
-/* The same, of a view that a reader has just taken: behind it may be nothing. */
+/* Copies a view that a reader has just taken, behind which may be nothing, to where there is room
+ * for a piece more. */
 static inline void taken_copy(uint8_t *to, weft_bytes taken, const weft_rd *rd) {
-  if (weft__rd_left(rd) >= piece_len) {
-    piece_copy(to, taken.at, taken.len);
+  if (weft__rd_left(rd) >= WEFT__PIECE_LEN) {
+    weft__piece_copy(to, taken.at, taken.len);
   } else if (taken.len > 0) {
     memcpy(to, taken.at, taken.len);
   }
@@ -111,7 +99,7 @@ static inline void taken_copy(uint8_t *to, weft_bytes taken, const weft_rd *rd) 
 static weft_err count_change(joiner *j, change_place *change) {
   uint64_t shape = weft__column_get(j->in, COLUMN_SHAPE);
   if (shape >= SHAPES || ((shape & SHAPE_RAW) && shape != SHAPE_RAW)) return WEFT_EMALFORMED;
-  change->shape = (uint32_t)shape;
+  *change = (change_place){.shape = (uint32_t)shape};
   if (shape & SHAPE_RAW) return WEFT_OK;
   uint64_t claims = weft__column_get(j->in, COLUMN_CLAIM_COUNT);
   uint64_t docs = weft__column_get(j->in, COLUMN_DOC_COUNT);
@@ -136,11 +124,11 @@ static weft_err count_change(joiner *j, change_place *change) {
 }
 
 static weft_err count_all(joiner *j) {
-  j->changes = weft__arena_zero(j->scratch, j->change_count, sizeof *j->changes);
+  j->changes = weft__arena_take(j->scratch, j->change_count * sizeof *j->changes);
   if (!j->changes) return WEFT_ENOMEM;
   for (size_t i = 0; i < j->change_count; i++) WEFT_TRY(count_change(j, &j->changes[i]));
-  j->ops = weft__arena_zero(j->scratch, j->op_count, sizeof *j->ops);
-  j->claims = weft__arena_zero(j->scratch, j->claim_count, sizeof *j->claims);
+  j->ops = weft__arena_take(j->scratch, j->op_count * sizeof *j->ops);
+  j->claims = weft__arena_take(j->scratch, j->claim_count * sizeof *j->claims);
   return j->ops && j->claims ? WEFT_OK : WEFT_ENOMEM;
 }
 
@@ -177,12 +165,12 @@ static weft_err table_read(joiner *j, size_t count, size_t len_max, weft__column
     size_t len = (size_t)(shared + rest);
     total += len;
     if (total > j->in->len) return WEFT_EMALFORMED;
-    WEFT_TRY(room_take(j->scratch, &room, text_head_len_max + len + piece_len));
+    WEFT_TRY(room_take(j->scratch, &room, text_head_len_max + len + WEFT__PIECE_LEN));
     size_t head = len < 0x80 ? 1 : text_head_len_max;
     room.at[0] = (uint8_t)(head == 1 ? len : len | 0x80);
     if (head > 1) room.at[1] = (uint8_t)(len >> 7);
     uint8_t *text = room.at + head;
-    piece_copy(text, before.at, (size_t)shared);
+    weft__piece_copy(text, before.at, (size_t)shared);
     taken_copy(text + shared, tail, rd);
     before = weft_bytes_of(text, len);
     table[i] = (text_place){weft_bytes_of(room.at, head + len), before, false};
@@ -358,6 +346,7 @@ static weft_err path_read(joiner *j, size_t path, unsigned *bit, uint8_t *byte) 
     before ^= weft__column_get(j->in, COLUMN_KIND);
     if (before > UINT8_MAX) return WEFT_EMALFORMED;
     op->head = (uint8_t)before;
+    op->value_at = op->value_len = 0;
     if (before & WEFT_OP_HAS_POSITION) {
       op->position = weft__rd_block(&j->in->at[COLUMN_POSITION].rd);
     }
@@ -375,7 +364,7 @@ static weft_err path_read(joiner *j, size_t path, unsigned *bit, uint8_t *byte) 
 /* Every value stands in the output, so that there is room for all of them in as many bytes.
  * A value that cannot be stored, or too many bytes of them, is the chunk's fault. */
 static weft_err values_read(joiner *j) {
-  uint8_t *room = weft__arena_take(j->scratch, j->in->len + piece_len);
+  uint8_t *room = weft__arena_take(j->scratch, j->in->len + WEFT__PIECE_LEN);
   if (!room) return WEFT_ENOMEM;
   j->values = (weft_buf){.mem = j->scratch->mem, .at = room, .cap = j->in->len, .max = j->in->len};
   unsigned bit = 0;
@@ -467,13 +456,13 @@ static weft_err claims_read(joiner *j) {
 
 /* --- writing --- */
 
-/* Appends bytes of a buffer that has piece_len bytes behind it. */
+/* Appends bytes of a buffer that has WEFT__PIECE_LEN bytes behind it. */
 static inline void out_piece(joiner *j, const uint8_t *at, size_t len) {
   if (len > (size_t)(j->end - j->to)) {
     j->full = true;
     return;
   }
-  piece_copy(j->to, at, len);
+  weft__piece_copy(j->to, at, len);
   j->to += len;
 }
 
@@ -571,10 +560,26 @@ typedef struct cursor { /* where the next change begins in each array */
   uint64_t hlc;
 } cursor;
 
+/* Written in place: bytes put together elsewhere and copied would have to be waited for. */
 static void head_write(joiner *j, unsigned flags, uint64_t hlc) {
-  uint8_t head[piece_len] = {WEFT_CHANGE_VERSION, WEFT_CHANGE_DATA, (uint8_t)flags};
-  for (unsigned i = 0; i < 8; i++) head[3 + i] = (uint8_t)(hlc >> (56 - 8 * i));
-  out_piece(j, head, 3 + 8);
+  enum { clock_at = 3, head_len = clock_at + sizeof hlc };
+  if ((size_t)(j->end - j->to) < head_len) {
+    j->full = true;
+    return;
+  }
+  uint8_t *to = j->to;
+  to[0] = WEFT_CHANGE_VERSION;
+  to[1] = WEFT_CHANGE_DATA;
+  to[2] = (uint8_t)flags;
+  to[clock_at] = (uint8_t)(hlc >> 56);
+  to[clock_at + 1] = (uint8_t)(hlc >> 48);
+  to[clock_at + 2] = (uint8_t)(hlc >> 40);
+  to[clock_at + 3] = (uint8_t)(hlc >> 32);
+  to[clock_at + 4] = (uint8_t)(hlc >> 24);
+  to[clock_at + 5] = (uint8_t)(hlc >> 16);
+  to[clock_at + 6] = (uint8_t)(hlc >> 8);
+  to[clock_at + 7] = (uint8_t)hlc;
+  j->to += head_len;
 }
 
 /* False when it is not sure that the claims are sound. */
@@ -639,7 +644,7 @@ static void raw_write(joiner *j) {
 
 static weft_err changes_write(joiner *j, weft_arena *arena, weft_bytes *changes) {
   cursor next = {.doc = j->docs, .op = j->ops, .claim = j->claims};
-  j->to = weft__arena_take(arena, j->in->len + piece_len);
+  j->to = weft__arena_take(arena, j->in->len + WEFT__PIECE_LEN);
   if (j->briefs) next.claims = weft__arena_take(arena, j->claim_count * sizeof *next.claims);
   if (!j->to || (j->briefs && !next.claims)) return WEFT_ENOMEM;
   j->end = j->to + j->in->len;

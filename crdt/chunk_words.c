@@ -117,35 +117,46 @@ weft_err weft__words_code(weft_bytes text, weft_arena *scratch, weft_buf *dictio
   return weft__buf_err(coded);
 }
 
-static weft_err dictionary_read(weft_bytes dictionary, weft_bytes table[256]) {
+/* A word with room behind it, so that all are copied alike. */
+typedef struct coded_word {
+  size_t len; /* 0: the byte stands for no word */
+  uint8_t text[word_len_max];
+} coded_word;
+_Static_assert((int)WEFT__PIECE_LEN == (int)word_len_max, "a word is one piece");
+
+static weft_err dictionary_read(weft_bytes dictionary, coded_word table[256]) {
   weft_rd r = weft__rd(dictionary);
   size_t count = 0;
   for (; weft__rd_left(&r) > 0; count++) {
     weft_bytes text = weft__rd_block(&r); /* empty also when it is cut short */
     if (count == words_max || text.len == 0 || text.len > word_len_max) return WEFT_EMALFORMED;
-    table[code_of(count)] = text;
+    coded_word *to = &table[code_of(count)];
+    to->len = text.len;
+    memcpy(to->text, text.at, text.len);
   }
   return WEFT_OK;
 }
 
 weft_err weft__words_decode(weft_arena *arena, weft_bytes dictionary, weft_bytes coded,
                             size_t len_max, weft_bytes *text) {
-  weft_bytes table[256];
+  coded_word table[256];
   memset(table, 0, sizeof table);
-  for (unsigned c = 0x20; c < 0x80; c++) table[c].len = SIZE_MAX; /* itself */
   WEFT_TRY(dictionary_read(dictionary, table));
-  uint8_t *to = weft__arena_take(arena, len_max);
+  uint8_t *to = weft__arena_take(arena, len_max + WEFT__PIECE_LEN);
   if (!to) return WEFT_ENOMEM;
   size_t len = 0;
   for (size_t i = 0; i < coded.len; i++) {
     uint8_t c = coded.at[i];
-    weft_bytes piece = table[c];
-    if (piece.len == SIZE_MAX || (c == escape && ++i < coded.len)) {
-      piece = weft_bytes_of(&coded.at[i], 1);
+    bool itself = (c >= 0x20 && c < 0x80) || (c == escape && ++i < coded.len);
+    if (itself) {
+      if (len == len_max) return WEFT_EMALFORMED;
+      to[len++] = coded.at[i];
+      continue;
     }
-    if (piece.len == 0 || piece.len > len_max - len) return WEFT_EMALFORMED;
-    memcpy(to + len, piece.at, piece.len);
-    len += piece.len;
+    const coded_word *from = &table[c];
+    if (from->len == 0 || from->len > len_max - len) return WEFT_EMALFORMED;
+    weft__piece_copy(to + len, from->text, from->len);
+    len += from->len;
   }
   *text = weft_bytes_of(to, len);
   return WEFT_OK;

@@ -180,12 +180,26 @@ static bool segment_ok(weft_bytes s) {
   return !(s.at[0] == '.' && (s.len == 1 || (s.len == 2 && s.at[1] == '.')));
 }
 
+/* Whether eight bytes are ASCII and neither controls nor slashes. */
+static bool eight_plain(const uint8_t *at) {
+  const uint64_t ones = UINT64_MAX / 255, tops = ones * 0x80;
+  uint64_t eight;
+  memcpy(&eight, at, sizeof eight);
+  uint64_t slash = eight ^ ones * '/', rubout = eight ^ ones * 0x7f;
+  uint64_t below = (eight - ones * 0x20) | (slash - ones) | (rubout - ones);
+  return ((below | eight) & tops) == 0;
+}
+
 weft_err weft_document_name_check(weft_bytes name) {
   if (name.len == 0 || name.len > WEFT_NAME_LEN_MAX) return WEFT_EBADNAME;
   size_t from = 0;
   size_t segments = 0;
   bool ascii = true;
   for (size_t i = 0; i <= name.len; i++) {
+    if (name.len - i >= 8 && eight_plain(name.at + i)) {
+      i += 7;
+      continue;
+    }
     uint8_t c = i < name.len ? name.at[i] : '/';
     if (c < 0x20 || c == 0x7f) return WEFT_EBADNAME;
     ascii = ascii && c < 0x80;

@@ -70,15 +70,20 @@ void weft__cache_trim(weft_replica *r) {
 static weft_err run_copy(weft_arena *arena, const weft_bytes *raws, const uint8_t *states,
                          size_t count, size_t more, uint8_t **rest, weft_run_view *out) {
   size_t len = 0;
-  for (size_t i = 0; i < count; i++) len += raws[i].len;
+  bool together = true; /* as they are when they come out of a chunk */
+  for (size_t i = 0; i < count; i++) {
+    together = together && raws[i].at == raws[0].at + len;
+    len += raws[i].len;
+  }
   weft_bytes *views = weft__arena_take(arena, count * sizeof *views + len + count + more);
   if (!views) return WEFT_ENOMEM;
   uint8_t *to = (uint8_t *)(views + count);
   for (size_t i = 0; i < count; i++) {
     views[i] = weft_bytes_of(to, raws[i].len);
-    memcpy(to, raws[i].at, raws[i].len);
+    if (!together) memcpy(to, raws[i].at, raws[i].len);
     to += raws[i].len;
   }
+  if (together && len > 0) memcpy(to - len, raws[0].at, len);
   memcpy(to, states, count);
   out->changes = views;
   out->states = to;

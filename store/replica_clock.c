@@ -18,9 +18,10 @@ enum { MIRROR_PERIOD_MS = 1000 };
 
 /* --- clock --- */
 
+static weft_ms wall_sane(weft_ms wall) { return wall < WEFT_HLC_MS_MAX ? wall : WEFT_HLC_MS_MAX; }
+
 static weft_ms wall_of(const weft_replica *r) {
-  weft_ms wall = r->platform.wall_ms(r->platform.ctx);
-  return wall < WEFT_HLC_MS_MAX ? wall : WEFT_HLC_MS_MAX;
+  return wall_sane(r->platform.wall_ms(r->platform.ctx));
 }
 
 weft_err weft__clock_tick(weft_replica *r, uint64_t *out) {
@@ -30,9 +31,9 @@ weft_err weft__clock_tick(weft_replica *r, uint64_t *out) {
   return WEFT_OK;
 }
 
-void weft__clock_merge(weft_replica *r, uint64_t hlc) {
+void weft__clock_merge(weft_replica *r, uint64_t hlc, weft_ms wall) {
   if (WEFT_CANARY(CLOCK_DEAF)) return;
-  r->hlc = weft_hlc_merge(r->hlc, hlc, wall_of(r));
+  r->hlc = weft_hlc_merge(r->hlc, hlc, wall_sane(wall));
 }
 
 uint64_t weft_replica_clock(const weft_replica *r) {

@@ -283,15 +283,16 @@ static weft_err claims_keep(hold_call *call, bool stay, const weft_change *chang
   return WEFT_OK;
 }
 
-/* Tells what a change of a long run says of its clock and its claims. */
+/* Tells what a change of a long run says of its clock and its claims; what else is in `change` may
+ * be of another one. */
 static weft_err change_brief(const weft_brief *brief, weft_bytes raw, weft_arena *arena,
                              weft_change *change) {
   if (!brief->known) return weft__change_parse(arena, raw, change);
-  *change = (weft_change){.state = WEFT_CHANGE_VALID,
-                          .kind = WEFT_CHANGE_DATA,
-                          .hlc = brief->hlc,
-                          .claims = brief->claims,
-                          .claim_count = brief->claim_count};
+  change->state = WEFT_CHANGE_VALID;
+  change->kind = WEFT_CHANGE_DATA;
+  change->hlc = brief->hlc;
+  change->claims = brief->claims;
+  change->claim_count = brief->claim_count;
   return WEFT_OK;
 }
 
@@ -305,7 +306,7 @@ static weft_err judge_each(weft_replica *r, weft_txn *txn, hold_call *call, weft
   bool few = run->count <= WEFT_LIVE_CHANGES_MAX;
   weft_arena *arena = few ? call->arena : passing;
   weft_fresh_run *fresh = weft__arena_zero(call->arena, 1, sizeof *fresh);
-  weft_change *changes = weft__arena_take(call->arena, (few ? run->count : 1) * sizeof *changes);
+  weft_change *changes = weft__arena_zero(call->arena, few ? run->count : 1, sizeof *changes);
   weft_claim_list *claims = weft__arena_take(call->arena, run->count * sizeof *claims);
   if (!fresh || !changes || !claims) return WEFT_ENOMEM;
   for (size_t i = 0; i < run->count; i++) {
@@ -321,7 +322,7 @@ static weft_err judge_each(weft_replica *r, weft_txn *txn, hold_call *call, weft
     WEFT_TRY(weft__log_context_advance(&log->ctx, &r->tables, change));
     states[i] = (uint8_t)change->state;
     if (change->state != WEFT_CHANGE_VALID) continue;
-    weft__clock_merge(r, change->hlc);
+    weft__clock_merge(r, change->hlc, wall);
     WEFT_TRY(weft__log_numbers_put(r, txn, log, change));
     if (told || !weft_hlc_is_ahead(change->hlc, wall)) continue;
     WEFT_TRY(tell_ahead(r, txn, log, change->hlc, &run->ids[i]));

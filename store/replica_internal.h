@@ -643,8 +643,8 @@ weft_err weft__member_grant(weft_replica *r, weft_id *grant) WEFT_MUST_USE;
 
 /* The next hlc of this device.  WEFT_ELIMIT: the wall clock is out of range. */
 weft_err weft__clock_tick(weft_replica *r, uint64_t *out) WEFT_MUST_USE;
-/* Takes in the clock of a change that is being held. */
-void weft__clock_merge(weft_replica *r, uint64_t hlc);
+/* Takes in the clock of a change that is being held, at `wall`. */
+void weft__clock_merge(weft_replica *r, uint64_t hlc, weft_ms wall);
 /* Compares store and mirror at open; decides on the incarnation. */
 weft_err weft__incarnation_open(weft_replica *r, const weft_replica_options *o) WEFT_MUST_USE;
 /* Starts a new incarnation at the next write. */

@@ -106,25 +106,30 @@ void weft__ready_orphans(weft_replica *r, const weft_log *log) {
 /* --- what is showable --- */
 
 /* Finds the first thing that the next change of a log needs and the walk has not settled.  Where
- * there is nothing, `dots` has all that it claims. */
+ * there is nothing, `dots`, unless NULL, has all that it claims. */
 static weft_err first_unsettled(weft_replica *r, weft_txn *txn, weft_flow flow, weft_log *log,
                                 weft_claim_list claims, weft_dot *dots, unsettled *u) {
   uint64_t seq = log->flow[flow].at + 1;
-  *u = (unsettled){.log = log->id, .seq = log->fork - 1};
+  u->any = false;
   if (seq == log->fork && log->parent != WEFT_LOG_NONE) {
-    u->target = weft__log_of(r, log->parent);
-    u->any = u->target->flow[flow].at < u->seq;
+    weft_log *parent = weft__log_of(r, log->parent);
+    if (parent->flow[flow].at < seq - 1) {
+      *u = (unsettled){.any = true, .target = parent, .log = log->id, .seq = seq - 1};
+      return WEFT_OK;
+    }
   }
-  for (size_t i = 0; i < claims.count && !u->any; i++) {
-    weft_dot *dot = &dots[i];
-    u->claim = &claims.at[i];
-    u->log = u->claim->log;
-    u->seq = u->claim->seq;
-    weft_err err = weft__claim_dot(r, txn, log, seq, u->claim, flow == WEFT_FLOW_READY, dot);
+  for (size_t i = 0; i < claims.count; i++) {
+    weft_dot dot;
+    const weft_claim *claim = &claims.at[i];
+    weft_err err = weft__claim_dot(r, txn, log, seq, claim, flow == WEFT_FLOW_READY, &dot);
     if (err != WEFT_OK && err != WEFT_ENOTFOUND) return err;
-    u->target = err == WEFT_OK ? weft__log_of(r, dot->log) : NULL;
-    bool behind = !u->target || u->target->flow[flow].at < u->seq;
-    u->any = behind && !(u->target && WEFT_CANARY(UNSETTLED));
+    weft_log *target = err == WEFT_OK ? weft__log_of(r, dot.log) : NULL;
+    bool behind = !target || target->flow[flow].at < claim->seq;
+    if (behind && !(target && WEFT_CANARY(UNSETTLED))) {
+      *u = (unsettled){true, target, claim->log, claim->seq, claim};
+      return WEFT_OK;
+    }
+    if (dots) dots[i] = dot;
   }
   return WEFT_OK;
 }
@@ -151,9 +156,7 @@ static weft_err ready_advance(weft_replica *r, weft_txn *txn, weft_log *log, wef
     unsettled missing;
     weft__arena_reset(arena);
     WEFT_TRY(claims_of(r, txn, log, f->at + 1, arena, &claims));
-    weft_dot *dots = weft__arena_take(arena, claims.count * sizeof *dots);
-    if (!dots) return WEFT_ENOMEM;
-    WEFT_TRY(first_unsettled(r, txn, WEFT_FLOW_READY, log, claims, dots, &missing));
+    WEFT_TRY(first_unsettled(r, txn, WEFT_FLOW_READY, log, claims, NULL, &missing));
     if (missing.any) {
       wait_for(r, WEFT_FLOW_READY, log, &missing);
       break;
