@@ -133,7 +133,19 @@ static int invite_allowed(cli_call *c) {
                   "only an admin of the space can invite: ask one, see weft members");
 }
 
-static int emit_ticket(cli_call *c, const char *text, const cli_invite *invite) {
+static weft_value address_list(cli_call *c, const weft_ticket *t) {
+  weft_value *rows = weft__arena_zero(c->arena, t->address_count + 1, sizeof *rows);
+  for (size_t i = 0; rows && i < t->address_count; i++) {
+    char text[WEFT_ADDRESS_LEN_MAX + 1];
+    snprintf(text, sizeof text, "%.*s", (int)t->addresses[i].len,
+             (const char *)t->addresses[i].text);
+    rows[i] = cli_text(c->arena, text);
+  }
+  return cli_array(rows, rows ? t->address_count : 0);
+}
+
+static int emit_ticket(cli_call *c, const char *text, const weft_ticket *t,
+                       const cli_invite *invite) {
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_text(&o, "ticket", text);
   cli_obj_text(&o, "role", role_name((weft_role)invite->role));
@@ -141,6 +153,7 @@ static int emit_ticket(cli_call *c, const char *text, const cli_invite *invite) 
   cli_time_text(expires, invite->expires_ms);
   cli_obj_text(&o, "expires", expires);
   cli_obj_int(&o, "uses", invite->uses);
+  cli_obj_put(&o, "addresses", address_list(c, t));
   if (cli_flag(c, "qr")) {
     char upper[WEFT_TICKET_LEN_MAX + 1];
     size_t i = 0;
@@ -185,7 +198,7 @@ int cmd_invite(cli_call *c) {
     code = cli_fail_err(c, err, "invite");
   else if (c->runtime)
     code = cli_node_invites(c, c->runtime);
-  if (code == CLI_OK) code = emit_ticket(c, text, &invite);
+  if (code == CLI_OK) code = emit_ticket(c, text, &t, &invite);
   crypto->wipe(text, sizeof text);
   crypto->wipe(&invite, sizeof invite);
   weft__ticket_keys_wipe(&keys, crypto);

@@ -13,7 +13,7 @@ static const cli_option global_options[] = {
     {"space", 0, "NAME", "the space to work on, needless while there is one"},
     {"json", 0, NULL, "machine-readable output: one JSON document, or JSON lines"},
     {"quiet", 'q', NULL, "no messages but errors"},
-    {"verbose", 'v', NULL, "more, such as whole values in weft log"},
+    {"verbose", 'v', NULL, "more, such as every op in weft log"},
     {"help", 'h', NULL, "help, of a command where one is given"},
     {NULL, 0, NULL, NULL},
 };

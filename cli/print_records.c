@@ -152,7 +152,7 @@ static void print_op(cli_printer *p, const weft_value *op) {
   put_member(p, op, "op");
   put(p, " ");
   put_member(p, op, "doc");
-  put(p, " ");
+  if (cli_member_text(op, "path").len) put(p, " ");
   put_member(p, op, "path");
   const weft_value *value = weft_value_member(op, weft_bytes_str("value"));
   if (value) {
@@ -373,8 +373,11 @@ void print_ticket(cli_printer *p, const cli_call *call, const weft_value *record
   if (p->terminal && !p->quiet) {
     fprintf(p->messages, "good for %lld use(s) until ", (long long)cli_member_int(record, "uses"));
     weft_bytes expires = cli_member_text(record, "expires");
-    fprintf(p->messages, "%.*s; on the other device: weft join TICKET\n", (int)expires.len,
-            (const char *)expires.at);
+    const weft_value *addresses = cli_member(record, "addresses");
+    bool none = addresses->kind == WEFT_ARRAY && addresses->as.array.count == 0;
+    fprintf(p->messages,
+            "%.*s; on the other device, while weft serve runs here: weft join TICKET%s\n",
+            (int)expires.len, (const char *)expires.at, none ? " HOST:PORT" : "");
   }
   bool reader = weft_bytes_cmp(cli_member_text(record, "role"), weft_bytes_str("reader")) == 0;
   if (reader && !p->quiet)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # What people and scripts see: options anywhere, terminals, colours, pipes, one-line errors, output that is lost.
+here=$(cd "$(dirname "$0")" && pwd)
 . "$(dirname "$0")/lib.sh"
 
 # tty COLUMNS COMMAND: what COMMAND prints on a terminal of that width.
@@ -19,6 +20,11 @@ check "two dashes" equal "$("$weft" set t/dash -q -- --json=x; "$weft" get t/das
 # --- help -------------------------------------------------------------------------------------------
 check "help is 80 columns wide" equal "$(for c in "" $("$weft" help | sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p'); do "$weft" help $c; done | awk '{ sub(/^usage.*/, "") } length($0) > 79')" ""
 check "help knows every command" [ "$("$weft" help | sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p' | wc -l)" -gt 45 ]
+
+types=$(sed -nE 's/^\| `([a-z]+)\.([a-z]+)`.*/\1.\2/p' "$here/../../docs/events.md")
+check "events.md has a table" [ "$(wc -l <<<"$types")" -gt 25 ]
+check "help events names each" equal "$(help=$("$weft" help events); for t in $types; do [[ $help =~ ${t#*.}[,\;.[:space:]] ]] || echo "$t"; done)" ""
+check "log ends no line with a space" equal "$("$weft" log | grep -c ' $')" 0
 
 # --- errors -----------------------------------------------------------------------------------------
 check "an error is one line" fails 2 "a?b is not a document name" "$weft" get $'a\nb'

@@ -110,6 +110,7 @@ check "a file in place of a folder" fails 1 "$world/file: a file stands there, n
 check "a file above it" fails 1 "$world/file/x: a file stands there, not a folder" "$weft" --dir "$world/file/x" init
 on a invite --role reader >"$world/ticket" 2>"$world/stderr"
 check "a reader's ticket tells" equal "$(cat "$world/stderr")" "weft: this version does not enforce roles yet: a reader can write"
+check "a ticket made without a daemon names no address" contains "$(on a invite --json)" '"addresses":[]'
 check "a writer's ticket is quiet" equal "$(on a invite 2>&1 | wc -l)" 1
 
 # A stale base: what was decided on has been settled here since, and stands in conflict anew.
