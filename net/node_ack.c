@@ -47,19 +47,33 @@ static size_t stamp_place(const weft_stamps *s, const weft_id *log) {
   return low;
 }
 
-/* Notes that `log` changed at `counter`.  Without memory the log counts as always changed. */
-static void stamp(weft_node *n, weft_stamps *s, const weft_id *log, uint64_t counter) {
-  size_t place = stamp_place(s, log);
-  if (place < s->count && weft_id_cmp(&s->at[place].log, log) == 0) {
-    s->at[place].counter = counter;
-    return;
+/* Stamps what `heads` name where it stands.  False: a log of them has no stamp yet. */
+static bool stamp_old(weft_stamps *s, const weft_head *heads, size_t count, uint64_t counter) {
+  for (size_t i = 0; i < count; i++) {
+    size_t place = stamp_place(s, &heads[i].log);
+    bool found = place < s->count && weft_id_cmp(&s->at[place].log, &heads[i].log) == 0;
+    if (!found && heads[i].seq != 0) return false;
+    if (found) s->at[place].counter = counter;
   }
-  void *at = s->at;
-  if (weft__node_grow(n, &at, &s->cap, s->count + 1, sizeof *s->at) != WEFT_OK) return;
-  s->at = at;
-  memmove(s->at + place + 1, s->at + place, (s->count - place) * sizeof *s->at);
-  s->at[place] = (weft_stamp){*log, counter};
-  s->count++;
+  return true;
+}
+
+/* Puts stamps for the logs of `v` into `fresh`: for those that `heads` name new ones, for the
+ * others what `s` has.  Returns how many. */
+static size_t stamps_merge(const weft_stamps *s, const weft_vector *v, const weft_head *heads,
+                           size_t count, uint64_t counter, weft_stamp *fresh) {
+  size_t old = 0, named = 0, kept = 0;
+  for (size_t i = 0; i < v->count; i++) {
+    const weft_id *log = &v->heads[i].log;
+    if (i > 0 && weft_id_cmp(log, &v->heads[i - 1].log) == 0) continue;
+    while (old < s->count && weft_id_cmp(&s->at[old].log, log) < 0) old++;
+    while (named < count && weft_id_cmp(&heads[named].log, log) < 0) named++;
+    if (named < count && weft_id_cmp(&heads[named].log, log) == 0)
+      fresh[kept++] = (weft_stamp){*log, counter};
+    else if (old < s->count && weft_id_cmp(&s->at[old].log, log) == 0)
+      fresh[kept++] = s->at[old];
+  }
+  return kept;
 }
 
 static bool changed_since(const weft_stamps *s, const weft_id *log, uint64_t counter) {
@@ -69,9 +83,18 @@ static bool changed_since(const weft_stamps *s, const weft_id *log, uint64_t cou
   return !found || s->at[place].counter > counter;
 }
 
+/* Notes that the logs of `heads`, which ascend, changed with `ack`, and forgets logs that it names
+ * no more.  Without memory all count as always changed. */
 static void stamp_all(weft_node *n, const weft_ack *ack, const weft_head *heads, size_t count) {
   weft_stamps *s = stamps_of(n, &ack->device, true);
-  for (size_t i = 0; s && i < count; i++) stamp(n, s, &heads[i].log, ack->counter);
+  const weft_ack_entry *entry = weft__ack_table_find(&n->acks, &ack->device);
+  if (!s || !entry || stamp_old(s, heads, count, ack->counter)) return;
+  const weft_vector *v = &entry->vector;
+  weft_stamp *fresh = n->mem.alloc(n->mem.ctx, (v->count + 1) * sizeof *fresh);
+  size_t kept = fresh ? stamps_merge(s, v, heads, count, ack->counter, fresh) : 0;
+  n->mem.free(n->mem.ctx, s->at);
+  s->at = fresh;
+  s->count = kept;
 }
 
 /* --- storing --- */
@@ -318,13 +341,13 @@ static void probe_end(weft_node *n, const weft_id *device) {
 static bool receive_one(weft_link *link, const weft_msg_ack *a) {
   weft_node *n = link->node;
   bool fresh = false;
+  if (!weft__roster_member_of(n->source.roster(n->source.ctx), &a->ack.device)) return true;
   if (a->ack.counter == 0) {
     uint64_t *asked = carried_of(link, &a->ack.device);
     if (asked) *asked = 0;
     link->acks_stale = true;
     return true;
   }
-  if (!weft__roster_member_of(n->source.roster(n->source.ctx), &a->ack.device)) return true;
   if (weft_id_cmp(&a->ack.device, &n->identity.device) == 0) return true;
   weft_err err = weft__ack_table_put(&n->acks, n->crypto, &n->o.space, &a->ack, a->whole, a->delta,
                                      a->count, &fresh);

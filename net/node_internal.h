@@ -371,7 +371,7 @@ typedef struct weft_stamp {
 typedef struct weft_stamps {
   weft_id device;
   weft_stamp *at; /* ascending by log */
-  size_t count, cap;
+  size_t count;
   bool dirty; /* newer than what the replica keeps */
 } weft_stamps;
 

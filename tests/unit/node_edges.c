@@ -387,6 +387,92 @@ static void send_ack(puppet *p, size_t who, const weft_head *h, uint64_t counter
   weft__vector_free(&v);
 }
 
+enum { INVENTED = 2000, ROUNDS = 40, PIECE_MAX = 1 << 20 };
+
+typedef struct pieces {
+  size_t largest;
+} pieces;
+
+static void *piece_alloc(void *ctx, size_t len) {
+  pieces *p = ctx;
+  if (len > p->largest) p->largest = len;
+  return malloc(len);
+}
+
+static void *piece_grow(void *ctx, void *at, size_t len) {
+  pieces *p = ctx;
+  if (len > p->largest) p->largest = len;
+  return realloc(at, len);
+}
+
+static void piece_free(void *ctx, void *at) {
+  (void)ctx;
+  free(at);
+}
+
+/* A member that shows other logs with every acknowledgement leaves nothing of the old ones. */
+static void logs_that_are_shown_no_more(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  pieces seen = {0};
+  weft_node_options o = rig_options(&r, 2, 1);
+  o.mem = (weft_alloc){&seen, piece_alloc, piece_grow, piece_free};
+  rig_make_with(&r, &o);
+  open_link(&p, &r, 1);
+  weft_vector v;
+  weft_msg_ack item = {.whole = true};
+  weft_msg_acks m = {&item, 1};
+  for (uint64_t round = 1; round <= ROUNDS; round++) {
+    weft_buf body = puppet_body();
+    weft__vector_init(&v, &p.mem);
+    for (uint64_t i = 0; i < INVENTED; i++) {
+      weft_head h = {.seq = 1};
+      uint8_t name[3] = {(uint8_t)(i >> 8), (uint8_t)i, (uint8_t)round}; /* between the old ones */
+      memcpy(h.log.b, name, sizeof name);
+      assert_int_equal(weft__vector_raise(&v, NULL, &h), WEFT_OK);
+    }
+    weft__ack_sign(&item.ack, r.space.crypto, &r.space.devices[1], &r.space.id, round, &v);
+    item.delta = v.heads;
+    item.count = v.count;
+    weft__msg_acks_put(&body, &m);
+    puppet_send_buf(&p, WEFT_FRAME_ACK, &body);
+    weft__vector_free(&v);
+  }
+  assert_int_equal(puppet_error(&p), 0);
+  assert_in_range(seen.largest, INVENTED * sizeof(weft_head), PIECE_MAX);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
+/* Asking for what a device shows that is no member leaves nothing, either. */
+static void strangers_asked_for(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  pieces seen = {0};
+  weft_node_options o = rig_options(&r, 2, 1);
+  o.mem = (weft_alloc){&seen, piece_alloc, piece_grow, piece_free};
+  rig_make_with(&r, &o);
+  open_link(&p, &r, 1);
+  for (size_t i = 0; i < ROUNDS * INVENTED; i += WEFT_MESSAGE_ACKS_MAX) {
+    weft_msg_ack items[WEFT_MESSAGE_ACKS_MAX];
+    weft_msg_acks m = {items, WEFT_MESSAGE_ACKS_MAX};
+    weft_buf body = puppet_body();
+    memset(items, 0, sizeof items);
+    for (size_t k = 0; k < WEFT_MESSAGE_ACKS_MAX; k++) {
+      size_t name = i + k;
+      memcpy(items[k].ack.device.b, &name, sizeof name);
+    }
+    weft__msg_acks_put(&body, &m);
+    puppet_send_buf(&p, WEFT_FRAME_ACK, &body);
+  }
+  assert_int_equal(puppet_error(&p), 0);
+  assert_in_range(seen.largest, 1, PIECE_MAX);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
 /* The floor is what the last of all members has acknowledged, and no member can push it beyond. */
 static void the_floor_is_the_least(void **state) {
   (void)state;
@@ -433,6 +519,8 @@ int main(void) {
       cmocka_unit_test(a_record_of_another_space),
       cmocka_unit_test(a_stream_that_stands_still),
       cmocka_unit_test(the_floor_is_the_least),
+      cmocka_unit_test(logs_that_are_shown_no_more),
+      cmocka_unit_test(strangers_asked_for),
       cmocka_unit_test(sources_end_with_their_memory),
   };
   return cmocka_run_group_tests_name("node_edges", tests, NULL, NULL);
