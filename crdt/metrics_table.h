@@ -17,7 +17,7 @@ extern "C" {
 #define WEFT_HELP_FRAME_IN  "Bytes of bodies of frames that came in, by what they are for"
 #define WEFT_HELP_FRAME_OUT "Bytes of bodies of frames that went out, by what they are for"
 #define WEFT_HELP_QUEUE                                                                            \
-  "Bytes that wait: to be sealed, to be taken by the stream, to be held by the replica"
+  "Bytes that wait: to be sealed, those that overtake them, to be taken by the stream, to be held"
 
 /* clang-format off */
 #define WEFT_METRICS(X)                                                                            \
@@ -98,6 +98,7 @@ extern "C" {
   X(SESSIONS, GAUGE, "weft_presence_sessions", "", "", "sessions",                                 \
     "Sessions that are present, own ones included")                                                \
   X(QUEUE_SESSION, GAUGE, "weft_queue_bytes", "queue", "session", "bytes", WEFT_HELP_QUEUE)        \
+  X(QUEUE_URGENT, GAUGE, "weft_queue_bytes", "queue", "urgent", "bytes", WEFT_HELP_QUEUE)          \
   X(QUEUE_STREAM, GAUGE, "weft_queue_bytes", "queue", "stream", "bytes", WEFT_HELP_QUEUE)          \
   X(QUEUE_HOLD, GAUGE, "weft_queue_bytes", "queue", "hold", "bytes", WEFT_HELP_QUEUE)              \
   X(QUEUE_ACTIONS, GAUGE, "weft_queue_actions", "", "", "actions",                                 \

@@ -133,7 +133,7 @@ static weft_err sessions_of(const weft_node *n, size_t *count) {
 }
 
 weft_err weft_node_measure(const weft_node *n, weft_metrics *m) {
-  uint64_t pending, links = 0, unsent = 0, stream = 0;
+  uint64_t pending, links = 0, ordered = 0, urgent = 0, stream = 0;
   size_t sessions;
   WEFT_TRY(pending_of(n, &pending));
   WEFT_TRY(sessions_of(n, &sessions));
@@ -141,12 +141,16 @@ weft_err weft_node_measure(const weft_node *n, weft_metrics *m) {
     const weft_link *link = n->links[i];
     links += link->state == WEFT_LINK_OPEN;
     stream += link->queued;
-    if (link->session) unsent += weft_session_stats_of(link->session).unsent;
+    if (!link->session) continue;
+    weft_session_stats stats = weft_session_stats_of(link->session);
+    ordered += stats.unsent - stats.urgent;
+    urgent += stats.urgent;
   }
   weft__gauge(m, WEFT_METRIC_PENDING, pending);
   weft__gauge(m, WEFT_METRIC_LINKS, links);
   weft__gauge(m, WEFT_METRIC_SESSIONS, sessions);
-  weft__gauge(m, WEFT_METRIC_QUEUE_SESSION, unsent);
+  weft__gauge(m, WEFT_METRIC_QUEUE_SESSION, ordered);
+  weft__gauge(m, WEFT_METRIC_QUEUE_URGENT, urgent);
   weft__gauge(m, WEFT_METRIC_QUEUE_STREAM, stream);
   weft__gauge(m, WEFT_METRIC_QUEUE_HOLD, n->pieces.len + n->holding.len + n->record_len);
   weft__gauge(m, WEFT_METRIC_QUEUE_ACTIONS, n->action_count);

@@ -26,7 +26,9 @@ static void drop_first(weft_outbox *o, weft_outbox_queue *q) {
   weft_outbox_item *item = q->first;
   q->first = item->next;
   if (!q->first) q->last = NULL;
-  o->unsent -= sizeof *item + item->len - item->sent;
+  size_t left = sizeof *item + item->len - item->sent;
+  o->unsent -= left;
+  q->unsent -= left;
   o->greetings -= item->type == WEFT_FRAME_HELLO;
   o->mem.free(o->mem.ctx, item);
 }
@@ -34,7 +36,7 @@ static void drop_first(weft_outbox *o, weft_outbox_queue *q) {
 void weft__outbox_clear(weft_outbox *o) {
   while (o->urgent.first) drop_first(o, &o->urgent);
   while (o->ordered.first) drop_first(o, &o->ordered);
-  WEFT_ASSERT(o->unsent == 0);
+  WEFT_ASSERT(o->unsent == 0 && o->urgent.unsent + o->ordered.unsent == 0);
 }
 
 bool weft__outbox_is_empty(const weft_outbox *o) { return !o->urgent.first && !o->ordered.first; }
@@ -62,6 +64,7 @@ weft_err weft__outbox_push(weft_outbox *o, uint8_t type, weft_bytes body) {
     q->first = item;
   q->last = item;
   o->unsent += cost;
+  q->unsent += cost;
   o->greetings += type == WEFT_FRAME_HELLO;
   return WEFT_OK;
 }
@@ -95,5 +98,6 @@ void weft__outbox_take(weft_outbox *o, uint8_t *out) {
   weft__record_write(out, item->type, more, weft_bytes_of(item->body + item->sent, len));
   item->sent += len;
   o->unsent -= len;
+  q->unsent -= len;
   if (!more) drop_first(o, q);
 }

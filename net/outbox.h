@@ -17,6 +17,7 @@ typedef struct weft_outbox_item weft_outbox_item;
 
 typedef struct weft_outbox_queue {
   weft_outbox_item *first, *last;
+  size_t unsent; /* of the bytes below, this queue's */
 } weft_outbox_queue;
 
 typedef struct weft_outbox {

@@ -680,6 +680,7 @@ const weft_session_peer *weft_session_peer_of(const weft_session *s) { return &s
 weft_session_stats weft_session_stats_of(const weft_session *s) {
   weft_session_stats stats = s->stats;
   stats.unsent = s->outbox.unsent;
+  stats.urgent = s->outbox.urgent.unsent;
   stats.partial = s->body_used ? 0 : s->body.len;
   return stats;
 }

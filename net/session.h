@@ -90,6 +90,7 @@ typedef struct weft_session_stats {
   uint64_t records_in, records_out; /* after the handshake */
   uint64_t bytes_in, bytes_out;     /* on the connection, all of them */
   size_t unsent;                    /* bytes of frames queued */
+  size_t urgent;                    /* those of them that overtake the others */
   size_t partial;                   /* bytes of a bulk frame that is not yet whole */
 } weft_session_stats;
 

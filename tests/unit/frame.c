@@ -133,9 +133,13 @@ static void short_frames_overtake_long_ones(void **state) {
   assert_int_equal(weft__outbox_push(&o, WEFT_FRAME_PING, none), WEFT_OK);
   assert_int_equal(weft__outbox_push(&o, WEFT_FRAME_CREDIT, none), WEFT_OK);
   assert_int_equal(weft__outbox_push(&o, WEFT_FRAME_PONG, none), WEFT_OK);
+  assert_true(o.urgent.unsent > 0 && o.ordered.unsent > WEFT_RECORD_BODY_MAX);
+  assert_int_equal(o.urgent.unsent + o.ordered.unsent, o.unsent);
   assert_int_equal(take_type(&o, &more), WEFT_FRAME_PING);
   assert_int_equal(take_type(&o, &more), WEFT_FRAME_CREDIT);
   assert_int_equal(take_type(&o, &more), WEFT_FRAME_PONG);
+  assert_int_equal(o.urgent.unsent, 0);
+  assert_int_equal(o.ordered.unsent, o.unsent);
   assert_int_equal(take_type(&o, &more), WEFT_FRAME_CHANGES);
   assert_true(more);
   assert_int_equal(take_type(&o, &more), WEFT_FRAME_CHANGES);

@@ -503,8 +503,11 @@ static void sending_has_limits(void **state) {
   assert_int_equal(weft_session_send(w.s[A], WEFT_FRAME_CHANGES, body), WEFT_OK);
   assert_int_equal(weft_session_send(w.s[A], WEFT_FRAME_CHANGES, body), WEFT_EAGAIN);
   assert_true(weft_session_stats_of(w.s[A]).unsent > 80000);
+  assert_int_equal(weft_session_stats_of(w.s[A]).urgent, 0);
+  assert_int_equal(weft_session_send(w.s[A], WEFT_FRAME_EXPRESS, none), WEFT_OK);
+  assert_true(weft_session_stats_of(w.s[A]).urgent > 0);
   pump(&w);
-  assert_int_equal(w.frames[B], 2);
+  assert_int_equal(w.frames[B], 3);
   body.len = 50001; /* one record, and more than B takes */
   assert_int_equal(weft_session_send(w.s[A], WEFT_FRAME_CHANGES, body), WEFT_OK);
   pump(&w);
