@@ -361,3 +361,9 @@ void puppet_greet(puppet *p) {
   weft__msg_hello_put(&body, &m);
   puppet_send_buf(p, WEFT_FRAME_HELLO, &body);
 }
+
+void puppet_open(puppet *p, rig *r, size_t idx) {
+  puppet_make(p, r, &r->space.devices[idx]);
+  assert_true(p->established);
+  puppet_greet(p);
+}

@@ -110,6 +110,8 @@ unsigned puppet_error(const puppet *p);
 weft_msg_hello puppet_hello(const puppet *p);
 /* Says that HELLO. */
 void puppet_greet(puppet *p);
+/* Connects device `idx` of the space and greets. */
+void puppet_open(puppet *p, rig *r, size_t idx);
 weft_buf puppet_body(void);
 
 #endif

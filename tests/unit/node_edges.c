@@ -13,12 +13,6 @@
 #include "tests/support/fault_alloc.h"
 #include "tests/support/rig.h"
 
-static void open_link(puppet *p, rig *r, size_t idx) {
-  puppet_make(p, r, &r->space.devices[idx]);
-  assert_true(p->established);
-  puppet_greet(p);
-}
-
 /* --- making --- */
 
 static void every_option_is_asked_for(void **state) {
@@ -83,7 +77,7 @@ static void actions_left_behind(void **state) {
   assert_int_equal(weft_node_add_address(r.node, r.now, weft_bytes_str("h:1")), WEFT_OK);
   weft_node_tick(r.node, r.now, r.now);
   puppet p;
-  open_link(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   uint64_t conn = p.conn;
   weft_node_closed(r.node, r.now, conn, WEFT_EIO); /* its notes stay in the queue */
   puppet_free(&p);
@@ -232,8 +226,8 @@ static void records_of_a_link_that_ended(void **state) {
     puppet p, q;
     uint64_t ticket = 0;
     rig_make_knowing(&r, 6, 3, 1);
-    open_link(&p, &r, 1);
-    open_link(&q, &r, 2);
+    puppet_open(&p, &r, 1);
+    puppet_open(&q, &r, 2);
     r.odd = keep_record;
     r.odd_ctx = &ticket;
     send_records(&p, 3, 6);
@@ -263,7 +257,7 @@ static void a_record_of_another_space(void **state) {
   test_space other;
   rig_make(&r, 3, 1);
   test_space_make(&other, 2, 99);
-  open_link(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   weft_bytes one = weft_bytes_of(other.records[1], other.record_lens[1]);
   weft_msg_blobs m = {&one, 1, 0};
   weft_buf body = puppet_body();
@@ -285,7 +279,7 @@ static void a_stream_that_stands_still(void **state) {
   puppet p;
   weft_ms least = 0;
   rig_make(&r, 2, 1);
-  open_link(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   r.stall = true;
   assert_int_equal(test_set(r.replica, "notes/a", "/n", "1"), WEFT_OK);
   weft_node_changed(r.node, r.now);
@@ -488,7 +482,7 @@ static void the_floor_is_the_least(void **state) {
   weft_head half = head;
   half.seq = 2;
   assert_int_equal(weft_replica_id_at(r.replica, &head.log, WEFT_BRANCH_ANY, 2, &half.id), WEFT_OK);
-  for (size_t i = 0; i < 2; i++) open_link(&p[i], &r, i + 1);
+  for (size_t i = 0; i < 2; i++) puppet_open(&p[i], &r, i + 1);
   assert_int_equal(weft_node_floor(r.node, &floor), WEFT_OK);
   assert_int_equal(floor.count, 0);
   send_ack(&p[0], 1, &head, 5);
@@ -506,8 +500,32 @@ static void the_floor_is_the_least(void **state) {
   rig_free(&r);
 }
 
+/* A peer in step that is heard of now and then is not asked where it stands. */
+static void who_is_in_step_is_not_asked(void **state) {
+  (void)state;
+  rig r;
+  puppet p;
+  rig_make(&r, 2, 1);
+  puppet_open(&p, &r, 1);
+  rig_wait(&r, 1000);
+  puppet_forget(&p);
+  for (unsigned i = 0; i < 30; i++) {
+    weft_msg_status m = {.token = 5};
+    weft_buf body = puppet_body();
+    weft__msg_status_put(&body, &m);
+    puppet_send_buf(&p, WEFT_FRAME_PING, &body);
+    rig_wait(&r, 10000);
+    puppet_flow(&p);
+  }
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_PONG), 30);
+  assert_int_equal(puppet_count(&p, WEFT_FRAME_PING), 0);
+  puppet_free(&p);
+  rig_free(&r);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(who_is_in_step_is_not_asked),
       cmocka_unit_test(every_option_is_asked_for),
       cmocka_unit_test(invites_are_few),
       cmocka_unit_test(actions_left_behind),

@@ -14,12 +14,6 @@
 
 static weft_bytes bytes_of(const rig_frame *f) { return weft_bytes_of(f->at, f->len); }
 
-static void open_link(puppet *p, rig *r, size_t idx) {
-  puppet_make(p, r, &r->space.devices[idx]);
-  assert_true(p->established);
-  puppet_greet(p);
-}
-
 static void send_heads(puppet *p, uint8_t type, const weft_head *heads, size_t count, bool ask) {
   weft_msg_heads m = {.at = heads, .count = count, .done = true, .to = 1, .ask = ask};
   weft_buf body = puppet_body();
@@ -96,7 +90,7 @@ static void a_claim_costs_few_questions(void **state) {
   rig_make(&r, 3, 1);
   weft_replica *w = writer(&r, 1, 3, 4);
   weft_head head = weft_replica_held(w)->heads[0];
-  open_link(&p, &r, 2);
+  puppet_open(&p, &r, 2);
   send_heads(&p, WEFT_FRAME_VV_LEAVES, &head, 1, false);
   send_run(&p, w, &head.log, 1, head.seq);
   pass(&r, all, 1, 100);
@@ -126,10 +120,10 @@ static void what_is_held_back_is_asked_elsewhere(void **state) {
   weft_replica *w = writer(&r, 1, 3, 4), *own = writer(&r, 2, 40, 4);
   weft_head wanted = weft_replica_held(w)->heads[0];
   weft_id chatter = weft_replica_held(own)->heads[0].log;
-  open_link(&liar, &r, 2);
+  puppet_open(&liar, &r, 2);
   send_heads(&liar, WEFT_FRAME_VV_LEAVES, &wanted, 1, false);
   assert_int_equal(puppet_count(&liar, WEFT_FRAME_WANT), 1);
-  open_link(&honest, &r, 3);
+  puppet_open(&honest, &r, 3);
   send_heads(&honest, WEFT_FRAME_VV_LEAVES, &wanted, 1, false);
   assert_int_equal(puppet_count(&honest, WEFT_FRAME_WANT), 0);
   unsigned seconds = 0;
@@ -158,7 +152,7 @@ static void who_alone_has_it_is_waited_for(void **state) {
   weft_replica *w = writer(&r, 1, 3, 4), *own = writer(&r, 2, 60, 4);
   weft_head wanted = weft_replica_held(w)->heads[0];
   weft_id chatter = weft_replica_held(own)->heads[0].log;
-  open_link(&p, &r, 2);
+  puppet_open(&p, &r, 2);
   send_heads(&p, WEFT_FRAME_VV_LEAVES, &wanted, 1, false);
   for (unsigned i = 1; i <= 60; i++) {
     send_run(&p, own, &chatter, i, i);
@@ -187,13 +181,13 @@ enum { ROUNDS = 1200, AT_ONCE = 4096 * 1024 + 600 * 1024, PER_MS = 128 };
 static size_t ask_on_and_on(rig *r, const weft_head *head, bool anew) {
   puppet p, *all[] = {&p};
   size_t len = 0;
-  open_link(&p, r, 1);
+  puppet_open(&p, r, 1);
   for (unsigned i = 0; i < ROUNDS; i++) {
     if (anew && i % 20 == 0) {
       puppet_free(&p);
       rig_forget(r, p.conn);
       pass(r, all, 0, 2000);
-      open_link(&p, r, 1);
+      puppet_open(&p, r, 1);
     }
     want(&p, head, 1);
     pass(r, all, 1, 100);
@@ -228,7 +222,7 @@ static void the_same_is_not_served_for_ever(void **state) {
     size_t passed = (size_t)(r.now - began) * PER_MS;
     assert_in_range(len, 1 << 20, AT_ONCE + passed + (1 << 20));
     /* Somebody else has nothing of it. */
-    open_link(&other, &r, 2);
+    puppet_open(&other, &r, 2);
     want(&other, &head, 1);
     puppet *them = &other;
     for (unsigned i = 0; i < 20; i++) pass(&r, &them, 1, 100);
@@ -251,7 +245,7 @@ static void lists_are_not_sent_for_ever(void **state) {
       weft_replica_free(w);
     }
     weft_node_changed(r.node, r.now);
-    open_link(&p, &r, 1);
+    puppet_open(&p, &r, 1);
     unsigned rounds = 0;
     while (!p.closed && rounds++ < 30000) {
       weft_msg_auth m = {NULL, 0, NULL, 0};

@@ -12,12 +12,6 @@
 
 static const weft_ms hour = 3600000;
 
-static void greet(puppet *p, rig *r, size_t idx) {
-  puppet_make(p, r, &r->space.devices[idx]);
-  assert_true(p->established);
-  puppet_greet(p);
-}
-
 static void send_auth(puppet *p, uint8_t type, const weft_id *ids, size_t count) {
   weft_msg_auth m = {ids, count, NULL, 0};
   weft_buf body = puppet_body();
@@ -55,7 +49,7 @@ static void records_are_given_to_who_asks(void **state) {
   rig r;
   puppet p;
   rig_make(&r, 3, 1);
-  greet(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   puppet_forget(&p);
   send_auth(&p, WEFT_FRAME_AUTH_WANT, NULL, 0);
   assert_int_equal(records_in(&p), 3);
@@ -75,7 +69,7 @@ static void other_roots_are_asked_about_once(void **state) {
   rig r;
   puppet p;
   rig_make(&r, 2, 1);
-  greet(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   for (unsigned i = 0; i < 3; i++) {
     weft_msg_status m = {.token = 0, .auth_root = {9}};
     weft_buf body = puppet_body();
@@ -115,7 +109,7 @@ static void an_empty_record_is_refused(void **state) {
   rig r;
   puppet p;
   rig_make(&r, 2, 1);
-  greet(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   weft_bytes none = weft_bytes_of("", 0);
   weft_msg_blobs m = {&none, 1, 0};
   weft_buf body = puppet_body();
@@ -140,7 +134,7 @@ static void changes_wait_for_their_author(void **state) {
   assert_int_equal(
       weft_replica_read_chunk(other, &head.log, WEFT_BRANCH_ANY, 1, head.seq, &chunk, &last),
       WEFT_OK);
-  greet(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   weft_msg_heads heads = {.at = &head, .count = 1, .done = true, .to = 9};
   weft_buf body = puppet_body();
   weft__msg_heads_put(&body, &heads);
@@ -187,7 +181,7 @@ static void a_peer_that_says_error_or_bye_is_left(void **state) {
     rig r;
     puppet p;
     rig_make(&r, 2, 1);
-    greet(&p, &r, 1);
+    puppet_open(&p, &r, 1);
     weft_msg_error m = {.code = cases[i].code};
     weft_buf body = puppet_body();
     weft__msg_error_put(&body, &m);
@@ -200,7 +194,7 @@ static void a_peer_that_says_error_or_bye_is_left(void **state) {
   rig r;
   puppet p;
   rig_make(&r, 2, 1);
-  greet(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   weft_msg_bye bye = {WEFT_BYE_SHUTDOWN, false};
   weft_buf body = puppet_body();
   weft__msg_bye_put(&body, &bye);
@@ -216,7 +210,7 @@ static void a_stream_that_takes_nothing_is_slow(void **state) {
   rig r;
   puppet p;
   rig_make(&r, 2, 1);
-  greet(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   r.stall = true;
   assert_int_equal(test_set(r.replica, "notes/a", "/n", "1"), WEFT_OK);
   weft_node_changed(r.node, r.now);
@@ -248,7 +242,7 @@ static void sessions_do_not_live_for_ever(void **state) {
   weft_node_options o = rig_options(&r, 2, 1);
   o.heartbeat_ms = o.dead_ms = o.anti_entropy_ms = UINT32_MAX;
   rig_make_with(&r, &o);
-  greet(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   rig_wait(&r, 21 * hour);
   assert_false(rig_pipe_of(&r, p.conn)->closed);
   rig_wait(&r, 6 * hour);
@@ -463,7 +457,7 @@ static void memory_is_bounded(void **state) {
   assert_int_equal(
       weft_replica_read_chunk(other, &head.log, WEFT_BRANCH_ANY, 1, head.seq, &chunk, &last),
       WEFT_OK);
-  greet(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   weft_bytes blob = weft__buf_view(&chunk);
   weft_msg_blobs m = {&blob, 1, 0};
   weft_buf body = puppet_body();
@@ -486,7 +480,7 @@ static void other_digests_are_told(void **state) {
   rig r;
   puppet p;
   rig_make(&r, 2, 1);
-  greet(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   rig_wait(&r, 1000);
   assert_int_equal(r.notes[WEFT_NOTE_DIGEST], 0);
   puppet_free(&p);
@@ -510,7 +504,7 @@ static void links_are_asked(void **state) {
   rig r;
   puppet p;
   rig_make(&r, 2, 1);
-  greet(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   puppet_forget(&p);
   weft_node_ask(r.node, r.now);
   puppet_flow(&p);
@@ -557,7 +551,7 @@ static void random_frames_harm_their_link_alone(void **state) {
     assert_int_equal(test_set(r.replica, "notes/a", "/n", value), WEFT_OK);
   }
   weft_node_changed(r.node, r.now);
-  greet(&good, &r, 1);
+  puppet_open(&good, &r, 1);
   for (uint64_t seed = 0; seed < 60; seed++) {
     test_rng rng = test_rng_of(seed);
     weft_alloc mem = weft_alloc_libc();
@@ -566,7 +560,7 @@ static void random_frames_harm_their_link_alone(void **state) {
     rig_wait(&r, 61000 * (seed % 7 == 6)); /* a ban runs out, links time out */
     if (rig_pipe_of(&r, good.conn)->closed) {
       puppet_free(&good);
-      greet(&good, &r, 1);
+      puppet_open(&good, &r, 1);
     }
     puppet_make(&bad, &r, &r.space.devices[2]);
     if (bad.established && !bad.closed) puppet_greet(&bad);

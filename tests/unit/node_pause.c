@@ -12,12 +12,6 @@
 #include "crdt/chunk.h"
 #include "tests/support/rig.h"
 
-static void open_link(puppet *p, rig *r, size_t idx) {
-  puppet_make(p, r, &r->space.devices[idx]);
-  assert_true(p->established);
-  puppet_greet(p);
-}
-
 /* It has told all that it holds: from now on it hears what is new. */
 static void send_leaves(puppet *p) {
   weft_msg_heads m = {.done = true, .to = 1};
@@ -69,8 +63,8 @@ static void a_pause_ends_every_link(void **state) {
   rig r;
   puppet a, b;
   rig_make(&r, 3, 1);
-  open_link(&a, &r, 1);
-  open_link(&b, &r, 2);
+  puppet_open(&a, &r, 1);
+  puppet_open(&b, &r, 2);
   assert_false(weft_node_is_paused(r.node, NULL));
   assert_int_equal(weft_node_pause(r.node, r.now, NULL), WEFT_OK);
   assert_true(weft_node_is_paused(r.node, NULL));
@@ -85,7 +79,7 @@ static void a_pause_ends_every_link(void **state) {
   weft_node_resume(r.node, r.now, NULL);
   assert_false(weft_node_is_paused(r.node, NULL));
   puppet again;
-  open_link(&again, &r, 1);
+  puppet_open(&again, &r, 1);
   assert_int_equal(puppet_count(&again, WEFT_FRAME_HELLO), 1);
   puppet_free(&again);
   puppet_free(&a);
@@ -99,8 +93,8 @@ static void a_pause_of_one_leaves_the_others(void **state) {
   puppet a, b, again;
   rig_make(&r, 3, 1);
   const weft_id *one = &r.space.devices[1].device;
-  open_link(&a, &r, 1);
-  open_link(&b, &r, 2);
+  puppet_open(&a, &r, 1);
+  puppet_open(&b, &r, 2);
   assert_int_equal(weft_node_pause(r.node, r.now, one), WEFT_OK);
   assert_int_equal(weft_node_pause(r.node, r.now, one), WEFT_OK);
   assert_true(weft_node_is_paused(r.node, one));
@@ -118,7 +112,7 @@ static void a_pause_of_one_leaves_the_others(void **state) {
   assert_int_equal(puppet_count(&again, WEFT_FRAME_BYE), 1);
   puppet_free(&again);
   weft_node_resume(r.node, r.now, one);
-  open_link(&again, &r, 1);
+  puppet_open(&again, &r, 1);
   assert_int_equal(puppet_count(&again, WEFT_FRAME_HELLO), 1);
   puppet_free(&again);
   puppet_free(&a);
@@ -171,7 +165,7 @@ static void what_is_refused_is_parked(void **state) {
   weft_node_park park;
   rig_make(&r, 2, 1);
   write_some(&r, 3);
-  open_link(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   weft_id log = weft_replica_held(r.replica)->heads[0].log;
   send_refused(&p, &log, 3, WEFT_CODE_BAD_SIG);
   assert_int_equal(parked(&r, &park), 1);
@@ -208,7 +202,7 @@ static void a_refusal_holds_up_nothing_else(void **state) {
   puppet p;
   rig_make(&r, 2, 1);
   write_some(&r, 2);
-  open_link(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   send_leaves(&p);
   weft_id log = weft_replica_held(r.replica)->heads[0].log;
   send_refused(&p, &log, 2, WEFT_CODE_BAD_SIG);
@@ -247,7 +241,7 @@ static void a_retry_offers_it_again(void **state) {
   puppet p;
   rig_make(&r, 2, 1);
   write_some(&r, 3);
-  open_link(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   weft_id log = weft_replica_held(r.replica)->heads[0].log;
   send_refused(&p, &log, 2, WEFT_CODE_BAD_SIG);
   weft_node_retry(r.node, r.now);
@@ -308,7 +302,7 @@ static void the_good_is_held_and_the_bad_is_named(void **state) {
     chunks[i] = chunk_of(&r, from[i], i == 1);
     list[i] = weft__buf_view(&chunks[i]);
   }
-  open_link(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   weft_msg_blobs m = {list, 3, 1};
   weft_buf body = puppet_body();
   weft__msg_blobs_put(&body, &m);
