@@ -26,7 +26,7 @@ weft_err weft_sim_new(weft_sim **out, const weft_sim_options *o) {
   inner.delay_max = all.delay_max;
   inner.bandwidth = all.bandwidth;
   inner.stand_in = !all.real;
-  inner.policy = (sim_policy){all.policy.ctx, all.policy.reach, all.policy.carry};
+  inner.policy = (sim_policy){all.policy.ctx, all.policy.reach, all.policy.carry, all.policy.tune};
   *out = (weft_sim *)(void *)sim_new(&inner);
   return *out ? WEFT_OK : WEFT_ENOMEM;
 }

@@ -20,8 +20,8 @@ extern "C" {
 
 typedef struct weft_sim weft_sim;
 
-/* What the network does.  Each function may be NULL.  They are called in the order of virtual time
- * and must not call the simulation. */
+/* What the network does, and how the nodes are set.  Each function may be NULL.  They are called in
+ * the order of virtual time and must not call the simulation. */
 typedef struct weft_sim_policy {
   void *ctx;
   /* Whether a dial of `to` by `from` is answered. */
@@ -29,6 +29,9 @@ typedef struct weft_sim_policy {
   /* What happens to `len` bytes: false cuts the connection; `delay` holds the milliseconds they
    * take and may be changed.  Segments of one connection stay in order all the same. */
   bool (*carry)(void *ctx, weft_ms now, size_t from, size_t to, size_t len, weft_ms *delay);
+  /* Sets times, bounds and gossip of a node that starts; `o` holds the defaults.  What says who it
+   * is, and what it reads from, is filled in afterwards. */
+  void (*tune)(void *ctx, size_t node, weft_node_options *o);
 } weft_sim_policy;
 
 typedef struct weft_sim_options {

@@ -1,5 +1,6 @@
 /* An application that runs three nodes in virtual time, on a network of its own making: the first
- * and the last never reach each other, and every fortieth segment ends its connection. */
+ * and the last never reach each other, every fortieth segment ends its connection, and one of them
+ * is not told of changes as they happen. */
 #include <stdio.h>
 #include <string.h>
 #include <weft/sim/sim.h>
@@ -18,6 +19,13 @@ static bool carry(void *ctx, weft_ms now, size_t from, size_t to, size_t len, we
   (void)to;
   *delay = 3 + len / 100;
   return ++*segments % 40 != 0;
+}
+
+/* The second node is told nothing as it happens: it asks every two seconds. */
+static void tune(void *ctx, size_t node, weft_node_options *o) {
+  (void)ctx;
+  o->gossip = node != 1;
+  o->anti_entropy_ms = 2000;
 }
 
 static weft_bytes bytes(const char *text) {
@@ -48,6 +56,7 @@ int main(void) {
   o.policy.ctx = &segments;
   o.policy.reach = reach;
   o.policy.carry = carry;
+  o.policy.tune = tune;
   if (weft_sim_new(&s, &o) != WEFT_OK) return 1;
   for (size_t node = 0; node < 3; node++) {
     weft_sim_link(s, node, (node + 1) % 3);

@@ -531,6 +531,7 @@ void sim_start(sim *s, size_t idx) {
   sim__address_text(idx, text);
   weft_bytes listen = weft_bytes_str(text);
   weft_node_options_init(&o);
+  if (s->o.policy.tune) s->o.policy.tune(s->o.policy.ctx, idx, &o);
   o.mem = counted;
   o.crypto = &s->crypto;
   o.identity = &s->space.devices[p->device];
@@ -538,7 +539,7 @@ void sim_start(sim *s, size_t idx) {
   o.name = weft_bytes_str("node");
   o.epochs = &s->epoch;
   o.epoch_count = 1;
-  o.gossip = !s->o.no_gossip;
+  o.gossip = o.gossip && !s->o.no_gossip;
   o.listen = &listen;
   o.listen_count = 1;
   if (s->o.anti_entropy_ms) o.anti_entropy_ms = (uint32_t)s->o.anti_entropy_ms;

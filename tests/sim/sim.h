@@ -20,6 +20,7 @@ typedef struct sim_policy {
   void *ctx;
   bool (*reach)(void *ctx, weft_ms now, size_t from, size_t to);
   bool (*carry)(void *ctx, weft_ms now, size_t from, size_t to, size_t len, weft_ms *delay);
+  void (*tune)(void *ctx, size_t node, weft_node_options *o);
 } sim_policy;
 
 typedef struct sim_options {
