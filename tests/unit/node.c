@@ -1301,38 +1301,6 @@ static void goodbye_is_said(void **state) {
   rig_free(&r);
 }
 
-static void addresses_are_dialled_later_and_later(void **state) {
-  (void)state;
-  rig r;
-  rig_make(&r, 2, 1);
-  assert_int_equal(weft_node_add_address(r.node, r.now, weft_bytes_str("192.0.2.9:7600")), WEFT_OK);
-  rig_pump(&r);
-  assert_int_equal(r.dials, 1);
-  for (unsigned k = 0; k < 12; k++) {
-    weft_node_dialled(r.node, r.now, r.dialled, WEFT_ETIMEOUT);
-    rig_pump(&r);
-    weft_ms at = weft_node_deadline(r.node), most = (weft_ms)500 << k;
-    if (most > 300000) most = 300000;
-    assert_in_range(at - r.now, most / 2, most);
-    rig_wait(&r, at - r.now);
-    assert_int_equal(r.dials, k + 2);
-  }
-  assert_int_equal(r.notes[WEFT_NOTE_FAILED], 12);
-  weft_arena arena;
-  weft_node_peer *list;
-  size_t count;
-  weft__arena_init(&arena, &r.mem);
-  assert_int_equal(weft_node_peers(r.node, &arena, &list, &count), WEFT_OK);
-  assert_int_equal(count, 1);
-  assert_int_equal(list[0].state, WEFT_PEER_DIALLING);
-  assert_int_equal(list[0].attempts, 12);
-  weft__arena_free(&arena);
-  /* A dial that never ends is given up. */
-  rig_wait(&r, 10000);
-  assert_true(rig_pipe_of(&r, r.dialled)->closed);
-  rig_free(&r);
-}
-
 /* Connects, names `count` addresses counted from `first`, and goes. */
 static void name_addresses(rig *r, const weft_identity *who, unsigned first) {
   puppet p;
@@ -1500,7 +1468,6 @@ int main(void) {
       cmocka_unit_test(a_clone_is_told),
       cmocka_unit_test(a_copy_of_one_instance_is_told),
       cmocka_unit_test(goodbye_is_said),
-      cmocka_unit_test(addresses_are_dialled_later_and_later),
       cmocka_unit_test(invented_addresses_leave_room),
       cmocka_unit_test(links_are_listed),
       cmocka_unit_test(memory_failing_anywhere),

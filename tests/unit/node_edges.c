@@ -149,6 +149,38 @@ static void a_ticket_that_is_not_redeemed(void **state) {
 
 /* --- dialling again --- */
 
+static void addresses_are_dialled_later_and_later(void **state) {
+  (void)state;
+  rig r;
+  rig_make(&r, 2, 1);
+  assert_int_equal(weft_node_add_address(r.node, r.now, weft_bytes_str("192.0.2.9:7600")), WEFT_OK);
+  rig_pump(&r);
+  assert_int_equal(r.dials, 1);
+  for (unsigned k = 0; k < 12; k++) {
+    weft_node_dialled(r.node, r.now, r.dialled, WEFT_ETIMEOUT);
+    rig_pump(&r);
+    weft_ms at = weft_node_deadline(r.node), most = (weft_ms)500 << k;
+    if (most > 300000) most = 300000;
+    assert_in_range(at - r.now, most / 2, most);
+    rig_wait(&r, at - r.now);
+    assert_int_equal(r.dials, k + 2);
+  }
+  assert_int_equal(r.notes[WEFT_NOTE_FAILED], 12);
+  weft_arena arena;
+  weft_node_peer *list;
+  size_t count;
+  weft__arena_init(&arena, &r.mem);
+  assert_int_equal(weft_node_peers(r.node, &arena, &list, &count), WEFT_OK);
+  assert_int_equal(count, 1);
+  assert_int_equal(list[0].state, WEFT_PEER_DIALLING);
+  assert_int_equal(list[0].attempts, 12);
+  weft__arena_free(&arena);
+  /* A dial that never ends is given up. */
+  rig_wait(&r, 10000);
+  assert_true(rig_pipe_of(&r, r.dialled)->closed);
+  rig_free(&r);
+}
+
 static void how_it_ended_says_when_to_try_again(void **state) {
   (void)state;
   static const struct {
@@ -413,7 +445,7 @@ static void logs_that_are_shown_no_more(void **state) {
   weft_node_options o = rig_options(&r, 2, 1);
   o.mem = (weft_alloc){&seen, piece_alloc, piece_grow, piece_free};
   rig_make_with(&r, &o);
-  open_link(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   weft_vector v;
   weft_msg_ack item = {.whole = true};
   weft_msg_acks m = {&item, 1};
@@ -448,7 +480,7 @@ static void strangers_asked_for(void **state) {
   weft_node_options o = rig_options(&r, 2, 1);
   o.mem = (weft_alloc){&seen, piece_alloc, piece_grow, piece_free};
   rig_make_with(&r, &o);
-  open_link(&p, &r, 1);
+  puppet_open(&p, &r, 1);
   for (size_t i = 0; i < ROUNDS * INVENTED; i += WEFT_MESSAGE_ACKS_MAX) {
     weft_msg_ack items[WEFT_MESSAGE_ACKS_MAX];
     weft_msg_acks m = {items, WEFT_MESSAGE_ACKS_MAX};
@@ -531,6 +563,7 @@ int main(void) {
       cmocka_unit_test(actions_left_behind),
       cmocka_unit_test(hosts_beyond_memory),
       cmocka_unit_test(a_ticket_that_is_not_redeemed),
+      cmocka_unit_test(addresses_are_dialled_later_and_later),
       cmocka_unit_test(how_it_ended_says_when_to_try_again),
       cmocka_unit_test(answers_that_come_too_late),
       cmocka_unit_test(records_of_a_link_that_ended),
