@@ -294,6 +294,25 @@ static bool names(const cli_space *s, const char *wanted) {
          (len >= 4 && len < sizeof hex && memcmp(hex, wanted, len) == 0);
 }
 
+/* Of several spaces one has to be named: tells their names, and the first digits of the id of one
+ * that cannot be read. */
+static int name_one(cli_call *c, cli_home *h, const found_spaces *found) {
+  enum { told_max = 6 };
+  char list[told_max * (WEFT_SPACE_NAME_LEN_MAX + 4)] = "";
+  size_t len = 0;
+  for (size_t i = 0; i < found->count && i < told_max; i++) {
+    cli_space *s = NULL;
+    char hex[9];
+    cli_hex(hex, found->ids[i].b, 4);
+    bool known = space_open(c, h, &found->ids[i], OPEN_BESIDE, &s) == CLI_OK && s->name.len > 0;
+    len += (size_t)snprintf(list + len, sizeof list - len, "%s%.*s", i ? ", " : "",
+                            known ? (int)s->name.len : 8, known ? (const char *)s->name.at : hex);
+    cli_space_free(s);
+  }
+  return cli_fail(c, CLI_USAGE, "this device holds %zu spaces: name one with --space: %s%s",
+                  found->count, list, found->count > told_max ? ", ..." : "");
+}
+
 static int open_named(cli_call *c, cli_home *h, const char *name, open_how how, cli_space **out) {
   found_spaces found;
   char configured[2 * sizeof(weft_id) + 1];
@@ -307,9 +326,7 @@ static int open_named(cli_call *c, cli_home *h, const char *name, open_how how, 
   if (code != CLI_OK) return code;
   if (found.count == 0)
     return cli_fail(c, CLI_FAILED, "%s holds no space: weft init, or weft join TICKET", h->dir);
-  if (!name && found.count > 1)
-    return cli_fail(c, CLI_USAGE, "this device holds %zu spaces: name one with --space",
-                    found.count);
+  if (!name && found.count > 1) return name_one(c, h, &found);
   if (!name) return space_open(c, h, &found.ids[0], how, out);
   /* One that does not open, since its own daemon has it or it is damaged, is in nobody's way; only
    * when no other has the name is it told. */

@@ -113,6 +113,15 @@ check "a reader's ticket tells" equal "$(cat "$world/stderr")" "weft: this versi
 check "a ticket made without a daemon names no address" contains "$(on a invite --json)" '"addresses":[]'
 check "a writer's ticket is quiet" equal "$(on a invite 2>&1 | wc -l)" 1
 
+# Two spaces in one directory.
+on c init --name c --space own -q
+serve a
+on c join "$(on a invite -q)" "$address" -q
+stop "$daemon"
+check "one of two spaces is to be named" fails 2 "this device holds 2 spaces: name one with --space: " on c status
+check "the first is told" contains "$(cat "$world/stderr")" own
+check "and the second" contains "$(cat "$world/stderr")" home
+
 # A stale base: what was decided on has been settled here since, and stands in conflict anew.
 on b set t/x a:=50 -q
 on a set t/x a:=60 -q
