@@ -33,6 +33,7 @@ struct resolved {
 typedef struct edit_doc edit_doc;
 struct edit_doc {
   edit_doc *next;
+  edit_doc *same; /* the next one in its slot */
   weft_bytes name;
   weft_doc *base;
   weft_writer *writer;
@@ -62,6 +63,9 @@ struct weft_edit {
   edit_doc *docs;
   edit_doc **docs_end;
   edit_doc *met; /* the one asked for last: mostly it is the next one too */
+  size_t doc_count;
+  edit_doc **slots; /* by name, once there are many */
+  size_t slot_count;
 };
 
 /* --- own logs --- */
@@ -182,6 +186,41 @@ void weft__edits_rollback(weft_replica *r) {
 
 /* --- documents of an edit --- */
 
+enum { EDIT_DOCS_FEW = 8 }; /* up to so many are looked for one by one */
+
+static edit_doc **edit_slot(const weft_edit *e, weft_bytes name) {
+  uint8_t hash[16];
+  size_t at;
+  e->r->crypto->siphash128(hash, e->r->state_env.seal.key.b, name);
+  memcpy(&at, hash, sizeof at);
+  return &e->slots[at & (e->slot_count - 1)];
+}
+
+static void edit_slot_put(const weft_edit *e, edit_doc *d) {
+  edit_doc **slot = edit_slot(e, d->name);
+  d->same = *slot;
+  *slot = d;
+}
+
+/* The document of that name; NULL when the edit has not met it. */
+static edit_doc *edit_find(const weft_edit *e, weft_bytes name) {
+  edit_doc *d = e->slots ? *edit_slot(e, name) : e->docs;
+  while (d && weft_bytes_cmp(d->name, name) != 0) d = e->slots ? d->same : d->next;
+  return d;
+}
+
+/* Makes room for one more. */
+static weft_err edit_slots_grow(weft_edit *e) {
+  size_t count = e->slots ? 2 * e->slot_count : 4 * EDIT_DOCS_FEW;
+  if (e->doc_count < (e->slots ? e->slot_count : EDIT_DOCS_FEW)) return WEFT_OK;
+  edit_doc **slots = weft__arena_zero(&e->arena, count, sizeof(edit_doc *));
+  if (!slots) return WEFT_ENOMEM;
+  e->slots = slots;
+  e->slot_count = count;
+  for (edit_doc *d = e->docs; d; d = d->next) edit_slot_put(e, d);
+  return WEFT_OK;
+}
+
 /* Loads the document as it stood at the edit's base; an empty one when it was not there. */
 static weft_err edit_load(weft_edit *e, weft_txn *txn, edit_doc *d) {
   weft_replica *r = e->r;
@@ -207,14 +246,12 @@ static weft_err edit_load(weft_edit *e, weft_txn *txn, edit_doc *d) {
 bool weft__edit_handed(const weft_replica *r, weft_bytes name, weft_doc_record *record,
                        const weft_state_piece **pieces, size_t *count) {
   if (!r->handed || r->handed->has_base) return false;
-  for (const edit_doc *d = r->handed->docs; d; d = d->next) {
-    if (!d->loaded || d->image != r->image || weft_bytes_cmp(d->name, name) != 0) continue;
-    *record = d->record;
-    *pieces = d->pieces;
-    *count = d->piece_count;
-    return true;
-  }
-  return false;
+  const edit_doc *d = edit_find(r->handed, name);
+  if (!d || !d->loaded || d->image != r->image) return false;
+  *record = d->record;
+  *pieces = d->pieces;
+  *count = d->piece_count;
+  return true;
 }
 
 static void edit_origin(const weft_edit *e, weft_write_origin *origin) {
@@ -253,17 +290,19 @@ static weft_err edit_doc_of(weft_edit *e, weft_bytes name, edit_doc **out) {
   if (e->committed) return WEFT_EMISUSE;
   *out = e->met;
   if (e->met && weft_bytes_cmp(e->met->name, name) == 0) return WEFT_OK;
-  for (edit_doc *d = e->docs; d; d = d->next) {
-    *out = e->met = d;
-    if (weft_bytes_cmp(d->name, name) == 0) return WEFT_OK;
-  }
+  *out = edit_find(e, name);
+  if (*out) e->met = *out;
+  if (*out) return WEFT_OK;
   WEFT_TRY(weft_document_name_check(name));
+  WEFT_TRY(edit_slots_grow(e));
   edit_doc *d = weft__arena_zero(&e->arena, 1, sizeof *d);
   if (!d) return WEFT_ENOMEM;
   WEFT_TRY(weft__arena_copy(&e->arena, name, &d->name));
   WEFT_TRY(edit_open(e, d));
   *e->docs_end = d;
   e->docs_end = &d->next;
+  e->doc_count++;
+  if (e->slots) edit_slot_put(e, d);
   *out = e->met = d;
   return WEFT_OK;
 }

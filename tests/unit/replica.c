@@ -129,6 +129,40 @@ static void test_nothing_to_write(void **state) {
   weft_replica_free(r);
 }
 
+/* Few documents and many: each is found again, in whatever order it is asked for. */
+static void test_edit_of_many_documents(void **state) {
+  static const unsigned counts[] = {1, 8, 9, 32, 33, 300};
+  fixture *f = *state;
+  weft_replica *r = open_first(f);
+  for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+    char name[32], got[TEXT_LEN], want[64];
+    weft_edit *e;
+    weft_commit done;
+    unsigned count = counts[c];
+    assert_int_equal(weft_edit_begin(&e, r, NULL), WEFT_OK);
+    for (unsigned i = 0; i < 2 * count; i++) {
+      weft_value value = {.kind = WEFT_INT, .as.integer = i};
+      unsigned of = i < count ? i : (i * 7 + 3) % count;
+      snprintf(name, sizeof name, "many-%u/%u", count, of);
+      weft_bytes field = weft_bytes_str(i < count ? "/a" : "/b");
+      assert_int_equal(weft_edit_set(e, weft_bytes_str(name), field, &value), WEFT_OK);
+    }
+    assert_int_equal(weft_edit_commit(e, &done), WEFT_OK);
+    assert_true(done.written);
+    weft_edit_free(e);
+    for (unsigned i = 0; i < count; i++) {
+      int last = -1; /* the write of /b that came last, if any did */
+      for (unsigned k = count; k < 2 * count; k++) {
+        if ((k * 7 + 3) % count == i) last = (int)k;
+      }
+      snprintf(name, sizeof name, "many-%u/%u", count, i);
+      snprintf(want, sizeof want, last < 0 ? "{\"a\":%u}" : "{\"a\":%u,\"b\":%d}", i, last);
+      assert_string_equal(test_get(r, name, "", got, sizeof got), want);
+    }
+  }
+  weft_replica_free(r);
+}
+
 static void test_delete_and_back(void **state) {
   fixture *f = *state;
   weft_replica *r = open_first(f);
@@ -644,6 +678,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       BOTH(test_commits),
       BOTH(test_nothing_to_write),
+      BOTH(test_edit_of_many_documents),
       BOTH(test_delete_and_back),
       BOTH(test_edit_calls),
       BOTH(test_stale_and_base),
