@@ -84,11 +84,6 @@ void weft__buf_svarint(weft_buf *b, int64_t v) {
   weft__buf_varint(b, ((uint64_t)v << 1) ^ (v < 0 ? UINT64_MAX : 0));
 }
 
-void weft__buf_block(weft_buf *b, weft_bytes bytes) {
-  weft__buf_varint(b, bytes.len);
-  weft__buf_put(b, bytes);
-}
-
 weft_err weft__buf_err(const weft_buf *b) { return b->err; }
 
 void weft__buf_fail(weft_buf *b, weft_err err) {
@@ -132,12 +127,6 @@ uint64_t weft__rd_varint_slow(weft_rd *r) {
 int64_t weft__rd_svarint(weft_rd *r) {
   uint64_t v = weft__rd_varint(r);
   return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
-}
-
-weft_bytes weft__rd_block(weft_rd *r) {
-  uint64_t len = weft__rd_varint(r);
-  if (len > SIZE_MAX) r->failed = true;
-  return weft__rd_take(r, (size_t)len);
 }
 
 weft_id weft__rd_id(weft_rd *r) {

@@ -66,7 +66,10 @@ static inline void weft__buf_varint(weft_buf *b, uint64_t v) {
 /* Zigzag, then varint. */
 void weft__buf_svarint(weft_buf *b, int64_t v);
 /* A varint of the length, then the bytes. */
-void weft__buf_block(weft_buf *b, weft_bytes bytes);
+static inline void weft__buf_block(weft_buf *b, weft_bytes bytes) {
+  weft__buf_varint(b, bytes.len);
+  weft__buf_put(b, bytes);
+}
 /* WEFT_OK, or the first failure: WEFT_ENOMEM or WEFT_ELIMIT. */
 weft_err weft__buf_err(const weft_buf *b);
 /* Makes `err` the failure of `b` unless it already has one; for writers that refuse what to write.
@@ -118,7 +121,12 @@ static inline weft_bytes weft__rd_take(weft_rd *r, size_t len) {
   if (len) r->at += len;
   return view;
 }
-weft_bytes weft__rd_block(weft_rd *r);
+/* A varint of the length, then as many bytes, as a view. */
+static inline weft_bytes weft__rd_block(weft_rd *r) {
+  uint64_t len = weft__rd_varint(r);
+  if (len > SIZE_MAX) r->failed = true;
+  return weft__rd_take(r, (size_t)len);
+}
 weft_id weft__rd_id(weft_rd *r);
 
 /* Bytes that weft__buf_varint writes for `v`. */

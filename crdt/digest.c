@@ -15,18 +15,25 @@ void weft__digest_key(const weft_crypto *crypto, const weft_id *space, weft_dige
   crypto->hash(out->b, sizeof out->b, weft_bytes_of(NULL, 0), NULL, personal, &part, 1);
 }
 
+static void put_u64(uint8_t *to, uint64_t v) {
+  for (unsigned i = 0; i < 8; i++) to[i] = (uint8_t)(v >> (56 - 8 * i));
+}
+
 weft_err weft__digest_term(const weft_crypto *crypto, const weft_digest_key *key, weft_buf *scratch,
                            weft_bytes doc, weft_path path, const weft_id *log,
                            const weft_sibling *sibling, weft_digest *out) {
+  const uint8_t kind = WEFT_CANARY(DIGEST_FORGETS) ? 0 : (uint8_t)sibling->kind;
   weft__buf_reset(scratch);
   weft__buf_block(scratch, doc);
   weft__buf_block(scratch, path);
-  weft__buf_put_raw(scratch, log->b, sizeof log->b);
-  weft__buf_u64(scratch, sibling->dot.seq);
-  weft__buf_u64(scratch, sibling->hlc);
-  weft__buf_u8(scratch, WEFT_CANARY(DIGEST_FORGETS) ? 0 : (uint8_t)sibling->kind);
-  weft__buf_put(scratch, sibling->value);
+  uint8_t *at = weft__buf_room(scratch, sizeof log->b + 8 + 8 + 1 + sibling->value.len);
   WEFT_TRY(weft__buf_err(scratch));
+  memcpy(at, log->b, sizeof log->b);
+  put_u64(at + sizeof log->b, sibling->dot.seq);
+  put_u64(at + sizeof log->b + 8, sibling->hlc);
+  at += sizeof log->b + 8 + 8;
+  *at = kind;
+  if (sibling->value.len > 0) memcpy(at + 1, sibling->value.at, sibling->value.len);
   uint8_t sum[16];
   crypto->siphash128(sum, key->b, weft__buf_view(scratch));
   weft_rd r = weft__rd(weft_bytes_of(sum, sizeof sum));

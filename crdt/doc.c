@@ -73,8 +73,12 @@ const weft_lineage *weft__doc_lineage(const weft_doc *doc) { return &doc->lineag
  * paths, and in the same direction. */
 static uint64_t prefix_of(weft_path path) {
   uint64_t prefix = 0;
-  for (size_t i = 0; i < sizeof prefix; i++) prefix = prefix << 8 | (i < path.len ? path.at[i] : 0);
-  return prefix;
+  if (path.len >= sizeof prefix) {
+    for (size_t i = 0; i < sizeof prefix; i++) prefix = prefix << 8 | path.at[i]; /* one load */
+    return prefix;
+  }
+  for (size_t i = 0; i < path.len; i++) prefix = prefix << 8 | path.at[i];
+  return path.len > 0 ? prefix << 8 * (sizeof prefix - path.len) : 0;
 }
 
 static bool stands_before(const doc_entry *entry, uint64_t prefix, weft_path path) {
@@ -135,9 +139,11 @@ const weft_register *weft__doc_find(const weft_doc *doc, weft_path path) {
   return reg && path_equal(reg->path, path) ? reg : NULL;
 }
 
-static weft_err doc_widen(weft_doc *doc) {
-  if (doc->count < doc->cap) return WEFT_OK;
+/* Makes room for `more` registers. */
+static weft_err doc_widen(weft_doc *doc, size_t more) {
+  if (more <= doc->cap - doc->count) return WEFT_OK;
   size_t cap = doc->cap ? doc->cap * 2 : 64, len; /* entries outweigh it: cannot overflow */
+  while (cap - doc->count < more) cap *= 2;
   /* defensive: as many pointers do not fit memory either */
   if (!weft__mul_ok(cap, sizeof(doc_entry *), &len)) return WEFT_ENOMEM; /* defensive: 2^61 */
   doc_entry **regs = doc->mem.grow(doc->mem.ctx, doc->regs, len);
@@ -149,7 +155,7 @@ static weft_err doc_widen(weft_doc *doc) {
 
 /* Makes an empty register for `path`, which is not copied, at index `idx`. */
 static weft_err doc_insert(weft_doc *doc, size_t idx, weft_path path, doc_entry **out) {
-  WEFT_TRY(doc_widen(doc));
+  WEFT_TRY(doc_widen(doc, 1));
   doc_entry *entry = weft__arena_zero(&doc->arena, 1, sizeof *entry);
   if (!entry) return WEFT_ENOMEM;
   entry->reg.path = path;
@@ -219,6 +225,33 @@ weft_err weft__doc_borrow(weft_doc *doc, const weft_register *reg) {
   entry->reg.position_cap = reg->position_count;
   entry->reg.dirty = false;
   entry->borrowed = true;
+  return WEFT_OK;
+}
+
+/* Registers behind all that are there go where loads mostly put them, at the end; the others one by
+ * one. */
+weft_err weft__doc_borrow_run(weft_doc *doc, const weft_register *regs, size_t count) {
+  size_t done = 0;
+  WEFT_TRY(doc_widen(doc, count));
+  doc_entry *entries = weft__arena_take(&doc->arena, count * sizeof *entries);
+  if (!entries) return WEFT_ENOMEM;
+  doc_entry *last = doc->count > 0 ? doc->regs[doc->count - 1] : NULL;
+  for (; done < count; done++) {
+    const weft_register *reg = &regs[done];
+    uint64_t prefix = prefix_of(reg->path);
+    if (reg->value_count + reg->position_count == 0) return WEFT_EMISUSE;
+    if (last && !stands_before(last, prefix, reg->path)) break;
+    doc_entry *entry = &entries[done];
+    *entry = (doc_entry){.reg = *reg, .prefix = prefix, .borrowed = true};
+    entry->reg.value_cap = reg->value_count;
+    entry->reg.position_cap = reg->position_count;
+    entry->reg.dirty = false;
+    if (last) last->next = entry;
+    doc->regs[doc->count++] = entry;
+    doc->plain = false;
+    last = entry;
+  }
+  for (; done < count; done++) WEFT_TRY(weft__doc_borrow(doc, &regs[done]));
   return WEFT_OK;
 }
 

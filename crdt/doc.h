@@ -89,6 +89,8 @@ weft_err weft__doc_put(weft_doc *doc, const weft_register *reg) WEFT_MUST_USE;
 /* The same without copying: paths, siblings and their bytes stay the holder's, who neither changes
  * nor frees them before reset or free.  What is shown goes into copies. */
 weft_err weft__doc_borrow(weft_doc *doc, const weft_register *reg) WEFT_MUST_USE;
+/* The same of several, ascending by path; after an error the document has some of them. */
+weft_err weft__doc_borrow_run(weft_doc *doc, const weft_register *regs, size_t count) WEFT_MUST_USE;
 
 /* Says that the document is plain, as its holder knows: each register has one value at most, every
  * scalar or unset above it covers that value, and where there is none its parent is marked as the

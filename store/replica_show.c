@@ -705,10 +705,12 @@ static bool hide_covers(const weft_replica *r, const weft_register *hide, const 
   return weft__covers(&r->lineage, h->dot, h->claims, h->claim_count, x->values[0].dot);
 }
 
-/* True when the register is what one writer alone could have left: at most one sibling, a parent
- * that is marked as the container it needs or hidden together with it, and every scalar or unset
- * above covering it.  Where all registers are so, there is no conflict. */
-static bool register_plain(const weft_replica *r, const weft_doc *doc, const weft_register *reg) {
+/* True when the register (`root` is that of the document) is what one writer alone could have left:
+ * at most one sibling, a parent that is marked as the container it needs or hidden together with
+ * it, and every scalar or unset above covering it.  Where all registers are so, there is no
+ * conflict. */
+static bool register_plain(const weft_replica *r, const weft_doc *doc, const weft_register *root,
+                           const weft_register *reg) {
   if (reg->value_count > 1) return false;
   if (reg->value_count == 0) return true;
   const weft_register *above = NULL; /* in the end the parent */
@@ -717,7 +719,7 @@ static bool register_plain(const weft_replica *r, const weft_doc *doc, const wef
   size_t before = 0;
   weft_step step;
   while (weft_path_next(reg->path, &at, &step)) {
-    above = weft__doc_find(doc, weft_bytes_of(reg->path.at, before));
+    above = before == 0 ? root : weft__doc_find(doc, weft_bytes_of(reg->path.at, before));
     if (above && is_hide(above)) {
       if (!hide_covers(r, above, reg)) return false;
       covered = true;
@@ -731,8 +733,9 @@ static bool register_plain(const weft_replica *r, const weft_doc *doc, const wef
 /* Looks at every loaded register from `reg` on that is at or below `path`. */
 static bool plain_below(const weft_replica *r, const weft_doc *doc, weft_path path,
                         const weft_register *reg) {
+  const weft_register *root = weft__doc_find(doc, weft_bytes_of(NULL, 0));
   for (; reg && weft__key_has_prefix(reg->path, path); reg = weft__doc_next(doc, reg)) {
-    if (!register_plain(r, doc, reg)) return false;
+    if (!register_plain(r, doc, root, reg)) return false;
   }
   return true;
 }
@@ -743,9 +746,10 @@ static bool plain_below(const weft_replica *r, const weft_doc *doc, weft_path pa
 static bool changes_plain(const batch *b, const weft_state *state) {
   const weft_doc *doc = state->doc;
   const weft_register *reg = weft__doc_seek(doc, weft_bytes_of(NULL, 0));
+  const weft_register *root = reg && reg->path.len == 0 ? reg : NULL;
   for (; reg; reg = weft__doc_next(doc, reg)) {
     if (!reg->dirty) continue;
-    if (!register_plain(b->r, doc, reg)) return false;
+    if (!register_plain(b->r, doc, root, reg)) return false;
     weft_shape is = weft__register_shape(reg);
     bool container = is == WEFT_SHAPE_OBJECT || is == WEFT_SHAPE_ARRAY;
     const weft_register *was = container ? weft__state_was(state, reg->path) : NULL;
@@ -839,6 +843,7 @@ static weft_err doc_load_wanted(batch *b, const batch_doc *doc, weft_state *stat
 static ASKS void writes_ahead(const batch *b, const batch_write *w) {
   enum { far = 24, near = 8 };
   size_t left = b->write_count - (size_t)(w - b->writes);
+  if (left > 2 * far) __builtin_prefetch(&w[2 * far]);
   if (left > far) {
     __builtin_prefetch(w[far].op);
     __builtin_prefetch(&b->changes[w[far].change]);

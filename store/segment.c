@@ -57,8 +57,10 @@ static weft_err change_list_init(change_list *list, weft_arena *scratch,
   return list->slots && list->at && list->places ? WEFT_OK : WEFT_ENOMEM;
 }
 
-/* Gives the place of the change of `s`, a new one when it is new. */
-static uint32_t change_place(change_list *list, const weft_sibling *s) {
+/* Gives the place of the change of `s`, a new one when it is new.  Mostly it is that of the sibling
+ * before it, `last`. */
+static uint32_t change_place(change_list *list, const weft_sibling *s, uint32_t last) {
+  if (last < list->count && same_change(list->at[last], s)) return last;
   size_t slot = change_hash(s) & list->mask;
   while (list->slots[slot] != 0) {
     uint32_t place = list->slots[slot] - 1;
@@ -72,13 +74,14 @@ static uint32_t change_place(change_list *list, const weft_sibling *s) {
 
 /* Finds all changes, because they are written before what refers to them. */
 static void find_changes(change_list *list, const weft_register *const *regs, size_t count) {
+  uint32_t last = 0;
   for (size_t i = 0; i < count; i++) {
     const weft_register *reg = regs[i];
     for (size_t k = 0; k < reg->value_count; k++) {
-      list->places[list->next++] = change_place(list, &reg->values[k]);
+      list->places[list->next++] = last = change_place(list, &reg->values[k], last);
     }
     for (size_t k = 0; k < reg->position_count; k++) {
-      list->places[list->next++] = change_place(list, &reg->positions[k]);
+      list->places[list->next++] = last = change_place(list, &reg->positions[k], last);
     }
   }
   list->next = 0;
@@ -112,11 +115,42 @@ static void put_position(weft_buf *out, change_list *list, const weft_sibling *s
   weft__buf_block(out, s->value);
 }
 
+static uint8_t *at_varint(uint8_t *at, uint64_t v) {
+  for (; v >= 0x80; v >>= 7) *at++ = (uint8_t)(v | 0x80);
+  *at = (uint8_t)v;
+  return at + 1;
+}
+
+static uint8_t *at_bytes(uint8_t *at, weft_bytes bytes) {
+  if (bytes.len > 0) memcpy(at, bytes.at, bytes.len);
+  return at + bytes.len;
+}
+
+/* Writes a register of one value and no position, as nearly all are, in one go. */
+static void put_single(weft_buf *out, change_list *list, weft_bytes rest, size_t shared,
+                       const weft_sibling *s) {
+  enum { varint_len_max = 10 };
+  size_t most = 4 * varint_len_max + rest.len + 1 + s->value.len;
+  uint8_t *from = weft__buf_room(out, most);
+  if (!from) return;
+  uint8_t *at = at_varint(from, shared);
+  at = at_bytes(at_varint(at, rest.len), rest);
+  *at++ = (uint8_t)s->kind;
+  at = at_varint(at, list->places[list->next++]);
+  if (s->kind == WEFT_OP_SCALAR) at = at_bytes(at_varint(at, s->value.len), s->value);
+  out->len -= most - (size_t)(at - from);
+}
+
 static void put_register(weft_buf *out, change_list *list, weft_path before,
                          const weft_register *reg) {
   size_t shared = 0;
   size_t most = before.len < reg->path.len ? before.len : reg->path.len;
   while (shared < most && before.at[shared] == reg->path.at[shared]) shared++;
+  if (reg->value_count == 1 && reg->position_count == 0) {
+    weft_bytes rest = {reg->path.at ? reg->path.at + shared : NULL, reg->path.len - shared};
+    put_single(out, list, rest, shared, &reg->values[0]);
+    return;
+  }
   weft__buf_varint(out, shared);
   weft__buf_varint(out, reg->path.len - shared);
   weft__buf_put_raw(out, reg->path.at ? reg->path.at + shared : NULL, reg->path.len - shared);
@@ -219,6 +253,8 @@ typedef struct reader {
   weft_arena *arena;
   const weft_sibling *changes;
   size_t change_count;
+  weft_sibling *spare; /* one for each register, taken at once */
+  size_t spare_count;
 } reader;
 
 static bool take_sibling(reader *d, unsigned kind, weft_sibling *out) {
@@ -231,6 +267,15 @@ static bool take_sibling(reader *d, unsigned kind, weft_sibling *out) {
   return !d->r.failed;
 }
 
+/* Room for the siblings of one register, to be filled whole. */
+static weft_sibling *siblings_take(reader *d, size_t count) {
+  if (count > d->spare_count) return weft__arena_take(d->arena, count * sizeof(weft_sibling));
+  weft_sibling *at = d->spare;
+  d->spare += count;
+  d->spare_count -= count;
+  return at;
+}
+
 static weft_err take_siblings(reader *d, weft_register *reg) {
   unsigned head = weft__rd_u8(&d->r);
   uint64_t values = 1;
@@ -241,7 +286,7 @@ static weft_err take_siblings(reader *d, weft_register *reg) {
     if (!count_ok(&d->r, values, 2) || !count_ok(&d->r, positions, 2)) return WEFT_ECORRUPT;
     if (head != GENERAL || values + positions == 0) return WEFT_ECORRUPT;
   }
-  weft_sibling *at = weft__arena_zero(d->arena, (size_t)(values + positions), sizeof *at);
+  weft_sibling *at = siblings_take(d, (size_t)(values + positions));
   if (!at) return WEFT_ENOMEM;
   reg->values = at;
   reg->value_count = reg->value_cap = (size_t)values;
@@ -264,11 +309,14 @@ static weft_err take_register(reader *d, const weft_register *before, weft_regis
   weft_bytes old = before ? before->path : weft_bytes_of(NULL, 0);
   if (d->r.failed || shared > old.len || shared + rest.len > WEFT_PATH_LEN_MAX)
     return WEFT_ECORRUPT;
-  uint8_t *path = weft__arena_take(d->arena, (size_t)shared + rest.len);
-  if (!path) return WEFT_ENOMEM;
-  if (shared > 0) memcpy(path, old.at, (size_t)shared);
-  if (rest.len > 0) memcpy(path + shared, rest.at, rest.len);
-  reg->path = weft_bytes_of(path, (size_t)shared + rest.len);
+  reg->path = rest; /* the content lies in the arena itself */
+  if (shared > 0) {
+    uint8_t *path = weft__arena_take(d->arena, (size_t)shared + rest.len);
+    if (!path) return WEFT_ENOMEM;
+    memcpy(path, old.at, (size_t)shared);
+    if (rest.len > 0) memcpy(path + shared, rest.at, rest.len);
+    reg->path = weft_bytes_of(path, (size_t)shared + rest.len);
+  }
   if (before && weft_bytes_cmp(old, reg->path) >= 0) return WEFT_ECORRUPT;
   return take_siblings(d, reg);
 }
@@ -297,7 +345,7 @@ weft_err weft__segment_decode(weft_arena *arena, const weft_segment_seal *seal, 
   *count = 0;
   weft_bytes content;
   WEFT_TRY(open_segment(arena, seal, key, in, &content));
-  reader d = {weft__rd(content), arena, NULL, 0};
+  reader d = {.r = weft__rd(content), .arena = arena};
   if (weft__rd_u8(&d.r) != WEFT_SEGMENT_VERSION) return WEFT_ECORRUPT;
   weft_sibling *changes;
   WEFT_TRY(take_changes(arena, &d.r, &changes, &d.change_count));
@@ -305,7 +353,9 @@ weft_err weft__segment_decode(weft_arena *arena, const weft_segment_seal *seal, 
   uint64_t n = weft__rd_varint(&d.r);
   if (!count_ok(&d.r, n, 4)) return WEFT_ECORRUPT;
   weft_register *list = weft__arena_zero(arena, (size_t)n + 1, sizeof *list);
-  if (!list) return WEFT_ENOMEM;
+  d.spare = weft__arena_take(arena, (size_t)n * sizeof *d.spare);
+  d.spare_count = (size_t)n;
+  if (!list || !d.spare) return WEFT_ENOMEM;
   for (size_t i = 0; i < n; i++) {
     WEFT_TRY(take_register(&d, i > 0 ? &list[i - 1] : NULL, &list[i]));
   }

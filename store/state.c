@@ -182,10 +182,8 @@ weft_err weft__state_record(weft_state *s, weft_bytes *row) {
 }
 
 static weft_err piece_borrow(weft_state *s, const weft_state_piece *piece) {
-  for (size_t i = 0; i < piece->count; i++) {
-    const weft_register *reg = &piece->regs[i];
-    WEFT_TRY(s->borrow ? weft__doc_borrow(s->doc, reg) : weft__doc_put(s->doc, reg));
-  }
+  if (s->borrow) return weft__doc_borrow_run(s->doc, piece->regs, piece->count);
+  for (size_t i = 0; i < piece->count; i++) WEFT_TRY(weft__doc_put(s->doc, &piece->regs[i]));
   return WEFT_OK;
 }
 
@@ -365,23 +363,38 @@ static weft_err keep(weft_state *s, keep_list *list, const weft_register *reg) {
   return WEFT_OK;
 }
 
+/* Whether the document has the very bytes of a register that was loaded for its path. */
+static bool is_borrowed(const weft_register *was, const weft_register *reg) {
+  return was->path.at == reg->path.at && was->path.len == reg->path.len;
+}
+
+/* Goes on among the registers as they were loaded to the one at `path`; false: there is none. */
+static bool find_old(const weft_state_piece *piece, size_t *old, weft_path path) {
+  for (; *old < piece->count; ++*old) {
+    int order = weft_bytes_cmp(piece->regs[*old].path, path);
+    if (order >= 0) return order == 0;
+  }
+  return false;
+}
+
 /* Collects the registers of a piece from the document, and moves the digest by the changed ones. */
 static weft_err piece_collect(weft_state *s, digest_move *m, const weft_state_piece *piece,
                               keep_list *list) {
   size_t old = 0;
+  void *at = list->at;
+  WEFT_TRY(weft__arena_grow(s->arena, &at, list->count, &list->cap, list->count + piece->count + 1,
+                            sizeof *list->at));
+  list->at = at;
   const weft_register *reg = weft__doc_seek(s->doc, piece->start);
   for (; reg && piece_covers(piece, reg->path); reg = weft__doc_next(s->doc, reg)) {
     WEFT_TRY(keep(s, list, reg));
-    if (!reg->dirty) continue;
-    list->dirty = true;
-    int order = -1;
-    while (old < piece->count) {
-      order = weft_bytes_cmp(piece->regs[old].path, reg->path);
-      if (order >= 0) break;
-      old++;
+    bool was = old < piece->count && is_borrowed(&piece->regs[old], reg);
+    if (reg->dirty) {
+      list->dirty = true;
+      was = was || find_old(piece, &old, reg->path);
+      WEFT_TRY(move_register(m, was ? &piece->regs[old] : NULL, reg));
     }
-    bool was = old < piece->count && order == 0;
-    WEFT_TRY(move_register(m, was ? &piece->regs[old] : NULL, reg));
+    if (was) old++;
   }
   return WEFT_OK;
 }
