@@ -833,9 +833,59 @@ static void borrowed_registers_stay_as_they_are(void **state) {
   }
 }
 
+/* Borrows the registers in two runs, and gives how many there are. */
+static size_t borrow_in_runs(weft_doc *doc, const weft_doc *from, uint64_t seed) {
+  static weft_register all[1000], runs[2][1000];
+  size_t count = 0, counts[2] = {0, 0};
+  const weft_register *reg = weft__doc_seek(from, weft_bytes_of(NULL, 0));
+  for (; reg; reg = weft__doc_next(from, reg)) {
+    if (reg->value_count + reg->position_count > 0) all[count++] = *reg;
+    assert_true(count < 1000);
+  }
+  test_rng rng = test_rng_of(seed);
+  size_t cut = test_rng_below(&rng, count + 1);
+  for (size_t i = 0; i < count; i++) {
+    size_t run = seed % 2 ? i < cut : test_rng_below(&rng, 2); /* the later part, or any, first */
+    runs[run][counts[run]++] = all[i];
+  }
+  for (size_t k = 0; k < 2; k++) {
+    assert_int_equal(weft__doc_borrow_run(doc, runs[k], counts[k]), WEFT_OK);
+  }
+  weft_register empty = {.path = weft_bytes_str("zz")};
+  assert_int_equal(weft__doc_borrow_run(doc, &empty, 1), WEFT_EMISUSE);
+  if (count > 0) assert_int_equal(weft__doc_borrow_run(doc, all, 1), WEFT_EMISUSE);
+  return count;
+}
+
+/* Runs in any order give what one after another gives. */
+static void borrowed_runs_are_their_registers(void **state) {
+  (void)state;
+  weft_alloc mem = weft_alloc_libc();
+  size_t most = 0;
+  for (uint64_t seed = 1; seed <= worlds; seed++) {
+    fixture *f = fixture_make(seed);
+    weft_doc *copy, *borrowing;
+    assert_int_equal(weft__doc_new(&copy, &mem, &f->lineage), WEFT_OK);
+    assert_int_equal(weft__doc_new(&borrowing, &mem, &f->lineage), WEFT_OK);
+    assert_int_equal(weft__doc_copy(copy, f->doc), WEFT_OK);
+    size_t count = borrow_in_runs(borrowing, f->doc, seed);
+    if (count > most) most = count;
+    show_over(copy, &f->w, seed);
+    show_over(borrowing, &f->w, seed);
+    test_doc_text(&f->want, copy);
+    test_doc_text(&f->got, borrowing);
+    fixture_compare(f, "shown");
+    weft__doc_free(borrowing);
+    weft__doc_free(copy);
+    fixture_free(f);
+  }
+  assert_true(most > 4);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(borrowed_registers_stay_as_they_are),
+      cmocka_unit_test(borrowed_runs_are_their_registers),
       cmocka_unit_test(every_causal_order_gives_the_defined_registers),
       cmocka_unit_test(render_shows_the_defined_view),
       cmocka_unit_test(sides_and_visibility_are_as_defined),

@@ -666,6 +666,48 @@ static void test_chunks(void **state) {
   weft_replica_free(r);
 }
 
+/* A history longer than a record keeps: its rows stand behind the record, and each byte of them
+ * counts. */
+static void test_long_history(void **state) {
+  enum { CHANGES = 300 };
+  fixture *f = *state;
+  weft_replica *r = make(f, 10);
+  char value[16];
+  for (unsigned i = 0; i < CHANGES; i++) {
+    snprintf(value, sizeof value, "%u", i);
+    assert_int_equal(test_set(r, "v/long", "/n", value), WEFT_OK);
+  }
+  assert_clean(r);
+  weft_history_query q;
+  weft_history_entry *entries;
+  size_t count;
+  weft_bytes next;
+  weft_arena arena;
+  weft__arena_init(&arena, &f->mem);
+  weft_history_query_init(&q);
+  q.doc = text("v/long");
+  q.limit = 2 * CHANGES;
+  assert_int_equal(weft_replica_history(r, &arena, &q, &entries, &count, &next), WEFT_OK);
+  assert_int_equal(count, CHANGES);
+  table_copy rows = copy_table(f, WEFT_TABLE_STATE);
+  size_t found = 0;
+  for (size_t i = 0; i < rows.count; i++) {
+    weft_dbkey key;
+    weft_rd rd = weft__rd(rows.at[i].key);
+    uint32_t number = weft__rd_u32(&rd);
+    weft_bytes prefix = weft__state_row_key(&key, number, WEFT_STATE_HISTORY);
+    if (!weft__key_has_prefix(rows.at[i].key, prefix)) continue;
+    found++;
+    for (size_t at = 0; at < rows.at[i].value.len; at += 37) {
+      assert_damage(f, r, WEFT_TABLE_STATE, &rows.at[i], at);
+    }
+  }
+  assert_true(found >= 2);
+  assert_clean(r);
+  weft__arena_free(&arena);
+  weft_replica_free(r);
+}
+
 /* --- faults --- */
 
 /* The k-th commit fails, with nothing or all of it written; then the device starts again. */
@@ -847,6 +889,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(test_chunks, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_small_damage, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_overlay, setup_lmdb, teardown),
+    cmocka_unit_test_setup_teardown(test_long_history, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_heal, setup_memory, teardown),
     cmocka_unit_test_setup_teardown(test_heal, setup_lmdb, teardown),
     cmocka_unit_test_setup_teardown(test_repair_cut_short, setup_memory, teardown),
