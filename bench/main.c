@@ -126,7 +126,10 @@ static bench *bench_new(const arguments *a) {
 /* Tells what went wrong, frees, and gives the exit code. */
 static int finish(bench *b, weft_err err) {
   if (err != WEFT_OK && err != WEFT_EDONE) {
-    const char *why = err == WEFT_ENOTFOUND ? "no such workload" : weft_err_str(err);
+    const char *why = err == WEFT_ENOTFOUND    ? "no such workload"
+                      : err == WEFT_EIO        ? "failed: is it there, and may it be used?"
+                      : err == WEFT_EMALFORMED ? "no records are in it"
+                                               : weft_err_str(err);
     fprintf(stderr, "weft-bench: %s: %s\n", b->said[0] ? b->said : "failed", why);
   }
   free(b);
