@@ -1,4 +1,5 @@
 /* How each kind of record looks to a person. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/fields.h"
@@ -418,11 +419,29 @@ static void print_table(cli_printer *p, const weft_value *rows, const char *cons
   }
 }
 
+static int name_cmp(const void *a, const void *b) {
+  weft_bytes x = cli_member_text(a, "name"), y = cli_member_text(b, "name");
+  if (x.len == 0 || y.len == 0) return (x.len == 0) - (y.len == 0);
+  int order = weft_bytes_cmp(x, y);
+  return order ? order : weft_bytes_cmp(cli_member_text(a, "device"), cli_member_text(b, "device"));
+}
+
+/* The rows by name, nameless ones behind them; as they are where there is no memory. */
+static weft_value by_name(cli_printer *p, const weft_value *rows) {
+  size_t count = rows->kind == WEFT_ARRAY ? rows->as.array.count : 0;
+  weft_value *sorted = count ? weft__arena_zero(&p->arena, count, sizeof *sorted) : NULL;
+  if (!sorted) return *rows;
+  memcpy(sorted, rows->as.array.at, count * sizeof *sorted);
+  qsort(sorted, count, sizeof *sorted, name_cmp);
+  return cli_array(sorted, count);
+}
+
 void print_members(cli_printer *p, const cli_call *call, const weft_value *record) {
   (void)call;
   static const char *const keys[] = {"name", "role", "device"};
   static const unsigned widths[] = {24, 8, 64};
-  print_table(p, cli_member(record, "members"), keys, widths, 3);
+  weft_value rows = by_name(p, cli_member(record, "members"));
+  print_table(p, &rows, keys, widths, 3);
 }
 
 /* "2 devices", "phone", or "-". */
@@ -482,7 +501,8 @@ void print_peers(cli_printer *p, const cli_call *call, const weft_value *record)
   (void)call;
   static const char *const keys[] = {"name", "connected", "have", "need", "address", "last_seen"};
   static const unsigned wide[] = {14, 9, 6, 6, 21, 24}, tight[] = {12, 9, 6, 6, 21, 15};
-  print_table(p, cli_member(record, "peers"), keys, narrow(p) ? tight : wide, 6);
+  weft_value rows = by_name(p, cli_member(record, "peers"));
+  print_table(p, &rows, keys, narrow(p) ? tight : wide, 6);
 }
 
 /* Number, time, type, who, and what it is about. */

@@ -64,5 +64,6 @@ for gossip in "" --no-gossip; do
   check "alice and carol never connected" equal "$(grep -c carol "$world/a.seen")$(grep -c alice "$world/c.seen")" 00
   check "bob is between them" [ "$(sort -u "$world/b.seen" | tr '\n' ' ')" = "alice carol " ]
 done
+check "members by name" equal "$(on c members | cut -d ' ' -f 1 | uniq | tr '\n' ' ')" "alice b carol "
 for name in a b c; do check "verify $name" contains "$(on "$name" verify --json)" '"ok":true'; done
 report
