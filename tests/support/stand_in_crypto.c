@@ -51,13 +51,15 @@ static void mixer_add(mixer *m, const void *at, size_t len) {
 }
 
 static void mixer_end(mixer *m, uint8_t *out, size_t len) {
-  memset(m->tail + m->tail_len, 0, step_len - m->tail_len);
+  for (size_t i = m->tail_len; i < step_len; i++) m->tail[i] = 0;
   mixer_step(m, m->tail);
   m->a = mix(m->a ^ m->len);
   for (size_t i = 0; i < len; i += 8) {
+    uint8_t eight[8];
     m->a = mix(m->a + (m->b << 23 | m->b >> 41) + i);
     m->b = mix(m->b ^ m->a);
-    for (size_t k = 0; k < 8 && i + k < len; k++) out[i + k] = (uint8_t)(m->a >> (8 * k));
+    for (unsigned k = 0; k < 8; k++) eight[k] = (uint8_t)(m->a >> (8 * k));
+    memcpy(out + i, eight, len - i < 8 ? len - i : 8);
   }
 }
 
