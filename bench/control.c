@@ -31,7 +31,7 @@ static weft_value text(const char *at) {
   return (weft_value){.kind = WEFT_STRING, .as.bytes = weft_bytes_str(at)};
 }
 
-weft_err control_send(control *c, const char *command, const char *const *arguments) {
+weft_err control_put(control *c, const char *command, const char *const *arguments) {
   weft_value words[ARGUMENTS_MAX];
   weft_value list = {.kind = WEFT_ARRAY, .as.array.at = words};
   while (list.as.array.count < ARGUMENTS_MAX && arguments[list.as.array.count]) {
@@ -47,23 +47,36 @@ weft_err control_send(control *c, const char *command, const char *const *argume
                               text(command),
                               {.kind = WEFT_OBJECT, .as.object = {members, 4}}};
   const weft_value request = {.kind = WEFT_ARRAY, .as.array = {parts, 3}};
-  weft__buf_reset(&c->out);
+  size_t from = c->out.len;
   weft__buf_u32(&c->out, 0);
   weft__value_encode(&c->out, &request);
   WEFT_TRY(weft__buf_err(&c->out));
-  size_t len = c->out.len - HEAD_LEN;
-  for (unsigned i = 0; i < HEAD_LEN; i++) c->out.at[i] = (uint8_t)(len >> (24 - 8 * i));
-  ssize_t sent = send(c->fd, c->out.at, c->out.len, MSG_NOSIGNAL);
-  return sent == (ssize_t)c->out.len ? WEFT_OK : bench_fail(c->b, WEFT_EIO, "a daemon went away");
+  size_t len = c->out.len - from - HEAD_LEN;
+  for (unsigned i = 0; i < HEAD_LEN; i++) c->out.at[from + i] = (uint8_t)(len >> (24 - 8 * i));
+  return WEFT_OK;
+}
+
+weft_err control_flush(control *c) {
+  size_t sent = 0;
+  while (sent < c->out.len) {
+    ssize_t n = send(c->fd, c->out.at + sent, c->out.len - sent, MSG_NOSIGNAL);
+    if (n <= 0) return bench_fail(c->b, WEFT_EIO, "a daemon went away");
+    sent += (size_t)n;
+  }
+  weft__buf_reset(&c->out);
+  return WEFT_OK;
 }
 
 /* Reads until one whole frame is there; `body` is a view into `in`. */
 static weft_err receive_frame(control *c, weft_bytes *body) {
   for (;;) {
-    weft_rd r = weft__rd(weft__buf_view(&c->in));
+    weft_rd r = weft__rd(weft_bytes_of(c->in.at + c->in_used, c->in.len - c->in_used));
     uint32_t len = weft__rd_u32(&r);
     *body = weft__rd_take(&r, len);
     if (!r.failed) return WEFT_OK;
+    if (c->in_used > 0) memmove(c->in.at, c->in.at + c->in_used, c->in.len - c->in_used);
+    c->in.len -= c->in_used;
+    c->in_used = 0;
     size_t before = c->in.len;
     uint8_t *room = weft__buf_room(&c->in, READ_LEN);
     if (!room) return weft__buf_err(&c->in);
@@ -73,19 +86,14 @@ static weft_err receive_frame(control *c, weft_bytes *body) {
   }
 }
 
-static void drop_frame(control *c, size_t body_len) {
-  size_t used = HEAD_LEN + body_len;
-  memmove(c->in.at, c->in.at + used, c->in.len - used);
-  c->in.len -= used;
-}
-
 static bool is_text(const weft_value *v, const char *want) {
   return v->kind == WEFT_STRING && weft_bytes_cmp(v->as.bytes, weft_bytes_str(want)) == 0;
 }
 
 weft_err control_ask(control *c, const char *command, const char *const *arguments, int64_t *code,
                      weft_value *record) {
-  WEFT_TRY(control_send(c, command, arguments));
+  WEFT_TRY(control_put(c, command, arguments));
+  WEFT_TRY(control_flush(c));
   return control_take(c, code, record);
 }
 
@@ -97,7 +105,7 @@ weft_err control_take(control *c, int64_t *code, weft_value *record) {
     weft_value answer;
     WEFT_TRY(receive_frame(c, &body));
     weft_err err = weft__value_decode(&c->arena, body, &answer);
-    drop_frame(c, body.len);
+    c->in_used += HEAD_LEN + body.len;
     WEFT_TRY(err);
     if (answer.kind != WEFT_ARRAY || answer.as.array.count < 3) return WEFT_EMALFORMED;
     const weft_value *parts = answer.as.array.at;

@@ -8,9 +8,10 @@
 typedef struct control {
   bench *b;
   int fd;
-  int64_t id; /* of the last request */
-  weft_buf out;
+  int64_t id;   /* of the last request */
+  weft_buf out; /* requests that have not been sent */
   weft_buf in;
+  size_t in_used;   /* of `in`, which were taken */
   weft_arena arena; /* of the last answer */
 } control;
 
@@ -25,9 +26,10 @@ void control_close(control *c);
 weft_err control_ask(control *c, const char *command, const char *const *arguments, int64_t *code,
                      weft_value *record) WEFT_MUST_USE;
 
-/* The two halves of control_ask.  Several requests may be under way; they are answered in the order
- * they were sent. */
-weft_err control_send(control *c, const char *command, const char *const *arguments) WEFT_MUST_USE;
+/* The halves of control_ask.  Several requests may be under way; they are answered in the order
+ * they were put.  control_flush sends what was put since the last one, in one piece. */
+weft_err control_put(control *c, const char *command, const char *const *arguments) WEFT_MUST_USE;
+weft_err control_flush(control *c) WEFT_MUST_USE;
 weft_err control_take(control *c, int64_t *code, weft_value *record) WEFT_MUST_USE;
 
 #endif

@@ -5,18 +5,23 @@
  * time counts from sending the first request to the answer that shows it: commit, push, hold, show,
  * and a question.  `commit` is the time until the first daemon has answered.
  *
- * The probe is two synced puts of LMDB, one after the other, and one sealed message between two
- * threads over the loopback: nothing is shown elsewhere before it is on the disks of both.
+ * The probe is two synced commits of LMDB, one after the other, and one sealed message between two
+ * threads over the loopback: nothing is shown elsewhere before it is on the disks of both.  A
+ * commit is the puts of one edit into one table: what a replica in this process puts for the same
+ * edit is recorded.  `shown-put` are the same times beside two commits of one short put each.
  *
- * Sustained: requests are sent without waiting for the answers of those before them, 256 at most;
- * an answer says that its edit is durable.  The time counts until the last one is shown by the
- * other device.  The probe is as many puts of LMDB, 256 in a synced transaction. */
+ * Sustained: requests are sent without waiting for the answers of those before them, thousands at
+ * most; an answer says that its edit is durable.  The time counts until the last one is shown by
+ * the other device.  The probe is the puts of as many edits into the same tables, with as many in a
+ * synced transaction as a daemon commits together; `sustained-put` is the same rate beside one
+ * short put an edit. */
 #include <stdlib.h>
 #include <time.h>
 
 #include "bench/control.h"
-#include "bench/probe.h"
+#include "bench/fleet.h"
 #include "bench/processes.h"
+#include "bench/recorder.h"
 
 enum {
   TEMPLATES = 1000,
@@ -24,17 +29,29 @@ enum {
   EDITS_QUICK = 100,
   WARM_UP = 10, /* edits that are not counted */
   LOOK_US = 100,
-  UNDER_WAY = 256,
+  UNDER_WAY = 4000,
+  SEND_AT_ONCE = 1000,
+  GROUP = 1000, /* edits of the probe's transactions: as many as a daemon commits together */
   SUSTAINED_MAX = 200000, /* edits */
   PATIENCE = 30           /* seconds */
 };
 static const double sustained_seconds = 5, sustained_seconds_quick = 1;
+
+/* A replica in this process that makes the same edits, and LMDB alone that puts the same bytes. */
+typedef struct same_bytes {
+  fleet fleet;
+  fleet_replica r;
+  recorder rec;
+  probe_lmdb *one[2];  /* with one table */
+  probe_lmdb *grouped; /* with as many as the store has */
+} same_bytes;
 
 typedef struct live_run {
   bench *b;
   processes p;
   control sender;
   control receiver;
+  same_bytes same;
   probe_lmdb *puts[2];
   probe_line *line;
   weft_arena *arena;
@@ -42,6 +59,7 @@ typedef struct live_run {
   double *shown; /* seconds, of each edit */
   double *committed;
   double *probe;
+  double *probe_put;
 } live_run;
 
 static void pause_us(long us) {
@@ -65,13 +83,13 @@ static weft_err wait_shown(live_run *l, const char *document, int64_t value) {
 /* What edit `i` writes, and where. */
 static int64_t value_of(uint32_t i) { return 1000000 + (int64_t)i; }
 
-static weft_err send_edit(live_run *l, uint32_t i) {
+static weft_err put_edit(live_run *l, uint32_t i) {
   char document[W1_NAME_LEN_MAX];
   char field[W1_NAME_LEN_MAX];
   w1_document(document, i % TEMPLATES);
   snprintf(field, sizeof field, "version:=%lld", (long long)value_of(i));
   const char *const set[] = {document, field, NULL};
-  return bench_fail(l->b, control_send(&l->sender, "set", set), "weft set");
+  return bench_fail(l->b, control_put(&l->sender, "set", set), "weft set");
 }
 
 static weft_err take_answer(live_run *l) {
@@ -89,7 +107,8 @@ static weft_err measure_edit(live_run *l, uint32_t i, double *committed, double 
   char document[W1_NAME_LEN_MAX];
   w1_document(document, i % TEMPLATES);
   double begin = bench_now();
-  WEFT_TRY(send_edit(l, i));
+  WEFT_TRY(put_edit(l, i));
+  WEFT_TRY(control_flush(&l->sender));
   WEFT_TRY(take_answer(l));
   *committed = bench_now() - begin;
   WEFT_TRY(wait_shown(l, document, value_of(i)));
@@ -97,13 +116,75 @@ static weft_err measure_edit(live_run *l, uint32_t i, double *committed, double 
   return WEFT_OK;
 }
 
-/* Two synced puts and a message; they also keep edits apart. */
-static weft_err measure_probe(live_run *l, double *seconds) {
+/* --- the same bytes --- */
+
+static weft_err same_import(same_bytes *s) {
+  double aside = 0;
+  WEFT_TRY(fleet_import(&s->fleet, s->r.replica, TEMPLATES, GROUP));
+  for (size_t i = 0; i < 2; i++) WEFT_TRY(probe_lmdb_replay(s->one[i], s->rec.puts, &aside));
+  WEFT_TRY(probe_lmdb_replay(s->grouped, s->rec.puts, &aside));
+  recorder_clear(&s->rec);
+  return WEFT_OK;
+}
+
+static weft_err same_open(same_bytes *s, bench *b) {
+  WEFT_TRY(fleet_make(&s->fleet, b));
+  WEFT_TRY(fleet_open(&s->fleet, 0, "same", &s->r));
+  WEFT_TRY(probe_lmdb_open(&s->one[0], b, "same-0.mdb", 1));
+  WEFT_TRY(probe_lmdb_open(&s->one[1], b, "same-1.mdb", 1));
+  WEFT_TRY(probe_lmdb_open(&s->grouped, b, "same-2.mdb", PROBE_TABLES_MAX));
+  recorder_attach(&s->rec, s->r.store, &b->mem);
+  return same_import(s);
+}
+
+static void same_close(same_bytes *s) {
+  for (size_t i = 0; i < 2; i++) probe_lmdb_close(s->one[i]);
+  probe_lmdb_close(s->grouped);
+  recorder_detach(&s->rec);
+  fleet_close(&s->r);
+}
+
+static weft_err same_edit(same_bytes *s, uint32_t i) {
+  char document[W1_NAME_LEN_MAX];
+  weft_edit *e;
+  weft_commit done;
+  weft_value value = {.kind = WEFT_INT, .as.integer = value_of(i)};
+  w1_document(document, i % TEMPLATES);
+  s->fleet.clock_us += 1000;
+  WEFT_TRY(weft_edit_begin(&e, s->r.replica, NULL));
+  weft_err err = weft_edit_set(e, weft_bytes_str(document), weft_bytes_str("/version"), &value);
+  if (err == WEFT_OK) err = weft_edit_commit(e, &done);
+  weft_edit_free(e);
+  return err;
+}
+
+/* Edits from `first` on in one transaction. */
+static weft_err same_group(live_run *l, uint32_t first, uint32_t count) {
+  weft_replica *r = l->same.r.replica;
+  weft_err err = weft_group_begin(r);
+  for (uint32_t i = 0; i < count && err == WEFT_OK; i++) err = same_edit(&l->same, first + i);
+  if (err == WEFT_OK) return bench_fail(l->b, weft_group_end(r), "ending a group");
+  weft_group_abort(r);
+  return bench_fail(l->b, err, "the same edits");
+}
+
+/* Two synced commits and a message; they also keep edits apart. */
+static weft_err measure_probe(live_run *l, uint32_t i, double *seconds, double *seconds_put) {
   probe_item item = {weft_bytes_str("template and field"), weft_bytes_str("value")};
   const probe_items items = {&item, 1};
-  *seconds = 0;
-  for (size_t i = 0; i < 2; i++) WEFT_TRY(probe_lmdb_put(l->puts[i], items, 1, seconds));
-  return probe_line_message(l->line, l->b, seconds);
+  double message = 0;
+  *seconds = *seconds_put = 0;
+  WEFT_TRY(bench_fail(l->b, same_edit(&l->same, i), "the same edit"));
+  WEFT_TRY(bench_fail(l->b, l->same.rec.err, "recording"));
+  for (size_t k = 0; k < 2; k++) {
+    WEFT_TRY(probe_lmdb_replay(l->same.one[k], l->same.rec.puts, seconds));
+    WEFT_TRY(probe_lmdb_put(l->puts[k], items, 1, seconds_put));
+  }
+  recorder_clear(&l->same.rec);
+  WEFT_TRY(probe_line_message(l->line, l->b, &message));
+  *seconds += message;
+  *seconds_put += message;
+  return WEFT_OK;
 }
 
 static weft_err measure_edits(live_run *l) {
@@ -112,7 +193,7 @@ static weft_err measure_edits(live_run *l) {
   for (uint32_t i = 0; i < l->count; i++) {
     if (i % 50 == 0) WEFT_TRY(bench_progress(l->b, "edits"));
     WEFT_TRY(measure_edit(l, WARM_UP + i, &l->committed[i], &l->shown[i]));
-    WEFT_TRY(measure_probe(l, &l->probe[i]));
+    WEFT_TRY(measure_probe(l, WARM_UP + i, &l->probe[i], &l->probe_put[i]));
   }
   return WEFT_OK;
 }
@@ -128,7 +209,10 @@ static weft_err write_sustained(live_run *l, uint32_t first, uint32_t *count, do
   double start = bench_now();
   double end = start + (l->b->quick ? sustained_seconds_quick : sustained_seconds);
   for (bool more = true; more || done < sent;) {
-    for (; more && sent - done < UNDER_WAY; sent++) WEFT_TRY(send_edit(l, first + sent));
+    if (more && sent - done <= UNDER_WAY - SEND_AT_ONCE) {
+      for (uint32_t i = 0; i < SEND_AT_ONCE; i++) WEFT_TRY(put_edit(l, first + sent++));
+      WEFT_TRY(control_flush(&l->sender));
+    }
     WEFT_TRY(take_answer(l));
     done++;
     more = bench_now() < end && sent < SUSTAINED_MAX;
@@ -141,8 +225,20 @@ static weft_err write_sustained(live_run *l, uint32_t first, uint32_t *count, do
   return WEFT_OK;
 }
 
+/* The puts of as many edits. */
+static weft_err probe_sustained(live_run *l, uint32_t first, uint32_t count, double *seconds) {
+  for (uint32_t i = 0; i < count; i += GROUP) {
+    WEFT_TRY(bench_progress(l->b, "the same bytes"));
+    WEFT_TRY(same_group(l, first + i, count - i < GROUP ? count - i : GROUP));
+    WEFT_TRY(bench_fail(l->b, l->same.rec.err, "recording"));
+    WEFT_TRY(probe_lmdb_replay(l->same.grouped, l->same.rec.puts, seconds));
+    recorder_clear(&l->same.rec);
+  }
+  return WEFT_OK;
+}
+
 /* As many values under the same keys. */
-static weft_err probe_sustained(live_run *l, uint32_t count, double *seconds) {
+static weft_err probe_puts_sustained(live_run *l, uint32_t count, double *seconds) {
   probe_items items = {.count = count};
   items.at = weft__arena_zero(l->arena, count, sizeof *items.at);
   if (!items.at) return WEFT_ENOMEM;
@@ -152,17 +248,21 @@ static weft_err probe_sustained(live_run *l, uint32_t count, double *seconds) {
     WEFT_TRY(weft__arena_copy(l->arena, weft_bytes_of(number, 4), &items.at[i].key));
     WEFT_TRY(weft__arena_copy(l->arena, value, &items.at[i].value));
   }
-  return probe_lmdb_put(l->puts[0], items, UNDER_WAY, seconds);
+  return probe_lmdb_put(l->puts[0], items, GROUP, seconds);
 }
 
 static weft_err measure_sustained(live_run *l, uint32_t first) {
   bench_name name = {"W5", "sustained", "rate", "edits/s", BENCH_RATE};
+  bench_name name_put = {"W5", "sustained-put", "rate", "edits/s", BENCH_RATE};
   uint32_t count = 0;
-  double seconds = 0, limit = 0;
+  double seconds = 0, limit = 0, limit_put = 0;
   WEFT_TRY(write_sustained(l, first, &count, &seconds));
-  WEFT_TRY(probe_sustained(l, count, &limit));
+  WEFT_TRY(probe_sustained(l, first, count, &limit));
+  WEFT_TRY(probe_puts_sustained(l, count, &limit_put));
   bench_sample(l->b, name, count / seconds);
   bench_limit(l->b, name, count / limit);
+  bench_sample(l->b, name_put, count / seconds);
+  bench_limit(l->b, name_put, count / limit_put);
   return WEFT_OK;
 }
 
@@ -174,18 +274,19 @@ static int ascending(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static void sample(live_run *l, const char *variant, double *values) {
+/* Both lists come out ascending. */
+static void sample(live_run *l, const char *variant, double *values, double *probe) {
   static const struct {
     const char *metric;
     size_t permille;
   } kinds[] = {{"p50", 500}, {"p99", 990}, {"p99.9", 999}};
   qsort(values, l->count, sizeof *values, ascending);
-  qsort(l->probe, l->count, sizeof *l->probe, ascending);
+  qsort(probe, l->count, sizeof *probe, ascending);
   for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
     bench_name name = {"W5", variant, kinds[i].metric, "ms", BENCH_COST};
     size_t at = (l->count - 1) * kinds[i].permille / 1000;
     bench_sample(l->b, name, values[at] * 1000);
-    bench_limit(l->b, name, l->probe[at] * 1000);
+    bench_limit(l->b, name, probe[at] * 1000);
   }
 }
 
@@ -194,7 +295,8 @@ static void sample(live_run *l, const char *variant, double *values) {
 static weft_err measure_gentle(live_run *l) {
   bench_name name = {"W5", "commit", "p50", "ms", BENCH_COST};
   WEFT_TRY(measure_edits(l));
-  sample(l, "shown", l->shown);
+  sample(l, "shown", l->shown, l->probe);
+  sample(l, "shown-put", l->shown, l->probe_put);
   qsort(l->committed, l->count, sizeof *l->committed, ascending);
   bench_sample(l->b, name, l->committed[(l->count - 1) / 2] * 1000);
   return WEFT_OK;
@@ -209,6 +311,7 @@ static weft_err measure(live_run *l) {
   WEFT_TRY(probe_lmdb_open(&l->puts[0], l->b, "probe-0.mdb", 1));
   WEFT_TRY(probe_lmdb_open(&l->puts[1], l->b, "probe-1.mdb", 1));
   WEFT_TRY(probe_line_open(&l->line, l->b));
+  WEFT_TRY(same_open(&l->same, l->b));
   if (bench_wants(b, "shown") || bench_wants(b, "commit")) WEFT_TRY(measure_gentle(l));
   if (!bench_wants(b, "sustained")) return WEFT_OK;
   return measure_sustained(l, WARM_UP + (uint32_t)l->count);
@@ -229,7 +332,9 @@ weft_err bench_live(bench *b) {
     l.shown = weft__arena_zero(&arena, l.count, sizeof *l.shown);
     l.committed = weft__arena_zero(&arena, l.count, sizeof *l.committed);
     l.probe = weft__arena_zero(&arena, l.count, sizeof *l.probe);
-    err = l.shown && l.committed && l.probe ? measure(&l) : WEFT_ENOMEM;
+    l.probe_put = weft__arena_zero(&arena, l.count, sizeof *l.probe_put);
+    err = l.shown && l.committed && l.probe && l.probe_put ? measure(&l) : WEFT_ENOMEM;
+    same_close(&l.same);
     probe_lmdb_close(l.puts[0]);
     probe_lmdb_close(l.puts[1]);
     probe_line_close(l.line, b);
