@@ -9,7 +9,8 @@
 
 #include "crdt/assert.h"
 
-enum { block_size_min = 1024, block_size_max = 1 << 20, alignment = 16 };
+/* The first block is small enough, with its header, for the blocks that allocators keep at hand. */
+enum { block_size_min = 1024 - 32, block_size_max = 1 << 20, alignment = 16 };
 
 struct weft_arena_block {
   weft_arena_block *next;

@@ -352,16 +352,6 @@ weft_err weft__reload(weft_replica *r) {
 
 /* --- transactions --- */
 
-weft_err weft__read_begin(weft_replica *r, weft_txn **txn) {
-  if (r->stale) WEFT_TRY(weft__reload(r));
-  if (r->txn) {
-    *txn = r->txn;
-    return WEFT_OK;
-  }
-  weft_err err = weft_store_begin(r->store, WEFT_TXN_READ, txn);
-  return err == WEFT_OK ? WEFT_OK : store_failed(r, err);
-}
-
 void weft__read_end(weft_replica *r, weft_txn *txn) {
   if (txn != r->txn) weft_txn_abort(txn);
 }
@@ -374,6 +364,7 @@ static weft_err write_finish(weft_replica *r, weft_txn *txn) {
     if (long_tail || log->tail_len >= WEFT_TAIL_LEN_MAX) WEFT_TRY(weft__log_seal(r, txn, log));
     WEFT_TRY(weft__log_put(r, txn, log));
   }
+  WEFT_TRY(weft__group_settle(r, txn));
   if (r->touched) WEFT_TRY(own_put(r, txn));
   WEFT_TRY(weft__event_posts_put(r, txn));
   bool said = r->touched || r->now.events != r->published.events;
@@ -417,6 +408,7 @@ static void write_publish(weft_replica *r) {
 /* The transaction is gone: makes the image equal to the store again. */
 static void write_undo(weft_replica *r) {
   r->restarted = false;
+  weft__group_forget(r);
   weft__event_posts_done(r, false);
   r->commits_open = r->commit_ops_open = 0;
   if (!r->moved) return;
@@ -453,19 +445,48 @@ static void group_lose(weft_replica *r, weft_err err) {
   group_make_room(r, err);
 }
 
+static weft_err group_fail(weft_replica *r, weft_err err) {
+  err = store_failed(r, err);
+  group_lose(r, err);
+  return err;
+}
+
+weft_err weft__read_begin(weft_replica *r, weft_txn **txn) {
+  if (r->stale) WEFT_TRY(weft__reload(r));
+  if (r->txn) {
+    weft_err err = weft__group_settle(r, r->txn);
+    if (err != WEFT_OK) return group_fail(r, err);
+    *txn = r->txn;
+    return WEFT_OK;
+  }
+  weft_err err = weft_store_begin(r->store, WEFT_TXN_READ, txn);
+  return err == WEFT_OK ? WEFT_OK : store_failed(r, err);
+}
+
+static weft_err write_in_group(weft_replica *r, weft_write_fn fn, void *arg) {
+  if (r->group_err != WEFT_OK) return r->group_err;
+  bool moved = r->moved;
+  r->moved = false;
+  weft_err err = fn(r, r->txn, arg);
+  bool harmed = r->moved;
+  r->moved = r->moved || moved;
+  if (err == WEFT_OK) return WEFT_OK;
+  if (harmed || (err <= WEFT_EIO && err > WEFT_ESTALE)) return group_fail(r, err);
+  return store_failed(r, err);
+}
+
+weft_err weft__write_commit(weft_replica *r, weft_write_fn fn, void *arg) {
+  if (r->dead != WEFT_OK) return r->dead;
+  return r->group ? write_in_group(r, fn, arg) : weft__write(r, fn, arg);
+}
+
 weft_err weft__write(weft_replica *r, weft_write_fn fn, void *arg) {
+  weft_txn *txn;
   if (r->dead != WEFT_OK) return r->dead;
   if (r->group) {
     if (r->group_err != WEFT_OK) return r->group_err;
-    bool moved = r->moved;
-    r->moved = false;
-    weft_err err = fn(r, r->txn, arg);
-    bool harmed = r->moved;
-    r->moved = r->moved || moved;
-    if (err == WEFT_OK) return WEFT_OK;
-    err = store_failed(r, err);
-    if (harmed || (err <= WEFT_EIO && err > WEFT_ESTALE)) group_lose(r, err);
-    return err;
+    WEFT_TRY(weft__read_begin(r, &txn)); /* it may read tables */
+    return write_in_group(r, fn, arg);
   }
   if (r->stale) WEFT_TRY(weft__reload(r));
   r->error[0] = 0;
@@ -503,6 +524,7 @@ weft_err weft_group_end(weft_replica *r) {
   if (!r->group) return WEFT_EMISUSE;
   uint64_t started = weft__metrics_clock(r->metrics);
   r->group = false;
+  weft__spares_free(r);
   weft_err err = r->group_err;
   if (err != WEFT_OK) return err;
   weft_txn *txn = r->txn;
@@ -514,6 +536,7 @@ weft_err weft_group_end(weft_replica *r) {
     weft_txn_abort(txn);
   }
   if (err == WEFT_OK) {
+    weft__group_forget(r);
     write_publish(r);
     weft__observe_since(r->metrics, WEFT_METRIC_COMMIT_TIME, started);
     return WEFT_OK;
@@ -527,6 +550,7 @@ weft_err weft_group_end(weft_replica *r) {
 void weft_group_abort(weft_replica *r) {
   if (!r->group) return;
   r->group = false;
+  weft__spares_free(r);
   if (r->group_err != WEFT_OK) return;
   weft_txn_abort(r->txn);
   r->txn = NULL;
@@ -565,6 +589,7 @@ static void replica_init(weft_replica *r, const weft_replica_options *o) {
   r->state_env.ctx = r;
   r->state_env.log_id = log_id_of;
   weft__arena_init(&r->tables, &r->mem);
+  weft__arena_init(&r->kept.arena, &r->mem);
   weft__arena_init(&r->rules_arena, &r->mem);
   weft__vector_init(&r->held, &r->mem);
   weft__vector_init(&r->shown, &r->mem);

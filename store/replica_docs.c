@@ -169,13 +169,13 @@ weft_err weft__doc_load_in(weft_replica *r, weft_txn *txn, uint32_t number, weft
   weft_doc *doc;
   weft_state state = {0};
   *out = NULL;
-  WEFT_TRY(weft__doc_new(&doc, &r->mem, &r->lineage));
+  WEFT_TRY(weft__spare_doc(r, &doc));
   weft_err err = weft__state_begin(&state, &r->state_env, txn, number, doc, arena);
   state.borrow = true;
   if (err == WEFT_OK) err = weft__state_need_all(&state);
   weft__state_end(&state);
   if (err != WEFT_OK) {
-    weft__doc_free(doc);
+    weft__spare_doc_give(r, doc);
     if (err == WEFT_ECORRUPT) return weft__replica_fail(r, err, "a segment is damaged");
     return err;
   }

@@ -148,7 +148,7 @@ weft_err weft_edit_begin(weft_edit **out, weft_replica *r, const weft_edit_optio
   memset(e, 0, sizeof *e);
   e->r = r;
   e->docs_end = &e->docs;
-  weft__arena_init(&e->arena, &r->mem);
+  e->arena = weft__spare_arena(r);
   e->next = r->edits;
   r->edits = e;
   weft_err err = edit_fill(e, o ? o : &defaults);
@@ -168,9 +168,9 @@ void weft_edit_free(weft_edit *e) {
   *at = e->next;
   for (edit_doc *d = e->docs; d; d = d->next) {
     weft__writer_free(d->writer);
-    weft__doc_free(d->base);
+    weft__spare_doc_give(r, d->base);
   }
-  weft__arena_free(&e->arena);
+  weft__spare_arena_give(r, &e->arena);
   r->mem.free(r->mem.ctx, e);
 }
 
@@ -226,7 +226,7 @@ static weft_err edit_load(weft_edit *e, weft_txn *txn, edit_doc *d) {
   weft_replica *r = e->r;
   weft_doc_record *record = &d->record;
   weft_err err = weft__doc_record_find(r, txn, d->name, &e->arena, record);
-  if (err == WEFT_ENOTFOUND) return weft__doc_new(&d->base, &r->mem, &r->lineage);
+  if (err == WEFT_ENOTFOUND) return weft__spare_doc(r, &d->base);
   if (err != WEFT_OK) return err;
   if (e->has_base) return weft__doc_at(r, txn, record->number, &e->base, &d->base);
   if (e->epoch == r->now.shown) {
@@ -267,11 +267,18 @@ static void edit_origin(const weft_edit *e, weft_write_origin *origin) {
   memcpy(origin->tag, r->identity.device.b, sizeof origin->tag);
 }
 
+/* Nothing was shown since the edit began, and it has no older base. */
+static bool edit_is_now(const weft_edit *e) { return !e->has_base && e->epoch == e->r->now.shown; }
+
 static weft_err edit_open(weft_edit *e, edit_doc *d) {
   weft_txn *txn;
   weft_replica *r = e->r;
   weft_write_origin origin;
-  WEFT_TRY(weft__read_begin(r, &txn));
+  if (r->txn && edit_is_now(e)) {
+    txn = r->txn; /* a group keeps nothing of documents back */
+  } else {
+    WEFT_TRY(weft__read_begin(r, &txn));
+  }
   weft_err err = edit_load(e, txn, d);
   weft__read_end(r, txn);
   WEFT_TRY(err);
@@ -456,7 +463,8 @@ static weft_err stale_check(weft_edit *e, weft_txn *txn, weft_arena *arena) {
   weft_replica *r = e->r;
   weft_base base = e->base;
   bool newer = false;
-  if (!e->has_base && e->epoch == r->now.shown) return WEFT_OK;
+  if (edit_is_now(e)) return WEFT_OK;
+  WEFT_TRY(weft__group_settle(r, txn));
   if (!e->has_base) WEFT_TRY(weft__base_of_shown(r, txn, e->epoch, arena, &base));
   claim_view view = {r, &base};
   weft_claim_query query = {&view, {UINT32_MAX, 0}, in_base, is_own};
@@ -509,7 +517,7 @@ static weft_err manual_check_doc(const weft_edit *e, const edit_doc *d, const we
 /* The same for all documents: as they are shown now, and as they stood at an older base. */
 static weft_err manual_check(weft_edit *e, weft_txn *txn, weft_arena *arena) {
   weft_replica *r = e->r;
-  bool old = e->has_base || e->epoch != r->now.shown;
+  bool old = !edit_is_now(e);
   for (edit_doc *d = e->docs; d; d = d->next) {
     const weft_op *ops;
     size_t count;
@@ -635,7 +643,9 @@ static weft_err own_append(weft_replica *r, weft_txn *txn, weft_log *log, const 
   weft__log_fresh_add(log, &fresh->run);
   bool sign = log->held - log->signed_seq >= WEFT_SIGN_CHANGES_MAX ||
               log->unsigned_len >= WEFT_SIGN_LEN_MAX;
-  return sign ? weft__log_sign(r, txn, log) : WEFT_OK;
+  if (!sign) return WEFT_OK;
+  WEFT_TRY(weft__log_sign(r, txn, log));
+  return r->kept.count >= WEFT_CHUNK_COUNT_MIN ? weft__log_seal(r, txn, log) : WEFT_OK;
 }
 
 /* Opens the log of a lane with its START. */
@@ -729,14 +739,13 @@ static weft_err commit_steps(weft_replica *r, weft_txn *txn, commit_call *call, 
 }
 
 static weft_err commit_write(weft_replica *r, weft_txn *txn, void *arg) {
-  weft_arena arena;
-  weft__arena_init(&arena, &r->mem);
+  weft_arena arena = weft__spare_arena(r);
   commit_call *call = arg;
   weft_err err = commit_steps(r, txn, call, &arena);
   for (weft_log *log = r->touched; log; log = log->next_touched) {
     log->fresh = log->fresh_last = NULL;
   }
-  weft__arena_free(&arena);
+  weft__spare_arena_give(r, &arena);
   r->commits_open += err == WEFT_OK;
   r->commit_ops_open += err == WEFT_OK ? call->op_count : 0;
   return err;
@@ -768,20 +777,19 @@ static weft_err commit_ops(const weft_edit *e, weft_arena *arena, commit_call *c
 
 weft_err weft_edit_commit(weft_edit *e, weft_commit *out) {
   weft_replica *r = e->r;
-  weft_arena arena;
   commit_call call = {e, NULL, 0, out};
   memset(out, 0, sizeof *out);
   if (e->broken != WEFT_OK) return e->broken;
   if (e->committed) return WEFT_EMISUSE;
   uint64_t started = r->group ? 0 : weft__metrics_clock(r->metrics);
-  weft__arena_init(&arena, &r->mem);
+  weft_arena arena = weft__spare_arena(r);
   weft_err err = commit_ops(e, &arena, &call);
   if (err == WEFT_OK && call.op_count > 0) {
-    err = weft__write(r, commit_write, &call);
+    err = weft__write_commit(r, commit_write, &call);
   } else if (err == WEFT_OK && e->draft.len > 0) {
     err = weft__write(r, draft_write, e);
   }
-  weft__arena_free(&arena);
+  weft__spare_arena_give(r, &arena);
   if (err != WEFT_OK) {
     memset(out, 0, sizeof *out);
     return err;

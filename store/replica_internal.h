@@ -202,6 +202,37 @@ typedef struct weft_own_log {
   weft_id id;
 } weft_own_log;
 
+/* A change of a tail as it is stored. */
+typedef struct weft_tail_record {
+  unsigned flags;
+  weft_id id;
+  weft_sig sig;
+  weft_bytes raw; /* view */
+} weft_tail_record;
+
+/* What the open group keeps back, since its next commit would write it again or it will lie in a
+ * chunk: weft__group_settle. */
+typedef struct weft_kept {
+  weft_log *log; /* of the rows */
+  uint64_t first;
+  weft_tail_record *rows; /* of its tail, its newest changes, in `arena` */
+  size_t count;
+  size_t cap;
+  weft_arena arena;
+  bool order; /* the newest entries of these tables */
+  bool arrival;
+} weft_kept;
+
+enum { WEFT_SPARE_ARENAS = 8, WEFT_SPARE_DOCS = 2 };
+
+/* Empty ones, for the next commit of a group (store/replica_spare.c). */
+typedef struct weft_spares {
+  weft_arena arenas[WEFT_SPARE_ARENAS];
+  size_t arena_count;
+  weft_doc *docs[WEFT_SPARE_DOCS];
+  size_t doc_count;
+} weft_spares;
+
 struct weft_replica {
   weft_alloc mem;
   const weft_crypto *crypto;
@@ -260,6 +291,8 @@ struct weft_replica {
   weft_txn *txn; /* of the open group */
   bool group;
   weft_err group_err;      /* why the group is lost */
+  weft_spares spares;      /* of it */
+  weft_kept kept;          /* of it */
   weft_edit *edits;        /* open ones */
   const weft_edit *handed; /* the one being committed, while what it loaded is what is shown */
   uint64_t image;          /* goes up when the image is read again or showing begins anew */
@@ -300,6 +333,13 @@ void weft__read_end(weft_replica *r, weft_txn *txn);
  */
 typedef weft_err (*weft_write_fn)(weft_replica *r, weft_txn *txn, void *arg);
 weft_err weft__write(weft_replica *r, weft_write_fn fn, void *arg) WEFT_MUST_USE;
+/* The same for a commit, which leaves to a group what it keeps back. */
+weft_err weft__write_commit(weft_replica *r, weft_write_fn fn, void *arg) WEFT_MUST_USE;
+/* Puts what the group keeps back into its transaction; before anybody reads tables rather than
+ * through weft__log_*.  Errors of writes: the group is lost. */
+weft_err weft__group_settle(weft_replica *r, weft_txn *txn) WEFT_MUST_USE;
+/* Forgets it, with its transaction. */
+void weft__group_forget(weft_replica *r);
 
 /* Marks a log as differing from the store, so that weft__write stores it. */
 void weft__log_touch(weft_replica *r, weft_log *log);
@@ -711,6 +751,17 @@ bool weft__edit_handed(const weft_replica *r, weft_bytes name, weft_doc_record *
 /* After a rollback: edits that rest on what was undone can no longer be committed. */
 void weft__edits_rollback(weft_replica *r);
 void weft__edits_drop(weft_replica *r);
+
+/* --- memory of a group (store/replica_spare.c) --- */
+
+/* An empty arena or document, to be given back; within a group it is one that was given before, if
+ * there is one.  WEFT_ENOMEM.  Giving NULL does nothing. */
+weft_arena weft__spare_arena(weft_replica *r);
+void weft__spare_arena_give(weft_replica *r, weft_arena *arena);
+weft_err weft__spare_doc(weft_replica *r, weft_doc **out) WEFT_MUST_USE;
+void weft__spare_doc_give(weft_replica *r, weft_doc *doc);
+/* When a group ends. */
+void weft__spares_free(weft_replica *r);
 
 /* --- indexes (store/query_index.c) --- */
 

@@ -367,14 +367,7 @@ weft_err weft__span_of(const weft_replica *r, weft_bytes value, weft_log_span *s
 
 /* --- reading changes --- */
 
-typedef struct tail_record {
-  unsigned flags;
-  weft_id id;
-  weft_sig sig;
-  weft_bytes raw; /* view into the store */
-} tail_record;
-
-static weft_err tail_decode(const weft_replica *replica, weft_bytes value, tail_record *out) {
+static weft_err tail_decode(const weft_replica *replica, weft_bytes value, weft_tail_record *out) {
   weft_bytes content;
   WEFT_TRY(weft__row_open(replica, value, &content));
   weft_rd r = weft__rd(content);
@@ -390,14 +383,26 @@ static weft_err tail_decode(const weft_replica *replica, weft_bytes value, tail_
   return sane ? WEFT_OK : WEFT_ECORRUPT;
 }
 
-static weft_change_state tail_state(const tail_record *t) {
+static weft_change_state tail_state(const weft_tail_record *t) {
   return (weft_change_state)(t->flags >> TAIL_STATE_SHIFT & TAIL_STATE_MASK);
 }
 
+/* The row of `seq` that the open group keeps back; NULL: it does not. */
+static weft_tail_record *kept_row(const weft_replica *r, const weft_log *log, uint64_t seq) {
+  const weft_kept *kept = &r->kept;
+  bool there = kept->log == log && seq >= kept->first && seq - kept->first < kept->count;
+  return there ? &kept->rows[seq - kept->first] : NULL;
+}
+
 static weft_err tail_get(const weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
-                         tail_record *out) {
+                         weft_tail_record *out) {
   weft_dbkey key;
   weft_bytes value;
+  const weft_tail_record *kept = kept_row(r, log, seq);
+  if (kept) {
+    *out = *kept;
+    return WEFT_OK;
+  }
   weft_err err =
       weft_txn_get(txn, WEFT_TABLE_TAIL, weft__dbkey_u32_u64(&key, log->number, seq), &value);
   if (err == WEFT_ENOTFOUND) return WEFT_ECORRUPT;
@@ -405,7 +410,7 @@ static weft_err tail_get(const weft_replica *r, weft_txn *txn, const weft_log *l
 }
 
 static weft_err tail_put(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
-                         const tail_record *t) {
+                         const weft_tail_record *t) {
   weft_buf b;
   weft__buf_init(&b, &r->mem, SIZE_MAX);
   weft__buf_u8(&b, (uint8_t)t->flags);
@@ -464,7 +469,7 @@ static weft_err count_rows(weft_replica *r, weft_txn *txn, const weft_log *log, 
     uint8_t one, *states = &one;
     size_t n = 1;
     weft_bytes chunk;
-    tail_record t;
+    weft_tail_record t;
     weft__arena_reset(&arena);
     if (table == WEFT_TABLE_LOG) {
       err = chunk_record_decode(&arena, entry.value, &states, &n, &chunk);
@@ -616,7 +621,7 @@ static weft_err log_read(weft_replica *r, weft_txn *txn, const weft_log *log, ui
   log = weft__log_owner(r, log, seq);
   out->seq = seq;
   if (seq > log->sealed) {
-    tail_record t;
+    weft_tail_record t;
     WEFT_TRY(tail_get(r, txn, log, seq, &t));
     out->id = t.id;
     out->state = tail_state(&t);
@@ -715,7 +720,7 @@ weft_err weft__log_id_at(weft_replica *r, weft_txn *txn, const weft_log *log, ui
     return WEFT_OK;
   }
   if (seq > log->sealed) {
-    tail_record t;
+    weft_tail_record t;
     WEFT_TRY(tail_get(r, txn, log, seq, &t));
     *out = t.id;
     return WEFT_OK;
@@ -810,16 +815,68 @@ static weft_err append_chunk(weft_replica *r, weft_txn *txn, weft_log *log,
   return WEFT_OK;
 }
 
+static weft_err rows_settle(weft_replica *r, weft_txn *txn) {
+  weft_kept *kept = &r->kept;
+  for (size_t i = 0; i < kept->count; i++) {
+    WEFT_TRY(tail_put(r, txn, kept->log, kept->first + i, &kept->rows[i]));
+  }
+  kept->count = 0;
+  return WEFT_OK;
+}
+
+/* Keeps a row back; those of one log at a time. */
+static weft_err tail_keep(weft_replica *r, weft_txn *txn, weft_log *log, uint64_t seq,
+                          const weft_tail_record *t) {
+  weft_kept *kept = &r->kept;
+  void *at = kept->rows;
+  if (kept->count > 0 && kept->log != log) WEFT_TRY(rows_settle(r, txn));
+  if (kept->count == 0) {
+    weft__arena_reset(&kept->arena);
+    kept->cap = 0;
+    kept->log = log;
+    kept->first = seq;
+  }
+  WEFT_ASSERT(seq == kept->first + kept->count);
+  WEFT_TRY(weft__arena_grow(&kept->arena, &at, kept->count, &kept->cap, kept->count + 1,
+                            sizeof *kept->rows));
+  kept->rows = at;
+  kept->rows[kept->count] = *t;
+  WEFT_TRY(weft__arena_copy(&kept->arena, t->raw, &kept->rows[kept->count].raw));
+  kept->count++;
+  return WEFT_OK;
+}
+
+weft_err weft__group_settle(weft_replica *r, weft_txn *txn) {
+  weft_kept *kept = &r->kept;
+  WEFT_TRY(rows_settle(r, txn));
+  if (kept->order) {
+    WEFT_TRY(weft__span_put(txn, WEFT_TABLE_ORDER, r->order.number, &r->order.span));
+  }
+  if (kept->arrival) {
+    WEFT_TRY(weft__span_put(txn, WEFT_TABLE_ARRIVAL, r->arrived.number, &r->arrived.span));
+  }
+  kept->order = kept->arrival = false;
+  return WEFT_OK;
+}
+
+void weft__group_forget(weft_replica *r) {
+  r->kept.count = 0;
+  r->kept.log = NULL;
+  r->kept.order = r->kept.arrival = false;
+  weft__arena_free(&r->kept.arena);
+}
+
 static weft_err append_tail(weft_replica *r, weft_txn *txn, weft_log *log,
                             const weft_log_run *run) {
   for (size_t i = 0; i < run->count; i++) {
-    tail_record t = {
+    weft_tail_record t = {
         (unsigned)run->states[i] << TAIL_STATE_SHIFT, run->ids[i], {{0}}, run->raws[i]};
     if (i + 1 == run->count && run->sig) {
       t.flags |= TAIL_SIGNED;
       t.sig = *run->sig;
     }
-    WEFT_TRY(tail_put(r, txn, log, log->held + 1 + i, &t));
+    WEFT_TRY(r->group ? tail_keep(r, txn, log, log->held + 1 + i, &t)
+                      : tail_put(r, txn, log, log->held + 1 + i, &t));
     log->tail_len += run->raws[i].len;
   }
   return WEFT_OK;
@@ -829,8 +886,13 @@ static weft_err append_tail(weft_replica *r, weft_txn *txn, weft_log *log,
 static weft_err arrival_put(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t count) {
   weft_newest_run *newest = &r->arrived;
   weft_log_span more = {log->number, log->held + 1, count};
-  if (!weft__run_lengthen(newest, &more)) *newest = (weft_newest_run){r->now.arrival + 1, more};
+  if (!weft__run_lengthen(newest, &more)) {
+    if (r->kept.arrival) WEFT_TRY(weft__group_settle(r, txn));
+    *newest = (weft_newest_run){r->now.arrival + 1, more};
+  }
   if (!WEFT_CANARY(ARRIVAL_STUCK)) r->now.arrival += count;
+  r->kept.arrival = r->group;
+  if (r->group) return WEFT_OK;
   return weft__span_put(txn, WEFT_TABLE_ARRIVAL, newest->number, &newest->span);
 }
 
@@ -859,7 +921,7 @@ weft_err weft__log_append(weft_replica *r, weft_txn *txn, weft_log *log, const w
 weft_err weft__log_sign(weft_replica *r, weft_txn *txn, weft_log *log) {
   if (log->signed_seq == log->held) return WEFT_OK;
   WEFT_ASSERT(weft_id_cmp(&log->device, &r->identity.device) == 0);
-  tail_record t;
+  weft_tail_record t;
   WEFT_TRY(tail_get(r, txn, log, log->held, &t));
   weft_arena arena;
   weft__arena_init(&arena, &r->mem);
@@ -868,7 +930,13 @@ weft_err weft__log_sign(weft_replica *r, weft_txn *txn, weft_log *log) {
     weft__change_sign(r->crypto, &r->identity.sign_seed, &r->identity.device, &r->space, &log->id,
                       log->held, &t.id, &t.sig);
     t.flags |= TAIL_SIGNED;
-    err = tail_put(r, txn, log, log->held, &t);
+    weft_tail_record *kept = kept_row(r, log, log->held);
+    if (kept) {
+      kept->flags = t.flags;
+      kept->sig = t.sig;
+    } else {
+      err = tail_put(r, txn, log, log->held, &t);
+    }
   }
   weft__arena_free(&arena);
   if (err != WEFT_OK) return err;
@@ -883,6 +951,7 @@ weft_err weft__log_sign(weft_replica *r, weft_txn *txn, weft_log *log) {
 /* Changes of a tail that were read and wait to be packed. */
 typedef struct seal_list {
   weft_bytes *raws;
+  weft_id *ids;
   uint8_t *states;
   weft_sig *sigs;
   bool *is_signed;
@@ -891,6 +960,19 @@ typedef struct seal_list {
   size_t len;   /* bytes from `first` on */
   size_t end;   /* one past the last signed one from `first` on; `first` when there is none */
 } seal_list;
+
+/* Deletes the rows from `first` on, `end` excluded; of those kept back there are none. */
+static weft_err tail_drop(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t first,
+                          uint64_t end) {
+  weft_dbkey from, to;
+  uint64_t gone;
+  bool keeps = r->kept.count > 0 && r->kept.log == log;
+  if (keeps && r->kept.first < end) end = r->kept.first;
+  if (end <= first) return WEFT_OK;
+  weft_key_range range = {weft__dbkey_u32_u64(&from, log->number, first),
+                          weft__dbkey_u32_u64(&to, log->number, end)};
+  return weft_txn_delete_range(txn, WEFT_TABLE_TAIL, range, &gone);
+}
 
 static weft_err seal_emit(weft_replica *r, weft_txn *txn, weft_log *log, seal_list *list,
                           weft_id *prev) {
@@ -903,15 +985,9 @@ static weft_err seal_emit(weft_replica *r, weft_txn *txn, weft_log *log, seal_li
                   .count = count,
                   .sig = list->sigs[list->end - 1]};
   WEFT_TRY(chunk_put(r, txn, log, &run, list->states + list->first, weft_bytes_of(NULL, 0)));
-  weft_dbkey from, to;
-  uint64_t gone;
-  weft_key_range range = {weft__dbkey_u32_u64(&from, log->number, run.first),
-                          weft__dbkey_u32_u64(&to, log->number, run.first + count)};
-  WEFT_TRY(weft_txn_delete_range(txn, WEFT_TABLE_TAIL, range, &gone));
-  for (size_t i = list->first; i < list->end; i++) {
-    weft__change_id(r->crypto, &r->space, prev, list->raws[i], prev);
-    list->len -= list->raws[i].len;
-  }
+  WEFT_TRY(tail_drop(r, txn, log, run.first, run.first + count));
+  for (size_t i = list->first; i < list->end; i++) list->len -= list->raws[i].len;
+  *prev = list->ids[list->end - 1];
   sealed_move(log, log->sealed + count, prev);
   list->first = list->end;
   return WEFT_OK;
@@ -921,19 +997,21 @@ static weft_err seal_all(weft_replica *r, weft_txn *txn, weft_log *log, weft_are
   size_t cap = (size_t)(log->signed_seq - log->sealed);
   seal_list list = {0};
   list.raws = weft__arena_zero(arena, cap, sizeof *list.raws);
+  list.ids = weft__arena_take(arena, cap * sizeof *list.ids);
   list.states = weft__arena_zero(arena, cap, sizeof *list.states);
   list.sigs = weft__arena_zero(arena, cap, sizeof *list.sigs);
   list.is_signed = weft__arena_zero(arena, cap, sizeof *list.is_signed);
-  if (!list.raws || !list.states || !list.sigs || !list.is_signed) return WEFT_ENOMEM;
+  if (!list.raws || !list.ids || !list.states || !list.sigs || !list.is_signed) return WEFT_ENOMEM;
   weft_id prev;
   WEFT_TRY(weft__log_id_at(r, txn, log, log->sealed, &prev));
   uint64_t seq = log->sealed + 1;
   for (size_t i = 0; i < cap; i++) {
-    tail_record t;
+    weft_tail_record t;
     WEFT_TRY(tail_get(r, txn, log, seq + i, &t));
     bool full = i - list.first >= WEFT_CHUNK_CHANGES_MAX ||
                 (i > list.first && list.len + t.raw.len > WEFT_CHUNK_LEN_MAX);
     WEFT_TRY(weft__arena_copy(arena, t.raw, &list.raws[i]));
+    list.ids[i] = t.id;
     list.states[i] = (uint8_t)tail_state(&t);
     list.sigs[i] = t.sig;
     list.is_signed[i] = (t.flags & TAIL_SIGNED) != 0;
@@ -944,13 +1022,26 @@ static weft_err seal_all(weft_replica *r, weft_txn *txn, weft_log *log, weft_are
   return list.first < cap ? seal_emit(r, txn, log, &list, &prev) : WEFT_OK;
 }
 
+/* Lets go of the rows that lie in a chunk now. */
+static void kept_sealed(weft_replica *r, const weft_log *log) {
+  weft_kept *kept = &r->kept;
+  if (kept->log != log || kept->count == 0 || log->sealed < kept->first) return;
+  size_t gone = (size_t)(log->sealed - kept->first) + 1;
+  kept->count -= gone;
+  kept->first += gone;
+  memmove(kept->rows, kept->rows + gone, kept->count * sizeof *kept->rows);
+}
+
 weft_err weft__log_seal(weft_replica *r, weft_txn *txn, weft_log *log) {
   if (log->signed_seq <= log->sealed) return WEFT_OK;
   weft_arena arena;
   weft__arena_init(&arena, &r->mem);
   weft__log_touch(r, log);
   weft_err err = seal_all(r, txn, log, &arena);
-  if (err == WEFT_OK) log->tail_len = 0;
+  if (err == WEFT_OK) {
+    log->tail_len = 0;
+    kept_sealed(r, log);
+  }
   weft__arena_free(&arena);
   return err;
 }

@@ -181,9 +181,8 @@ static weft_err ready_tell(weft_replica *r, weft_txn *txn, weft_log *log) {
 }
 
 weft_err weft__ready_run(weft_replica *r, weft_txn *txn) {
-  weft_arena arena;
+  weft_arena arena = weft__spare_arena(r);
   weft_err err = WEFT_OK;
-  weft__arena_init(&arena, &r->mem);
   while (err == WEFT_OK) {
     weft_log *log = queue_take(r, WEFT_FLOW_READY);
     if (!log) break;
@@ -192,7 +191,7 @@ weft_err weft__ready_run(weft_replica *r, weft_txn *txn) {
   for (weft_log *log = r->touched; log && err == WEFT_OK; log = log->next_touched) {
     err = ready_tell(r, txn, log);
   }
-  weft__arena_free(&arena);
+  weft__spare_arena_give(r, &arena);
   return err;
 }
 
@@ -689,6 +688,8 @@ static weft_err batch_order(batch *b) {
     WEFT_TRY(weft__log_id_at(r, b->txn, log, log->shown, &log->shown_id));
   }
   if (b->change_count == 0) return WEFT_OK;
+  r->kept.order = r->group;
+  if (r->group) return WEFT_OK;
   return weft__span_put(b->txn, WEFT_TABLE_ORDER, r->order.number, &r->order.span);
 }
 
@@ -998,21 +999,21 @@ static weft_err show_batch(weft_replica *r, weft_txn *txn, show_scope scope, wef
   r->moved = true;
   bool bounded = changes_max > 0 && changes_max < WEFT_SHOW_CHANGES_MAX;
   b.changes_max = bounded ? changes_max : WEFT_SHOW_CHANGES_MAX;
-  weft__arena_init(&b.arena, &r->mem);
-  weft__arena_init(&b.one, &r->mem);
+  b.arena = weft__spare_arena(r);
+  b.one = weft__spare_arena(r);
   weft__hist_out_init(&b.hist, &r->mem);
   weft__buf_init(&b.row, &r->mem, SIZE_MAX);
-  weft_err err = weft__doc_new(&b.doc, &r->mem, &r->lineage);
+  weft_err err = weft__spare_doc(r, &b.doc);
   if (err == WEFT_OK) err = batch_bound(&b);
   if (err == WEFT_OK) err = batch_collect(&b, scope, one);
   if (err == WEFT_OK) err = batch_apply(&b);
   report->changes += b.change_count;
   report->ops += b.write_count;
-  weft__doc_free(b.doc);
+  weft__spare_doc_give(r, b.doc);
   weft__buf_free(&b.row);
   weft__hist_out_free(&b.hist);
-  weft__arena_free(&b.one);
-  weft__arena_free(&b.arena);
+  weft__spare_arena_give(r, &b.one);
+  weft__spare_arena_give(r, &b.arena);
   return err;
 }
 

@@ -42,6 +42,7 @@ set(WEFT_STORE_SOURCES
   store/replica_members.c
   store/replica_serve.c
   store/replica_show.c
+  store/replica_spare.c
   store/replica_waiting.c
   store/segment.c
   store/state.c
