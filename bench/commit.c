@@ -4,10 +4,11 @@
  * change of its own, in transactions of 1, 100, 1,000 and 10,000 changes.  Every transaction is
  * synced.
  *
- * The probe makes LMDB alone put the very same bytes with the same commits: what the replica has
- * put is recorded, and put again into as many tables; the single updates into one table, and
- * (single-three) into three.  The probe of the disk is the length of a file that holds nothing but
- * the values, under short keys. */
+ * The probe makes LMDB alone put the very same bytes with the same commits: another replica makes
+ * the same changes, what it puts is recorded, and put again into as many tables; the single updates
+ * into one table, and (single-three) into three.  Neither has its data made while time is taken.
+ * The probe of the disk is the length of a file that holds nothing but the values, under short
+ * keys. */
 #include "bench/fleet.h"
 #include "bench/recorder.h"
 
@@ -46,6 +47,7 @@ typedef struct commit_run {
   uint32_t templates;
   fleet fleet;
   fleet_replica r;
+  fleet_replica twin; /* does the same, for the recorder */
   recorder rec;
   probe_lmdb *probes[PROBES];
   w1_updates updates;
@@ -108,21 +110,39 @@ static weft_err measure_import(commit_run *c) {
   double start = bench_now();
   WEFT_TRY(fleet_import(&c->fleet, c->r.replica, c->templates, IMPORT_GROUP));
   bench_sample(c->b, name, fields / (bench_now() - start));
+  WEFT_TRY(fleet_import(&c->fleet, c->twin.replica, c->templates, IMPORT_GROUP));
   WEFT_TRY(replay(c, seconds));
   bench_limit(c->b, name, fields / seconds[PROBE_SAME]);
   return sample_disk(c, c->r.path, "import", 0);
 }
 
-static weft_err write_group(commit_run *c, uint32_t count) {
-  weft_replica *r = c->r.replica;
+static weft_err write_group(commit_run *c, weft_replica *r, const fleet_change *changes,
+                            uint32_t count) {
   if (count > 1) WEFT_TRY(bench_fail(c->b, weft_group_begin(r), "beginning a group"));
   for (uint32_t i = 0; i < count; i++) {
-    c->fleet.clock_us += w1_step_us(c->updates.next);
-    weft_err err = fleet_update(&c->fleet, r, w1_updates_next(&c->updates));
+    weft_err err = fleet_change_write(&c->fleet, r, &changes[i]);
     if (err != WEFT_OK && count > 1) weft_group_abort(r);
     WEFT_TRY(err);
   }
   return count > 1 ? bench_fail(c->b, weft_group_end(r), "ending a group") : WEFT_OK;
+}
+
+static weft_err write_groups(commit_run *c, weft_replica *r, const fleet_change *changes,
+                             uint32_t group, uint32_t groups) {
+  for (uint32_t i = 0; i < groups; i++) {
+    WEFT_TRY(write_group(c, r, changes + (size_t)i * group, group));
+  }
+  return WEFT_OK;
+}
+
+/* The next updates, with the times at which they are made. */
+static void make_changes(commit_run *c, fleet_change *changes, uint32_t count) {
+  uint64_t clock_us = c->fleet.clock_us;
+  for (uint32_t i = 0; i < count; i++) {
+    clock_us += w1_step_us(c->updates.next);
+    fleet_change_make(&changes[i], w1_updates_next(&c->updates));
+    changes[i].clock_us = clock_us;
+  }
 }
 
 /* Times so far of one kind of group. */
@@ -134,13 +154,25 @@ typedef struct group_times {
 
 /* Some groups of weft's, then as many of the probes': whatever else the machine does meanwhile
  * slows all. */
-static weft_err measure_slice(commit_run *c, const group_kind *kind, uint32_t groups,
-                              group_times *times) {
+static weft_err measure_changes(commit_run *c, const group_kind *kind, const fleet_change *changes,
+                                uint32_t groups, group_times *times) {
   double start = bench_now();
-  for (uint32_t i = 0; i < groups; i++) WEFT_TRY(write_group(c, kind->group));
+  WEFT_TRY(write_groups(c, c->r.replica, changes, kind->group, groups));
   times->weft += bench_now() - start;
   times->updates += groups * kind->group;
+  WEFT_TRY(write_groups(c, c->twin.replica, changes, kind->group, groups));
   return replay(c, times->probes);
+}
+
+static weft_err measure_slice(commit_run *c, const group_kind *kind, uint32_t groups,
+                              group_times *times) {
+  uint32_t count = groups * kind->group;
+  fleet_change *changes = c->b->mem.alloc(c->b->mem.ctx, count * sizeof *changes);
+  if (!changes) return WEFT_ENOMEM;
+  make_changes(c, changes, count);
+  weft_err err = measure_changes(c, kind, changes, groups, times);
+  c->b->mem.free(c->b->mem.ctx, changes);
+  return err;
 }
 
 static void sample_rate(commit_run *c, const char *variant, const group_times *times,
@@ -204,9 +236,10 @@ static weft_err open_probes(commit_run *c) {
 static weft_err measure(commit_run *c) {
   WEFT_TRY(fleet_make(&c->fleet, c->b));
   WEFT_TRY(fleet_open(&c->fleet, 0, "w1", &c->r));
+  WEFT_TRY(fleet_open(&c->fleet, 0, "w1-twin", &c->twin));
   WEFT_TRY(open_probes(c));
   WEFT_TRY(w1_updates_init(&c->updates, &c->b->mem, c->templates));
-  recorder_attach(&c->rec, c->r.store, &c->b->mem);
+  recorder_attach(&c->rec, c->twin.store, &c->b->mem);
   WEFT_TRY(measure_import(c));
   c->fleet.clock_us = w1_updates_us(c->templates);
   for (unsigned i = 0; i < GROUPS; i++) {
@@ -227,6 +260,7 @@ weft_err bench_commit(bench *b) {
     w1_updates_free(&c.updates);
     for (unsigned i = 0; i < PROBES; i++) probe_lmdb_close(c.probes[i]);
     recorder_detach(&c.rec);
+    fleet_close(&c.twin);
     fleet_close(&c.r);
   }
   return err;

@@ -165,19 +165,28 @@ weft_err fleet_import(fleet *f, weft_replica *r, uint32_t templates, uint32_t gr
   return WEFT_OK;
 }
 
-weft_err fleet_update(fleet *f, weft_replica *r, w1_place at) {
-  char name[W1_NAME_LEN_MAX];
-  char pointer[W1_NAME_LEN_MAX];
+void fleet_change_make(fleet_change *out, w1_place at) {
+  w1_document(out->document, at.template);
+  snprintf(out->pointer, sizeof out->pointer, "/%s", w1_field(at.field));
+  w1_value_of(&out->value, at);
+  out->clock_us = 0;
+}
+
+weft_err fleet_change_write(fleet *f, weft_replica *r, const fleet_change *change) {
   weft_edit *e;
-  w1_value v;
-  w1_document(name, at.template);
-  w1_value_of(&v, at);
-  snprintf(pointer, sizeof pointer, "/%s", w1_field(at.field));
+  if (change->clock_us > 0) f->clock_us = change->clock_us;
   WEFT_TRY(bench_fail(f->b, weft_edit_begin(&e, r, NULL), "beginning an edit"));
-  weft_err err = weft_edit_set(e, weft_bytes_str(name), weft_bytes_str(pointer), &v.value);
+  weft_err err = weft_edit_set(e, weft_bytes_str(change->document), weft_bytes_str(change->pointer),
+                               &change->value.value);
   if (err == WEFT_OK) err = commit(f, r, e);
   weft_edit_free(e);
   return bench_fail(f->b, err, "writing an update");
+}
+
+weft_err fleet_update(fleet *f, weft_replica *r, w1_place at) {
+  fleet_change change;
+  fleet_change_make(&change, at);
+  return fleet_change_write(f, r, &change);
 }
 
 /* --- receiving --- */

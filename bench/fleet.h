@@ -44,6 +44,18 @@ weft_err fleet_import(fleet *f, weft_replica *r, uint32_t templates, uint32_t gr
 /* One change: one update. */
 weft_err fleet_update(fleet *f, weft_replica *r, w1_place at) WEFT_MUST_USE;
 
+/* An update as an application has it when it decides to write: fleet_update makes it and writes it.
+ */
+typedef struct fleet_change {
+  char document[W1_NAME_LEN_MAX];
+  char pointer[W1_NAME_LEN_MAX];
+  w1_value value;
+  uint64_t clock_us; /* of the fleet, when it is written; 0: it stands */
+} fleet_change;
+
+void fleet_change_make(fleet_change *out, w1_place at);
+weft_err fleet_change_write(fleet *f, weft_replica *r, const fleet_change *change) WEFT_MUST_USE;
+
 /* Holds chunks in one call; adds the number of changes to `held`. */
 weft_err fleet_hold(fleet *f, weft_replica *r, const weft_bytes *chunks, size_t count,
                     uint64_t *held) WEFT_MUST_USE;
