@@ -10,6 +10,7 @@
 
 #include "crdt/chunk.h"
 #include "crdt/limits.h"
+#include "store/history.h"
 #include "store/replica_internal.h"
 #include "tests/support/fault_store.h"
 #include "tests/support/recount.h"
@@ -336,6 +337,76 @@ static void test_large_changes(void **state) {
   weft_replica_free(c);
 }
 
+static weft_edit *begin_in(weft_replica *r, weft_lane lane) {
+  weft_edit *e;
+  weft_edit_options o;
+  weft_edit_options_init(&o);
+  o.lane = lane;
+  assert_int_equal(weft_edit_begin(&e, r, &o), WEFT_OK);
+  return e;
+}
+
+static weft_id commit_value(weft_edit *e, const char *doc, const char *pointer, int64_t i) {
+  weft_commit done;
+  weft_value v = {.kind = WEFT_INT, .as.integer = i};
+  assert_int_equal(weft_edit_set(e, weft_bytes_str(doc), weft_bytes_str(pointer), &v), WEFT_OK);
+  assert_int_equal(weft_edit_commit(e, &done), WEFT_OK);
+  weft_edit_free(e);
+  return done.change;
+}
+
+/* Who wrote what stands there. */
+static weft_id writer_of(fixture *f, const char *doc, const char *pointer) {
+  weft_blame_entry *list;
+  size_t count;
+  assert_int_equal(weft_replica_blame(f->a, &f->arena, weft_bytes_str(doc), &list, &count),
+                   WEFT_OK);
+  for (size_t i = 0; i < count; i++) {
+    if (weft_bytes_cmp(list[i].pointer, weft_bytes_str(pointer)) == 0) return list[i].change.id;
+  }
+  fail();
+  return (weft_id){{0}};
+}
+
+/* What a group keeps back is seen by whoever reads in it, in whichever lane it was written, and by
+ * edits that were begun before. */
+static void group_with_readers(fixture *f, size_t count, int64_t from) {
+  weft_edit *early = begin_in(f->a, WEFT_LANE_NORMAL);
+  assert_int_equal(weft_group_begin(f->a), WEFT_OK);
+  weft_edit *late = begin_in(f->a, WEFT_LANE_NORMAL);
+  for (size_t i = 0; i < count; i++) {
+    bool other = i % 150 > 140;
+    weft_edit *e = begin_in(f->a, other ? WEFT_LANE_HIGH : WEFT_LANE_NORMAL);
+    weft_id id = commit_value(e, i % 2 ? "t/a" : "t/b", "/x", from + (int64_t)i);
+    if (i % 100 != 99 && i % 150 != 145) continue;
+    weft_id found = writer_of(f, i % 2 ? "t/a" : "t/b", "/x");
+    assert_int_equal(weft_id_cmp(&found, &id), 0);
+  }
+  commit_value(early, "t/a", "/early", from);
+  commit_value(late, "t/b", "/late", from);
+}
+
+static void test_group_with_readers(void **state) {
+  static const size_t counts[] = {1, 7, 64, 160, 700, 3000};
+  fixture *f = *state;
+  weft_counts before, after;
+  for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+    group_with_readers(f, counts[i], (int64_t)i * 10000);
+    assert_int_equal(weft_group_end(f->a), WEFT_OK);
+    test_recount(f->a, counts[i]);
+    assert_int_equal(weft_replica_counts(f->a, &before), WEFT_OK);
+    group_with_readers(f, counts[i], (int64_t)i * 10000 + 5000);
+    weft_group_abort(f->a);
+    assert_int_equal(weft_replica_counts(f->a, &after), WEFT_OK);
+    assert_int_equal(after.changes_held, before.changes_held);
+    test_recount(f->a, counts[i]);
+  }
+  reopen(f);
+  test_recount(f->a, 0);
+  test_pull(f->b, f->a, 5000);
+  test_assert_same(f->a, f->b);
+}
+
 /* A base that lies back in sealed chunks. */
 static void test_old_base(void **state) {
   fixture *f = *state;
@@ -588,17 +659,12 @@ static void test_flips_in_every_table(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      CASE(test_tail_is_sealed),
-      CASE(test_heavy_tail_is_sealed),
-      CASE(test_short_chunks),
-      CASE(test_held_chunks_stay_apart),
-      CASE(test_chunks_as_they_came),
-      CASE(test_large_changes),
-      CASE(test_old_base),
-      CASE(test_late_document),
-      CASE(test_resolve),
-      CASE(test_many_documents),
-      CASE(test_frozen),
+      CASE(test_tail_is_sealed),       CASE(test_heavy_tail_is_sealed),
+      CASE(test_short_chunks),         CASE(test_held_chunks_stay_apart),
+      CASE(test_chunks_as_they_came),  CASE(test_large_changes),
+      CASE(test_group_with_readers),   CASE(test_old_base),
+      CASE(test_late_document),        CASE(test_resolve),
+      CASE(test_many_documents),       CASE(test_frozen),
       CASE(test_flips_in_every_table),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
