@@ -31,7 +31,7 @@ enum {
   LOOK_US = 100,
   UNDER_WAY = 4000,
   SEND_AT_ONCE = 1000,
-  GROUP = 1000, /* edits of the probe's transactions: as many as a daemon commits together */
+  GROUP = 2000, /* edits of the probe's transactions: as many as a daemon commits together */
   SUSTAINED_MAX = 200000, /* edits */
   PATIENCE = 30           /* seconds */
 };

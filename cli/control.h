@@ -2,10 +2,10 @@
  *
  * Frames: u32 big-endian length, then one canonical msgpack value.  Request: [id, command, {"args":
  * [...], "options": [[name, value], ...], "input": [bytes, ...] or nil, "space": name or nil}].
- * Answers: [id, "taken", 0] once it is understood, [id, "data", record] any number of times, [id,
- * "progress", what, done, total], and last [id, "end", exit code] or [id, "error", exit code,
- * text].  A member of a record whose text is longer than a value may be comes before it, in pieces:
- * [id, "text", key, piece]. */
+ * Answers: [id, "taken", 0] once it is understood, left out where the rest comes with it; [id,
+ * "data", record] any number of times, [id, "progress", what, done, total], and last [id, "end",
+ * exit code] or [id, "error", exit code, text].  A member of a record whose text is longer than a
+ * value may be comes before it, in pieces: [id, "text", key, piece]. */
 #ifndef WEFT_CLI_CONTROL_H
 #define WEFT_CLI_CONTROL_H
 

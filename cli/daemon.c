@@ -52,7 +52,7 @@ struct control_conn {
   control_call *running;
   control_call *orphan; /* paused for this reader, who is gone */
   weft_buf in;
-  bool grouped; /* answers wait in `held` until their transaction is durable */
+  bool grouped; /* answers wait in `held`: for their transaction to be durable, or for each other */
   weft_buf held;
   bool closing;
   uint8_t piece[read_len];
@@ -242,8 +242,10 @@ static bool space_fits(const cli_space *s, weft_bytes wanted) {
          (wanted.len >= 4 && wanted.len < sizeof hex && memcmp(hex, wanted.at, wanted.len) == 0);
 }
 
-/* Whoever asks learns that somebody works on it: only before that does it keep time. */
+/* Whoever asks learns that somebody works on it: only before that does it keep time.  Where answers
+ * are held back it would learn both at once. */
 static void tell_taken(control_call *call) {
+  if (call->conn && call->conn->grouped) return;
   weft_value items[] = {int_value(call->id), text_value(weft_bytes_str("taken")), int_value(0)};
   answer(call, items, 3);
 }
@@ -299,6 +301,22 @@ static int run_call(control_call *call, int code) {
   return call->call.args.command->run(&call->call);
 }
 
+/* Sends the answers that were held back. */
+static void send_held(control_conn *conn) {
+  conn->grouped = false;
+  if (weft__buf_err(&conn->held) != WEFT_OK)
+    conn_close(conn);
+  else if (conn->held.len > 0 && !conn->closing)
+    send_bytes(conn, weft__buf_view(&conn->held));
+  weft__buf_reset(&conn->held);
+}
+
+/* Whether a call takes no longer than a commit: then all it says fits one answer. */
+static bool is_short(const control_call *call) {
+  int (*run)(cli_call * c) = call->call.args.command->run;
+  return run == cmd_set || run == cmd_unset || run == cmd_get;
+}
+
 static void serve(control_conn *conn, weft_bytes body) {
   int code;
   control_call *call = call_new(conn, body, &code);
@@ -307,11 +325,16 @@ static void serve(control_conn *conn, weft_bytes body) {
     return;
   }
   conn->running = call;
+  conn->grouped = code == CLI_OK && is_short(call);
   code = run_call(call, code);
   call->paused = code == CLI_PENDING && call->call.resume;
-  if (code == CLI_PENDING) return;
+  if (code == CLI_PENDING) {
+    send_held(conn);
+    return;
+  }
   cli_network_changed(&call->call);
   finish(call, code);
+  send_held(conn);
 }
 
 /* Finds the next whole request from `at` on; false: there is none.  What is none at all closes the
@@ -363,13 +386,8 @@ static size_t serve_group(control_conn *conn, size_t from) {
     return 0;
   conn->grouped = true;
   size_t used = run_group(conn, from, &err);
-  conn->grouped = false;
-  if (err == WEFT_OK && weft__buf_err(&conn->held) == WEFT_OK) {
-    if (used > 0 && !conn->closing) send_bytes(conn, weft__buf_view(&conn->held));
-  } else if (err == WEFT_OK) {
-    conn_close(conn);
-  }
-  weft__buf_reset(&conn->held);
+  if (err != WEFT_OK) weft__buf_reset(&conn->held);
+  send_held(conn);
   for (size_t at = 0; err != WEFT_OK && at < used && !conn->closing; at += len) {
     if (request_at(conn, from + at, &len, &body)) serve(conn, body);
   }

@@ -21,7 +21,7 @@ void weft__buf_reset(weft_buf *b) {
 }
 
 static void buf_grow(weft_buf *b, size_t need) {
-  size_t cap = b->cap ? b->cap : 64;
+  size_t cap = b->cap ? b->cap : 256;
   if (cap > b->max) cap = b->max;
   while (cap < need) cap = cap > b->max / 2 ? b->max : cap * 2;
   uint8_t *at = b->mem.grow(b->mem.ctx, b->at, cap);

@@ -362,7 +362,7 @@ static weft_id writer_of(fixture *f, const char *doc, const char *pointer) {
   assert_int_equal(weft_replica_blame(f->a, &f->arena, weft_bytes_str(doc), &list, &count),
                    WEFT_OK);
   for (size_t i = 0; i < count; i++) {
-    if (weft_bytes_cmp(list[i].pointer, weft_bytes_str(pointer)) == 0) return list[i].change.id;
+    if (weft_bytes_cmp(list[i].pointer, weft_bytes_str(pointer)) == 0) return list[i].change.change;
   }
   fail();
   return (weft_id){{0}};
@@ -374,6 +374,10 @@ static void group_with_readers(fixture *f, size_t count, int64_t from) {
   weft_edit *early = begin_in(f->a, WEFT_LANE_NORMAL);
   assert_int_equal(weft_group_begin(f->a), WEFT_OK);
   weft_edit *late = begin_in(f->a, WEFT_LANE_NORMAL);
+  weft_edit *stale = begin_in(f->a, WEFT_LANE_NORMAL);
+  weft_value v = {.kind = WEFT_INT, .as.integer = from};
+  weft_commit done;
+  assert_int_equal(weft_edit_set(stale, weft_bytes_str("t/b"), weft_bytes_str("/x"), &v), WEFT_OK);
   for (size_t i = 0; i < count; i++) {
     bool other = i % 150 > 140;
     weft_edit *e = begin_in(f->a, other ? WEFT_LANE_HIGH : WEFT_LANE_NORMAL);
@@ -384,14 +388,18 @@ static void group_with_readers(fixture *f, size_t count, int64_t from) {
   }
   commit_value(early, "t/a", "/early", from);
   commit_value(late, "t/b", "/late", from);
+  assert_int_equal(weft_edit_commit(stale, &done), WEFT_ESTALE);
+  weft_edit_free(stale);
 }
 
 static void test_group_with_readers(void **state) {
   static const size_t counts[] = {1, 7, 64, 160, 700, 3000};
   fixture *f = *state;
   weft_counts before, after;
+  assert_int_equal(test_set(f->a, "t/a", "/x", "0"), WEFT_OK);
+  assert_int_equal(test_set(f->a, "t/b", "/x", "0"), WEFT_OK);
   for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
-    group_with_readers(f, counts[i], (int64_t)i * 10000);
+    group_with_readers(f, counts[i], (int64_t)i * 10000 + 1);
     assert_int_equal(weft_group_end(f->a), WEFT_OK);
     test_recount(f->a, counts[i]);
     assert_int_equal(weft_replica_counts(f->a, &before), WEFT_OK);
