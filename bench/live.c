@@ -10,11 +10,11 @@
  * commit is the puts of one edit into one table: what a replica in this process puts for the same
  * edit is recorded.  `shown-put` are the same times beside two commits of one short put each.
  *
- * Sustained: requests are sent without waiting for the answers of those before them, thousands at
- * most; an answer says that its edit is durable.  The time counts until the last one is shown by
- * the other device.  The probe is the puts of as many edits into the same tables, with as many in a
- * synced transaction as a daemon commits together; `sustained-put` is the same rate beside one
- * short put an edit. */
+ * Sustained: the updates of the W1 data are asked for without waiting for the answers of those
+ * before them, thousands at most; an answer says that its edit is durable.  The time counts until
+ * the last one is shown by the other device.  The probe is the puts of as many edits into the same
+ * tables, with as many in a synced transaction as a daemon commits together; `sustained-put` is the
+ * same rate beside one short put an edit. */
 #include <stdlib.h>
 #include <time.h>
 
@@ -22,9 +22,12 @@
 #include "bench/fleet.h"
 #include "bench/processes.h"
 #include "bench/recorder.h"
+#include "crdt/json.h"
 
 enum {
-  TEMPLATES = 1000,
+  TEMPLATES = 10000,
+  TEMPLATES_QUICK = 1000,
+  FIELD_LEN_MAX = 4 * W1_TEXT_LEN_MAX, /* of an update as an argument */
   EDITS = 1000,
   EDITS_QUICK = 100,
   WARM_UP = 10, /* edits that are not counted */
@@ -42,6 +45,7 @@ typedef struct same_bytes {
   fleet fleet;
   fleet_replica r;
   recorder rec;
+  w1_updates updates;
   probe_lmdb *one[2];  /* with one table */
   probe_lmdb *grouped; /* with as many as the store has */
 } same_bytes;
@@ -54,7 +58,9 @@ typedef struct live_run {
   same_bytes same;
   probe_lmdb *puts[2];
   probe_line *line;
+  w1_updates updates;
   weft_arena *arena;
+  uint32_t templates;
   size_t count;
   double *shown; /* seconds, of each edit */
   double *committed;
@@ -86,7 +92,7 @@ static int64_t value_of(uint32_t i) { return 1000000 + (int64_t)i; }
 static weft_err put_edit(live_run *l, uint32_t i) {
   char document[W1_NAME_LEN_MAX];
   char field[W1_NAME_LEN_MAX];
-  w1_document(document, i % TEMPLATES);
+  w1_document(document, i % l->templates);
   snprintf(field, sizeof field, "version:=%lld", (long long)value_of(i));
   const char *const set[] = {document, field, NULL};
   return bench_fail(l->b, control_put(&l->sender, "set", set), "weft set");
@@ -105,7 +111,7 @@ static weft_err take_answer(live_run *l) {
 
 static weft_err measure_edit(live_run *l, uint32_t i, double *committed, double *shown) {
   char document[W1_NAME_LEN_MAX];
-  w1_document(document, i % TEMPLATES);
+  w1_document(document, i % l->templates);
   double begin = bench_now();
   WEFT_TRY(put_edit(l, i));
   WEFT_TRY(control_flush(&l->sender));
@@ -118,38 +124,40 @@ static weft_err measure_edit(live_run *l, uint32_t i, double *committed, double 
 
 /* --- the same bytes --- */
 
-static weft_err same_import(same_bytes *s) {
+static weft_err same_import(same_bytes *s, uint32_t templates) {
   double aside = 0;
-  WEFT_TRY(fleet_import(&s->fleet, s->r.replica, TEMPLATES, GROUP));
+  WEFT_TRY(fleet_import(&s->fleet, s->r.replica, templates, GROUP));
   for (size_t i = 0; i < 2; i++) WEFT_TRY(probe_lmdb_replay(s->one[i], s->rec.puts, &aside));
   WEFT_TRY(probe_lmdb_replay(s->grouped, s->rec.puts, &aside));
   recorder_clear(&s->rec);
   return WEFT_OK;
 }
 
-static weft_err same_open(same_bytes *s, bench *b) {
+static weft_err same_open(same_bytes *s, bench *b, uint32_t templates) {
   WEFT_TRY(fleet_make(&s->fleet, b));
   WEFT_TRY(fleet_open(&s->fleet, 0, "same", &s->r));
   WEFT_TRY(probe_lmdb_open(&s->one[0], b, "same-0.mdb", 1));
   WEFT_TRY(probe_lmdb_open(&s->one[1], b, "same-1.mdb", 1));
   WEFT_TRY(probe_lmdb_open(&s->grouped, b, "same-2.mdb", PROBE_TABLES_MAX));
   recorder_attach(&s->rec, s->r.store, &b->mem);
-  return same_import(s);
+  WEFT_TRY(w1_updates_init(&s->updates, &b->mem, templates));
+  return same_import(s, templates);
 }
 
 static void same_close(same_bytes *s) {
   for (size_t i = 0; i < 2; i++) probe_lmdb_close(s->one[i]);
   probe_lmdb_close(s->grouped);
   recorder_detach(&s->rec);
+  w1_updates_free(&s->updates);
   fleet_close(&s->r);
 }
 
-static weft_err same_edit(same_bytes *s, uint32_t i) {
+static weft_err same_edit(same_bytes *s, uint32_t templates, uint32_t i) {
   char document[W1_NAME_LEN_MAX];
   weft_edit *e;
   weft_commit done;
   weft_value value = {.kind = WEFT_INT, .as.integer = value_of(i)};
-  w1_document(document, i % TEMPLATES);
+  w1_document(document, i % templates);
   s->fleet.clock_us += 1000;
   WEFT_TRY(weft_edit_begin(&e, s->r.replica, NULL));
   weft_err err = weft_edit_set(e, weft_bytes_str(document), weft_bytes_str("/version"), &value);
@@ -158,14 +166,17 @@ static weft_err same_edit(same_bytes *s, uint32_t i) {
   return err;
 }
 
-/* Edits from `first` on in one transaction. */
-static weft_err same_group(live_run *l, uint32_t first, uint32_t count) {
-  weft_replica *r = l->same.r.replica;
-  weft_err err = weft_group_begin(r);
-  for (uint32_t i = 0; i < count && err == WEFT_OK; i++) err = same_edit(&l->same, first + i);
-  if (err == WEFT_OK) return bench_fail(l->b, weft_group_end(r), "ending a group");
-  weft_group_abort(r);
-  return bench_fail(l->b, err, "the same edits");
+/* The next updates in one transaction. */
+static weft_err same_group(live_run *l, uint32_t count) {
+  same_bytes *s = &l->same;
+  weft_err err = weft_group_begin(s->r.replica);
+  for (uint32_t i = 0; i < count && err == WEFT_OK; i++) {
+    s->fleet.clock_us += w1_step_us(s->updates.next);
+    err = fleet_update(&s->fleet, s->r.replica, w1_updates_next(&s->updates));
+  }
+  if (err == WEFT_OK) return bench_fail(l->b, weft_group_end(s->r.replica), "ending a group");
+  weft_group_abort(s->r.replica);
+  return err;
 }
 
 /* Two synced commits and a message; they also keep edits apart. */
@@ -174,7 +185,7 @@ static weft_err measure_probe(live_run *l, uint32_t i, double *seconds, double *
   const probe_items items = {&item, 1};
   double message = 0;
   *seconds = *seconds_put = 0;
-  WEFT_TRY(bench_fail(l->b, same_edit(&l->same, i), "the same edit"));
+  WEFT_TRY(bench_fail(l->b, same_edit(&l->same, l->templates, i), "the same edit"));
   WEFT_TRY(bench_fail(l->b, l->same.rec.err, "recording"));
   for (size_t k = 0; k < 2; k++) {
     WEFT_TRY(probe_lmdb_replay(l->same.one[k], l->same.rec.puts, seconds));
@@ -200,9 +211,27 @@ static weft_err measure_edits(live_run *l) {
 
 /* --- sustained --- */
 
-/* Edits from `first` on, until the time is over; gives how many, and the time until the last one is
- * shown. */
-static weft_err write_sustained(live_run *l, uint32_t first, uint32_t *count, double *seconds) {
+static weft_err put_update(live_run *l, w1_place at) {
+  char document[W1_NAME_LEN_MAX];
+  w1_value v;
+  weft_buf field;
+  weft__buf_init(&field, &l->b->mem, FIELD_LEN_MAX);
+  w1_document(document, at.template);
+  w1_value_of(&v, at);
+  weft__buf_put(&field, weft_bytes_str(w1_field(at.field)));
+  weft__buf_put(&field, weft_bytes_str(":="));
+  weft_json_write(&field, &v.value);
+  weft__buf_u8(&field, 0);
+  weft_err err = weft__buf_err(&field);
+  const char *const set[] = {document, (const char *)field.at, NULL};
+  if (err == WEFT_OK) err = control_put(&l->sender, "set", set);
+  weft__buf_free(&field);
+  return bench_fail(l->b, err, "weft set");
+}
+
+/* Updates until the time is over, and edit `last`; gives how many, and the time until the last one
+ * is shown. */
+static weft_err write_sustained(live_run *l, uint32_t last, uint32_t *count, double *seconds) {
   char document[W1_NAME_LEN_MAX];
   uint32_t sent = 0;
   uint32_t done = 0;
@@ -210,26 +239,30 @@ static weft_err write_sustained(live_run *l, uint32_t first, uint32_t *count, do
   double end = start + (l->b->quick ? sustained_seconds_quick : sustained_seconds);
   for (bool more = true; more || done < sent;) {
     if (more && sent - done <= UNDER_WAY - SEND_AT_ONCE) {
-      for (uint32_t i = 0; i < SEND_AT_ONCE; i++) WEFT_TRY(put_edit(l, first + sent++));
+      more = bench_now() < end && sent < SUSTAINED_MAX;
+      for (uint32_t i = 0; i < SEND_AT_ONCE && more; i++, sent++) {
+        WEFT_TRY(put_update(l, w1_updates_next(&l->updates)));
+      }
+      if (!more) WEFT_TRY(put_edit(l, last));
+      sent += !more;
       WEFT_TRY(control_flush(&l->sender));
     }
     WEFT_TRY(take_answer(l));
     done++;
-    more = bench_now() < end && sent < SUSTAINED_MAX;
     if (done % 1000 == 0) WEFT_TRY(bench_progress(l->b, "sustained"));
   }
-  w1_document(document, (first + sent - 1) % TEMPLATES);
-  WEFT_TRY(wait_shown(l, document, value_of(first + sent - 1)));
+  w1_document(document, last % l->templates);
+  WEFT_TRY(wait_shown(l, document, value_of(last)));
   *seconds = bench_now() - start;
   *count = sent;
   return WEFT_OK;
 }
 
 /* The puts of as many edits. */
-static weft_err probe_sustained(live_run *l, uint32_t first, uint32_t count, double *seconds) {
+static weft_err probe_sustained(live_run *l, uint32_t count, double *seconds) {
   for (uint32_t i = 0; i < count; i += GROUP) {
     WEFT_TRY(bench_progress(l->b, "the same bytes"));
-    WEFT_TRY(same_group(l, first + i, count - i < GROUP ? count - i : GROUP));
+    WEFT_TRY(same_group(l, count - i < GROUP ? count - i : GROUP));
     WEFT_TRY(bench_fail(l->b, l->same.rec.err, "recording"));
     WEFT_TRY(probe_lmdb_replay(l->same.grouped, l->same.rec.puts, seconds));
     recorder_clear(&l->same.rec);
@@ -243,7 +276,7 @@ static weft_err probe_puts_sustained(live_run *l, uint32_t count, double *second
   items.at = weft__arena_zero(l->arena, count, sizeof *items.at);
   if (!items.at) return WEFT_ENOMEM;
   for (uint32_t i = 0; i < count; i++) {
-    uint32_t number[2] = {i % TEMPLATES, i};
+    uint32_t number[2] = {i % l->templates, i};
     weft_bytes value = weft_bytes_of(&number[1], sizeof number[1]);
     WEFT_TRY(weft__arena_copy(l->arena, weft_bytes_of(number, 4), &items.at[i].key));
     WEFT_TRY(weft__arena_copy(l->arena, value, &items.at[i].value));
@@ -251,13 +284,13 @@ static weft_err probe_puts_sustained(live_run *l, uint32_t count, double *second
   return probe_lmdb_put(l->puts[0], items, GROUP, seconds);
 }
 
-static weft_err measure_sustained(live_run *l, uint32_t first) {
+static weft_err measure_sustained(live_run *l, uint32_t last) {
   bench_name name = {"W5", "sustained", "rate", "edits/s", BENCH_RATE};
   bench_name name_put = {"W5", "sustained-put", "rate", "edits/s", BENCH_RATE};
   uint32_t count = 0;
   double seconds = 0, limit = 0, limit_put = 0;
-  WEFT_TRY(write_sustained(l, first, &count, &seconds));
-  WEFT_TRY(probe_sustained(l, first, count, &limit));
+  WEFT_TRY(write_sustained(l, last, &count, &seconds));
+  WEFT_TRY(probe_sustained(l, count, &limit));
   WEFT_TRY(probe_puts_sustained(l, count, &limit_put));
   bench_sample(l->b, name, count / seconds);
   bench_limit(l->b, name, count / limit);
@@ -304,14 +337,15 @@ static weft_err measure_gentle(live_run *l) {
 
 static weft_err measure(live_run *l) {
   const bench *b = l->b;
-  WEFT_TRY(processes_open(&l->p, l->b, TEMPLATES));
+  WEFT_TRY(w1_updates_init(&l->updates, &l->b->mem, l->templates));
+  WEFT_TRY(processes_open(&l->p, l->b, l->templates));
   WEFT_TRY(processes_serve(&l->p));
   WEFT_TRY(control_open(&l->sender, l->b, l->p.sender));
   WEFT_TRY(control_open(&l->receiver, l->b, l->p.receiver));
   WEFT_TRY(probe_lmdb_open(&l->puts[0], l->b, "probe-0.mdb", 1));
   WEFT_TRY(probe_lmdb_open(&l->puts[1], l->b, "probe-1.mdb", 1));
   WEFT_TRY(probe_line_open(&l->line, l->b));
-  WEFT_TRY(same_open(&l->same, l->b));
+  WEFT_TRY(same_open(&l->same, l->b, l->templates));
   if (bench_wants(b, "shown") || bench_wants(b, "commit")) WEFT_TRY(measure_gentle(l));
   if (!bench_wants(b, "sustained")) return WEFT_OK;
   return measure_sustained(l, WARM_UP + (uint32_t)l->count);
@@ -329,12 +363,16 @@ weft_err bench_live(bench *b) {
   for (b->run = 0; b->run < b->runs && err == WEFT_OK; b->run++) {
     live_run l = {.b = b, .sender.fd = -1, .receiver.fd = -1, .arena = &arena};
     l.count = b->quick ? EDITS_QUICK : EDITS;
+    l.templates = b->quick ? TEMPLATES_QUICK : TEMPLATES;
+    if (b->size) l.templates = b->size;
+    l.updates.mem = l.same.updates.mem = b->mem;
     l.shown = weft__arena_zero(&arena, l.count, sizeof *l.shown);
     l.committed = weft__arena_zero(&arena, l.count, sizeof *l.committed);
     l.probe = weft__arena_zero(&arena, l.count, sizeof *l.probe);
     l.probe_put = weft__arena_zero(&arena, l.count, sizeof *l.probe_put);
     err = l.shown && l.committed && l.probe && l.probe_put ? measure(&l) : WEFT_ENOMEM;
     same_close(&l.same);
+    w1_updates_free(&l.updates);
     probe_lmdb_close(l.puts[0]);
     probe_lmdb_close(l.puts[1]);
     probe_line_close(l.line, b);
