@@ -447,14 +447,14 @@ weft_err weft__write_undelete(weft_writer *w) {
   return edit_end(w, &e, edit_undelete(&e));
 }
 
-/* Writes the positions of those among `places` that stand and moved; the newcomer's is in
- * `newcomer`. */
+/* Writes the positions of those among `places` that get one; a newcomer's is left in `newcomer`
+ * when that is not NULL. */
 static weft_err edit_places(weft_delta *e, weft_path array, weft_place *places, size_t count,
                             const weft_place **newcomer) {
   WEFT_TRY(weft__positions_place(e->arena, e->origin->tag, places, count));
   for (size_t i = 0; i < count; i++) {
-    if (!places[i].stands) *newcomer = &places[i];
-    if (!places[i].stands || !places[i].moved) continue;
+    if (!places[i].stands && newcomer) *newcomer = &places[i];
+    if (places[i].stands ? !places[i].moved : newcomer != NULL) continue;
     weft_step step = {true, places[i].id};
     weft_path path;
     WEFT_TRY(weft__delta_child(e, array, step, &path));
@@ -563,6 +563,20 @@ weft_err weft__write_move(weft_writer *w, weft_path path, size_t from, size_t to
   weft_delta e;
   WEFT_TRY(edit_begin(w, &e));
   return edit_end(w, &e, edit_move(&e, path, from, to));
+}
+
+static weft_err edit_order(weft_delta *e, weft_path path, weft_place *places, size_t count) {
+  weft_place *shown;
+  size_t shown_count;
+  if (path.len == 0) return WEFT_EBADPATH;
+  WEFT_TRY(edit_array(e, path, &shown, &shown_count));
+  return shown_count == count ? edit_places(e, path, places, count, NULL) : WEFT_EBADPATH;
+}
+
+weft_err weft__write_order(weft_writer *w, weft_path path, weft_place *places, size_t count) {
+  weft_delta e;
+  WEFT_TRY(edit_begin(w, &e));
+  return edit_end(w, &e, edit_order(&e, path, places, count));
 }
 
 static weft_err edit_keep(weft_delta *e, weft_path path) {

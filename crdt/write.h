@@ -9,6 +9,7 @@
 #define WEFT_WRITE_H
 
 #include "crdt/doc.h"
+#include "crdt/position.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -64,6 +65,12 @@ weft_err weft__write_insert(weft_writer *w, weft_path path, size_t idx, const we
 /* Moves the element at index `from` so that it stands at index `to` afterwards.  WEFT_EBADPATH: no
  * array is shown there, or it has no such index. */
 weft_err weft__write_move(weft_writer *w, weft_path path, size_t from, size_t to) WEFT_MUST_USE;
+
+/* Brings the array at `path` into the order of `places`, which are all elements that are shown
+ * there.  Those that do not stand get new positions, the others where it cannot be helped.
+ * WEFT_EBADPATH: no array is shown there, or it has another number of elements. */
+weft_err weft__write_order(weft_writer *w, weft_path path, weft_place *places,
+                           size_t count) WEFT_MUST_USE;
 
 /* Merges `value` into `path` as `import --merge` does: as set, but objects keep the members that
  * `value` lacks, at every depth that is reached through objects alone; an array becomes `value`'s.

@@ -16,6 +16,8 @@
 #include <string.h>
 
 #include "crdt/limits.h"
+#include "crdt/position.h"
+#include "crdt/sort.h"
 #include "store/history_internal.h"
 #include "store/outcome.h"
 
@@ -273,41 +275,6 @@ static weft_err place_revert(revert_job *job, const weft_op *op, bool *settled) 
 
 /* --- moves --- */
 
-/* Where an element is shown among children; `count` when it is not. */
-static size_t child_index(const weft_child *list, size_t count, weft_path path) {
-  size_t i = 0;
-  while (i < count && weft_bytes_cmp(list[i].path, path) != 0) i++;
-  return i;
-}
-
-/* Moves `list[idx]` of the old order behind what stood before it, as far as that is there. */
-static weft_err move_back(revert_job *job, const weft_op *op, const weft_child *list, size_t idx) {
-  weft_child *now;
-  size_t count;
-  weft_path array = weft_path_parent(op->path);
-  const weft_doc *doc = weft__writer_doc(job->writer);
-  bool shown;
-  if (!doc) return WEFT_ENOMEM;
-  WEFT_TRY(weft__doc_visible(doc, op->path, &shown));
-  if (!shown) return WEFT_OK;
-  WEFT_TRY(weft__doc_children(doc, array, WEFT_SHAPE_ARRAY, &job->arena, &now, &count));
-  size_t from = child_index(now, count, op->path);
-  size_t to = 0;
-  for (size_t i = idx; i > 0; i--) {
-    size_t place = child_index(now, count, list[i - 1].path);
-    if (place == count) continue;
-    to = place < from ? place + 1 : place;
-    break;
-  }
-  if (from == to) return WEFT_OK;
-  standing s = stands_position(job, op->path);
-  if (s.foreign || !s.own) {
-    return item_add(job, op, s.foreign ? WEFT_REVERT_CHANGED : WEFT_REVERT_GONE, s.newest);
-  }
-  WEFT_TRY(weft__write_move(job->writer, array, from, to));
-  return op->kind == WEFT_OP_POSITION ? item_add(job, op, WEFT_REVERT_DONE, NULL) : WEFT_OK;
-}
-
 static const weft_op *move_find(const weft_op *ops, size_t count, weft_path path) {
   size_t low = 0, high = count;
   while (low < high) {
@@ -323,21 +290,119 @@ static const weft_op *move_find(const weft_op *ops, size_t count, weft_path path
   return NULL;
 }
 
-/* Takes back the moves of the elements of one array, in the order in which they stood. */
+/* An element that is shown now, in a ring in the order that is made. */
+typedef struct seat {
+  const weft_child *child;
+  struct seat *before, *behind;
+  bool put; /* it does not stand where it stood */
+} seat;
+
+/* The elements of an array; `ring` stands before the first and behind the last. */
+typedef struct seats {
+  seat ring;
+  seat *at;
+  const void **sorted; /* by path */
+  size_t count;
+  size_t put_count;
+} seats;
+
+static int seat_cmp(const void *ctx, const void *a, const void *b) {
+  const seat *x = a, *y = b;
+  (void)ctx;
+  return weft_bytes_cmp(x->child->path, y->child->path);
+}
+
+static weft_err seats_fill(revert_job *job, const weft_doc *doc, weft_path array, seats *s) {
+  weft_child *list;
+  WEFT_TRY(weft__doc_children(doc, array, WEFT_SHAPE_ARRAY, &job->arena, &list, &s->count));
+  s->at = weft__arena_zero(&job->arena, s->count + 1, sizeof *s->at);
+  s->sorted = weft__arena_zero(&job->arena, s->count + 1, 2 * sizeof *s->sorted);
+  if (!s->at || !s->sorted) return WEFT_ENOMEM;
+  s->put_count = 0;
+  s->ring.before = s->ring.behind = &s->ring;
+  for (size_t i = 0; i < s->count; i++) {
+    seat *one = &s->at[i];
+    *one = (seat){&list[i], s->ring.before, &s->ring, false};
+    one->before->behind = s->ring.before = one;
+    s->sorted[i] = one;
+  }
+  weft__sort(s->sorted, s->sorted + s->count, s->count, seat_cmp, NULL);
+  return WEFT_OK;
+}
+
+/* NULL: the element is not shown. */
+static seat *seat_find(const seats *s, weft_path path) {
+  size_t low = 0, high = s->count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    seat *one = s->at + ((const seat *)s->sorted[middle] - s->at);
+    int order = weft_bytes_cmp(one->child->path, path);
+    if (order == 0) return one;
+    if (order < 0) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return NULL;
+}
+
+/* Moves an element behind another one, where it stood, if the change's move still stands. */
+static weft_err seat_back(revert_job *job, seats *all, const weft_op *op, seat *one, seat *to) {
+  if (one->before == to) return WEFT_OK;
+  standing s = stands_position(job, op->path);
+  if (s.foreign || !s.own) {
+    return item_add(job, op, s.foreign ? WEFT_REVERT_CHANGED : WEFT_REVERT_GONE, s.newest);
+  }
+  one->before->behind = one->behind;
+  one->behind->before = one->before;
+  one->before = to;
+  one->behind = to->behind;
+  to->behind = one->behind->before = one;
+  all->put_count += !one->put;
+  one->put = true;
+  return op->kind == WEFT_OP_POSITION ? item_add(job, op, WEFT_REVERT_DONE, NULL) : WEFT_OK;
+}
+
+static weft_err seats_write(revert_job *job, weft_path array, const seats *s) {
+  if (s->put_count == 0) return WEFT_OK;
+  weft_place *places = weft__arena_zero(&job->arena, s->count, sizeof *places);
+  if (!places) return WEFT_ENOMEM;
+  size_t count = 0;
+  for (const seat *one = s->ring.behind; one != &s->ring; one = one->behind) {
+    weft_place *place = &places[count++];
+    place->id = one->child->step.name;
+    place->stands = !one->put;
+    if (place->stands) place->position = one->child->position;
+  }
+  return weft__write_order(job->writer, array, places, count);
+}
+
+/* Takes back the moves of the elements of one array, in the order in which they stood: each goes
+ * behind what stood before it, as far as that is there. */
 static weft_err array_revert(revert_job *job, const weft_op *ops, size_t count, weft_path array) {
   weft_child *list;
+  seats now;
   size_t n;
-  bool shown;
+  bool shown, still;
   weft_sides sides;
+  const weft_doc *doc = weft__writer_doc(job->writer);
+  if (!doc) return WEFT_ENOMEM;
   WEFT_TRY(weft__doc_visible(job->now, array, &shown));
+  WEFT_TRY(weft__doc_visible(doc, array, &still));
   WEFT_TRY(weft__doc_sides(job->now, array, &sides));
-  if (!shown || sides.shape != WEFT_SHAPE_ARRAY) return WEFT_OK;
+  if (!shown || !still || sides.shape != WEFT_SHAPE_ARRAY) return WEFT_OK;
   WEFT_TRY(weft__doc_children(job->before, array, WEFT_SHAPE_ARRAY, &job->arena, &list, &n));
+  WEFT_TRY(seats_fill(job, doc, array, &now));
+  seat *last = &now.ring;
   for (size_t i = 0; i < n; i++) {
+    seat *one = seat_find(&now, list[i].path);
+    if (!one) continue;
     const weft_op *op = move_find(ops, count, list[i].path);
-    if (op) WEFT_TRY(move_back(job, op, list, i));
+    if (op) WEFT_TRY(seat_back(job, &now, op, one, last));
+    last = one;
   }
-  return WEFT_OK;
+  return seats_write(job, array, &now);
 }
 
 static bool is_settled(const revert_job *job, weft_path path) {

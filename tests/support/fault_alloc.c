@@ -12,6 +12,7 @@ static bool fails(test_fault_alloc *f) {
 static void *fault_alloc(void *ctx, size_t len) {
   test_fault_alloc *f = ctx;
   if (fails(f)) return NULL;
+  f->asked += len;
   void *at = malloc(len);
   if (at) f->live++;
   return at;
@@ -20,6 +21,7 @@ static void *fault_alloc(void *ctx, size_t len) {
 static void *fault_grow(void *ctx, void *at, size_t len) {
   test_fault_alloc *f = ctx;
   if (fails(f)) return NULL;
+  f->asked += len;
   void *wide = realloc(at, len);
   if (wide && !at) f->live++;
   return wide;

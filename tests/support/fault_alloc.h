@@ -7,6 +7,7 @@
 typedef struct test_fault_alloc {
   size_t calls;                 /* allocations asked for so far */
   size_t live;                  /* pieces not given back */
+  size_t asked;                 /* bytes asked for so far */
   size_t fail_at;               /* 1-based call that fails; 0 never */
   bool sticky;                  /* every later call fails too */
   void (*called)(void *places); /* called at each call; may be NULL */

@@ -1063,6 +1063,45 @@ static weft_err hungry_audit(weft_replica *r, weft_arena *arena) {
   return weft_replica_audit(r, arena, &place, &list, &count);
 }
 
+enum { LONG_LIST = 600, LONG_LIST_BYTES = 16 << 20 };
+
+/* The numbers from 0, or down to it. */
+static void long_list(char *out, size_t len, bool down) {
+  size_t at = 0;
+  for (size_t i = 0; i < LONG_LIST; i++) {
+    size_t n = down ? LONG_LIST - 1 - i : i;
+    at += (size_t)snprintf(out + at, len - at, "%c%zu", i ? ',' : '[', n);
+  }
+  snprintf(out + at, len - at, "]");
+}
+
+/* What it takes to bring a list back into its order grows with the list, not with its square. */
+static void test_revert_long_list(void **state) {
+  (void)state;
+  test_fault_alloc f = {0};
+  test_space s;
+  weft_replica *r;
+  weft_arena arena;
+  static char before[8 * LONG_LIST], after[8 * LONG_LIST], now[8 * LONG_LIST];
+  test_space_make(&s, 1, 3);
+  weft_replica_options o = test_space_options(&s, 0, test_memory_store());
+  o.mem = test_fault_alloc_of(&f);
+  assert_int_equal(weft_replica_open(&r, &o), WEFT_OK);
+  test_space_add_records(&s, r);
+  long_list(before, sizeof before, false);
+  long_list(after, sizeof after, true);
+  assert_int_equal(test_set(r, "t/one", "/a", before), WEFT_OK);
+  assert_int_equal(test_set(r, "t/one", "/a", after), WEFT_OK);
+  weft__arena_init(&arena, &o.mem);
+  size_t asked = f.asked;
+  assert_int_equal(hungry_revert(r, &arena), WEFT_OK);
+  assert_in_range(f.asked - asked, 1, LONG_LIST_BYTES);
+  assert_string_equal(test_get(r, "t/one", "/a", now, sizeof now), before);
+  weft__arena_free(&arena);
+  weft_replica_free(r);
+  test_space_free(&s);
+}
+
 static void test_memory(void **state) {
   (void)state;
   static const hungry calls[] = {hungry_diff,   hungry_blame,    hungry_tag,  hungry_restore,
@@ -1114,6 +1153,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_rules_tie, setup, teardown),
       cmocka_unit_test_setup_teardown(test_audit, setup, teardown),
       cmocka_unit_test_setup_teardown(test_not_there, setup, teardown),
+      cmocka_unit_test(test_revert_long_list),
       cmocka_unit_test(test_memory),
       cmocka_unit_test(test_laws),
   };

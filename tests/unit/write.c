@@ -605,6 +605,10 @@ static void errors_leave_the_writer_as_it_was(void **state) {
   assert_int_equal(weft__write_move(w, a, 0, 0), WEFT_EBADPATH);
   assert_int_equal(weft__write_move(w, b, 0, 0), WEFT_EBADPATH);
   assert_int_equal(weft__write_move(w, root, 0, 0), WEFT_EBADPATH);
+  weft_place places[9] = {{.stands = false}};
+  assert_int_equal(weft__write_order(w, root, places, 0), WEFT_EBADPATH);
+  assert_int_equal(weft__write_order(w, a, places, 1), WEFT_EBADPATH);
+  assert_int_equal(weft__write_order(w, d, places, 9), WEFT_EBADPATH);
   assert_int_equal(weft__write_keep(w, element), WEFT_EBADPATH);
   assert_int_equal(weft__write_keep(w, at(rs[0].doc, "/a/x")), WEFT_EBADPATH);
   assert_int_equal(weft__write_unset(w, element), WEFT_OK);
