@@ -16,13 +16,24 @@ function node(soul, values, state) {
   return { _: { '#': soul, '>': states }, ...values };
 }
 
-// Hands messages in and waits until the last one is in the graph, since gun takes its time; it
-// takes them in the order they came, so a message of its own at the end tells.
+// Whether the last field of a message is in the graph, or what has overwritten it.
+function landed(gun, put) {
+  const want = Object.values(put).at(-1);
+  const field = Object.keys(want).at(-1);
+  const got = gun._.graph[want._['#']];
+  return got && got._['>'][field] >= want._['>'][field];
+}
+
+// Hands messages in and waits until they are in the graph, since gun takes its time.  It takes short
+// ones in the order they came, so a message of its own at the end tells also where clocks are equal;
+// long ones take turns.
 async function take(gun, graphs) {
   for (const put of graphs) gun.on('in', { '#': `m${messages++}.`, put });
   const soul = `end ${messages}`;
   gun.on('in', { '#': `m${messages++}.`, put: { [soul]: node(soul, { done: 1 }, FIRST_MS) } });
-  while (!gun._.graph[soul]) await new Promise((done) => setImmediate(done));
+  while (!gun._.graph[soul] || !graphs.every((put) => landed(gun, put))) {
+    await new Promise((done) => setImmediate(done));
+  }
   delete gun._.graph[soul];
 }
 

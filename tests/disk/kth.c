@@ -209,19 +209,10 @@ static void leave_stuck(kth_world *w, weft_replica *one) {
 }
 
 static void record_make(kth_world *w) {
-  weft_record a = {.kind = WEFT_RECORD_ADMIT, .space = w->s.id, .dep_count = 1};
-  weft_key seed = {{1}}, key = {{2}};
   weft_alloc mem = weft_alloc_libc();
   weft_buf raw;
-  weft_id id;
-  weft_identity stranger;
-  weft_identity_derive(&stranger, w->s.crypto, &key);
-  a.deps[0] = w->s.id;
-  a.admit.role = WEFT_ROLE_READER;
-  a.admit.name = weft_bytes_str("stranger");
-  weft__redeem_sign(&a.admit.redeem, w->s.crypto, &stranger, &seed, &w->s.id);
   weft_buf_init(&raw, &mem, TEST_RECORD_LEN);
-  must(weft__record_sign(&raw, w->s.crypto, &w->s.devices[0], &a, &id) == WEFT_OK, "record");
+  test_space_stranger(&w->s, &raw);
   must(weft__arena_copy(&made.arena, weft_buf_view(&raw), &made.record) == WEFT_OK, "memory");
   weft_buf_free(&raw);
 }

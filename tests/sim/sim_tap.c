@@ -3,32 +3,15 @@
 #include "net/frame.h"
 #include "net/message.h"
 #include "tests/sim/sim_internal.h"
+#include "tests/support/open_crypto.h"
 
 enum { prelude_len = 18 };
 
 /* --- the wire as plain text --- */
 
-static void plain_seal(uint8_t *out, const weft_key *key, const uint8_t nonce[12], weft_bytes ad,
-                       weft_bytes in) {
-  (void)key;
-  (void)nonce;
-  (void)ad;
-  if (in.len) memmove(out, in.at, in.len);
-  memset(out + in.len, 0, WEFT_TAG_LEN);
-}
-
-static bool plain_open(uint8_t *out, const weft_key *key, const uint8_t nonce[12], weft_bytes ad,
-                       weft_bytes in) {
-  (void)key;
-  (void)nonce;
-  (void)ad;
-  memmove(out, in.at, in.len - WEFT_TAG_LEN);
-  return true;
-}
-
 void sim__plain_crypto(weft_crypto *c) {
-  c->seal = plain_seal;
-  c->open = plain_open;
+  c->seal = test_open_crypto()->seal;
+  c->open = test_open_crypto()->open;
 }
 
 static const char *frame_name(uint8_t type) {

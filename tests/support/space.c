@@ -87,6 +87,19 @@ void test_space_make_with(test_space *s, size_t count, uint64_t seed, const weft
   for (size_t i = 1; i < count; i++) admit(s, i, &last);
 }
 
+void test_space_stranger(test_space *s, weft_buf *out) {
+  weft_record a = {.kind = WEFT_RECORD_ADMIT, .space = s->id, .dep_count = 1};
+  weft_key seed = {{1}}, invite = {{2}};
+  weft_id id;
+  weft_identity stranger;
+  weft_identity_derive(&stranger, s->crypto, &seed);
+  a.deps[0] = s->id;
+  a.admit.role = WEFT_ROLE_READER;
+  a.admit.name = weft_bytes_str("stranger");
+  weft__redeem_sign(&a.admit.redeem, s->crypto, &stranger, &invite, &s->id);
+  CHECK_EQUAL(weft__record_sign(out, s->crypto, &s->devices[0], &a, &id), WEFT_OK);
+}
+
 void test_space_free(test_space *s) {
   if (s->devices == s->own.devices) return;
   free(s->devices);

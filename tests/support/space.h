@@ -45,6 +45,8 @@ weft_replica *test_space_open(test_space *s, size_t idx, weft_store *store);
 /* The same on a new memory store. */
 weft_replica *test_space_memory(test_space *s, size_t idx);
 void test_space_add_records(test_space *s, weft_replica *r);
+/* Appends a record in which device 0 admits a reader that is none of the devices. */
+void test_space_stranger(test_space *s, weft_buf *out);
 weft_store *test_memory_store(void);
 
 /* Opens, or makes, an LMDB store of at most 1 GiB in a temporary folder. */

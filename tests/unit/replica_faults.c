@@ -215,18 +215,9 @@ static void bench_make(bench *b, const call *c) {
   assert_int_equal(test_set(b->r, "t/a", "/z", "[1]"), WEFT_OK);
   bench_chunks(b, c->changes);
   /* A record that is not held yet. */
-  weft_record a = {.kind = WEFT_RECORD_ADMIT, .space = b->s.id, .dep_count = 1};
-  weft_key seed = {{1}};
   weft_buf raw;
-  weft_id id;
-  weft_identity stranger;
-  weft_identity_derive(&stranger, b->s.crypto, &seed);
-  a.deps[0] = b->s.id;
-  a.admit.role = WEFT_ROLE_READER;
-  a.admit.name = weft_bytes_str("stranger");
-  weft__redeem_sign(&a.admit.redeem, b->s.crypto, &stranger, &seed, &b->s.id);
   weft__buf_init(&raw, &mem, TEST_RECORD_LEN);
-  assert_int_equal(weft__record_sign(&raw, b->s.crypto, &b->s.devices[0], &a, &id), WEFT_OK);
+  test_space_stranger(&b->s, &raw);
   memcpy(b->s.records[3], raw.at, raw.len);
   b->s.record_lens[3] = raw.len;
   weft__buf_free(&raw);
