@@ -95,7 +95,7 @@ void test_world_init(test_world *w) {
 static void random_id(test_world *w, weft_id *id) {
   for (size_t i = 0; i < 32; i += 8) {
     uint64_t v = test_rng_next(&w->rng);
-    memcpy(id->b + i, &v, 8);
+    for (size_t k = 0; k < 8; k++) id->b[i + k] = (uint8_t)(v >> (8 * k)); /* on any machine */
   }
 }
 
