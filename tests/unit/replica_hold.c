@@ -448,6 +448,52 @@ static void test_waits_for_claims(void **state) {
 }
 
 /* Since when something waits outlives the process. */
+/* Claims of long runs are read from columns, or, where a change has a message too, from its bytes;
+ * those of short ones from the bytes.  All come to the same, also where they wait. */
+static void test_long_runs_claim(void **state) {
+  fixture *f = *state;
+  enum { older = 40, count = 100 };
+  author x = author_make(f, 2, 1);
+  author y = author_make(f, 3, 1);
+  for (uint8_t i = 0; i < older; i++) author_add(&x, set_change(&x, 101u + i, "t/a", i, NULL, 0));
+  uint64_t reached = 0;
+  for (uint8_t i = 0; i < count; i++) {
+    static const uint8_t path[] = {2, 'y'};
+    weft_claim claim = claim_on(&x, 0, 1 + i * (uint64_t)older / count);
+    claim.has_log = i == 0;
+    claim.has_tag = claim.seq > reached;
+    if (claim.has_tag) reached = claim.seq;
+    weft_op op = {.doc = weft_bytes_str(i % 2 ? "t/a" : "t/b"),
+                  .path = weft_bytes_of(path, sizeof path),
+                  .kind = WEFT_OP_SCALAR,
+                  .value = weft_bytes_of(&i, 1)};
+    weft_change change = {.kind = WEFT_CHANGE_DATA,
+                          .hlc = 300u + i,
+                          .message = weft_bytes_str(i % 3 ? "" : "why"),
+                          .claims = &claim,
+                          .claim_count = 1,
+                          .ops = &op,
+                          .op_count = 1};
+    author_add(&y, encode(&y, &change));
+  }
+  weft_run run = author_run(&y, 1, y.count);
+  assert_int_equal(verdict(f, f->a, &run), WEFT_HOLD_TAKEN);
+  assert_int_equal(weft__vector_seq(weft_replica_showable(f->a), &y.log), 1);
+  run = author_run(&x, 1, x.count);
+  assert_int_equal(verdict(f, f->a, &run), WEFT_HOLD_TAKEN);
+  assert_int_equal(verdict(f, f->b, &run), WEFT_HOLD_TAKEN);
+  for (size_t at = 1; at <= y.count; at += 20) {
+    run = author_run(&y, at, at + 19 < y.count ? at + 19 : y.count);
+    assert_int_equal(verdict(f, f->b, &run), WEFT_HOLD_TAKEN);
+  }
+  test_show_all(f->a);
+  test_show_all(f->b);
+  assert_int_equal(counts_of(f->a).changes_shown, x.count + y.count);
+  assert_doc(f->a, "t/a", "{\"x\":39,\"y\":99}");
+  test_assert_same(f->a, f->b);
+  test_recount(f->a, 0);
+}
+
 static void test_waits_over_a_restart(void **state) {
   fixture *f = *state;
   test_fault_store faults = {0};
@@ -731,6 +777,7 @@ int main(void) {
       CASE(test_forbidden_content_sealed),
       CASE(test_unknown_content),
       CASE(test_waits_for_claims),
+      CASE(test_long_runs_claim),
       CASE(test_waits_over_a_restart),
       CASE(test_creation_comes_later),
       CASE(test_wrong_tag_waits),
