@@ -103,9 +103,12 @@ void cli_watch_all(cli_runtime *rt) {
 int cli_runtime_open(cli_call *c) {
   if (c->runtime) return CLI_OK;
   cli_runtime *rt = calloc(1, sizeof *rt);
-  if (!rt || uv_loop_init(&rt->loop) != 0) {
+  int rc = rt ? uv_loop_init(&rt->loop) : UV_ENOMEM;
+  if (rc != 0) {
     free(rt);
-    return cli_fail_err(c, WEFT_ENOMEM, "the network");
+    return rc == UV_EMFILE || rc == UV_ENFILE
+               ? cli_fail(c, CLI_FAILED, "too many files are open: raise the limit, see ulimit -n")
+               : cli_fail_err(c, WEFT_ENOMEM, "the network");
   }
   rt->loop_open = true;
   rt->home = c->home;

@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -344,11 +345,22 @@ static weft_err tables_prepare(lmdb_opening *p) {
   return rc == MDB_SUCCESS ? WEFT_OK : fail_mdb(p, rc, "end the first transaction");
 }
 
+/* How much address space to begin with: where the process may not have that much, a quarter of what
+ * it may have.  LMDB takes more by itself when the file is longer. */
+static size_t map_size(uint64_t wanted) {
+  enum { size_min = 1 << 20 };
+  struct rlimit room;
+  if (getrlimit(RLIMIT_AS, &room) != 0 || room.rlim_cur == RLIM_INFINITY) return (size_t)wanted;
+  uint64_t share = room.rlim_cur / 4 / size_min * size_min;
+  if (share < size_min) share = size_min;
+  return (size_t)(wanted < share ? wanted : share);
+}
+
 static weft_err env_open(lmdb_opening *p) {
   int rc = mdb_env_create(&p->s->env);
   if (rc != MDB_SUCCESS) return fail_mdb(p, rc, "create the environment");
   if (p->o->map_size > SIZE_MAX / 2) return fail(p, WEFT_ELIMIT, "open: map size");
-  rc = mdb_env_set_mapsize(p->s->env, (size_t)p->o->map_size);
+  rc = mdb_env_set_mapsize(p->s->env, map_size(p->o->map_size));
   /* Of an environment that is not open yet these three only note what is wanted. */
   if (!rc) rc = mdb_env_set_maxdbs(p->s->env, WEFT_TABLE_COUNT);      /* defensive: not open */
   if (!rc) rc = mdb_env_set_maxreaders(p->s->env, p->o->readers_max); /* defensive: not open */

@@ -20,10 +20,10 @@ extern "C" {
 
 typedef struct weft_lmdb_options {
   size_t struct_size;
-  weft_alloc mem;       /* for our own objects; LMDB itself calls malloc.  Default libc */
-  const char *path;     /* of the file; borrowed.  The folder is made when its parent exists */
-  uint64_t map_size;    /* bytes of address space, rounded up to pages; default 64 GiB, sparse; less
-                           where there is less of it (ulimit -v, valgrind) */
+  weft_alloc mem;    /* for our own objects; LMDB itself calls malloc.  Default libc */
+  const char *path;  /* of the file; borrowed.  The folder is made when its parent exists */
+  uint64_t map_size; /* bytes of address space to begin with, rounded up to pages; default 64 GiB,
+                        sparse.  A process with a limit (ulimit -v) takes a quarter of that */
   uint32_t readers_max; /* read transactions at once, of all processes together; default 126 */
   bool read_only;       /* beside a writer in another process; never creates.  Where nothing can
                            be written beside the file, without one: WEFT_ELOCKED while it is open */

@@ -221,4 +221,12 @@ printf 'this is no database' >"$store"
 check "store is foreign" fails 1 "no weft store, or damaged" on b list
 head -c 5000 a/spaces/*/data.mdb >"$store"
 check "store is cut" fails 1 "" on b list
+# --- little address space ---------------------------------------------------------------------------
+# Sanitizers want more of it than is left here; then there is nothing to see.
+if (ulimit -v 1000000; "$weft" version) >/dev/null 2>&1; then
+  little() { (ulimit -v 1000000; on little "$@"); }
+  check "a space with little address space" little init --name little -q
+  check "that is written to" little set t/x a:=1 -q
+  check "and read with all there is" equal "$(on little get t/x --json)" '{"a":1}'
+fi
 report
