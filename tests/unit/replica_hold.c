@@ -492,6 +492,14 @@ static void test_long_runs_claim(void **state) {
   assert_doc(f->a, "t/a", "{\"x\":39,\"y\":99}");
   test_assert_same(f->a, f->b);
   test_recount(f->a, 0);
+  /* Half of what it claims is there: as much of it can be shown, which is told while it is held. */
+  weft_replica *c = test_space_memory(&f->s, 2);
+  run = author_run(&x, 1, older / 2);
+  assert_int_equal(verdict(f, c, &run), WEFT_HOLD_TAKEN);
+  run = author_run(&y, 1, y.count);
+  assert_int_equal(verdict(f, c, &run), WEFT_HOLD_TAKEN);
+  assert_int_equal(weft__vector_seq(weft_replica_showable(c), &y.log), 1 + count / 2);
+  weft_replica_free(c);
 }
 
 static void test_waits_over_a_restart(void **state) {
