@@ -49,13 +49,14 @@ static const char usage[] =
     "  --seeds A..B   inclusive; 1..WEFT_SWARM_SEEDS, or 1..40, when not given\n"
     "  --nodes N      2 to 10; 5\n"
     "  --steps N      operations of each seed; 200\n"
-    "  --faults LIST  kinds that seeds may choose from, joined by commas; all, none, or of:\n"
-    "                ";
+    "  --faults LIST  kinds that seeds may choose from, joined by commas; all, none, or of:";
 
-static int help(FILE *to) {
-  fputs(usage, to);
+static int help(void) {
+  enum { in_a_line = 8 };
+  fputs(usage, stdout);
   for (unsigned i = 0; i < SWARM_FAULT_COUNT; i++) {
-    fprintf(to, " %s", swarm_fault_name((swarm_fault)i));
+    const char *before = i % in_a_line == 0 ? "\n                 " : " ";
+    printf("%s%s", before, swarm_fault_name((swarm_fault)i));
   }
   fputs("\n  --jobs N       processes; 1\n"
         "  --repeat       every tenth seed is run twice and must go the same way\n"
@@ -64,8 +65,14 @@ static int help(FILE *to) {
         "  --scenario FILE   one described network instead (docs/testing.md tells how); reports\n"
         "                 convergence, latency and traffic of each seed\n"
         "  --plot FILE    draws the first seed of a scenario as SVG\n",
-        to);
-  return to == stdout ? 0 : 2;
+        stdout);
+  return 0;
+}
+
+static int misuse(const char *name, const char *value) {
+  fprintf(stderr, "weft-sim: %s%s%s: no such option, or no value for it: see weft-sim --help\n",
+          name, value ? " " : "", value ? value : "");
+  return 2;
 }
 
 /* --- running --- */
@@ -557,7 +564,7 @@ int main(int argc, char **argv) {
   a.each = (swarm_options){.nodes = 5, .steps = 200, .faults = all_faults};
   if (count && (!number(count, &a.last) || a.last == 0)) a.last = 40;
   for (int i = 1; i < argc; i++) {
-    if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return help(stdout);
+    if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return help();
     if (strcmp(argv[i], "--json") == 0)
       a.json = true;
     else if (strcmp(argv[i], "--trace") == 0)
@@ -567,7 +574,7 @@ int main(int argc, char **argv) {
     else if (i + 1 < argc && option(&a, argv[i], argv[i + 1]))
       i++;
     else
-      return help(stderr);
+      return misuse(argv[i], argv[i + 1]);
   }
   if (a.scenario) return run_scenario(&a);
   if (a.last - a.first < a.jobs) a.jobs = (size_t)(a.last - a.first) + 1;
