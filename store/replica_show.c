@@ -491,8 +491,25 @@ static void walk_end(batch *b) {
   }
 }
 
+/* Makes room for what waits, so that lists of tens of thousands need not grow by copying. */
+static weft_err batch_reserve(batch *b) {
+  uint64_t waiting = 0;
+  for (size_t i = 0; i < b->log_count; i++) {
+    waiting += b->logs[i]->flow[WEFT_FLOW_READY].at - b->logs[i]->shown;
+  }
+  size_t most = (size_t)(waiting < b->changes_max ? waiting : b->changes_max);
+  void *changes = b->changes;
+  void *writes = b->writes;
+  WEFT_TRY(weft__arena_grow(&b->arena, &changes, 0, &b->change_cap, most, sizeof *b->changes));
+  b->changes = changes;
+  WEFT_TRY(weft__arena_grow(&b->arena, &writes, 0, &b->write_cap, most, sizeof *b->writes));
+  b->writes = writes;
+  return WEFT_OK;
+}
+
 static weft_err batch_collect(batch *b, show_scope scope, weft_log *one) {
   weft_err err = walk_begin(b, scope, one);
+  if (err == WEFT_OK) err = batch_reserve(b);
   while (err == WEFT_OK && !batch_full(b)) {
     weft_log *log = queue_take(b->r, WEFT_FLOW_SHOW);
     if (!log) break;
@@ -657,22 +674,61 @@ static weft_err doc_take_handed(batch *b, batch_doc *doc) {
   return WEFT_OK;
 }
 
+/* A walk through the names of documents, in their order. */
+typedef struct name_walk {
+  weft_cursor *cursor; /* NULL: nothing was asked for */
+  weft_entry at;       /* the first name that is not before the last one asked for */
+  weft_err err;        /* of getting there; WEFT_EDONE: there is none */
+  bool begun;
+} name_walk;
+
+/* Goes on to the first name at or behind `name`: step by step where names lie close together, and
+ * with a search where they do not. */
+static void names_go_on(name_walk *w, weft_bytes name) {
+  enum { STEPS = 4 };
+  for (unsigned i = 0; i < STEPS && w->begun; i++) {
+    if (w->err != WEFT_OK || weft_bytes_cmp(w->at.key, name) >= 0) return;
+    w->err = weft_cursor_next(w->cursor, &w->at);
+  }
+  if (w->begun && (w->err != WEFT_OK || weft_bytes_cmp(w->at.key, name) >= 0)) return;
+  w->begun = true;
+  w->err = weft_cursor_seek(w->cursor, name, &w->at);
+}
+
+/* Finds the number of a document, or gives it one.  Names are asked for ascending. */
+static weft_err doc_number(batch *b, name_walk *w, batch_doc *doc) {
+  if (!w->cursor) WEFT_TRY(weft_cursor_open(b->txn, WEFT_TABLE_DOCID, &w->cursor));
+  names_go_on(w, doc->name);
+  if (w->err != WEFT_EDONE) WEFT_TRY(w->err);
+  if (w->err == WEFT_OK && weft_bytes_cmp(w->at.key, doc->name) == 0) {
+    weft_rd rd = weft__rd(w->at.value);
+    doc->number = weft__rd_u32(&rd);
+    return weft__rd_done(&rd) ? WEFT_OK : WEFT_ECORRUPT;
+  }
+  doc->fresh = true;
+  doc->number = b->r->now.doc_next++;
+  return WEFT_OK;
+}
+
+static weft_err docs_number(batch *b) {
+  name_walk w = {0};
+  weft_err err = WEFT_OK;
+  for (size_t i = 0; i < b->doc_count && err == WEFT_OK; i++) {
+    batch_doc *doc = &b->docs[b->order[i]];
+    docs_ahead(b, b->order, i);
+    if (b->r->handed) err = doc_take_handed(b, doc);
+    if (err == WEFT_OK && !doc->handed) err = doc_number(b, &w, doc);
+  }
+  weft_cursor_close(w.cursor);
+  return err;
+}
+
 /* Finds the documents in the order of their names, which is that of the table, and leaves them in
  * that of their numbers, in which everything about them is written. */
 static weft_err docs_find(batch *b) {
   if (b->doc_count == 0) return WEFT_OK;
   WEFT_TRY(docs_sort_names(b));
-  for (size_t i = 0; i < b->doc_count; i++) {
-    batch_doc *doc = &b->docs[b->order[i]];
-    docs_ahead(b, b->order, i);
-    if (b->r->handed) WEFT_TRY(doc_take_handed(b, doc));
-    if (doc->handed) continue;
-    weft_err err = weft__doc_number_find(b->txn, doc->name, &doc->number);
-    WEFT_TRY(weft__if_any(err));
-    if (err == WEFT_OK) continue;
-    doc->fresh = true;
-    doc->number = b->r->now.doc_next++;
-  }
+  WEFT_TRY(docs_number(b));
   WEFT_TRY(docs_sort_numbers(b));
   return writes_sort(b);
 }
