@@ -304,7 +304,8 @@ static int name_one(cli_call *c, cli_home *h, const found_spaces *found) {
     cli_space *s = NULL;
     char hex[9];
     cli_hex(hex, found->ids[i].b, 4);
-    bool known = space_open(c, h, &found->ids[i], OPEN_BESIDE, &s) == CLI_OK && s->name.len > 0;
+    (void)space_open(c, h, &found->ids[i], OPEN_BESIDE, &s);
+    bool known = s && s->name.len > 0;
     len += (size_t)snprintf(list + len, sizeof list - len, "%s%.*s", i ? ", " : "",
                             known ? (int)s->name.len : 8, known ? (const char *)s->name.at : hex);
     cli_space_free(s);
