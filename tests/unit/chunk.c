@@ -453,6 +453,11 @@ static weft_err decode_metered(weft_bytes in) {
   weft_err err = weft__chunk_decode(&arena, in, &runs, &count);
   assert_true((err == WEFT_OK) == (runs != NULL));
   weft__arena_free(&arena);
+  weft_chunk_codec *codec;
+  assert_int_equal(weft__chunk_codec_new(&codec, &mem), WEFT_OK);
+  assert_int_equal(weft__chunk_decode_briefly(codec, &arena, in, &runs, &count), err);
+  weft__chunk_codec_free(codec);
+  weft__arena_free(&arena);
   assert_int_equal(m.held, 0);
   assert_true(m.peak <= memory_max);
   return err;
