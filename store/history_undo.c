@@ -442,7 +442,9 @@ static weft_err doc_load_past(revert_job *job, weft_txn *txn, weft_bytes name) {
   job->seen.seqs[job->dot.log]--;
   weft_err err = weft__doc_at(job->r, txn, record.number, &job->seen, &job->before);
   job->seen.seqs[job->dot.log]++;
-  return err == WEFT_OK ? weft__doc_load(job->r, txn, record.number, &job->now) : err;
+  if (err == WEFT_OK) err = weft__doc_load(job->r, txn, record.number, &job->now);
+  if (err == WEFT_OK) weft__doc_set_plain(job->now, !record.suspect);
+  return err;
 }
 
 static void docs_free(revert_job *job) {

@@ -1075,21 +1075,28 @@ static void long_list(char *out, size_t len, bool down) {
   snprintf(out + at, len - at, "]");
 }
 
-/* What it takes to bring a list back into its order grows with the list, not with its square. */
-static void test_revert_long_list(void **state) {
-  (void)state;
+/* As many members, each of them the same number. */
+static void wide_object(char *out, size_t len, unsigned number) {
+  size_t at = 0;
+  for (size_t i = 0; i < LONG_LIST; i++) {
+    at += (size_t)snprintf(out + at, len - at, "%c\"%04zu\":%u", i ? ',' : '{', i, number);
+  }
+  snprintf(out + at, len - at, "}");
+}
+
+/* What it takes to take a change of `before` into `after` back grows with it, not with its square.
+ */
+static void revert_long(const char *before, const char *after) {
   test_fault_alloc f = {0};
   test_space s;
   weft_replica *r;
   weft_arena arena;
-  static char before[8 * LONG_LIST], after[8 * LONG_LIST], now[8 * LONG_LIST];
+  static char now[16 * LONG_LIST];
   test_space_make(&s, 1, 3);
   weft_replica_options o = test_space_options(&s, 0, test_memory_store());
   o.mem = test_fault_alloc_of(&f);
   assert_int_equal(weft_replica_open(&r, &o), WEFT_OK);
   test_space_add_records(&s, r);
-  long_list(before, sizeof before, false);
-  long_list(after, sizeof after, true);
   assert_int_equal(test_set(r, "t/one", "/a", before), WEFT_OK);
   assert_int_equal(test_set(r, "t/one", "/a", after), WEFT_OK);
   weft__arena_init(&arena, &o.mem);
@@ -1100,6 +1107,17 @@ static void test_revert_long_list(void **state) {
   weft__arena_free(&arena);
   weft_replica_free(r);
   test_space_free(&s);
+}
+
+static void test_revert_long(void **state) {
+  (void)state;
+  static char before[16 * LONG_LIST], after[16 * LONG_LIST];
+  long_list(before, sizeof before, false);
+  long_list(after, sizeof after, true);
+  revert_long(before, after);
+  wide_object(before, sizeof before, 1);
+  wide_object(after, sizeof after, 2);
+  revert_long(before, after);
 }
 
 static void test_memory(void **state) {
@@ -1153,7 +1171,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_rules_tie, setup, teardown),
       cmocka_unit_test_setup_teardown(test_audit, setup, teardown),
       cmocka_unit_test_setup_teardown(test_not_there, setup, teardown),
-      cmocka_unit_test(test_revert_long_list),
+      cmocka_unit_test(test_revert_long),
       cmocka_unit_test(test_memory),
       cmocka_unit_test(test_laws),
   };
