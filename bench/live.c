@@ -211,27 +211,50 @@ static weft_err measure_edits(live_run *l) {
 
 /* --- sustained --- */
 
-static weft_err put_update(live_run *l, w1_place at) {
+/* An update as the words of a request. */
+typedef struct update_words {
   char document[W1_NAME_LEN_MAX];
+  const char *field;
+} update_words;
+
+static weft_err make_words(live_run *l, w1_place at, update_words *out) {
   w1_value v;
+  weft_bytes copy;
   weft_buf field;
   weft__buf_init(&field, &l->b->mem, FIELD_LEN_MAX);
-  w1_document(document, at.template);
+  w1_document(out->document, at.template);
   w1_value_of(&v, at);
   weft__buf_put(&field, weft_bytes_str(w1_field(at.field)));
   weft__buf_put(&field, weft_bytes_str(":="));
   weft_json_write(&field, &v.value);
   weft__buf_u8(&field, 0);
   weft_err err = weft__buf_err(&field);
-  const char *const set[] = {document, (const char *)field.at, NULL};
-  if (err == WEFT_OK) err = control_put(&l->sender, "set", set);
+  if (err == WEFT_OK) err = weft__arena_copy(l->arena, weft__buf_view(&field), &copy);
+  if (err == WEFT_OK) out->field = (const char *)copy.at;
   weft__buf_free(&field);
-  return bench_fail(l->b, err, "weft set");
+  return err;
+}
+
+/* Makes as many as can be sent. */
+static weft_err make_updates(live_run *l, update_words **out) {
+  update_words *list = weft__arena_zero(l->arena, SUSTAINED_MAX, sizeof *list);
+  if (!list) return WEFT_ENOMEM;
+  for (uint32_t i = 0; i < SUSTAINED_MAX; i++) {
+    WEFT_TRY(make_words(l, w1_updates_next(&l->updates), &list[i]));
+  }
+  *out = list;
+  return WEFT_OK;
+}
+
+static weft_err put_update(live_run *l, const update_words *words) {
+  const char *const set[] = {words->document, words->field, NULL};
+  return bench_fail(l->b, control_put(&l->sender, "set", set), "weft set");
 }
 
 /* Updates until the time is over, and edit `last`; gives how many, and the time until the last one
  * is shown. */
-static weft_err write_sustained(live_run *l, uint32_t last, uint32_t *count, double *seconds) {
+static weft_err write_sustained(live_run *l, const update_words *updates, uint32_t last,
+                                uint32_t *count, double *seconds) {
   char document[W1_NAME_LEN_MAX];
   uint32_t sent = 0;
   uint32_t done = 0;
@@ -241,7 +264,7 @@ static weft_err write_sustained(live_run *l, uint32_t last, uint32_t *count, dou
     if (more && sent - done <= UNDER_WAY - SEND_AT_ONCE) {
       more = bench_now() < end && sent < SUSTAINED_MAX;
       for (uint32_t i = 0; i < SEND_AT_ONCE && more; i++, sent++) {
-        WEFT_TRY(put_update(l, w1_updates_next(&l->updates)));
+        WEFT_TRY(put_update(l, &updates[sent]));
       }
       if (!more) WEFT_TRY(put_edit(l, last));
       sent += !more;
@@ -289,7 +312,9 @@ static weft_err measure_sustained(live_run *l, uint32_t last) {
   bench_name name_put = {"W5", "sustained-put", "rate", "edits/s", BENCH_RATE};
   uint32_t count = 0;
   double seconds = 0, limit = 0, limit_put = 0;
-  WEFT_TRY(write_sustained(l, last, &count, &seconds));
+  update_words *updates;
+  WEFT_TRY(make_updates(l, &updates));
+  WEFT_TRY(write_sustained(l, updates, last, &count, &seconds));
   WEFT_TRY(probe_sustained(l, count, &limit));
   WEFT_TRY(probe_puts_sustained(l, count, &limit_put));
   bench_sample(l->b, name, count / seconds);

@@ -26,8 +26,8 @@
 
 enum {
   listen_backlog = 64,
-  read_len = 64 << 10,
-  group_max = 1000, /* writes of one transaction */
+  read_len = 256 << 10,
+  group_max = 2000, /* writes of one transaction */
   piece_len = 128 << 10,
   ahead_max = 1 << 20, /* requests that wait behind a running one, before reading pauses */
   unread_max = 4 << 20 /* answers that wait to be read, before a long one pauses */
