@@ -16,6 +16,7 @@
  * tables, with as many in a synced transaction as a daemon commits together; `sustained-put` is the
  * same rate beside one short put an edit. */
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #include "bench/control.h"
@@ -31,7 +32,8 @@ enum {
   EDITS = 1000,
   EDITS_QUICK = 100,
   WARM_UP = 10, /* edits that are not counted */
-  LOOK_US = 100,
+  LOOK_US = 50,
+  SLACK_NS = 1000, /* the kernel wakes who sleeps so much too late; else 50 us */
   UNDER_WAY = 4000,
   SEND_AT_ONCE = 1000,
   GROUP = 2000, /* edits of the probe's transactions: as many as a daemon commits together */
@@ -384,6 +386,7 @@ weft_err bench_live(bench *b) {
     fprintf(stderr, "W5 is left out: there is no weft program beside weft-bench\n");
     return WEFT_OK;
   }
+  prctl(PR_SET_TIMERSLACK, (unsigned long)SLACK_NS, 0, 0, 0);
   weft__arena_init(&arena, &b->mem);
   for (b->run = 0; b->run < b->runs && err == WEFT_OK; b->run++) {
     live_run l = {.b = b, .sender.fd = -1, .receiver.fd = -1, .arena = &arena};
