@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crdt/hlc.h"
 #include "crdt/json.h"
 #include "tests/sim/ledger.h"
 #include "tests/sim/witness.h"
@@ -28,8 +29,7 @@ typedef struct run {
   test_rng pace;
   test_rng rng[SWARM_FAULT_COUNT];
   uint32_t enabled;
-  bool end_of_time; /* some clock may be beyond what the format can say */
-  bool closely;     /* look after every event */
+  bool closely; /* look after every event */
   weft_ms slow_until[LEDGER_NODES_MAX], full_until[LEDGER_NODES_MAX], back_at[LEDGER_NODES_MAX];
   liar *liars[liars_max];
   size_t liar_count;
@@ -225,10 +225,6 @@ static void failed(run *r, size_t node, weft_err err, const ledger_change *c) {
     mark(r, SWARM_MARK_FULL_REFUSED);
     return;
   }
-  if (err == WEFT_ELIMIT && r->end_of_time) {
-    mark(r, SWARM_MARK_CLOCK_REFUSED);
-    return;
-  }
   /* What a liar left at a place may be anything. */
   if (r->liar_count > 0 && (err == WEFT_EBADPATH || err == WEFT_ENOTFOUND)) return;
   sim_fail(r->s, "%s cannot write: %s", sim_name(r->s, node), weft_err_name(err));
@@ -285,6 +281,8 @@ static void operate(run *r) {
   }
   if (!done.written) mark(r, SWARM_MARK_NOTHING);
   r->out->changes += done.written;
+  bool last = weft_hlc_ms(weft_replica_clock(replica)) == WEFT_HLC_MS_MAX;
+  if (done.written && last) mark(r, SWARM_MARK_CLOCK_LAST);
   ledger_committed(r->l, node, &c, &done);
   sim_changed(r->s, node);
 }
@@ -466,7 +464,6 @@ static void set_clocks(run *r) {
   test_rng *rng = &r->rng[SWARM_EPOCH];
   bool all = test_rng_chance(rng, 50);
   uint64_t end = test_rng_below(rng, 5);
-  r->end_of_time = end >= 3;
   size_t only = any(r, SWARM_EPOCH);
   for (size_t i = 0; i < r->o.nodes; i++) {
     if (all || i == only) sim_clock(r->s, i, ends[end], 1000);

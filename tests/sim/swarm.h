@@ -68,7 +68,7 @@ typedef enum swarm_fault {
   X(DISK_LOST, "a commit that failed and was not written")                                         \
   X(DISK_WRITTEN, "a commit that failed and was written")                                          \
   X(FULL_REFUSED, "a commit that a full store refused")                                            \
-  X(CLOCK_REFUSED, "a commit beyond the end of time")                                              \
+  X(CLOCK_LAST, "a commit in the last millisecond of time")                                        \
   X(ALL_DOWN, "all nodes down at once")                                                            \
   X(SET_BACK_LOST, "a change lost by setting back")                                                \
   X(VERIFIED, "a store proved at the end")                                                         \
