@@ -247,8 +247,11 @@ static weft_err lmdb_cursor_move(weft_cursor *cursor, weft_move move, weft_bytes
   if (rc == MDB_NOTFOUND) return WEFT_EDONE;
   if (rc != MDB_SUCCESS) return lmdb_fail(cursor->txn->store, rc, "move a cursor");
   weft_lmdb_store *s = store_of(cursor->txn->store);
+  weft_lmdb_scan *scan = &((lmdb_cursor *)cursor)->scan;
   if (move == WEFT_MOVE_NEXT || move == WEFT_MOVE_PREV) {
-    weft__lmdb_scan(s, &((lmdb_cursor *)cursor)->scan, k.mv_data);
+    weft__lmdb_scan(s, scan, k.mv_data);
+  } else {
+    scan->leaves = 0; /* it goes on from here */
   }
   weft__lmdb_whole(s, v.mv_data, v.mv_size);
   entry->key = weft_bytes_of(k.mv_data, k.mv_size);

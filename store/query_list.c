@@ -66,6 +66,8 @@ typedef struct list_job {
   size_t limit;
   weft_arena arena; /* everything but the answer */
   weft_reader reader;
+  weft_cursor *state; /* NULL until a document is looked at */
+  weft_bytes segment; /* the first one of the document that is looked at */
   bool loaded;        /* the reader has the document that is looked at, or it has none */
   list_field *fields; /* of the conditions */
   filter *filters;
@@ -302,7 +304,7 @@ static weft_err field_peek(list_job *job, const list_field *f, const weft_doc_re
   weft_bytes scalar;
   *answer = WEFT_PEEK_UNSURE;
   if (job->loaded || record->suspect || !f->has_path) return WEFT_OK;
-  weft_err err = weft__state_peek(&job->r->state_env, job->txn, record->number, f->path,
+  weft_err err = weft__state_peek(&job->r->state_env, record->number, job->segment, f->path,
                                   &job->reader.arena, answer, &scalar);
   if (err == WEFT_OK && *answer == WEFT_PEEK_SCALAR) {
     err = weft__scalar_decode(scalar, out);
@@ -414,13 +416,22 @@ static void hit_key(hit *h, weft_bytes key) {
   h->key.len = (uint8_t)key.len;
 }
 
+/* Reads the record of the document that is looked at, and finds its first segment on the way. */
+static weft_err record_read(list_job *job, uint32_t number, weft_doc_record *out) {
+  weft_bytes row;
+  weft_arena *arena = &job->reader.arena;
+  if (!job->state) WEFT_TRY(weft_cursor_open(job->txn, WEFT_TABLE_STATE, &job->state));
+  WEFT_TRY(weft__state_first(job->state, number, &job->segment, &row));
+  if (row.len == 0) return weft__doc_record_read(job->r, job->txn, number, arena, out);
+  return weft__doc_record_open(job->r, job->txn, number, row, arena, out);
+}
+
 /* Looks at a document of which an index does not tell enough. */
 static weft_err consider_document(list_job *job, hit *h, bool has_key) {
   weft_doc_record record;
   bool hold;
   weft__reader_reset(&job->reader);
-  weft_err err = weft__doc_record_read(job->r, job->txn, h->number, &job->reader.arena, &record);
-  WEFT_TRY(weft__promised(err));
+  WEFT_TRY(weft__promised(record_read(job, h->number, &record)));
   if (record.live == job->q->deleted) return WEFT_OK;
   job->loaded = !record.live;
   if (record.live && job->wants_doc) job->plan.read++;
@@ -763,6 +774,7 @@ weft_err weft_replica_list(weft_replica *r, weft_arena *arena, const weft_query 
     if (err == WEFT_OK) err = job.index ? walk_index(&job) : walk_names(&job);
     if (err == WEFT_OK) err = page_make(&job, arena, out);
     weft__reader_end(&job.reader);
+    weft_cursor_close(job.state);
     weft__read_end(r, job.txn);
   }
   weft__arena_free(&job.arena);

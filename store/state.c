@@ -210,16 +210,30 @@ static weft_err piece_load(weft_state *s, weft_path path, size_t *idx) {
   return piece_insert(s, place, &piece);
 }
 
-weft_err weft__state_peek(const weft_state_env *env, weft_txn *txn, uint32_t number, weft_path path,
-                          weft_arena *scratch, weft_peek *answer, weft_bytes *scalar) {
-  weft_dbkey room;
-  weft_bytes value, key = weft__dbkey_u32(&room, number);
+weft_err weft__state_first(weft_cursor *cursor, uint32_t number, weft_bytes *segment,
+                           weft_bytes *record) {
+  weft_dbkey first, second;
+  weft_entry entry;
+  *segment = *record = weft_bytes_of(NULL, 0);
+  weft_err err = weft_cursor_seek(cursor, weft__dbkey_u32(&first, number), &entry);
+  if (err == WEFT_OK && weft_bytes_cmp(entry.key, weft__dbkey_view(&first)) == 0) {
+    *segment = entry.value;
+    err = weft_cursor_next(cursor, &entry);
+  }
+  if (err != WEFT_OK) return err == WEFT_EDONE ? WEFT_OK : err;
+  weft_bytes key = weft__state_row_key(&second, number, WEFT_STATE_RECORD);
+  if (weft_bytes_cmp(entry.key, key) == 0) *record = entry.value;
+  return WEFT_OK;
+}
+
+weft_err weft__state_peek(const weft_state_env *env, uint32_t number, weft_bytes segment,
+                          weft_path path, weft_arena *scratch, weft_peek *answer,
+                          weft_bytes *scalar) {
+  weft_dbkey key;
   *answer = WEFT_PEEK_UNSURE;
-  weft_err err = weft_txn_get(txn, WEFT_TABLE_STATE, key, &value);
-  if (err == WEFT_ENOTFOUND) return WEFT_OK;
-  WEFT_TRY(err);
-  if (value.len > 0 && value.at[0] == PARTED_VERSION) return WEFT_OK;
-  return weft__segment_peek(scratch, &env->seal, key, value, path, answer, scalar);
+  if (segment.len == 0 || segment.at[0] == PARTED_VERSION) return WEFT_OK;
+  return weft__segment_peek(scratch, &env->seal, weft__dbkey_u32(&key, number), segment, path,
+                            answer, scalar);
 }
 
 weft_err weft__state_adopt(weft_state *s, const weft_state_piece *pieces, size_t count) {

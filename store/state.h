@@ -91,10 +91,17 @@ weft_err weft__state_need_above(weft_state *s, weft_path path) WEFT_MUST_USE;
 weft_err weft__state_need_below(weft_state *s, weft_path path) WEFT_MUST_USE;
 weft_err weft__state_need_all(weft_state *s) WEFT_MUST_USE;
 
+/* Finds the first segment of a document, and its record where that stands next to it, as in short
+ * documents: views into the store, empty where there is none.  `cursor` is on `state`.
+ * WEFT_EIO, WEFT_ECORRUPT. */
+weft_err weft__state_first(weft_cursor *cursor, uint32_t number, weft_bytes *segment,
+                           weft_bytes *record) WEFT_MUST_USE;
+
 /* Looks up what a plain document shows at a path of keys, where its first segment tells; else
- * WEFT_PEEK_UNSURE.  As weft__segment_peek; `*scalar` is a view into the store. */
-weft_err weft__state_peek(const weft_state_env *env, weft_txn *txn, uint32_t number, weft_path path,
-                          weft_arena *scratch, weft_peek *answer, weft_bytes *scalar) WEFT_MUST_USE;
+ * WEFT_PEEK_UNSURE.  As weft__segment_peek; `*scalar` is a view into the segment. */
+weft_err weft__state_peek(const weft_state_env *env, uint32_t number, weft_bytes segment,
+                          weft_path path, weft_arena *scratch, weft_peek *answer,
+                          weft_bytes *scalar) WEFT_MUST_USE;
 
 /* Finds the row of its record, as it is stored; without a search when the last segment was loaded
  * before.  A view until the next write; asked for before anything is saved.  WEFT_ENOTFOUND. */

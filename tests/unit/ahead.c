@@ -301,6 +301,27 @@ static void test_cursor_that_goes_on(void **state) {
   }
 }
 
+/* One that is placed anew again and again goes nowhere. */
+static void test_cursor_that_is_placed(void **state) {
+  fixture *f = *state;
+  weft_cursor *c;
+  weft_entry entry;
+  weft_dbkey key;
+  weft_txn *t = begin(f->store, WEFT_TXN_READ);
+  test_rng rng = test_rng_of(1);
+  assert_int_equal(weft_cursor_open(t, WEFT_TABLE_STATE, &c), WEFT_OK);
+  forget();
+  for (size_t i = 0; i < 500; i++) {
+    uint32_t number = 2 * (uint32_t)test_rng_below(&rng, keys - 2);
+    faults++;
+    assert_int_equal(weft_cursor_seek(c, weft__dbkey_u32(&key, number), &entry), WEFT_OK);
+    assert_int_equal(weft_cursor_next(c, &entry), WEFT_OK);
+  }
+  assert_int_equal(asked.runs, 0);
+  weft_cursor_close(c);
+  weft_txn_abort(t);
+}
+
 static void test_large_value(void **state) {
   static uint8_t large[large_len];
   fixture *f = *state;
@@ -327,6 +348,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_damaged_pages, setup, teardown),
       cmocka_unit_test_setup_teardown(test_without_memory, setup, teardown),
       cmocka_unit_test_setup_teardown(test_cursor_that_goes_on, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_cursor_that_is_placed, setup, teardown),
       cmocka_unit_test_setup_teardown(test_large_value, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
