@@ -33,8 +33,7 @@ static void front_progress(void *ctx, weft_bytes what, uint64_t done, uint64_t t
   cli_printer_progress(&f->printer, what, done, total);
 }
 
-/* weft --version and weft -h stand for commands of their own; weft COMMAND -h for weft help
- * COMMAND. */
+/* weft -h stands for a command of its own; weft COMMAND -h for weft help COMMAND. */
 static void as_help(front *f) {
   cli_args *a = &f->call.args;
   if (a->command) {
@@ -145,6 +144,8 @@ int main(int argc, char **argv) {
   signal(SIGXFSZ, SIG_IGN); /* a limit of file size is a full disk, told as an error */
   umask(077);
   if (cli_is_bench(argc, argv)) return cli_bench(argv);
+  char version[] = "version"; /* what every program understands */
+  if (argc > 1 && strcmp(argv[1], "--version") == 0) argv[1] = version;
   weft_alloc mem = weft_alloc_libc();
   weft_arena arena;
   weft__arena_init(&arena, &mem);

@@ -13,6 +13,7 @@ export WEFT_DIR=$world/a
 
 # --- options ----------------------------------------------------------------------------------------
 check "options before the command" equal "$("$weft" --limit 3 --json list | cut -c 1-9)" '{"items":'
+check "--version" equal "$("$weft" --version)" "$("$weft" version)"
 check "letters together" equal "$("$weft" -vqm note set t/x c=1)" ""
 check "unknown option names the nearest" fails 2 "did you mean --limit" "$weft" log --limti=3
 check "two dashes" equal "$("$weft" set t/dash -q -- --json=x; "$weft" get t/dash -- --json 2>/dev/null)" '"x"'
