@@ -234,9 +234,9 @@ size_t weft__tree_children(const weft_tree *tree, size_t idx, weft_shape want,
 
 /* --- plain documents: what the way to a place tells --- */
 
-weft_shape weft__register_shape(const weft_register *reg) {
-  if (!reg || reg->value_count == 0) return WEFT_SHAPE_NONE;
-  switch (reg->values[0].kind) {
+/* The side of which a write of this kind says what it is. */
+static weft_shape kind_shape(weft_op_kind kind) {
+  switch (kind) {
   case WEFT_OP_MARK_OBJECT:
   case WEFT_OP_FRESH_OBJECT: return WEFT_SHAPE_OBJECT;
   case WEFT_OP_MARK_ARRAY:
@@ -246,6 +246,10 @@ weft_shape weft__register_shape(const weft_register *reg) {
   case WEFT_OP_POSITION: break;
   }
   return WEFT_SHAPE_NONE;
+}
+
+weft_shape weft__register_shape(const weft_register *reg) {
+  return reg && reg->value_count > 0 ? kind_shape(reg->values[0].kind) : WEFT_SHAPE_NONE;
 }
 
 /* True when every container on the way to `path` is shown as its step needs. */
@@ -281,7 +285,43 @@ static void plain_sides(const weft_register *reg, weft_sides *out) {
 
 /* --- one place --- */
 
+enum { HOPS_MAX = 64 };
+
+/* True when all that was ever written below `path` is on side `want`.  Steps of one side and length
+ * lie together, so one register of each is looked at; where they are many, it is not said. */
+static bool below_is(const weft_doc *doc, weft_path path, weft_shape want) {
+  uint8_t from[WEFT_PATH_LEN_MAX];
+  const weft_register *reg = weft__doc_seek(doc, path);
+  if (reg && reg->path.len == path.len) reg = weft__doc_next(doc, reg);
+  for (size_t hops = 0; reg && weft_path_under(path, reg->path); hops++) {
+    weft_step step = {false, {NULL, 0}};
+    size_t at = path.len;
+    (void)weft_path_next(reg->path, &at, &step);
+    if (hops == HOPS_MAX || step.element != (want == WEFT_SHAPE_ARRAY)) return false;
+    size_t len = at - step.name.len;
+    memcpy(from, reg->path.at, len);
+    from[len - 1]++; /* the last byte of a varint, so at most 127 */
+    reg = weft__doc_seek(doc, weft_bytes_of(from, len));
+  }
+  return true;
+}
+
+/* The sides of a place where nothing but marks of one container stand, and below it nothing of
+ * another kind.  False: every register below has to be asked. */
+static bool marked_sides(const weft_doc *doc, weft_path path, weft_sides *out) {
+  const weft_register *reg = weft__doc_find(doc, path);
+  weft_shape shape = weft__register_shape(reg);
+  if (shape != WEFT_SHAPE_OBJECT && shape != WEFT_SHAPE_ARRAY) return false;
+  for (size_t i = 1; i < reg->value_count; i++) {
+    if (kind_shape(reg->values[i].kind) != shape) return false;
+  }
+  if (!below_is(doc, path, shape)) return false;
+  plain_sides(reg, out);
+  return true;
+}
+
 weft_err weft__doc_sides(const weft_doc *doc, weft_path path, weft_sides *out) {
+  if (marked_sides(doc, path, out)) return WEFT_OK;
   if (weft__doc_is_plain(doc) && plain_way(doc, path)) {
     plain_sides(weft__doc_find(doc, path), out);
     return WEFT_OK;

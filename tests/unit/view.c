@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -886,6 +887,59 @@ static void every_allocation_can_fail(void **state) {
   for (int shift = 0; shift < 64; shift++) fail_each_allocation(hide_and_copy, shift);
 }
 
+static size_t asked;
+
+static bool asked_before(const void *ctx, weft_dot a, weft_dot b) {
+  (void)ctx;
+  asked++;
+  return a.log == b.log && a.seq <= b.seq;
+}
+
+static int asked_rank(const void *ctx, weft_dot a, weft_dot b) {
+  (void)ctx;
+  asked++;
+  return a.log < b.log ? -1 : a.log > b.log;
+}
+
+static void show_mark(weft_doc *doc, const char *path, uint32_t log, uint64_t hlc) {
+  weft_shown change = {.dot = {log, 1}, .hlc = hlc};
+  weft_op op = {.path = weft_bytes_str(path), .kind = WEFT_OP_MARK_OBJECT};
+  assert_int_equal(weft__doc_show(doc, &change, &op), WEFT_OK);
+}
+
+/* Whoever edits one of many members asks what contains it; the others have no say in that, unless
+ * they are of another kind. */
+static void a_container_is_known_by_its_mark(void **state) {
+  (void)state;
+  weft_alloc libc = weft_alloc_libc();
+  weft_lineage lineage = {NULL, asked_before, asked_rank};
+  weft_doc *doc;
+  weft_sides sides;
+  char path[16];
+  assert_int_equal(weft__doc_new(&doc, &libc, &lineage), WEFT_OK);
+  show_mark(doc, "\x02m", 0, 5);
+  show_mark(doc, "\x02m", 1, 5);
+  for (uint32_t i = 0; i < 400; i++) {
+    int len = snprintf(path + 3, sizeof path - 3, "%x", i);
+    path[0] = 2;
+    path[1] = 'm';
+    path[2] = (char)(len << 1);
+    show_mark(doc, path, i + 2, 5);
+  }
+  asked = 0;
+  assert_int_equal(weft__doc_sides(doc, weft_bytes_str("\x02m"), &sides), WEFT_OK);
+  assert_int_equal(asked, 0);
+  assert_int_equal(sides.shape, WEFT_SHAPE_OBJECT);
+  assert_true(sides.object_mark && sides.object_alive && !sides.array_mark && !sides.array_alive);
+  assert_true(!sides.has_scalar && !sides.has_hide && !sides.has_unset && !sides.winner);
+  show_mark(doc, "\x02m\x05zz", 900, 6); /* an element among them */
+  assert_int_equal(weft__doc_sides(doc, weft_bytes_str("\x02m"), &sides), WEFT_OK);
+  assert_true(asked > 0);
+  assert_int_equal(sides.shape, WEFT_SHAPE_ARRAY);
+  assert_true(sides.object_mark && sides.object_alive && !sides.array_mark && sides.array_alive);
+  weft__doc_free(doc);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_write_replaces_what_it_claims_and_its_own),
@@ -896,6 +950,7 @@ int main(void) {
       cmocka_unit_test(an_edit_beside_a_delete_brings_the_whole_back),
       cmocka_unit_test(a_deleted_document_comes_back_with_an_edit),
       cmocka_unit_test(shapes_compete_side_by_side),
+      cmocka_unit_test(a_container_is_known_by_its_mark),
       cmocka_unit_test(one_change_ties_as_the_rule_says),
       cmocka_unit_test(equal_values_are_one_value),
       cmocka_unit_test(what_is_left_of_a_container_begun_anew_is_reported),
