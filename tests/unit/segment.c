@@ -120,6 +120,21 @@ static size_t gen_registers(test_rng *rng, weft_arena *arena, size_t count,
   return kept;
 }
 
+/* A path of keys alone. */
+static weft_path gen_keys(test_rng *rng, weft_arena *arena) {
+  weft_path path;
+  weft_step step;
+  size_t at;
+  bool keys;
+  do {
+    path = test_gen_path(rng, arena, 3);
+    keys = true;
+    at = 0;
+    while (weft_path_next(path, &at, &step)) keys = keys && !step.element;
+  } while (!keys);
+  return path;
+}
+
 static void assert_bytes(weft_bytes a, weft_bytes b) { assert_int_equal(weft_bytes_cmp(a, b), 0); }
 
 static void assert_siblings(const weft_sibling *a, const weft_sibling *b, size_t count) {
@@ -233,6 +248,16 @@ static void test_form_is_checked(void **state) {
         weft__segment_decode(&f->arena, &f->seal, key, weft__buf_view(&out), &back, &count);
     assert_true(err == WEFT_OK || err == WEFT_ECORRUPT);
     refused += err == WEFT_ECORRUPT;
+    for (size_t i = 0; i < 4; i++) {
+      weft_peek peek;
+      weft_bytes scalar = {NULL, 0};
+      weft_path path = gen_keys(&rng, &f->arena);
+      err =
+          weft__segment_peek(&f->arena, &f->seal, key, weft__buf_view(&out), path, &peek, &scalar);
+      assert_true(err == WEFT_OK || err == WEFT_ECORRUPT);
+      if (err != WEFT_OK || peek != WEFT_PEEK_SCALAR) continue;
+      assert_true(scalar.at >= out.at && scalar.at + scalar.len <= out.at + len);
+    }
     weft__buf_free(&out);
   }
   assert_true(refused > test_share(100, 10));
@@ -272,20 +297,6 @@ static weft_peek peek_expected(const weft_register *const *regs, size_t count, w
     if (shape == WEFT_SHAPE_SCALAR) return more ? WEFT_PEEK_NOTHING : WEFT_PEEK_SCALAR;
     if (!more || shape == WEFT_SHAPE_ARRAY) return WEFT_PEEK_UNSURE;
   }
-}
-
-static weft_path gen_keys(test_rng *rng, weft_arena *arena) {
-  weft_path path;
-  weft_step step;
-  size_t at;
-  bool keys;
-  do {
-    path = test_gen_path(rng, arena, 3);
-    keys = true;
-    at = 0;
-    while (weft_path_next(path, &at, &step)) keys = keys && !step.element;
-  } while (!keys);
-  return path;
 }
 
 static void test_peek_is_what_registers_say(void **state) {
