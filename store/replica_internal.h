@@ -30,10 +30,10 @@ extern "C" {
 #define WEFT_LOG_NONE         UINT32_MAX
 #define WEFT_SHOW_CHANGES_MAX 131072u /* a batch */
 #define WEFT_SHOW_OPS_MAX     131072u
-/* A document costs a batch a page of segments and, where documents lie far apart, most of a page of
- * records, all of which LMDB keeps in memory until it commits: some 128 MiB at most.  More
- * documents in a batch cost less each, because their pages meet; a store that is no longer than
- * that has no more pages anyhow, so there the changes alone are bounded. */
+/* A document costs a batch a page, where documents lie far apart, and LMDB keeps pages in memory
+ * until it commits: some 128 MiB at most.  More documents in a batch cost less each, because their
+ * pages meet; a store that is hardly longer than that has no more pages anyhow, so there the changes
+ * alone are bounded. */
 #define WEFT_SHOW_DOCS_MAX    32768u
 #define WEFT_SHOW_STORE_DENSE (192u << 20) /* with what lies in logs and is not touched */
 #define WEFT_SHOW_LEN_MAX     (32u << 20)  /* canonical bytes a batch keeps in memory */
