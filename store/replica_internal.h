@@ -32,8 +32,8 @@ extern "C" {
 #define WEFT_SHOW_OPS_MAX     131072u
 /* A document costs a batch a page, where documents lie far apart, and LMDB keeps pages in memory
  * until it commits: some 128 MiB at most.  More documents in a batch cost less each, because their
- * pages meet; a store that is hardly longer than that has no more pages anyhow, so there the changes
- * alone are bounded. */
+ * pages meet; a store that is hardly longer than that has no more pages anyhow, so there the
+ * changes alone are bounded. */
 #define WEFT_SHOW_DOCS_MAX    32768u
 #define WEFT_SHOW_STORE_DENSE (192u << 20) /* with what lies in logs and is not touched */
 #define WEFT_SHOW_LEN_MAX     (32u << 20)  /* canonical bytes a batch keeps in memory */
