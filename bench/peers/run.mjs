@@ -350,7 +350,7 @@ async function main(options) {
   }
   tellBytes(results);
   tellFastest(results);
-  console.log(`\n${options.runs} rounds in ${Math.ceil((performance.now() - start) / 60000)} minutes`);
+  console.log(`\nrounds: ${options.runs}; minutes: ${Math.ceil((performance.now() - start) / 60000)}`);
   if (options.json) writeJson(options.json, results, options);
 }
 
