@@ -27,7 +27,7 @@ typedef struct e_key {
 
 static e_key e_of(uint32_t n) {
   e_key e = {{0}};
-  memcpy(e.b, &n, sizeof n);
+  for (unsigned i = 0; i < sizeof n; i++) e.b[i] = (uint8_t)(n >> (8 * i));
   return e;
 }
 

@@ -276,7 +276,7 @@ static void push_survives_lack_of_memory(void **state) {
   assert_int_equal(weft__buf_err(&b), WEFT_ENOMEM);
   assert_int_equal(b.len, 0);
   weft__buf_reset(&b);
-  char name[100];
+  char name[255];
   memset(name, 'x', sizeof name);
   f.fail_at = 3; /* the header fits the first piece, the name does not */
   weft_path_push(&b, key("a"));

@@ -1375,7 +1375,8 @@ static void test_conflicts(void **state) {
       f->s.platforms[i % 3].now += test_rng_below(&rng, 20);
       random_write(f, r[test_rng_below(&rng, 3)], &rng);
       if (test_rng_chance(&rng, 20)) {
-        test_pull(r[test_rng_below(&rng, 3)], r[test_rng_below(&rng, 3)], 100);
+        size_t from = test_rng_below(&rng, 3); /* one draw a statement */
+        test_pull(r[test_rng_below(&rng, 3)], r[from], 100);
       }
     }
     for (size_t i = 1; i < 3; i++) test_pull(f->r, r[i], 100);
