@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "crdt/buf.h"
+#include "crdt/crypto.h"
 
 static weft_err err_of_errno(void) {
   switch (errno) {
@@ -29,8 +30,8 @@ weft_err cli_stream_read(weft_arena *arena, int fd, size_t max, weft_bytes *out)
   weft_buf b;
   weft__buf_init(&b, &arena->mem, max);
   weft_err err = WEFT_OK;
+  uint8_t piece[1 << 14];
   for (;;) {
-    uint8_t piece[1 << 14];
     ssize_t got = read(fd, piece, sizeof piece);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) err = WEFT_EIO;
@@ -39,6 +40,8 @@ weft_err cli_stream_read(weft_arena *arena, int fd, size_t max, weft_bytes *out)
     err = weft__buf_err(&b);
     if (err != WEFT_OK) break;
   }
+  const weft_crypto *crypto = weft_crypto_sodium();
+  if (crypto) crypto->wipe(piece, sizeof piece); /* it may have been a secret */
   if (err == WEFT_OK) err = weft__arena_copy(arena, weft__buf_view(&b), out);
   weft__buf_free(&b);
   return err;

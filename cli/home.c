@@ -21,6 +21,7 @@
 #include "cli/config.h"
 #include "cli/files.h"
 #include "cli/home_internal.h"
+#include "cli/wiping.h"
 
 enum {
   secrets_max = 1 << 20,
@@ -54,7 +55,8 @@ static bool state_folder(char *out, size_t cap) {
 cli_home *cli_home_new(const char *dir) {
   cli_home *h = calloc(1, sizeof *h);
   if (!h) return NULL;
-  weft_alloc mem = weft_alloc_libc();
+  h->heap = weft_alloc_libc();
+  weft_alloc mem = cli_wiping_alloc(&h->heap);
   weft__arena_init(&h->arena, &mem);
   char state[CLI_PATH_MAX - 64];
   bool known = state_folder(state, sizeof state);
@@ -72,13 +74,10 @@ cli_home *cli_home_new(const char *dir) {
 void cli_home_free(cli_home *h) {
   if (!h) return;
   const weft_crypto *crypto = weft_crypto_sodium();
-  if (crypto) {
-    weft_identity_wipe(&h->identity, crypto);
-    crypto->wipe(h->epochs, h->epoch_cap * sizeof *h->epochs);
-    crypto->wipe(h->invites, h->invite_cap * sizeof *h->invites);
-  }
-  free(h->epochs);
-  free(h->invites);
+  if (crypto) weft_identity_wipe(&h->identity, crypto);
+  weft_alloc mem = h->arena.mem;
+  mem.free(mem.ctx, h->epochs);
+  mem.free(mem.ctx, h->invites);
   weft__arena_free(&h->arena);
   free(h);
 }
@@ -114,7 +113,7 @@ static void envelope_begin(weft_buf *b, char what) {
   weft__buf_u8(b, 0);
 }
 
-/* Seals and writes the file; wipes and frees the buffer. */
+/* Seals and writes the file; frees the buffer. */
 static weft_err envelope_write(weft_buf *b, const char *path) {
   uint8_t seal[seal_len];
   weft_err err = weft__buf_err(b);
@@ -124,7 +123,6 @@ static weft_err envelope_write(weft_buf *b, const char *path) {
     err = weft__buf_err(b);
   }
   if (err == WEFT_OK) err = cli_file_write(path, weft__buf_view(b));
-  if (b->at) weft_crypto_sodium()->wipe(b->at, b->cap);
   weft__buf_free(b);
   return err;
 }
@@ -228,7 +226,7 @@ int cli_home_rename(cli_call *c, cli_home *h, weft_bytes name) {
 static bool epoch_add(cli_home *h, const cli_epoch *epoch) {
   if (h->epoch_count == h->epoch_cap) {
     size_t cap = h->epoch_cap ? h->epoch_cap * 2 : 8;
-    cli_epoch *wide = realloc(h->epochs, cap * sizeof *wide);
+    cli_epoch *wide = h->arena.mem.grow(h->arena.mem.ctx, h->epochs, cap * sizeof *wide);
     if (!wide) return false;
     h->epochs = wide;
     h->epoch_cap = cap;
@@ -240,7 +238,7 @@ static bool epoch_add(cli_home *h, const cli_epoch *epoch) {
 static bool invite_add(cli_home *h, const cli_invite *invite) {
   if (h->invite_count == h->invite_cap) {
     size_t cap = h->invite_cap ? h->invite_cap * 2 : 8;
-    cli_invite *wide = realloc(h->invites, cap * sizeof *wide);
+    cli_invite *wide = h->arena.mem.grow(h->arena.mem.ctx, h->invites, cap * sizeof *wide);
     if (!wide) return false;
     h->invites = wide;
     h->invite_cap = cap;

@@ -7,7 +7,8 @@
 struct cli_home {
   char dir[CLI_PATH_MAX];
   char mirror[CLI_PATH_MAX]; /* folder of the incarnation mirrors; "" when none is known */
-  weft_arena arena;
+  weft_alloc heap;
+  weft_arena arena; /* on `heap`, wiped when it is given back: secrets pass through it */
   weft_identity identity;
   weft_bytes name;
   weft_bytes config;
