@@ -522,6 +522,17 @@ static int check_unanswered(cli_call *c, const char *dir) {
                   pid);
 }
 
+/* Under a lock: of two daemons that start at once, the second finds the first one listening. */
+static int take_socket(cli_call *c, cli_control *control, const char *dir) {
+  int code = check_unanswered(c, dir);
+  if (code != CLI_OK) return code;
+  if (cli_path_join(control->path, sizeof control->path, dir, "control.sock") == WEFT_OK &&
+      bind_socket(control, dir))
+    return CLI_OK;
+  return cli_fail(c, CLI_FAILED, "%s/control.sock cannot be made: check the folder's permissions",
+                  dir);
+}
+
 int cli_control_start(cli_call *c, cli_control **out) {
   cli_control *control = calloc(1, sizeof *control);
   *out = NULL;
@@ -533,13 +544,14 @@ int cli_control_start(cli_call *c, cli_control **out) {
   uv_pipe_init(&c->runtime->loop, &control->server, 0);
   control->server.data = control;
   *out = control;
-  int code = check_unanswered(c, dir);
-  if (code != CLI_OK) return code;
-  if (cli_path_join(control->path, sizeof control->path, dir, "control.sock") == WEFT_OK &&
-      bind_socket(control, dir))
-    return CLI_OK;
-  return cli_fail(c, CLI_FAILED, "%s/control.sock cannot be made: check the folder's permissions",
-                  dir);
+  char path[CLI_PATH_MAX];
+  int lock;
+  weft_err err = cli_path_join(path, sizeof path, dir, "control.lock");
+  if (err == WEFT_OK) err = cli_file_lock(path, &lock);
+  if (err != WEFT_OK) return cli_fail_err(c, err, "%s/control.lock", dir);
+  int code = take_socket(c, control, dir);
+  cli_file_unlock(lock);
+  return code;
 }
 
 void cli_control_stop(cli_control *control) {

@@ -211,5 +211,19 @@ serve a --space s
 check "two daemons of one directory" fails 1 "is answered by process $daemon" on a serve --space two --listen 127.0.0.1:0
 check "the first one is still asked" contains "$(on a --space s status --json)" '"space":"s"'
 stop "$daemon"
+together=0
+for _ in 1 2 3 4 5; do
+  for space in s two; do
+    on a serve --space "$space" --listen 127.0.0.1:0 --no-discovery --no-http >/dev/null 2>"$world/$space.err" &
+    eval "${space}_pid=\$!"
+  done
+  # shellcheck disable=SC2154
+  wait -n "$s_pid" "$two_pid"
+  on a status --json >/dev/null || together=$((together + 1))
+  kill "$s_pid" "$two_pid" 2>/dev/null
+  wait "$s_pid" "$two_pid"
+  grep -qs 'is answered by process' "$world/s.err" "$world/two.err" || together=$((together + 1))
+done
+check "of two daemons that start at once one is left, and answers" equal "$together" 0
 stop "$g_pid"
 report
