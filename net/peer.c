@@ -675,7 +675,7 @@ static bool frame_allowed(weft_link *link) {
   if (more > 0) {
     uint64_t level = link->bucket + more;
     link->bucket = (uint32_t)weft__min_ms(level, WEFT_FRAMES_BURST);
-    link->bucket_at = n->now;
+    link->bucket_at += more * 1000 / WEFT_FRAMES_PER_S; /* the rest counts on */
   }
   if (link->bucket == 0) return false;
   link->bucket--;
