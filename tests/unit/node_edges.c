@@ -436,16 +436,21 @@ static void piece_free(void *ctx, void *at) {
   free(at);
 }
 
+/* A node whose pieces of memory are looked at, and a member linked to it. */
+static void open_watched(rig *r, puppet *p, pieces *seen) {
+  weft_node_options o = rig_options(r, 2, 1);
+  o.mem = (weft_alloc){seen, piece_alloc, piece_grow, piece_free};
+  rig_make_with(r, &o);
+  puppet_open(p, r, 1);
+}
+
 /* A member that shows other logs with every acknowledgement leaves nothing of the old ones. */
 static void logs_that_are_shown_no_more(void **state) {
   (void)state;
   rig r;
   puppet p;
   pieces seen = {0};
-  weft_node_options o = rig_options(&r, 2, 1);
-  o.mem = (weft_alloc){&seen, piece_alloc, piece_grow, piece_free};
-  rig_make_with(&r, &o);
-  puppet_open(&p, &r, 1);
+  open_watched(&r, &p, &seen);
   weft_vector v;
   weft_msg_ack item = {.whole = true};
   weft_msg_acks m = {&item, 1};
@@ -477,10 +482,7 @@ static void strangers_asked_for(void **state) {
   rig r;
   puppet p;
   pieces seen = {0};
-  weft_node_options o = rig_options(&r, 2, 1);
-  o.mem = (weft_alloc){&seen, piece_alloc, piece_grow, piece_free};
-  rig_make_with(&r, &o);
-  puppet_open(&p, &r, 1);
+  open_watched(&r, &p, &seen);
   for (size_t i = 0; i < ROUNDS * INVENTED; i += WEFT_MESSAGE_ACKS_MAX) {
     weft_msg_ack items[WEFT_MESSAGE_ACKS_MAX];
     weft_msg_acks m = {items, WEFT_MESSAGE_ACKS_MAX};
