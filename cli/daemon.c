@@ -334,6 +334,7 @@ static void serve(control_conn *conn, weft_bytes body) {
   }
   cli_network_changed(&call->call);
   finish(call, code);
+  conn->running = NULL; /* a connection that closed meanwhile is unknown to the call */
   send_held(conn);
 }
 

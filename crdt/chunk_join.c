@@ -140,11 +140,13 @@ typedef struct text_room {
   size_t left;
 } text_room;
 
-static weft_err room_take(weft_arena *scratch, text_room *room, size_t len) {
-  if (room->left >= len) return WEFT_OK;
-  room->left = len > text_room_len ? len : text_room_len;
-  room->at = weft__arena_take(scratch, room->left);
-  return room->at ? WEFT_OK : WEFT_ENOMEM;
+/* Where `len` bytes can stand, of which what is used is to be counted; NULL when memory is out. */
+static uint8_t *room_at(weft_arena *scratch, text_room *room, size_t len) {
+  if (room->left < len) {
+    room->left = len > text_room_len ? len : text_room_len;
+    room->at = weft__arena_take(scratch, room->left);
+  }
+  return room->at;
 }
 
 /* Each text stands somewhere in the output, so together they are no longer than it. */
@@ -165,15 +167,16 @@ static weft_err table_read(joiner *j, size_t count, size_t len_max, weft__column
     size_t len = (size_t)(shared + rest);
     total += len;
     if (total > j->in->len) return WEFT_EMALFORMED;
-    WEFT_TRY(room_take(j->scratch, &room, text_head_len_max + len + WEFT__PIECE_LEN));
+    uint8_t *at = room_at(j->scratch, &room, text_head_len_max + len + WEFT__PIECE_LEN);
+    if (!at) return WEFT_ENOMEM;
     size_t head = len < 0x80 ? 1 : text_head_len_max;
-    room.at[0] = (uint8_t)(head == 1 ? len : len | 0x80);
-    if (head > 1) room.at[1] = (uint8_t)(len >> 7);
-    uint8_t *text = room.at + head;
+    at[0] = (uint8_t)(head == 1 ? len : len | 0x80);
+    if (head > 1) at[1] = (uint8_t)(len >> 7);
+    uint8_t *text = at + head;
     weft__piece_copy(text, before.at, (size_t)shared);
     taken_copy(text + shared, tail, rd);
     before = weft_bytes_of(text, len);
-    table[i] = (text_place){weft_bytes_of(room.at, head + len), before, false};
+    table[i] = (text_place){weft_bytes_of(at, head + len), before, false};
     room.at += head + len;
     room.left -= head + len;
   }

@@ -447,6 +447,7 @@ static void group_lose(weft_replica *r, weft_err err) {
 
 static weft_err group_fail(weft_replica *r, weft_err err) {
   err = store_failed(r, err);
+  WEFT_ASSERT(err != WEFT_OK);
   group_lose(r, err);
   return err;
 }
