@@ -167,12 +167,6 @@ weft_err weft__log_context_advance(weft_log_context *ctx, weft_arena *arena,
 /* Finds the first extension of `type`; empty view when there is none. */
 weft_bytes weft__change_extension(const weft_change *change, uint64_t type);
 
-/* Takes a change apart that was parsed as VALID before: gives what weft__change_parse gave, without
- * judging names, paths, texts and orders again.  Views point into `raw`, whatever the bytes are.
- * WEFT_OK; WEFT_ENOMEM; any other error: it was not. */
-weft_err weft__change_parse_known(weft_arena *arena, weft_bytes raw,
-                                  weft_change *out) WEFT_MUST_USE;
-
 /* Takes apart what stands before the ops of a change that was parsed as VALID before: clock,
  * message, claims, extensions.  WEFT_OK; WEFT_ENOMEM; any other error: it was not. */
 weft_err weft__change_parse_head(weft_arena *arena, weft_bytes raw, weft_change *out) WEFT_MUST_USE;

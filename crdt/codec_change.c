@@ -403,58 +403,6 @@ weft_err weft__change_parse_head(weft_arena *arena, weft_bytes raw, weft_change 
   return head_read(arena, &r, out);
 }
 
-/* What data_read makes of ops that it has found sound.  Only that nothing lies outside of the bytes
- * is looked at again. */
-static weft_err ops_known(weft_rd *r, weft_bytes doc, weft_op *ops, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    uint8_t head = weft__rd_u8(r);
-    unsigned kind = head & WEFT_OP_KIND_MASK;
-    weft_op op = {.doc = doc, .path = weft__rd_block(r)};
-    if (kind == 0 || kind > WEFT_OP_POSITION) return WEFT_EMALFORMED;
-    op.kind = (weft_op_kind)kind;
-    if (head & WEFT_OP_HAS_POSITION) op.position = weft__rd_block(r);
-    if (kind == WEFT_OP_SCALAR) {
-      size_t len = weft__scalar_span(weft_bytes_of(r->at, weft__rd_left(r)));
-      if (len == 0) return WEFT_EMALFORMED;
-      op.value = weft__rd_take(r, len);
-    }
-    if (r->failed) return WEFT_EMALFORMED;
-    ops[i] = op;
-  }
-  return WEFT_OK;
-}
-
-static weft_err data_known(weft_arena *arena, weft_rd *r, weft_change *out) {
-  size_t cap = 0;
-  uint64_t docs = weft__rd_varint(r);
-  for (uint64_t d = 0; d < docs; d++) {
-    weft_bytes doc = weft__rd_block(r);
-    uint64_t count = weft__rd_varint(r);
-    if (count == 0 || count > weft__rd_left(r) / op_len_min) return WEFT_EMALFORMED;
-    size_t total = out->op_count + (size_t)count;
-    if (docs == 1) {
-      out->ops = weft__arena_take(arena, total * sizeof *out->ops);
-      if (!out->ops) return WEFT_ENOMEM;
-    } else {
-      WEFT_TRY(weft__arena_grow(arena, (void **)&out->ops, out->op_count, &cap, total,
-                                sizeof *out->ops));
-    }
-    WEFT_TRY(ops_known(r, doc, out->ops + out->op_count, (size_t)count));
-    out->op_count = total;
-  }
-  return WEFT_OK;
-}
-
-weft_err weft__change_parse_known(weft_arena *arena, weft_bytes raw, weft_change *out) {
-  memset(out, 0, sizeof *out);
-  out->raw = raw;
-  weft_rd r = weft__rd(raw);
-  WEFT_TRY(head_read(arena, &r, out));
-  bool start = out->kind == WEFT_CHANGE_START;
-  WEFT_TRY(start ? start_read(arena, &r, &out->start) : data_known(arena, &r, out));
-  return weft__rd_done(&r) ? WEFT_OK : WEFT_EMALFORMED;
-}
-
 weft_bytes weft__change_extension(const weft_change *change, uint64_t type) {
   weft_rd r = weft__rd(change->extensions);
   while (weft__rd_left(&r) > 0) {

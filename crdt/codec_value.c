@@ -193,36 +193,6 @@ size_t weft__scalar_len(weft_bytes in) {
   return 0;
 }
 
-/* What a header says of the length: of the item itself, or of the number behind it that is the
- * length of what follows. */
-typedef struct span {
-  uint8_t len;   /* with the header and the number */
-  uint8_t bytes; /* of the number */
-} span;
-
-size_t weft__scalar_span(weft_bytes in) {
-  static const span marked[] = {
-      [0x00] = {1, 0}, [0x02] = {1, 0}, [0x03] = {1, 0}, [0x04] = {2, 1}, [0x05] = {3, 2},
-      [0x06] = {5, 4}, [0x0b] = {9, 0}, [0x0c] = {2, 0}, [0x0d] = {3, 0}, [0x0e] = {5, 0},
-      [0x0f] = {9, 0}, [0x10] = {2, 0}, [0x11] = {3, 0}, [0x12] = {5, 0}, [0x13] = {9, 0},
-      [0x19] = {2, 1}, [0x1a] = {3, 2}, [0x1b] = {5, 4}, [0x1f] = {0, 0}};
-  if (in.len == 0) return 0;
-  uint8_t head = in.at[0];
-  size_t len = 1;
-  if (head >= 0xa0 && head < 0xc0) {
-    len += head & 0x1f;
-  } else if (head >= 0xc0 && head < 0xe0) {
-    const span *s = &marked[head - 0xc0];
-    if (s->len > in.len) return 0;
-    size_t more = 0;
-    for (size_t i = 1; i <= s->bytes; i++) more = more << 8 | in.at[i];
-    len = s->len + more;
-  } else if (head >= 0x80 && head < 0xa0) {
-    return 0;
-  }
-  return len <= in.len ? len : 0;
-}
-
 /* Takes over what msgpack-c unpacked; false for what values have not. */
 static bool value_of_object(const msgpack_object *o, weft_value *out) {
   switch ((int)o->type) {

@@ -121,10 +121,6 @@ weft_err weft__scalar_decode(weft_bytes in, weft_value *out) WEFT_MUST_USE;
  * UTF-8 check of a string. */
 size_t weft__scalar_len(weft_bytes in);
 
-/* The same of a scalar that was found canonical before, by its header alone; never more than `in`.
- */
-size_t weft__scalar_span(weft_bytes in);
-
 /* Appends the canonical encoding of a whole tree: as msgpack, maps with keys ascending.  Used for
  * content hashes and by the network.  b->err becomes what weft_value_check says of one that cannot
  * be stored; what was appended before is then of no use. */

@@ -674,15 +674,15 @@ static weft_err claims_name(weft_replica *r, weft_txn *txn, weft_log *log, weft_
 
 weft_err weft__log_parse(weft_replica *r, weft_txn *txn, weft_log *log, weft_bytes raw,
                          weft_change_state state, weft_arena *arena, weft_change *change) {
-  if (state == WEFT_CHANGE_VALID) {
-    WEFT_TRY(disk_fault(weft__change_parse_known(arena, raw, change)));
-    return claims_name(r, txn, log, change);
-  }
   WEFT_TRY(weft__change_parse(arena, raw, change));
-  change->state = state;
-  change->claim_count = 0;
-  change->op_count = 0;
-  return WEFT_OK;
+  if (state != WEFT_CHANGE_VALID) {
+    change->state = state;
+    change->claim_count = 0;
+    change->op_count = 0;
+    return WEFT_OK;
+  }
+  if (change->state != WEFT_CHANGE_VALID) return WEFT_ECORRUPT;
+  return claims_name(r, txn, log, change);
 }
 
 weft_err weft__log_claims(weft_replica *r, weft_txn *txn, weft_log *log, uint64_t seq,
