@@ -56,6 +56,7 @@ struct present {
   uint64_t life[LEDGER_NODES_MAX];
   bool copied[LEDGER_NODES_MAX]; /* by device */
   bool liars, still;
+  weft_ms repeated_at;                         /* by a liar, last */
   seen of[LEDGER_NODES_MAX][LEDGER_NODES_MAX]; /* listener, device */
   caught *heard;
   size_t heard_count;
@@ -207,6 +208,7 @@ static void pretend(present *p, size_t node) {
   weft__link_send(link, WEFT_FRAME_PRESENCE, &out);
   p->so_far.forged += forged;
   p->so_far.repeated += !forged;
+  p->repeated_at = sim_now(p->s);
   sim_say(p->s, "%s : %s presence", sim_name(p->s, node), forged ? "forges" : "repeats");
   sim_changed(p->s, node);
 }
@@ -282,13 +284,16 @@ static void check_order(present *p, size_t by, const stated *s) {
   *before = (seen){number, sim_now(p->s)};
 }
 
+/* Who was away while a statement was made again, every 15 s, has not heard the last of it: repeated
+ * by a liar, it is listed for a life from then on. */
 static void check_age(present *p, size_t by, const stated *s, unsigned slot) {
   const seen *since = &p->of[by][sim_device(p->s, s->node)];
   weft_ms now = sim_now(p->s), gone = s->at[slot].until < s->ended ? s->at[slot].until : s->ended;
   weft_ms silent = now > gone ? now - gone : 0;
   if (silent > 0 && s->life != p->life[s->node]) p->so_far.ghost = true;
   if (silent > p->so_far.silent_ms && !p->liars) p->so_far.silent_ms = silent;
-  if (p->liars && gone < since->since) silent = now > since->since ? now - since->since : 0;
+  weft_ms from = since->since > p->repeated_at ? since->since : p->repeated_at;
+  if (p->liars && gone < from) silent = now > from ? now - from : 0;
   if (silent > longest(p)) {
     sim_fail(p->s, "I8: %s lists a ghost of %s, silent for %llu ms", sim_name(p->s, by),
              sim_name(p->s, s->node), (unsigned long long)silent);
