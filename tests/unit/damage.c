@@ -19,7 +19,8 @@
 #include "tests/support/places.h"
 #include "tests/support/space.h"
 
-enum { DEVICES = 3, CHUNKS_MAX = 64, ROWS_MAX = 4096, TABLE_ROWS = 3 };
+/* A run of LONG_RUN changes is stored as a chunk. */
+enum { DEVICES = 3, CHUNKS_MAX = 64, ROWS_MAX = 4096, TABLE_ROWS = 3, LONG_RUN = 80 };
 
 /* Bytes harmed at each place that reads; sanitizers take three times as long. */
 #ifdef __SANITIZE_ADDRESS__
@@ -74,6 +75,7 @@ static void write_all(weft_replica *r[DEVICES], test_space *s) {
   must_set(r[1], "t/b", "/l/0", NULL);
   must_set(r[2], "t/gone", "/x", "1");
   must_set(r[2], "t/gone", "", NULL);
+  for (unsigned i = 0; i < LONG_RUN; i++) must_set(r[2], "t/long", "/n", i % 2 ? "1" : "2");
 }
 
 static void write_tables(weft_replica *r) {
@@ -637,7 +639,7 @@ static rows *rows_of(world *w, weft_table table) {
   return list;
 }
 
-enum { HARMS = 12 };
+enum { HARMS = 12, BYTES_LEN_MAX = 400, BYTES_ROWS = 3 };
 
 /* Writes into `out` what harm number `harm` makes of a value; false when that is nothing new. */
 static bool harmed(weft_bytes value, unsigned harm, weft_buf *out) {
@@ -730,6 +732,59 @@ static void test_damage(void **state) {
     size_t step = list->count > most ? list->count / most : 1;
     for (size_t i = 0; i < list->count; i += step)
       harm_row(&w, sealer.r, (weft_table)table, list, i);
+    free(list);
+  }
+  bench_free(&sealer);
+  world_free(&w);
+}
+
+/* Rows of logs and heads of their chunks byte by byte, under a seal that holds: what they say of
+ * places and counts is believed by everything that reads a log. */
+static void harm_bytes(world *w, weft_replica *sealer, weft_table table, const weft_entry *e,
+                       size_t step) {
+  static const call readers[] = {{"get at", do_get_at}, {"serve", do_serve}, {"forks", do_forks}};
+  weft_alloc mem = weft_alloc_libc();
+  weft_bytes content = e->value;
+  weft_buf out;
+  weft__buf_init(&out, &mem, SIZE_MAX);
+  bool sealed = weft__row_open(sealer, e->value, &content) == WEFT_OK;
+  for (size_t at = 0; at < content.len && at < BYTES_LEN_MAX; at += step) {
+    bench b;
+    weft__buf_reset(&out);
+    weft__buf_put(&out, content);
+    out.at[at] = (uint8_t)(at / step % 2 ? 0xff : out.at[at] + 1);
+    if (sealed) weft__row_seal(sealer, &out);
+    weft_store *store = test_store_copy(w->whole);
+    weft_bytes value = weft__buf_view(&out);
+    put(store, table, e->key, &value);
+    weft_err err = bench_open(&b, w, store);
+    for (size_t i = 0; err == WEFT_OK && i < sizeof readers / sizeof *readers; i++) {
+      weft_err got = readers[i].run(&b);
+      if (!may_end(&readers[i], got))
+        fail_msg("%s, byte %zu: %s gives %s", weft_table_name(table), at, readers[i].name,
+                 weft_err_name(got));
+    }
+    if (!may_end(NULL, err))
+      fail_msg("%s, byte %zu: open gives %s", weft_table_name(table), at, weft_err_name(err));
+    bench_free(&b);
+  }
+  weft__buf_free(&out);
+}
+
+static void test_bytes(void **state) {
+  (void)state;
+  static const weft_table tables[] = {WEFT_TABLE_LOGS, WEFT_TABLE_NUMBERS, WEFT_TABLE_LOG,
+                                      WEFT_TABLE_TAIL};
+  size_t step = test_under_valgrind() ? 20 : 6 - BYTES;
+  world w;
+  bench sealer;
+  world_make(&w);
+  assert_int_equal(bench_open(&sealer, &w, test_store_copy(w.whole)), WEFT_OK);
+  for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
+    rows *list = rows_of(&w, tables[t]);
+    size_t rows_step = list->count > BYTES_ROWS ? list->count / BYTES_ROWS : 1;
+    for (size_t i = 0; i < list->count; i += rows_step)
+      harm_bytes(&w, sealer.r, tables[t], &list->at[i], step);
     free(list);
   }
   bench_free(&sealer);
@@ -874,6 +929,7 @@ static void test_harmed_reads(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_damage),
+      cmocka_unit_test(test_bytes),
       cmocka_unit_test(test_fails),
       cmocka_unit_test(test_harmed_reads),
   };
