@@ -37,7 +37,7 @@ check "a bad collection" fails 2 "name such as" on a events --collection a//b
 check "a bad place" fails 2 "JSON Pointer" on a events --path '/~x'
 
 # --- following without a daemon ---------------------------------------------------------------------
-on a events --follow --since 8 --json >"$world/follow" 2>"$world/follow.err" &
+begin a events --follow --since 8 --json >"$world/follow" 2>"$world/follow.err"
 follower=$!
 on a set t/y n:=1 -q
 check "a follower sees a commit of another process" until_true 10 eval '[ "$(wc -l <"$world/follow")" -ge 2 ]'
@@ -49,7 +49,7 @@ a_pid=$daemon
 check "the daemon says the same" equal "$(on a events --json | head -10)" "$before"
 on a set t/y n:=2 -q
 check "the follower goes on with the daemon" until_true 20 eval '[ "$(wc -l <"$world/follow")" -ge 4 ]'
-on a events '**' --follow --debug --json >"$world/all" 2>/dev/null &
+begin a events '**' --follow --debug --json >"$world/all" 2>/dev/null
 all=$!
 check "what is kept comes first" until_true 10 eval '[ "$(wc -l <"$world/all")" -ge 12 ]'
 pair a b "$address"

@@ -44,7 +44,7 @@ printf '\x00\x00\x10\x00half' | "$talk" "$sock" >/dev/null
 check "garbage does not hurt" contains "$(on a status --json)" '"space":"s"'
 
 # --- ends at the wrong moment -----------------------------------------------------------------------
-on a sync 127.0.0.1:9 --timeout 20s 2>pending.err &
+begin a sync 127.0.0.1:9 --timeout 20s 2>pending.err
 pending=$!
 sleep 0.3
 stop "$a_pid"
@@ -53,7 +53,7 @@ check "stop during a sync: the command ends" equal "$?" 1
 check "stop during a sync: and tells" contains "$(cat pending.err)" "was stopped"
 check "stop during a sync: nothing to tell" equal "$(cat a.err)" ""
 serve a
-on a sync 127.0.0.1:9 --timeout 20s 2>/dev/null &
+begin a sync 127.0.0.1:9 --timeout 20s 2>/dev/null
 pending=$!
 sleep 0.3
 kill "$pending"
@@ -137,7 +137,7 @@ check "out of descriptors: nothing to tell" equal "$(cat few.err)" ""
 # --- at the same time ---------------------------------------------------------------------------------
 both=0
 for i in 1 2 3 4 5 6; do
-  on "twice$i" init --name one -q 2>/dev/null &
+  begin "twice$i" init --name one -q 2>/dev/null
   first=$!
   on "twice$i" init --name two -q 2>/dev/null
   second=$?
@@ -214,7 +214,7 @@ stop "$daemon"
 together=0
 for _ in 1 2 3 4 5; do
   for space in s two; do
-    on a serve --space "$space" --listen 127.0.0.1:0 --no-discovery --no-http >/dev/null 2>"$world/$space.err" &
+    begin a serve --space "$space" --listen 127.0.0.1:0 --no-discovery --no-http >/dev/null 2>"$world/$space.err"
     eval "${space}_pid=\$!"
   done
   # shellcheck disable=SC2154

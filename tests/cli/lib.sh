@@ -23,6 +23,13 @@ on() {
   "$weft" --dir "$world/$name" "$@"
 }
 
+# The same in the background: $! is the program itself, so that a signal reaches it, not a shell that waits for it.
+begin() {
+  local name=$1
+  shift
+  "$weft" --dir "$world/$name" "$@" &
+}
+
 # check WHAT CONDITION...: counts, and tells what was seen when it does not hold.
 check() {
   local what=$1
