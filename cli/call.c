@@ -78,6 +78,12 @@ bool cli_flag(const cli_call *call, const char *name) {
   return cli_option_get(call, name, &value);
 }
 
+cli_where cli_call_where(const cli_call *call) {
+  cli_where where = call->args.command->where;
+  if (where != CLI_BESIDE) return where;
+  return cli_flag(call, "quick") ? CLI_STORE : CLI_LOCAL;
+}
+
 bool cli_option_number(cli_call *call, const char *name, uint64_t lo, uint64_t hi,
                        uint64_t fallback, uint64_t *value) {
   weft_bytes text;

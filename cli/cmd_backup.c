@@ -70,8 +70,7 @@ static int emit_backup(cli_call *c, const cli_space *s, const char *path, const 
 
 int cmd_backup(cli_call *c) {
   char path[CLI_PATH_MAX];
-  int code = cli_home_load(c, c->home);
-  if (code == CLI_OK) code = cli_space_open_beside(c, c->home, c->front->space, &c->space);
+  int code = cli_beside(c);
   if (code != CLI_OK) return code;
   if (!backup_file(c, path)) return cli_fail(c, CLI_FAILED, "backup: the path is too long");
   weft_err err = weft_replica_backup(c->space->replica, path);

@@ -53,23 +53,6 @@ int cmd_assign(cli_call *c) {
 /* --- edit ----------------------------------------------------------------------------------------
  */
 
-/* Keeps the one record that `get` emits. */
-typedef struct keep {
-  weft_arena *arena;
-  weft_bytes bytes; /* the record, encoded: it must outlive the call that emitted it */
-  weft_err err;
-} keep;
-
-static void keep_record(void *ctx, const weft_value *record) {
-  keep *k = ctx;
-  weft_buf b;
-  weft__buf_init(&b, &k->arena->mem, SIZE_MAX);
-  weft__value_encode(&b, record);
-  k->err = weft__buf_err(&b);
-  if (k->err == WEFT_OK) k->err = weft__arena_copy(k->arena, weft__buf_view(&b), &k->bytes);
-  weft__buf_free(&b);
-}
-
 /* --- who else edits --- */
 
 static void no_record(void *ctx, const weft_value *record) {
@@ -245,18 +228,13 @@ int cmd_edit(cli_call *c) {
   int code = cli_doc_arg(c, 0, &doc);
   if (code != CLI_OK) return code;
   char *name = text_copy(c, doc, "");
-  keep kept = {.arena = c->arena};
-  cli_sink sink = {&kept, keep_record, NULL, NULL};
   const char *draft = option_word(c, "draft");
   code = draft ? open_draft(c) : CLI_OK;
   if (code != CLI_OK) return code;
   const char *get[] = {"get", "--with-base", draft ? draft : "--", draft ? "--" : name, name};
-  code = cli_invoke(c, get, draft ? 5 : 4, &sink);
-  if (code != CLI_OK) return code;
   weft_value record;
-  weft_err err = kept.err;
-  if (err == WEFT_OK) err = weft__value_decode(c->arena, kept.bytes, &record);
-  if (err != WEFT_OK) return cli_fail_err(c, err, "edit");
+  code = cli_invoke_one(c, get, draft ? 5 : 4, &record);
+  if (code != CLI_OK) return code;
   char path[CLI_PATH_MAX];
   code = write_text(c, cli_member(&record, "value"), path, sizeof path);
   announcement a = {.doc = name};

@@ -302,6 +302,7 @@ int cmd_status(cli_call *c) {
   }
   cli_obj_put(&o, "attention", cli_array(r.rows, r.count));
   cli_obj_bytes(&o, "space", c->space->name);
+  cli_obj_hex(&o, "space_id", c->space->id.b, sizeof c->space->id.b);
   cli_obj_bytes(&o, "name", cli_home_name(c->home));
   cli_obj_hex(&o, "device", cli_home_identity(c->home)->device.b, sizeof(weft_id));
   cli_obj_int(&o, "pending", (int64_t)pending);

@@ -7,6 +7,7 @@
 #include "cli/home.h"
 #include "cli/record.h"
 #include "cli/run.h"
+#include "cli/runtime.h"
 #include "cli/space.h"
 #include "cli/waiting.h"
 
@@ -58,8 +59,11 @@ static void emit_report(cli_call *c, const weft_verify_report *report, bool ok, 
   cli_emit(c, &record);
 }
 
+/* A long reading, which is why it does not ask the daemon: that would keep everybody waiting. */
 int cmd_verify(cli_call *c) {
   weft_verify_report report = {0};
+  int code = cli_beside(c);
+  if (code != CLI_OK) return code;
   uint64_t since = cli_wall_ms();
   weft_err err = weft_replica_verify(c->space->replica, show_progress, c, &report);
   if (err != WEFT_OK && err != WEFT_ECORRUPT) return cli_fail_err(c, err, "verify");
@@ -230,7 +234,18 @@ static void check_incarnation(findings *f) {
   finding(f, "incarnation", err == WEFT_OK && plain, err == WEFT_OK ? text : weft_err_str(err));
 }
 
-int cmd_doctor(cli_call *c) {
+static int emit_findings(const findings *f, bool ok) {
+  cli_call *c = f->call;
+  cli_obj o = cli_obj_begin(c->arena);
+  cli_obj_bool(&o, "ok", ok);
+  cli_obj_put(&o, "checks", cli_array(f->rows, f->count));
+  weft_value record = cli_obj_end(&o);
+  cli_emit(c, &record);
+  return ok ? CLI_OK : cli_fail(c, CLI_FAILED, "doctor: something needs attention, see above");
+}
+
+/* What takes no longer than other answers. */
+static int doctor_quick(cli_call *c) {
   findings f = {.call = c};
   bool ok = check_permissions(&f);
   ok &= check_disk(&f);
@@ -238,15 +253,26 @@ int cmd_doctor(cli_call *c) {
   ok &= check_version(&f);
   ok &= check_later(&f);
   ok &= check_waiting(&f);
-  ok &= check_proof(&f);
   /* Worth knowing, and no illness: */
   check_conflicts(&f);
   check_forks(&f);
   check_incarnation(&f);
-  cli_obj o = cli_obj_begin(c->arena);
-  cli_obj_bool(&o, "ok", ok);
-  cli_obj_put(&o, "checks", cli_array(f.rows, f.count));
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
-  return ok ? CLI_OK : cli_fail(c, CLI_FAILED, "doctor: something needs attention, see above");
+  return emit_findings(&f, ok);
+}
+
+int cmd_doctor(cli_call *c) {
+  if (cli_flag(c, "quick")) return doctor_quick(c);
+  const char *const words[] = {"doctor", "--quick"};
+  findings f = {.call = c};
+  weft_value quick;
+  int code = cli_invoke_one(c, words, 2, &quick);
+  const weft_value *rows = cli_member(&quick, "checks");
+  if (rows->kind != WEFT_ARRAY) return code;
+  for (size_t i = 0; i < rows->as.array.count && f.count < findings_max; i++)
+    f.rows[f.count++] = rows->as.array.at[i];
+  c->error[0] = 0;
+  code = cli_beside(c);
+  if (code != CLI_OK) return code;
+  bool ok = check_proof(&f);
+  return emit_findings(&f, ok && cli_member_bool(&quick, "ok"));
 }

@@ -43,6 +43,7 @@ typedef enum cli_where {
   CLI_LOCAL,  /* always in this process, without a store: init, join, help, version, completion */
   CLI_STORE,  /* on the store: in the daemon when one runs, else in this process */
   CLI_DAEMON, /* only in a daemon */
+  CLI_BESIDE, /* long reading: in this process, beside whoever has the store; --quick: CLI_STORE */
   CLI_FRONT   /* in this process, made of other commands: edit */
 } cli_where;
 
@@ -138,6 +139,9 @@ int cli_fail_err(cli_call *call, weft_err err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Ends a pending call. */
 void cli_call_end(cli_call *call, int code);
+
+/* Where a call runs: what its command says, and its options may change.  Never CLI_BESIDE. */
+cli_where cli_call_where(const cli_call *call);
 
 /* Options of a call. */
 bool cli_flag(const cli_call *call, const char *name);

@@ -182,6 +182,10 @@ static const cli_option pending_options[] = {
     {"limit", 0, "N", "at most so many changes, the oldest first (default: 1000)"},
     {NULL, 0, NULL, NULL},
 };
+static const cli_option doctor_options[] = {
+    {"quick", 0, NULL, "do not read the whole store"},
+    {NULL, 0, NULL, NULL},
+};
 static const cli_option help_options[] = {
     {"man", 0, NULL, "the manual page, as troff source"},
     {NULL, 0, NULL, NULL},
@@ -365,8 +369,9 @@ static const cli_command commands[] = {
      HISTORY, CLI_STORE, CLI_LINES, 0, 0, -1, false, audit_options, cmd_audit, print_json_line},
     {"digest", "", "digest of the shown state, and the vector it reflects", "", HISTORY, CLI_STORE,
      CLI_ONE, 0, 0, -1, false, NO_OPTIONS, cmd_digest, print_data},
-    {"verify", "", "prove logs, signatures, and that the state is what they say", "", HISTORY,
-     CLI_STORE, CLI_ONE, 0, 0, -1, false, NO_OPTIONS, cmd_verify, print_fields},
+    {"verify", "", "prove logs, signatures, and that the state is what they say",
+     "Reads one snapshot beside the daemon, which goes on meanwhile, or without one.", HISTORY,
+     CLI_LOCAL, CLI_ONE, 0, 0, -1, false, NO_OPTIONS, cmd_verify, print_fields},
     {"repair", "", "rebuild the state from the logs", "", HISTORY, CLI_STORE, CLI_ONE, 0, 0, -1,
      false, NO_OPTIONS, cmd_repair, print_fields},
     {"backup", "FILE|DIR", "write the space into one file, also while it is being used",
@@ -382,8 +387,10 @@ static const cli_command commands[] = {
      "of the lost one.",
      HISTORY, CLI_LOCAL, CLI_ONE, 1, 1, -1, false, restore_backup_options, cmd_restore_backup,
      print_fields},
-    {"doctor", "", "look for what could be wrong with this device", "", HISTORY, CLI_STORE, CLI_ONE,
-     0, 0, -1, false, NO_OPTIONS, cmd_doctor, print_doctor},
+    {"doctor", "", "look for what could be wrong with this device",
+     "Asks the daemon, where one runs, then proves the store as weft verify does: that is what "
+     "takes long, and --quick leaves it out.",
+     HISTORY, CLI_BESIDE, CLI_ONE, 0, 0, -1, false, doctor_options, cmd_doctor, print_doctor},
 
     {"bench", "run W1,W2,... | against PROGRAM ... | compare A B | plot FILE | list",
      "measure weft beside what the bare libraries reach",

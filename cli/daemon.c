@@ -260,7 +260,8 @@ static int read_call(control_call *call, weft_bytes body) {
   if (err == WEFT_EVERSION)
     return cli_fail(c, CLI_USAGE, "the daemon is of another version: restart it");
   if (err != WEFT_OK) return cli_fail(c, CLI_FAILED, "the daemon was sent what is no request");
-  if (c->args.command->where != CLI_STORE && c->args.command->where != CLI_DAEMON)
+  cli_where where = cli_call_where(c);
+  if (where != CLI_STORE && where != CLI_DAEMON)
     return cli_fail(c, CLI_USAGE, "%s does not run in the daemon", c->args.command->name);
   if (!space_fits(c->space, space))
     return cli_fail(c, CLI_NOT_FOUND, "the daemon serves the space %.*s, not %.*s: stop it first",

@@ -14,6 +14,7 @@
 #include "cli/files.h"
 #include "cli/network.h"
 #include "cli/parse.h"
+#include "cli/record.h"
 
 enum { input_max = WEFT_JSON_LEN_MAX };
 
@@ -133,7 +134,7 @@ int cli_space_take(cli_call *c) {
 }
 
 int cli_run(cli_call *c) {
-  cli_where where = c->args.command->where;
+  cli_where where = cli_call_where(c);
   if (where == CLI_FRONT) return c->args.command->run(c);
   c->home = cli_home_new(c->front->dir);
   if (!c->home) return cli_fail_err(c, WEFT_ENOMEM, "weft");
@@ -165,4 +166,49 @@ int cli_invoke(cli_call *c, const char *const *words, int count, const cli_sink 
   if (code == CLI_OK) code = cli_run(&inner);
   if (code != CLI_OK) memcpy(c->error, inner.error, sizeof c->error);
   return code;
+}
+
+/* A record, encoded: it must outlive the call that emitted it. */
+typedef struct keep {
+  weft_arena *arena;
+  weft_bytes bytes;
+  weft_err err;
+} keep;
+
+static void keep_record(void *ctx, const weft_value *record) {
+  keep *k = ctx;
+  weft_buf b;
+  weft__buf_init(&b, &k->arena->mem, SIZE_MAX);
+  weft__value_encode(&b, record);
+  k->err = weft__buf_err(&b);
+  if (k->err == WEFT_OK) k->err = weft__arena_copy(k->arena, weft__buf_view(&b), &k->bytes);
+  weft__buf_free(&b);
+}
+
+int cli_invoke_one(cli_call *c, const char *const *words, int count, weft_value *record) {
+  keep kept = {.arena = c->arena};
+  cli_sink sink = {&kept, keep_record, NULL, NULL};
+  *record = (weft_value){.kind = WEFT_NULL};
+  int code = cli_invoke(c, words, count, &sink);
+  weft_err err = kept.err;
+  if (err == WEFT_OK && kept.bytes.len > 0) err = weft__value_decode(c->arena, kept.bytes, record);
+  return err == WEFT_OK ? code : cli_fail_err(c, err, "%s", words[0]);
+}
+
+/* --- beside ------------------------------------------------------------------------------------
+ */
+
+int cli_beside(cli_call *c) {
+  const char *name = c->front->space;
+  char id[2 * sizeof(weft_id) + 1];
+  int code = cli_home_load(c, c->home);
+  if (code == CLI_OK && !name && cli_space_count(c, c->home) > 1) {
+    const char *const words[] = {"status"};
+    weft_value status;
+    code = cli_invoke_one(c, words, 1, &status);
+    weft_bytes text = cli_member_text(&status, "space_id");
+    snprintf(id, sizeof id, "%.*s", (int)text.len, (const char *)text.at);
+    name = id;
+  }
+  return code == CLI_OK ? cli_space_open_beside(c, c->home, name, &c->space) : code;
 }

@@ -16,6 +16,15 @@ typedef struct cli_front {
  * with its records going to `sink`.  Gives its exit code; on failure c->error is its error. */
 int cli_invoke(cli_call *c, const char *const *words, int count, const cli_sink *sink);
 
+/* The same for a command of one record, which is copied into the arena of `c`; null when it gave
+ * none. */
+int cli_invoke_one(cli_call *c, const char *const *words, int count, weft_value *record);
+
+/* Opens the call's space for reading alone, beside whoever writes: the one named, else that of the
+ * daemon, else the only one.  What takes long so keeps nobody waiting.  CLI_OK, or the exit code
+ * with the error set. */
+int cli_beside(cli_call *c);
+
 /* Reads the input file that the call's arguments name, where its command takes one. */
 int cli_input(cli_call *c);
 

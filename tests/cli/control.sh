@@ -18,9 +18,29 @@ check "others are served meanwhile" equal "$(on a get t/x n --json)" 1
 wait $!
 check "slow gets all" equal "$(tr -d ' ' <slow.out)" 30001
 check "others are served after" equal "$(on a get t/x n --json)" 1
+ticks() { awk '{print $14 + $15}' /proc/$daemon/stat; } # hundredths of a second that the daemon has worked
+before=$(ticks)
+check "doctor asks the daemon, and proves the store" contains "$(on a doctor --json)" '"check":"verify","ok":true'
+check "in its own process" [ $(($(ticks) - before)) -lt 20 ]
+check "doctor --quick proves nothing" equal "$(on a doctor --quick --json | grep -c '"check":"verify"')" 0
+check "and says so" contains "$(on a doctor --quick)" "ok    clock"
 kill -STOP $daemon
+check "verify takes none of the daemon's time" contains "$(WEFT_CONTROL_TIMEOUT=500ms on a verify --json)" '"ok":true'
 check "silent" fails 1 "no answer for 0.5 s" env WEFT_CONTROL_TIMEOUT=500ms "$weft" --dir "$world/a" get t/x
 kill -CONT $daemon
 check "back" equal "$(on a get t/x n --json)" 1
 stop $daemon
+
+# Of several spaces it is the daemon's that is proved and looked at.
+on b init --name bob --space own -q
+on b set t/x n:=1 -q
+serve a
+on b join "$(on a invite -q)" "$address" -q
+stop $daemon
+serve b --space own
+check "verify takes the daemon's space" contains "$(on b verify --json)" '"changes":2,'
+check "doctor, too" contains "$(on b doctor --json)" '"check":"verify","ok":true'
+stop $daemon
+check "without a daemon one has to be named" fails 2 "this device holds 2 spaces: name one with --space: " on b verify
+check "which is looked at" contains "$(on b verify --space own --json)" '"changes":2,'
 report
