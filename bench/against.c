@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench/median.h"
 #include "bench/results.h"
 
 typedef struct pair {
@@ -52,12 +53,6 @@ static weft_err run_pair(bench *b, const char *self, const char *other, const ch
   return WEFT_OK;
 }
 
-static int ascending(const void *a, const void *b) {
-  double x = *(const double *)a;
-  double y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 static void tell(const pair *pairs, unsigned count, const result *like, FILE *out) {
   double times[BENCH_RUNS_MAX];
   size_t found = 0;
@@ -69,8 +64,7 @@ static void tell(const pair *pairs, unsigned count, const result *like, FILE *ou
         result_is_rate(like) ? mine->value / theirs->value : theirs->value / mine->value;
   }
   if (found == 0) return;
-  qsort(times, found, sizeof *times, ascending);
-  double median = (times[(found - 1) / 2] + times[found / 2]) / 2;
+  double median = bench_median(times, found);
   fprintf(out, "%-7.*s %-15.*s %-22.*s %8.3f %8.3f %8.3f %5zu\n", (int)like->workload.len,
           (const char *)like->workload.at, (int)like->variant.len, (const char *)like->variant.at,
           (int)like->metric.len, (const char *)like->metric.at, median, times[0], times[found - 1],

@@ -15,12 +15,12 @@
  * the last one is shown by the other device.  The probe is the puts of as many edits into the same
  * tables, with as many in a synced transaction as a daemon commits together; `sustained-put` is the
  * same rate beside one short put an edit. */
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <time.h>
 
 #include "bench/control.h"
 #include "bench/fleet.h"
+#include "bench/median.h"
 #include "bench/processes.h"
 #include "bench/recorder.h"
 #include "crdt/json.h"
@@ -328,20 +328,14 @@ static weft_err measure_sustained(live_run *l, uint32_t last) {
 
 /* --- percentiles --- */
 
-static int ascending(const void *a, const void *b) {
-  double x = *(const double *)a;
-  double y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 /* Both lists come out ascending. */
 static void sample(live_run *l, const char *variant, double *values, double *probe) {
   static const struct {
     const char *metric;
     size_t permille;
   } kinds[] = {{"p50", 500}, {"p99", 990}, {"p99.9", 999}};
-  qsort(values, l->count, sizeof *values, ascending);
-  qsort(probe, l->count, sizeof *probe, ascending);
+  bench_sort(values, l->count);
+  bench_sort(probe, l->count);
   for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
     bench_name name = {"W5", variant, kinds[i].metric, "ms", BENCH_COST};
     size_t at = (l->count - 1) * kinds[i].permille / 1000;
@@ -357,7 +351,7 @@ static weft_err measure_gentle(live_run *l) {
   WEFT_TRY(measure_edits(l));
   sample(l, "shown", l->shown, l->probe);
   sample(l, "shown-put", l->shown, l->probe_put);
-  qsort(l->committed, l->count, sizeof *l->committed, ascending);
+  bench_sort(l->committed, l->count);
   bench_sample(l->b, name, l->committed[(l->count - 1) / 2] * 1000);
   return WEFT_OK;
 }

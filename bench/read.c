@@ -8,10 +8,10 @@
  * condition on that field (range), and with a condition on another one (filter), which has an index
  * too in the end (filter-indexed); warm, and cold as above.  The probe walks 50 entries of a table
  * of that size with LMDB alone, and looks up what each names. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "bench/fleet.h"
+#include "bench/median.h"
 #include "bench/probe.h"
 
 enum {
@@ -31,17 +31,6 @@ typedef struct read_run {
   fleet_replica r;
   weft_arena arena;
 } read_run;
-
-static int ascending(const void *a, const void *b) {
-  double x = *(const double *)a;
-  double y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static double median(double *values, size_t count) {
-  qsort(values, count, sizeof *values, ascending);
-  return values[count / 2];
-}
 
 /* Closes the replica and opens it again, with nothing of it in memory; adds the time of opening. */
 static weft_err reopen(read_run *s, double *seconds) {
@@ -136,7 +125,7 @@ static weft_err measure_kind(read_run *s, const query_kind *kind, double limit) 
     WEFT_TRY(query(s, kind));
     warm[i] = bench_now() - start;
   }
-  sample(s, "W8", kind->variant, "warm", median(warm, REPEATS), limit);
+  sample(s, "W8", kind->variant, "warm", bench_median(warm, REPEATS), limit);
   bench_name name = {"W8", kind->variant, "cold", "ms", BENCH_COST};
   bench_sample(s->b, name, cold * 1000);
   return WEFT_OK;
@@ -156,7 +145,7 @@ static weft_err probe_page(read_run *s, double *seconds) {
   }
   probe_lmdb_close(p);
   weft__arena_reset(&s->arena);
-  if (err == WEFT_OK) *seconds = median(times, REPEATS);
+  if (err == WEFT_OK) *seconds = bench_median(times, REPEATS);
   return err;
 }
 

@@ -1,9 +1,9 @@
 /* Figures: series of samples, and their records as JSON lines or a table. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "bench/bench.h"
+#include "bench/median.h"
 #include "crdt/assert.h"
 
 static bool same_name(const bench_name *a, const bench_name *b) {
@@ -35,12 +35,6 @@ void bench_limit(bench *b, bench_name name, double limit) {
 
 /* --- summaries --- */
 
-static int ascending(const void *a, const void *b) {
-  double x = *(const double *)a;
-  double y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 typedef struct summary {
   double median, min, max, limit, ratio;
   bool has_limit;
@@ -49,10 +43,10 @@ typedef struct summary {
 static double median_of(const double *values, size_t count, double *min, double *max) {
   double sorted[BENCH_RUNS_MAX];
   memcpy(sorted, values, count * sizeof *values);
-  qsort(sorted, count, sizeof *sorted, ascending);
+  double median = bench_median(sorted, count);
   *min = sorted[0];
   *max = sorted[count - 1];
-  return (sorted[(count - 1) / 2] + sorted[count / 2]) / 2;
+  return median;
 }
 
 static summary summary_of(const bench_series *s) {

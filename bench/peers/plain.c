@@ -13,6 +13,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/median.h"
+
 enum {
   EXIT_USAGE = 2,
   EXIT_ABSENT = 3,
@@ -131,12 +133,6 @@ static bool run_w4(job *j) {
   return true;
 }
 
-static int ascending(const void *a, const void *b) {
-  double x = *(const double *)a;
-  double y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 /* Everybody writes the same field; the last one is left.  The median of some storms. */
 static bool run_w6(job *j) {
   double rates[STORMS];
@@ -150,8 +146,7 @@ static bool run_w6(job *j) {
     rates[n] = j->updates / (now() - start);
   }
   if (!check(j, (w1_place){0, 0, j->updates - 1})) return false;
-  qsort(rates, STORMS, sizeof *rates, ascending);
-  tell(j, "storm", "rate", "changes/s", rates[STORMS / 2], j->updates);
+  tell(j, "storm", "rate", "changes/s", bench_median(rates, STORMS), j->updates);
   return true;
 }
 
