@@ -46,6 +46,11 @@ typedef enum weft_op_kind {
   WEFT_OP_POSITION = 7 /* only the position of an element changes */
 } weft_op_kind;
 
+/* True of what begins a container anew. */
+static inline bool weft__op_is_fresh(weft_op_kind kind) {
+  return kind == WEFT_OP_FRESH_OBJECT || kind == WEFT_OP_FRESH_ARRAY;
+}
+
 enum { WEFT_OP_KIND_MASK = 0x1f, WEFT_OP_HAS_POSITION = 0x20 };
 
 typedef struct weft_op {

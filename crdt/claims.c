@@ -74,10 +74,6 @@ static void look_above(claiming *c, weft_path path) {
   }
 }
 
-static bool is_fresh(weft_op_kind kind) {
-  return kind == WEFT_OP_FRESH_OBJECT || kind == WEFT_OP_FRESH_ARRAY;
-}
-
 static weft_err meet_op(claiming *c, const weft_op *op) {
   bool values = op->kind != WEFT_OP_POSITION;
   for (const weft_register *reg = weft__doc_seek(c->doc, op->path); reg;
@@ -85,7 +81,7 @@ static weft_err meet_op(claiming *c, const weft_op *op) {
     bool here = weft_bytes_cmp(reg->path, op->path) == 0;
     if (!here && !weft_path_under(op->path, reg->path)) break;
     if (values) WEFT_TRY(meet_all(c, reg->values, reg->value_count));
-    bool positions = is_fresh(op->kind) || (here && op->position.len > 0);
+    bool positions = weft__op_is_fresh(op->kind) || (here && op->position.len > 0);
     if (positions) WEFT_TRY(meet_all(c, reg->positions, reg->position_count));
     if (!values) break;
   }

@@ -63,17 +63,13 @@ static weft_err node_kind(const weft_node *node, unsigned *kind) {
   return WEFT_OK;
 }
 
-static bool related(weft_path a, weft_path b) {
-  return weft_bytes_cmp(a, b) == 0 || weft_path_under(a, b) || weft_path_under(b, a);
-}
-
 static weft_err list_conflicts(const weft_tree *t, weft_path path, weft_arena *arena,
                                weft_conflict **list, size_t *count) {
   size_t cap = 0;
   for (size_t i = 0; i < t->count; i++) {
     const weft_node *node = &t->nodes[i];
     unsigned kind;
-    if (!related(node->path, path)) continue;
+    if (!weft__path_related(node->path, path)) continue;
     WEFT_TRY(node_kind(node, &kind));
     if (kind == 0) continue;
     void *at = *list;

@@ -109,6 +109,10 @@ bool weft_path_under(weft_path p, weft_path q) {
   return p.len < q.len && (p.len == 0 || memcmp(p.at, q.at, p.len) == 0);
 }
 
+bool weft__path_related(weft_path a, weft_path b) {
+  return weft_bytes_cmp(a, b) == 0 || weft_path_under(a, b) || weft_path_under(b, a);
+}
+
 /* Unescapes one token in place of `to`; gives its length, or SIZE_MAX for a bad escape. */
 static size_t token_unescape(weft_bytes token, uint8_t *to) {
   size_t len = 0;

@@ -47,6 +47,9 @@ WEFT_API bool weft_path_last(weft_path p, weft_step *step);
 /* True when `p` is a proper ancestor of `q`. */
 WEFT_API bool weft_path_under(weft_path p, weft_path q);
 
+/* True when they are the same place, or one lies below the other. */
+bool weft__path_related(weft_path a, weft_path b);
+
 /* WEFT_OK when `p` is a valid encoding within every limit; else WEFT_EMALFORMED or WEFT_ELIMIT. */
 WEFT_API weft_err weft_path_check(weft_path p) WEFT_MUST_USE;
 

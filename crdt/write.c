@@ -153,10 +153,6 @@ void weft__writer_ops(const weft_writer *w, const weft_op **ops, size_t *count) 
 
 /* --- merging an edit into the change --- */
 
-static bool is_fresh(weft_op_kind kind) {
-  return kind == WEFT_OP_FRESH_OBJECT || kind == WEFT_OP_FRESH_ARRAY;
-}
-
 /* Index of the first op at or after `path`. */
 static size_t ops_lower(const weft_writer *w, weft_path path) {
   size_t low = 0, high = w->count;
@@ -206,7 +202,7 @@ static bool is_under_fresh(const weft_writer *w, weft_path path) {
   weft_step step;
   for (size_t len = 0; weft_path_next(path, &at, &step); len = at) {
     const weft_op *above = ops_find(w, weft_bytes_of(path.at, len));
-    if (above && is_fresh(above->kind)) return true;
+    if (above && weft__op_is_fresh(above->kind)) return true;
   }
   return false;
 }
@@ -257,7 +253,7 @@ static weft_err merge_op(weft_writer *w, const weft_op *op) {
       made->position = old->position;
     }
   }
-  if (is_unset || is_fresh(op->kind) || op->kind == WEFT_OP_SCALAR) {
+  if (is_unset || weft__op_is_fresh(op->kind) || op->kind == WEFT_OP_SCALAR) {
     while (end < w->count && weft_path_under(op->path, w->ops[end]->path)) end++;
   }
   ops_remove(w, idx, end);

@@ -486,13 +486,9 @@ static weft_err stale_check(weft_edit *e, weft_txn *txn, weft_arena *arena) {
   return newer ? weft__replica_fail(r, WEFT_ESTALE, "changed here meanwhile") : WEFT_OK;
 }
 
-static bool related(weft_path a, weft_path b) {
-  return weft_bytes_cmp(a, b) == 0 || weft_path_under(a, b) || weft_path_under(b, a);
-}
-
 static bool is_resolving(const edit_doc *d, weft_path path) {
   for (const resolved *note = d->resolved; note; note = note->next) {
-    if (related(note->path, path)) return true;
+    if (weft__path_related(note->path, path)) return true;
   }
   return false;
 }
@@ -507,7 +503,7 @@ static weft_err manual_check_doc(const weft_edit *e, const edit_doc *d, const we
   for (size_t i = 0; i < count; i++) {
     if (weft__strategy_of(e->r, d->name, list[i].path) != WEFT_STRATEGY_MANUAL) continue;
     for (size_t k = 0; k < op_count; k++) {
-      if (!related(ops[k].path, list[i].path) || is_resolving(d, ops[k].path)) continue;
+      if (!weft__path_related(ops[k].path, list[i].path) || is_resolving(d, ops[k].path)) continue;
       return weft__replica_fail(e->r, WEFT_ECONFLICT, "a conflict stands there");
     }
   }
