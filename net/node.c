@@ -313,8 +313,8 @@ static weft_err node_begin(weft_node *n, const weft_node_options *o) {
   n->hosts = n->mem.alloc(n->mem.ctx, WEFT_HOSTS_MAX * sizeof *n->hosts);
   if (!n->ring || !n->hosts) return WEFT_ENOMEM;
   n->arrival = n->source.arrival(n->source.ctx);
-  WEFT_TRY(weft__vector_copy(&n->remote, n->source.held(n->source.ctx)));
-  weft__roster_root(n->source.roster(n->source.ctx), n->auth_root);
+  WEFT_TRY(weft__vector_copy(&n->remote, weft__node_held(n)));
+  weft__roster_root(weft__node_roster(n), n->auth_root);
   n->roots_stale = true;
   n->shown_sum = shown_sum(n);
   WEFT_TRY(weft__present_begin(n));
@@ -468,7 +468,7 @@ void weft__node_look(weft_node *n) {
   uint8_t root[16];
   uint64_t arrival = n->arrival, shown = shown_sum(n);
   look_at_arrivals(n);
-  weft__roster_root(n->source.roster(n->source.ctx), root);
+  weft__roster_root(weft__node_roster(n), root);
   bool roster = memcmp(root, n->auth_root, sizeof root) != 0;
   bool moved = n->arrival != arrival || shown != n->shown_sum;
   memcpy(n->auth_root, root, sizeof root);
@@ -487,7 +487,7 @@ void weft__node_look(weft_node *n) {
 
 void weft__node_roots(weft_node *n) {
   if (!n->roots_stale) return;
-  const weft_vector *held = n->source.held(n->source.ctx), *shown = n->source.shown(n->source.ctx);
+  const weft_vector *held = weft__node_held(n), *shown = n->source.shown(n->source.ctx);
   weft__vector_root(held, n->crypto, n->held_root);
   if (weft__vector_equal(held, shown))
     memcpy(n->shown_root, n->held_root, sizeof n->shown_root);
@@ -503,7 +503,7 @@ void weft__node_links_moved(weft_node *n) {
 }
 
 void weft__node_linked(weft_node *n) {
-  const weft_roster *roster = n->source.roster(n->source.ctx);
+  const weft_roster *roster = weft__node_roster(n);
   const weft_roster_member *members;
   size_t count;
   if (!n->linked_stale) return;

@@ -169,7 +169,7 @@ static bool hears(const weft_link *link, const weft_id *device) {
   const weft_msg_status *their = &link->their;
   if (their->linked_len == 0) return false;
   if (memcmp(their->auth_root, n->auth_root, sizeof n->auth_root) != 0) return false;
-  const weft_roster *roster = n->source.roster(n->source.ctx);
+  const weft_roster *roster = weft__node_roster(n);
   const weft_roster_member *members, *m = weft__roster_member_of(roster, device);
   size_t count;
   weft__roster_members(roster, &members, &count);
@@ -196,7 +196,7 @@ static void all_stale(weft_node *n) {
 weft_ms weft__ack_delay(const weft_node *n) {
   const weft_roster_member *members;
   size_t count;
-  weft__roster_members(n->source.roster(n->source.ctx), &members, &count);
+  weft__roster_members(weft__node_roster(n), &members, &count);
   uint64_t times = count / WEFT_ACK_PROMPT_MEMBERS;
   if (times <= 1) return n->o.ack_delay_ms;
   return weft__min_ms(n->o.ack_delay_ms * times * times, WEFT_ACK_WAIT_MAX_MS);
@@ -341,7 +341,7 @@ static void probe_end(weft_node *n, const weft_id *device) {
 static bool receive_one(weft_link *link, const weft_msg_ack *a) {
   weft_node *n = link->node;
   bool fresh = false;
-  if (!weft__roster_member_of(n->source.roster(n->source.ctx), &a->ack.device)) return true;
+  if (!weft__roster_member_of(weft__node_roster(n), &a->ack.device)) return true;
   if (a->ack.counter == 0) {
     uint64_t *asked = carried_of(link, &a->ack.device);
     if (asked) *asked = 0;
@@ -438,7 +438,7 @@ static uint64_t acked_seq(const weft_ack_entry *entry, const weft_head *head) {
 
 /* Changes of our own that are not in `entry`.  START is nobody's edit and does not count. */
 static uint64_t pending_of(const weft_node *n, const weft_ack_entry *entry) {
-  const weft_vector *held = n->source.held(n->source.ctx);
+  const weft_vector *held = weft__node_held(n);
   uint64_t pending = 0;
   for (size_t i = 0; i < held->count; i++) {
     weft_id author;
@@ -457,7 +457,7 @@ weft_err weft_node_acked_list(const weft_node *n, weft_arena *arena, weft_node_a
   size_t member_count;
   *out = NULL;
   *count = 0;
-  weft__roster_members(n->source.roster(n->source.ctx), &members, &member_count);
+  weft__roster_members(weft__node_roster(n), &members, &member_count);
   weft_node_acked *list = weft__arena_zero(arena, member_count, sizeof *list);
   if (!list) return WEFT_ENOMEM;
   for (size_t i = 0; i < member_count; i++) {
@@ -479,7 +479,7 @@ weft_err weft_node_reaches(const weft_node *n, weft_arena *arena, const weft_id 
   size_t member_count;
   *out = NULL;
   *count = 0;
-  weft__roster_members(n->source.roster(n->source.ctx), &members, &member_count);
+  weft__roster_members(weft__node_roster(n), &members, &member_count);
   weft_node_reach *list = weft__arena_zero(arena, member_count, sizeof *list);
   if (!list) return WEFT_ENOMEM;
   for (size_t i = 0; i < member_count; i++) {
@@ -500,7 +500,7 @@ static uint64_t floor_of(const weft_node *n, const weft_head *head) {
   const weft_roster_member *members;
   size_t count;
   uint64_t least = head->seq;
-  weft__roster_members(n->source.roster(n->source.ctx), &members, &count);
+  weft__roster_members(weft__node_roster(n), &members, &count);
   for (size_t i = 0; i < count; i++) {
     if (weft_id_cmp(&members[i].device, &n->identity.device) == 0) continue;
     uint64_t seq = acked_seq(weft__ack_table_find(&n->acks, &members[i].device), head);
@@ -510,7 +510,7 @@ static uint64_t floor_of(const weft_node *n, const weft_head *head) {
 }
 
 weft_err weft_node_floor(const weft_node *n, weft_vector *out) {
-  const weft_vector *held = n->source.held(n->source.ctx);
+  const weft_vector *held = weft__node_held(n);
   weft_vector floor;
   weft__vector_init(&floor, &n->mem);
   weft_err err = WEFT_OK;

@@ -128,7 +128,7 @@ static uint64_t reach_over(const weft_pieces *list, const weft_id *log, uint64_t
 }
 
 uint64_t weft__hold_reach(const weft_node *n, const weft_id *log) {
-  uint64_t reach = weft__vector_seq(n->source.held(n->source.ctx), log);
+  uint64_t reach = weft__vector_seq(weft__node_held(n), log);
   return reach_over(&n->pieces, log, reach_over(&n->holding, log, reach));
 }
 
@@ -402,7 +402,7 @@ static void record_shift(weft_node *n) {
 /* A record is worth storing when it is well signed by somebody who is a member by then. */
 static weft_err record_judge(weft_node *n, weft_bytes bytes) {
   weft_record record;
-  const weft_roster *roster = n->source.roster(n->source.ctx);
+  const weft_roster *roster = weft__node_roster(n);
   WEFT_TRY(weft__record_parse(&record, n->crypto, bytes));
   if (weft__roster_record(roster, &record.id).len > 0) return WEFT_EEXIST;
   if (record.kind != WEFT_RECORD_GENESIS && weft_id_cmp(&record.space, &n->o.space) != 0) {

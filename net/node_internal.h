@@ -478,6 +478,13 @@ struct weft_node {
 /* An event comes in: time moves on, and what follows from the event is settled before the next
  * action. */
 void weft__node_enter(weft_node *n, weft_ms now);
+/* What the replica holds, and the members it knows: views, until the replica is next written. */
+static inline const weft_vector *weft__node_held(const weft_node *n) {
+  return n->source.held(n->source.ctx);
+}
+static inline const weft_roster *weft__node_roster(const weft_node *n) {
+  return n->source.roster(n->source.ctx);
+}
 /* The link with a number; NULL. */
 weft_link *weft__node_link(const weft_node *n, uint64_t conn);
 /* The open link to a device, the oldest when there are several; NULL. */

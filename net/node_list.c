@@ -46,7 +46,7 @@ static void link_fill(const weft_node *n, const weft_link *link, weft_node_peer 
   out->outbound = link->initiator;
   out->in_step = link->in_step;
   if (link->state == WEFT_LINK_OPEN) {
-    const weft_vector *held = n->source.held(n->source.ctx);
+    const weft_vector *held = weft__node_held(n);
     out->have = link->in_step ? 0 : beyond(held, &link->theirs);
     out->need = beyond(&link->theirs, held);
   }

@@ -99,7 +99,7 @@ void weft__park_say(weft_link *link, const weft_id *log, uint64_t from, uint64_t
 void weft__park_receive(weft_link *link, const weft_msg_nohave *m) {
   weft_node *n = link->node;
   weft_park *p = weft__park_of(n, &link->device, &m->log);
-  if (m->low == 0 || weft__vector_seq(n->source.held(n->source.ctx), &m->log) < m->low) return;
+  if (m->low == 0 || weft__vector_seq(weft__node_held(n), &m->log) < m->low) return;
   if (!p) {
     if (n->park_count == WEFT_PARKS_MAX) return;
     p = &n->parks[n->park_count++];

@@ -16,7 +16,7 @@ enum { update_ms = 50 /* 20 a second */, slack_ms = 1000 /* for the answer to a 
 static uint64_t clock_of(const weft_node *n) { return n->source.clock(n->source.ctx); }
 
 static bool is_member(const weft_node *n, const weft_id *device) {
-  return weft__roster_member_of(n->source.roster(n->source.ctx), device) != NULL;
+  return weft__roster_member_of(weft__node_roster(n), device) != NULL;
 }
 
 weft_err weft__present_begin(weft_node *n) {

@@ -38,12 +38,8 @@ bool weft__link_is_up(const weft_link *link) {
   return link->state == WEFT_LINK_GREETING || link->state == WEFT_LINK_OPEN;
 }
 
-static const weft_roster *roster_of(const weft_link *link) {
-  return link->node->source.roster(link->node->source.ctx);
-}
-
 static bool is_member(const weft_link *link) {
-  return weft__roster_member_of(roster_of(link), &link->device) != NULL;
+  return weft__roster_member_of(weft__node_roster(link->node), &link->device) != NULL;
 }
 
 void weft__link_free(weft_link *link) {
@@ -118,7 +114,7 @@ void weft__link_bye(weft_link *link, weft_bye reason, weft_err why) {
 
 static void status_fill(weft_link *link, weft_msg_status *m, uint64_t token) {
   weft_node *n = link->node;
-  const weft_vector *held = n->source.held(n->source.ctx);
+  const weft_vector *held = weft__node_held(n);
   weft__node_roots(n);
   memset(m, 0, sizeof *m);
   m->token = token;
@@ -179,7 +175,7 @@ void weft__link_status_now(weft_link *link) {
 static void send_auth(weft_link *link, uint8_t type, const weft_id *ids, size_t id_count) {
   weft_msg_auth m = {.ids = ids, .id_count = id_count};
   weft_buf body = weft__link_body(link);
-  weft__roster_heads(roster_of(link), &m.heads, &m.head_count);
+  weft__roster_heads(weft__node_roster(link->node), &m.heads, &m.head_count);
   if (m.head_count > WEFT_MESSAGE_IDS_MAX) m.head_count = WEFT_MESSAGE_IDS_MAX;
   weft__msg_auth_put(&body, &m);
   weft__link_send(link, type, &body);
@@ -208,7 +204,7 @@ static void send_beyond(weft_link *link, const weft_id *heads, size_t head_count
   weft_arena arena;
   weft_bytes *records;
   size_t count;
-  const weft_roster *roster = roster_of(link);
+  const weft_roster *roster = weft__node_roster(link->node);
   /* The walk marks the records it has met, which nobody else sees. */
   union {
     const weft_roster *shown;
@@ -234,7 +230,7 @@ static void on_auth_want(weft_link *link, const weft_msg_auth *m) {
   weft_bytes records[WEFT_MESSAGE_IDS_MAX];
   size_t count = 0;
   for (size_t i = 0; i < m->id_count; i++) {
-    weft_bytes record = weft__roster_record(roster_of(link), &m->ids[i]);
+    weft_bytes record = weft__roster_record(weft__node_roster(link->node), &m->ids[i]);
     if (record.len) records[count++] = record;
   }
   send_records(link, records, count);
@@ -262,7 +258,7 @@ static void hello_fill(weft_link *link, weft_msg_hello *m) {
   weft_msg_status s;
   memset(m, 0, sizeof *m);
   status_fill(link, &s, 0);
-  weft__roster_heads(roster_of(link), &heads, &head_count);
+  weft__roster_heads(weft__node_roster(link->node), &heads, &head_count);
   m->auth_count = head_count < WEFT_RECORD_DEPS_MAX ? head_count : WEFT_RECORD_DEPS_MAX;
   memcpy(m->auth_heads, heads, m->auth_count * sizeof *heads);
   m->instance = n->source.instance(n->source.ctx);
@@ -272,7 +268,7 @@ static void hello_fill(weft_link *link, weft_msg_hello *m) {
   memcpy(m->shown_root, s.shown_root, sizeof m->shown_root);
   memcpy(m->digest, s.digest, sizeof m->digest);
   memcpy(m->auth_root, s.auth_root, sizeof m->auth_root);
-  m->held_count = n->source.held(n->source.ctx)->count;
+  m->held_count = weft__node_held(n)->count;
   m->apply_level = s.apply_level;
   m->listen_count = n->listen_count;
   memcpy(m->listen, n->listen, n->listen_count * sizeof *n->listen);
@@ -295,7 +291,7 @@ static void say_hello(weft_link *link) {
   link->hello_cursor_instance = m.cursor_instance;
   link->own_at = link->relay_at = link->express_at = n->ring_end;
   /* If they hold just this, it is what `theirs` begins with. */
-  weft_err err = weft__vector_copy(&link->theirs, n->source.held(n->source.ctx));
+  weft_err err = weft__vector_copy(&link->theirs, weft__node_held(n));
   weft_buf body = weft__link_body(link);
   if (err != WEFT_OK) weft__buf_fail(&body, err);
   weft__msg_hello_put(&body, &m);

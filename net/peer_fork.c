@@ -11,12 +11,8 @@
 #include "crdt/chunk.h"
 #include "net/node_internal.h"
 
-static const weft_vector *held_of(const weft_link *link) {
-  return link->node->source.held(link->node->source.ctx);
-}
-
 bool weft__log_forked(const weft_node *n, const weft_id *log) {
-  return weft__vector_find(n->source.held(n->source.ctx), log, NULL) > 1;
+  return weft__vector_find(weft__node_held(n), log, NULL) > 1;
 }
 
 static bool is_head(const weft_vector *held, const weft_head *h) {
@@ -31,8 +27,8 @@ static bool is_head(const weft_vector *held, const weft_head *h) {
 static bool is_held(const weft_link *link, const weft_head *h) {
   const weft_source *s = &link->node->source;
   weft_source_span span;
-  if (is_head(held_of(link), h)) return true;
-  if (weft__vector_seq(held_of(link), &h->log) < h->seq) return false;
+  if (is_head(weft__node_held(link->node), h)) return true;
+  if (weft__vector_seq(weft__node_held(link->node), &h->log) < h->seq) return false;
   return s->find(s->ctx, &h->log, h->seq, &h->id, &span) == WEFT_OK;
 }
 
@@ -86,7 +82,7 @@ static void fork_queue(weft_link *link, const weft_id *log) {
 
 /* What they tell of one log: all its heads there. */
 static void heard_log(weft_link *link, const weft_head *told, size_t count) {
-  const weft_vector *held = held_of(link);
+  const weft_vector *held = weft__node_held(link->node);
   uint64_t reach = weft__vector_seq(held, &told->log);
   size_t first, known = 0;
   size_t mine = weft__vector_find(held, &told->log, &first);
@@ -142,9 +138,9 @@ bool weft__fork_back(weft_link *link, const weft_head *head, uint64_t from) {
 bool weft__fork_prev(const weft_link *link, const weft_id *log, uint64_t seq, weft_id *id) {
   const weft_source *s = &link->node->source;
   size_t first;
-  size_t count = weft__vector_find(held_of(link), log, &first);
+  size_t count = weft__vector_find(weft__node_held(link->node), log, &first);
   for (size_t i = 0; i < count; i++) {
-    const weft_head *h = &held_of(link)->heads[first + count - 1 - i];
+    const weft_head *h = &weft__node_held(link->node)->heads[first + count - 1 - i];
     weft_source_span span;
     if (h->seq < seq || s->find(s->ctx, log, h->seq, &h->id, &span) != WEFT_OK) continue;
     if (s->id_at(s->ctx, log, span.branch, seq, id) == WEFT_OK) return true;
@@ -211,11 +207,11 @@ void weft__fork_run(weft_link *link) {
     weft_id log = link->forks[link->fork_count - 1];
     if (!weft__credit_allows(link, WEFT_CHANGES_LEN) || weft__again_waits(link)) return;
     link->fork_count--;
-    size_t count = weft__vector_find(held_of(link), &log, &first);
+    size_t count = weft__vector_find(weft__node_held(link->node), &log, &first);
     for (size_t i = 0; i < count && link->state == WEFT_LINK_OPEN; i++) {
       /* What cannot be read is asked for in the ordinary way. */
       if (!weft__credit_allows(link, WEFT_CHANGES_LEN)) return;
-      if (fork_send(link, &held_of(link)->heads[first + i]) != WEFT_OK) return;
+      if (fork_send(link, &weft__node_held(link->node)->heads[first + i]) != WEFT_OK) return;
     }
   }
 }

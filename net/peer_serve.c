@@ -149,7 +149,7 @@ static bool same_branch(weft_node *n, const weft_msg_range *r, uint32_t branch) 
  * from where the asker stands.  Gives why it is none, or 0. */
 static weft_nohave range_branch(weft_node *n, const weft_msg_range *r, weft_serve *out) {
   static const weft_id unknown;
-  const weft_vector *held = n->source.held(n->source.ctx);
+  const weft_vector *held = weft__node_held(n);
   weft_source_span span;
   size_t first;
   size_t count = weft__vector_find(held, &r->log, &first);
@@ -254,7 +254,7 @@ static weft_err spans_fill(weft_link *link) {
   weft__vector_init(&base, &n->mem);
   weft__arena_reset(&link->serve_arena);
   link->span_count = link->span_next = 0;
-  weft_err err = weft__vector_copy(&base, n->source.held(n->source.ctx));
+  weft_err err = weft__vector_copy(&base, weft__node_held(n));
   for (size_t i = 0; err == WEFT_OK && i < link->serve_count; i++) {
     const weft_serve *r = &link->serves[i];
     if (r->forked) continue;
@@ -394,7 +394,7 @@ static void chunks_pack(weft_link *link, chunk_list *list) {
 /* Whether a device has had all that is held here several times by now, over all its links. */
 static bool served_often(const weft_link *link) {
   const weft_node *n = link->node;
-  const weft_vector *held = n->source.held(n->source.ctx);
+  const weft_vector *held = weft__node_held(n);
   uint64_t all = 0;
   for (size_t i = 0; i < held->count; i++) all += held->heads[i].seq;
   return link->known->served / WEFT_SERVE_TIMES > all;
@@ -475,7 +475,7 @@ static uint64_t next_push(const weft_link *link, uint64_t from, push_kind kind) 
 
 static void ihave(weft_link *link, const weft_id *log) {
   weft_node *n = link->node;
-  const weft_vector *held = n->source.held(n->source.ctx);
+  const weft_vector *held = weft__node_held(n);
   size_t first;
   weft_msg_heads m = {.count = weft__vector_find(held, log, &first)};
   if (m.count == 0 || m.count > WEFT_MESSAGE_HEADS_MAX) return;
@@ -490,7 +490,7 @@ static bool push_one(weft_link *link, chunk_list *list, const weft_recent *r) {
   weft_node *n = link->node;
   if (!weft__credit_allows(link, list->len + WEFT_PUSH_LEN_MAX)) return false;
   uint64_t seq = weft__vector_seq(&link->theirs, &r->log);
-  uint64_t held = weft__vector_seq(n->source.held(n->source.ctx), &r->log);
+  uint64_t held = weft__vector_seq(weft__node_held(n), &r->log);
   bool forked = weft__log_forked(n, &r->log);
   bool gap = !forked && seq > 0 && seq + 1 < r->from;
   weft_serve *wanted = serve_of(link, &r->log);

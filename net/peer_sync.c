@@ -21,10 +21,6 @@
 
 enum { small_subtree = 16 };
 
-static const weft_vector *held_of(const weft_link *link) {
-  return link->node->source.held(link->node->source.ctx);
-}
-
 /* --- blocked logs --- */
 
 static bool is_blocked(const weft_link *link, const weft_id *log) {
@@ -83,7 +79,7 @@ static void take_heads(weft_link *link, const weft_msg_heads *m) {
 }
 
 static bool lacks_any(const weft_link *link) {
-  const weft_vector *held = held_of(link);
+  const weft_vector *held = weft__node_held(link->node);
   if (link->other_count > 0) return true;
   for (size_t i = 0; i < link->theirs.count; i++) {
     const weft_head *h = &link->theirs.heads[i];
@@ -132,7 +128,7 @@ static void told_all(weft_link *link) {
 }
 
 static void send_leaves(weft_link *link, bool ask) {
-  const weft_vector *held = held_of(link);
+  const weft_vector *held = weft__node_held(link->node);
   weft_msg_heads m = {.at = held->heads, .count = held->count, .ask = ask};
   m.to = link->node->arrival;
   send_heads(link, WEFT_FRAME_VV_LEAVES, &m);
@@ -142,7 +138,7 @@ static void send_leaves(weft_link *link, bool ask) {
 /* The heads of the logs that grew after `from`; WEFT_ELIMIT when telling all is no more. */
 static weft_err grown_heads(weft_node *n, uint64_t from, weft_arena *arena, weft_head **out,
                             size_t *count) {
-  const weft_vector *held = n->source.held(n->source.ctx);
+  const weft_vector *held = weft__node_held(n);
   weft_vector grown;
   weft__vector_init(&grown, &n->mem);
   weft_err err = WEFT_OK;
@@ -181,7 +177,7 @@ static void send_delta(weft_link *link, uint64_t from) {
     send_heads(link, WEFT_FRAME_VV_DELTA, &m);
     told_all(link);
   } else if (err == WEFT_ELIMIT) {
-    const weft_vector *held = held_of(link);
+    const weft_vector *held = weft__node_held(n);
     m.at = held->heads;
     m.count = held->count;
     send_heads(link, WEFT_FRAME_VV_DELTA, &m);
@@ -271,7 +267,7 @@ typedef struct lack_list {
 /* Adds what the peer lacks of a log that it holds as far as `from` - 1 at least.  Forked logs are
  * left to questions.  False: that is more than is sent unasked. */
 static bool lack_add(weft_link *link, lack_list *list, const weft_id *log, uint64_t from) {
-  const weft_vector *held = held_of(link);
+  const weft_vector *held = weft__node_held(link->node);
   size_t first, told;
   if (weft__vector_find(held, log, &first) != 1) return true;
   const weft_head *h = &held->heads[first];
@@ -314,7 +310,7 @@ static bool lack_grown(weft_link *link, lack_list *list, weft_arena *arena) {
  * round trip.  `whole`: it has told all that it holds. */
 static void send_lacking(weft_link *link, bool whole) {
   weft_node *n = link->node;
-  const weft_vector *held = held_of(link);
+  const weft_vector *held = weft__node_held(n);
   lack_list list = {.count = 0};
   weft_arena arena;
   bool little = n->o.gossip && link->state == WEFT_LINK_OPEN && !n->stopping;
@@ -351,7 +347,7 @@ void weft__sync_leaves(weft_link *link, const weft_msg_heads *m) {
     weft__link_fail(link, WEFT_EPROTO, WEFT_CODE_FLOW, WEFT_FRAME_VV_LEAVES);
     return;
   }
-  weft__again_count(link, held_of(link)->count * sizeof *m->at);
+  weft__again_count(link, weft__node_held(link->node)->count * sizeof *m->at);
   send_leaves(link, false);
 }
 
@@ -394,7 +390,7 @@ static bool under_prefix(const weft_id *log, const uint8_t *prefix, size_t len) 
 static void send_prefix_leaves(weft_link *link, const weft_prefix *p) {
   weft_node *n = link->node;
   weft_vector_node node;
-  const weft_vector *held = held_of(link);
+  const weft_vector *held = weft__node_held(n);
   weft_bytes prefix = weft_bytes_of(p->at, p->len);
   if (weft__vector_node(held, n->crypto, prefix, &node) != WEFT_OK) return;
   weft_msg_heads m = {.ask = p->what == WEFT_PREFIX_ASK, .prefix_len = p->len, .to = n->arrival};
@@ -416,7 +412,7 @@ static void nodes_flush(weft_link *link, weft_msg_node *nodes, size_t *count) {
 
 static void send_turn(weft_link *link, bool quiet) {
   weft_node *n = link->node;
-  weft_msg_turn m = {.count = held_of(link)->count, .quiet = quiet};
+  weft_msg_turn m = {.count = weft__node_held(n)->count, .quiet = quiet};
   weft__node_roots(n);
   memcpy(m.root, n->held_root, sizeof m.root);
   weft_buf body = weft__link_body(link);
@@ -437,7 +433,7 @@ static void turn_take(weft_link *link) {
     }
     weft_vector_node node;
     weft_bytes prefix = weft_bytes_of(p->at, p->len);
-    if (weft__vector_node(held_of(link), n->crypto, prefix, &node) != WEFT_OK) continue;
+    if (weft__vector_node(weft__node_held(n), n->crypto, prefix, &node) != WEFT_OK) continue;
     weft_msg_node *out = &nodes[node_count++];
     memset(out, 0, sizeof *out);
     memcpy(out->prefix, p->at, p->len);
@@ -464,7 +460,7 @@ void weft__sync_nodes(weft_link *link, const weft_msg_nodes *m) {
     weft_vector_node mine;
     weft_bytes prefix = weft_bytes_of(theirs->prefix, theirs->prefix_len);
     if (theirs->prefix_len + 1 >= WEFT_VECTOR_DEPTH_MAX) continue;
-    if (weft__vector_node(held_of(link), n->crypto, prefix, &mine) != WEFT_OK) continue;
+    if (weft__vector_node(weft__node_held(n), n->crypto, prefix, &mine) != WEFT_OK) continue;
     for (uint8_t step = 0; step < 16; step++) {
       if (memcmp(mine.child[step], theirs->child[step], WEFT_ROOT_LEN) == 0) continue;
       uint8_t child[WEFT_VECTOR_DEPTH_MAX];
@@ -475,8 +471,8 @@ void weft__sync_nodes(weft_link *link, const weft_msg_nodes *m) {
       weft_prefix_kind what = WEFT_PREFIX_ASK;
       if (memcmp(theirs->child[step], none, sizeof none) == 0) {
         what = WEFT_PREFIX_LEAVES;
-      } else if (weft__vector_node(held_of(link), n->crypto, weft_bytes_of(child, len), &below) ==
-                     WEFT_OK &&
+      } else if (weft__vector_node(weft__node_held(n), n->crypto, weft_bytes_of(child, len),
+                                   &below) == WEFT_OK &&
                  below.count > small_subtree) {
         what = WEFT_PREFIX_NODE;
       }
@@ -549,7 +545,7 @@ void weft__sync_plan(weft_link *link) {
     link->plan = n->now < n->hold_pause_until;
     return;
   }
-  const weft_vector *held = held_of(link);
+  const weft_vector *held = weft__node_held(n);
   weft_other other;
   for (size_t at = 0; weft__fork_next(link, &at, &other);) {
     if (link->ask_count == WEFT_MESSAGE_WANTS_MAX) break;
@@ -663,7 +659,7 @@ void weft__sync_resync(weft_link *link) {
   /* A claim that nobody could meet is forgotten; what is true will be told again. */
   weft__vector_clear(&link->theirs);
   link->other_count = 0;
-  bool few = held_of(link)->count <= WEFT_LEAVES_MAX && link->their_count <= WEFT_LEAVES_MAX;
+  bool few = weft__node_held(n)->count <= WEFT_LEAVES_MAX && link->their_count <= WEFT_LEAVES_MAX;
   if (few) {
     send_leaves(link, true);
     return;
