@@ -106,6 +106,11 @@ void cli_emit(cli_call *call, const weft_value *record) {
   call->sink.record(call->sink.ctx, record);
 }
 
+void cli_emit_obj(cli_call *call, cli_obj *o) {
+  weft_value record = cli_obj_end(o);
+  cli_emit(call, &record);
+}
+
 void cli_progress(cli_call *call, const char *what, uint64_t done, uint64_t total) {
   if (call->sink.progress) call->sink.progress(call->sink.ctx, weft_bytes_str(what), done, total);
 }

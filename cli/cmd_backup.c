@@ -63,8 +63,7 @@ static int emit_backup(cli_call *c, const cli_space *s, const char *path, const 
   cli_obj_int(&o, "documents", (int64_t)counts.docs);
   cli_obj_int(&o, "changes", (int64_t)counts.changes_held);
   if (old) cli_obj_text(&o, "replaced", old);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 

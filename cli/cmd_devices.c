@@ -25,8 +25,7 @@ static int emit_device(cli_call *c) {
   cli_obj_bytes(&o, "name", cli_home_name(c->home));
   cli_obj_bytes(&o, "space", c->space->name);
   cli_obj_hex(&o, "space_id", c->space->id.b, sizeof c->space->id.b);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 
@@ -81,8 +80,7 @@ int cmd_id(cli_call *c) {
   cli_obj_text(&o, "words", print.words);
   int code = cli_flag(c, "qr") ? put_qr(c, &o, print.text) : CLI_OK;
   if (code != CLI_OK) return code;
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 
@@ -163,8 +161,7 @@ static int emit_ticket(cli_call *c, const char *text, const weft_ticket *t,
     int code = put_qr(c, &o, upper);
     if (code != CLI_OK) return code;
   }
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 
@@ -410,7 +407,6 @@ int cmd_members(cli_call *c) {
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_bytes(&o, "space", c->space->name);
   cli_obj_put(&o, "members", cli_array(rows, count));
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }

@@ -86,8 +86,7 @@ static void emit_with_base(cli_call *c, const weft_value *v, const weft_vector *
     cli_obj_bytes(&o, "base", weft_bytes_str(hex));
   }
   cli_obj_put(&o, "value", *v);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   weft__buf_free(&b);
 }
 
@@ -176,8 +175,7 @@ int cmd_new(cli_call *c) {
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_text(&o, "doc", full);
   cli_obj_hex(&o, "change", commit.change.b, sizeof commit.change.b);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 
@@ -188,8 +186,7 @@ static int emit_count(cli_call *c, size_t count, const weft_commit *commit) {
     cli_obj_hex(&o, "change", commit->change.b, sizeof commit->change.b);
   else
     cli_obj_text(&o, "change", NULL);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 

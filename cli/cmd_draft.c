@@ -80,8 +80,7 @@ int cli_edit_close(cli_call *c, weft_edit *e, weft_bytes subject, weft_commit *c
 static int emit_named(cli_call *c, const char *key, weft_bytes name) {
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_bytes(&o, key, name);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 
@@ -173,8 +172,7 @@ static int list_drafts(cli_call *c) {
   for (size_t i = 0; i < count; i++) rows[i] = list_row(c, &list[i]);
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_put(&o, "items", cli_array(rows, count));
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 
@@ -220,8 +218,7 @@ static int show_draft(cli_call *c, weft_bytes name) {
   cli_obj_put(&o, "documents", cli_array(docs, f.doc_count));
   cli_obj_put(&o, "conflicts", cli_array(conflicts, f.conflict_count));
   cli_obj_text(&o, "refusal", refusal_text(f.refusal));
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 

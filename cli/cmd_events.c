@@ -167,8 +167,7 @@ static void emit(cli_call *c, weft_arena *arena, const weft_event *e, bool debug
   if (e->why != WEFT_OK) cli_obj_text(&o, "why", weft_err_str(e->why));
   if (e->doc.len) put_paths(&o, e);
   if (debug) put_debug(&o, e, d);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
 }
 
 /* Prints a page of what is kept, and moves `since` over it. */

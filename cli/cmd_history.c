@@ -222,8 +222,7 @@ static weft_err emit_forks(cli_call *c) {
     WEFT_TRY(weft__arena_copy(c->arena, name, &copy));
     cli_obj_bytes(&o, "name", copy);
     cli_obj_put(&o, "values", cli_array(NULL, 0));
-    weft_value record = cli_obj_end(&o);
-    cli_emit(c, &record);
+    cli_emit_obj(c, &o);
   }
   return WEFT_OK;
 }
@@ -497,8 +496,7 @@ static int resolve_all(cli_call *c) {
   cli_obj_int(&o, "undecided", (int64_t)s.undecided);
   cli_obj_put(&o, "items", cli_array(s.rows, s.row_count));
   cli_obj_bool(&o, "dry_run", dry);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   if (s.undecided == 0) return CLI_OK;
   return cli_fail(c, CLI_PARTIAL, "%zu conflicts stay: the rule does not decide them", s.undecided);
 }
@@ -517,8 +515,7 @@ static int resolve_preview(cli_call *c, const weft_conflict_entry *conflict,
     cli_obj_put(&o, "value", kept ? kept->value : how->value);
   put_base(c, &o);
   cli_obj_bool(&o, "dry_run", true);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 

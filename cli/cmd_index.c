@@ -25,8 +25,7 @@ static int list_indexes(cli_call *c) {
   }
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_put(&o, "items", cli_array(rows, count));
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 

@@ -170,8 +170,7 @@ int cmd_list(cli_call *c) {
   else
     cli_obj_text(&o, "next", NULL);
   if (cli_flag(c, "explain")) cli_obj_put(&o, "plan", plan_value(c, &q, &list));
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 
@@ -369,8 +368,7 @@ int cmd_import(cli_call *c) {
   cli_obj_int(&o, "changed", im.changed);
   cli_obj_int(&o, "unchanged", im.unchanged);
   cli_obj_int(&o, "fields_written", im.fields);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 
@@ -381,8 +379,7 @@ static void export_emit(cli_call *c, weft_arena *arena, weft_bytes doc, const we
   cli_obj o = cli_obj_begin(arena);
   cli_obj_bytes(&o, "doc", doc);
   cli_obj_put(&o, "value", *value);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
 }
 
 /* What is left of an export: of documents by name the next one, else the cursor of the next page.

@@ -96,7 +96,6 @@ int cmd_metrics(cli_call *c) {
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_put(&o, "metrics", rows_of(c, m, !daemon));
   cli_obj_put(&o, "text", shown);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }

@@ -128,8 +128,7 @@ static weft_err emit_own(const work *w, weft_arena *arena, const weft_own_change
     cli_obj_text(&o, "message", NULL);
   cli_put_docs(&o, e);
   WEFT_TRY(put_targets(w, &o, e));
-  weft_value record = cli_obj_end(&o);
-  cli_emit(w->call, &record);
+  cli_emit_obj(w->call, &o);
   return WEFT_OK;
 }
 
@@ -161,8 +160,7 @@ static weft_err list_stuck(cli_call *c) {
     cli_obj o = cli_obj_begin(c->arena);
     for (size_t k = 0; k < row->as.object.count; k++) cli_obj_add(&o, &row->as.object.at[k]);
     cli_obj_text(&o, "state", "waiting");
-    weft_value record = cli_obj_end(&o);
-    cli_emit(c, &record);
+    cli_emit_obj(c, &o);
   }
   return WEFT_OK;
 }
@@ -231,8 +229,7 @@ static int pending_export(work *w, weft_bytes name) {
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_int(&o, "exported", (int64_t)all);
   cli_obj_text(&o, "file", path);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 
@@ -240,8 +237,7 @@ static int pending_retry(cli_call *c, const work *w) {
   weft_uv_node_retry(c->runtime->node);
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_int(&o, "retried", (int64_t)w->park_count);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 
@@ -370,8 +366,7 @@ static int pause_or_resume(cli_call *c, bool pause) {
   cli_obj_bool(&o, "paused", pause);
   cli_obj_bytes(&o, "peer",
                 device ? cli_device_name(c->space, device, scratch) : weft_bytes_str("all"));
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 

@@ -43,8 +43,7 @@ static int list(cli_call *c, const weft_bytes *doc) {
   }
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_put(&o, "sessions", cli_array(rows, kept));
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 

@@ -111,8 +111,7 @@ static void announce(cli_call *c) {
   cli_obj_put(&o, "listening", cli_array(items, count));
   cli_obj_bytes(&o, "space", c->space->name);
   cli_obj_bytes(&o, "name", cli_home_name(c->home));
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
 }
 
 /* What is accepted and not there is told, or somebody waits for it. */

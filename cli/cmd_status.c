@@ -163,8 +163,7 @@ int cmd_peers(cli_call *c) {
   if (err != WEFT_OK) return cli_fail_err(c, err, "peers");
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_put(&o, "peers", peer_rows(c, &k));
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 
@@ -322,8 +321,7 @@ int cmd_status(cli_call *c) {
   cli_obj_bool(&o, "disk_full", c->runtime->full);
   put_progress(c, &o, &k, &counts, stuck_count > 0);
   cli_obj_put(&o, "peers", peer_rows(c, &k));
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   if (!cli_flag(c, "check") || counts.conflicts + r.count == 0) return CLI_OK;
   weft_bytes first = r.count ? r.rows[0].as.bytes : weft_bytes_of("", 0);
   return cli_fail(c, CLI_ATTENTION, "%llu conflicts%s%.*s: see weft conflicts, weft doctor",

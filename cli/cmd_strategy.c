@@ -37,8 +37,7 @@ static int list_rules(cli_call *c, const weft_bytes *collection) {
   }
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_put(&o, "items", cli_array(rows, n));
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 

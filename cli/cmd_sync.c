@@ -135,8 +135,7 @@ static int sync_emit(lasting *l, const weft_node_peer *peers, size_t count) {
   weft_err err = weft_replica_stuck(c->space->replica, c->arena, &stuck, &stuck_count);
   if (err != WEFT_OK) return cli_fail_err(c, err, "sync");
   cli_obj_int(&o, "stuck", (int64_t)stuck_count);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   if (stuck_count == 0) return CLI_OK;
   char log[17];
   cli_hex(log, stuck[0].wants_log.b, 8);
@@ -279,8 +278,7 @@ static int wait_done(lasting *l) {
   cli_obj o = cli_obj_begin(l->call->arena);
   cli_obj_int(&o, "acknowledged", (int64_t)good);
   cli_obj_int(&o, "members", (int64_t)others);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(l->call, &record);
+  cli_emit_obj(l->call, &o);
   return CLI_OK;
 }
 
@@ -336,7 +334,6 @@ int cmd_connect(cli_call *c) {
   if (err != WEFT_OK) return cli_fail_err(c, err, "%.*s", TEXT(address));
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_bytes(&o, "address", address);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }

@@ -29,8 +29,7 @@ int cmd_digest(cli_call *c) {
   weft_digest d = weft_replica_digest(c->space->replica);
   cli_obj_digest(&o, "digest", d.high, d.low);
   cli_obj_put(&o, "vector", vector_value(c, weft_replica_shown(c->space->replica)));
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 
@@ -55,8 +54,7 @@ static void emit_report(cli_call *c, const weft_verify_report *report, bool ok, 
   if (!repaired) cli_obj_int(&o, "fields", (int64_t)report->fields); /* made anew, not compared */
   cli_obj_int(&o, "bad", (int64_t)report->bad);
   if (report->first[0]) cli_obj_text(&o, "first", report->first);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
 }
 
 /* A long reading, which is why it does not ask the daemon: that would keep everybody waiting. */
@@ -239,8 +237,7 @@ static int emit_findings(const findings *f, bool ok) {
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_bool(&o, "ok", ok);
   cli_obj_put(&o, "checks", cli_array(f->rows, f->count));
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return ok ? CLI_OK : cli_fail(c, CLI_FAILED, "doctor: something needs attention, see above");
 }
 

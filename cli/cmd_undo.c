@@ -70,8 +70,7 @@ static int emit_diff(cli_call *c, weft_bytes doc, const cli_version *a, const cl
   cli_obj_bytes(&o, "doc", doc);
   cli_obj_text(&o, "relation", relation_name(diff.relation));
   cli_obj_put(&o, "changes", cli_array(rows, diff.count));
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 
@@ -105,8 +104,7 @@ int cmd_blame(cli_call *c) {
     cli_obj o = cli_obj_begin(c->arena);
     cli_put_change(c, &o, &list[i].change);
     cli_obj_bytes(&o, "path", list[i].pointer);
-    weft_value record = cli_obj_end(&o);
-    cli_emit(c, &record);
+    cli_emit_obj(c, &o);
   }
   return CLI_OK;
 }
@@ -136,8 +134,7 @@ static int list_tags(cli_call *c, weft_bytes doc) {
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_bytes(&o, "doc", doc);
   cli_obj_put(&o, "tags", cli_array(rows, count));
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }
 
@@ -281,8 +278,7 @@ int cmd_revert(cli_call *c) {
   cli_obj o = cli_obj_begin(c->arena);
   cli_put_commit(&o, &commit);
   cli_obj_put(&o, "places", cli_array(rows, count));
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   if (left == 0) return CLI_OK;
   return cli_fail(c, CLI_PARTIAL,
                   "%zu of %zu places were left alone: what the change wrote does not stand there "

@@ -6,7 +6,7 @@
 #ifndef WEFT_CLI_COMMAND_H
 #define WEFT_CLI_COMMAND_H
 
-#include "crdt/value.h"
+#include "cli/record.h"
 
 typedef struct cli_command cli_command;
 typedef struct cli_call cli_call;
@@ -156,6 +156,8 @@ bool cli_option_number(cli_call *call, const char *name, uint64_t lo, uint64_t h
 
 /* The sink. */
 void cli_emit(cli_call *call, const weft_value *record);
+/* Ends an object and emits it. */
+void cli_emit_obj(cli_call *call, cli_obj *o);
 void cli_progress(cli_call *call, const char *what, uint64_t done, uint64_t total);
 /* Asked between pages of a long answer.  CLI_WAIT: keep the state, set `resume`, give CLI_PENDING.
  */

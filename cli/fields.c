@@ -312,7 +312,6 @@ void cli_put_commit(cli_obj *o, const weft_commit *commit) {
 int cli_emit_commit(cli_call *c, const weft_commit *commit) {
   cli_obj o = cli_obj_begin(c->arena);
   cli_put_commit(&o, commit);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }

@@ -366,7 +366,6 @@ int cmd_completion(cli_call *c) {
 int cmd_version(cli_call *c) {
   cli_obj o = cli_obj_begin(c->arena);
   cli_obj_text(&o, "version", WEFT_VERSION);
-  weft_value record = cli_obj_end(&o);
-  cli_emit(c, &record);
+  cli_emit_obj(c, &o);
   return CLI_OK;
 }

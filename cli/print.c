@@ -80,6 +80,10 @@ static void put_text(cli_printer *p, weft_bytes text, bool newlines) {
 
 void cli_print_bytes(cli_printer *p, weft_bytes text) { put_text(p, text, false); }
 
+void cli_print_member(cli_printer *p, const weft_value *record, const char *key) {
+  cli_print_bytes(p, cli_member_text(record, key));
+}
+
 void cli_print_lines(cli_printer *p, weft_bytes text) { put_text(p, text, true); }
 
 void cli_print_json(cli_printer *p, const weft_value *v) {

@@ -11,17 +11,13 @@
 
 static void put(cli_printer *p, const char *text) { fputs(text, p->out); }
 
-static void put_member(cli_printer *p, const weft_value *record, const char *key) {
-  cli_print_bytes(p, cli_member_text(record, key));
-}
-
 void print_change(cli_printer *p, const cli_call *call, const weft_value *record) {
   (void)call;
   if (p->quiet) return;
   weft_bytes change = cli_member_text(record, "change");
   if (weft_value_member(record, weft_bytes_str("draft"))) {
     put(p, "kept in draft ");
-    put_member(p, record, "draft");
+    cli_print_member(p, record, "draft");
     put(p, "\n");
     return;
   }
@@ -57,7 +53,7 @@ void print_json_line(cli_printer *p, const cli_call *call, const weft_value *rec
 
 void print_name(cli_printer *p, const cli_call *call, const weft_value *record) {
   (void)call;
-  put_member(p, record, "doc");
+  cli_print_member(p, record, "doc");
   put(p, "\n");
 }
 
@@ -96,19 +92,19 @@ static void print_plan(cli_printer *p, const weft_value *record) {
   const weft_value *plan = weft_value_member(record, weft_bytes_str("plan"));
   if (!plan) return;
   put(p, "walk: ");
-  put_member(p, plan, "walk");
+  cli_print_member(p, plan, "walk");
   if (weft_value_member(plan, weft_bytes_str("index"))) {
     put(p, " ");
-    put_member(p, plan, "index");
+    cli_print_member(p, plan, "index");
   }
   if (cli_member_bool(plan, "ordered")) put(p, ", in the order asked for");
   put(p, "\n");
   const weft_value *wheres = cli_member(plan, "where");
   for (size_t i = 0; wheres->kind == WEFT_ARRAY && i < wheres->as.array.count; i++) {
     put(p, "where ");
-    put_member(p, &wheres->as.array.at[i], "field");
+    cli_print_member(p, &wheres->as.array.at[i], "field");
     put(p, ": by ");
-    put_member(p, &wheres->as.array.at[i], "by");
+    cli_print_member(p, &wheres->as.array.at[i], "by");
     put(p, "\n");
   }
   fprintf(p->out, "looked at: %lld, by other indexes: %lld, documents read: %lld\n",
@@ -150,11 +146,11 @@ void print_import(cli_printer *p, const cli_call *call, const weft_value *record
 
 static void print_op(cli_printer *p, const weft_value *op) {
   put(p, "    ");
-  put_member(p, op, "op");
+  cli_print_member(p, op, "op");
   put(p, " ");
-  put_member(p, op, "doc");
+  cli_print_member(p, op, "doc");
   if (cli_member_text(op, "path").len) put(p, " ");
-  put_member(p, op, "path");
+  cli_print_member(p, op, "path");
   const weft_value *value = weft_value_member(op, weft_bytes_str("value"));
   if (value) {
     put(p, " = ");
@@ -171,9 +167,9 @@ void print_log(cli_printer *p, const cli_call *call, const weft_value *record) {
   cli_print_bytes(p, weft_bytes_of(change.at, change.len < 12 ? change.len : 12));
   if (p->colour) put(p, "\x1b[0m");
   put(p, "  ");
-  put_member(p, record, "time");
+  cli_print_member(p, record, "time");
   put(p, "  ");
-  put_member(p, record, "name");
+  cli_print_member(p, record, "name");
   fprintf(p->out, "  %zu op%s", count, count == 1 ? "" : "s");
   weft_bytes message = cli_member_text(record, "message");
   if (message.len) {
@@ -206,11 +202,11 @@ void print_blame(cli_printer *p, const cli_call *call, const weft_value *record)
   (void)call;
   put_short(p, cli_member_text(record, "change"));
   put(p, "  ");
-  put_member(p, record, "time");
+  cli_print_member(p, record, "time");
   put(p, "  ");
-  put_member(p, record, "name");
+  cli_print_member(p, record, "name");
   put(p, "  ");
-  put_member(p, record, "path");
+  cli_print_member(p, record, "path");
   put(p, "\n");
 }
 
@@ -222,7 +218,7 @@ void print_tags(cli_printer *p, const cli_call *call, const weft_value *record) 
   }
   for (size_t i = 0; tags->kind == WEFT_ARRAY && i < tags->as.array.count; i++) {
     const weft_value *ids = cli_member(&tags->as.array.at[i], "changes");
-    put_member(p, &tags->as.array.at[i], "name");
+    cli_print_member(p, &tags->as.array.at[i], "name");
     for (size_t k = 0; ids->kind == WEFT_ARRAY && k < ids->as.array.count; k++) {
       put(p, "  ");
       put_short(p, ids->as.array.at[k].as.bytes);
@@ -239,11 +235,11 @@ void print_revert(cli_printer *p, const cli_call *call, const weft_value *record
     weft_bytes by = cli_member_text(row, "by");
     bool visible = cli_member(row, "path")->kind == WEFT_STRING;
     put(p, "  ");
-    put_member(p, row, "outcome");
+    cli_print_member(p, row, "outcome");
     put(p, "  ");
-    put_member(p, row, "doc");
+    cli_print_member(p, row, "doc");
     put(p, " ");
-    put_member(p, row, visible ? "path" : "typed_path");
+    cli_print_member(p, row, visible ? "path" : "typed_path");
     if (by.len) {
       put(p, "  by ");
       put_short(p, by);
@@ -259,11 +255,11 @@ void print_rules(cli_printer *p, const cli_call *call, const weft_value *record)
     return;
   }
   for (size_t i = 0; items->kind == WEFT_ARRAY && i < items->as.array.count; i++) {
-    put_member(p, &items->as.array.at[i], "collection");
+    cli_print_member(p, &items->as.array.at[i], "collection");
     put(p, " ");
-    put_member(p, &items->as.array.at[i], "pattern");
+    cli_print_member(p, &items->as.array.at[i], "pattern");
     put(p, "  ");
-    put_member(p, &items->as.array.at[i], "strategy");
+    cli_print_member(p, &items->as.array.at[i], "strategy");
     put(p, "\n");
   }
 }
@@ -272,9 +268,9 @@ void print_indexes(cli_printer *p, const cli_call *call, const weft_value *recor
   (void)call;
   const weft_value *items = cli_member(record, "items");
   for (size_t i = 0; items->kind == WEFT_ARRAY && i < items->as.array.count; i++) {
-    put_member(p, &items->as.array.at[i], "collection");
+    cli_print_member(p, &items->as.array.at[i], "collection");
     put(p, " ");
-    put_member(p, &items->as.array.at[i], "field");
+    cli_print_member(p, &items->as.array.at[i], "field");
     put(p, "\n");
   }
 }
@@ -282,9 +278,9 @@ void print_indexes(cli_printer *p, const cli_call *call, const weft_value *recor
 static void print_kept(cli_printer *p, const weft_value *row) {
   const weft_value *value = weft_value_member(row, weft_bytes_str("value"));
   bool visible = cli_member(row, "path")->kind == WEFT_STRING;
-  put_member(p, row, "doc");
+  cli_print_member(p, row, "doc");
   put(p, " ");
-  put_member(p, row, visible ? "path" : "typed_path");
+  cli_print_member(p, row, visible ? "path" : "typed_path");
   put(p, "  ");
   if (value) {
     cli_print_json(p, value);
@@ -305,7 +301,7 @@ void print_resolve(cli_printer *p, const cli_call *call, const weft_value *recor
   if (!items) {
     print_kept(p, record);
     put(p, "to write just that: --base ");
-    put_member(p, record, "base");
+    cli_print_member(p, record, "base");
     put(p, "\n");
     return;
   }
@@ -346,20 +342,20 @@ void print_doctor(cli_printer *p, const cli_call *call, const weft_value *record
   for (size_t i = 0; checks->kind == WEFT_ARRAY && i < checks->as.array.count; i++) {
     const weft_value *check = &checks->as.array.at[i];
     put(p, cli_member_bool(check, "ok") ? "ok    " : "LOOK  ");
-    put_member(p, check, "check");
+    cli_print_member(p, check, "check");
     put(p, ": ");
-    put_member(p, check, "text");
+    cli_print_member(p, check, "text");
     put(p, "\n");
   }
 }
 
 void print_id(cli_printer *p, const cli_call *call, const weft_value *record) {
   (void)call;
-  put_member(p, record, "name");
+  cli_print_member(p, record, "name");
   put(p, "\n  ");
-  put_member(p, record, "words");
+  cli_print_member(p, record, "words");
   put(p, "\n  ");
-  put_member(p, record, "fingerprint");
+  cli_print_member(p, record, "fingerprint");
   put(p, "\n");
   weft_bytes qr = cli_member_text(record, "qr");
   if (qr.len) fwrite(qr.at, 1, qr.len, p->out);
@@ -367,7 +363,7 @@ void print_id(cli_printer *p, const cli_call *call, const weft_value *record) {
 
 void print_ticket(cli_printer *p, const cli_call *call, const weft_value *record) {
   (void)call;
-  put_member(p, record, "ticket");
+  cli_print_member(p, record, "ticket");
   put(p, "\n");
   weft_bytes qr = cli_member_text(record, "qr");
   if (qr.len) fwrite(qr.at, 1, qr.len, p->out);
@@ -451,7 +447,7 @@ static void put_targets(cli_printer *p, const weft_value *rows) {
     const weft_value *row = &rows->as.array.at[i];
     weft_bytes why = cli_member_text(row, "last_error"), next = cli_member_text(row, "next_try");
     put(p, i ? ", " : "");
-    put_member(p, row, "name");
+    cli_print_member(p, row, "name");
     if (cli_member_bool(row, "paused"))
       put(p, " (paused)");
     else if (cli_member_bool(row, "connected") && !why.len)
@@ -472,20 +468,20 @@ void print_pending(cli_printer *p, const cli_call *call, const weft_value *recor
   }
   put_short(p, cli_member_text(record, "change"));
   put(p, "  ");
-  put_member(p, record, "state");
+  cli_print_member(p, record, "state");
   if (weft_bytes_cmp(cli_member_text(record, "state"), weft_bytes_str("waiting")) == 0) {
     fprintf(p->out, "  %lld change(s) of ", (long long)cli_member_int(record, "count"));
-    put_member(p, record, "name");
+    cli_print_member(p, record, "name");
     put(p, ", for log ");
     put_short(p, cli_member_text(record, "wants_log"));
     fprintf(p->out, " seq %lld, which ", (long long)cli_member_int(record, "wants_seq"));
-    put_member(p, cli_member(record, "last_had"), "name");
+    cli_print_member(p, cli_member(record, "last_had"), "name");
     put(p, " had\n");
     return;
   }
   fprintf(p->out, "  %llds  %lld bytes  ", (long long)cli_member_int(record, "age_seconds"),
           (long long)cli_member_int(record, "bytes"));
-  put_member(p, record, "priority");
+  cli_print_member(p, record, "priority");
   put(p, "  for ");
   put_targets(p, cli_member(record, "waiting_for"));
   const weft_value *docs = cli_member(record, "docs");
@@ -515,7 +511,7 @@ void print_event(cli_printer *p, const cli_call *call, const weft_value *record)
   cli_print_row(p, cells, narrow(p) ? tight : wide, cells[5].len ? 6 : 5);
   if (!cli_flag(call, "debug")) return;
   cli_print_bytes(p, weft_bytes_str("        "));
-  put_member(p, record, "because");
+  cli_print_member(p, record, "because");
   put(p, "; went to ");
   cli_print_json(p, cli_member(record, "to"));
   put(p, "\n");
@@ -551,7 +547,7 @@ static void print_transfer(cli_printer *p, const weft_value *t) {
   if (t->kind != WEFT_OBJECT) return;
   const weft_value *rate = cli_member(t, "rate"), *left = cli_member(t, "seconds_left");
   put(p, "progress   ");
-  put_member(p, t, "phase");
+  cli_print_member(p, t, "phase");
   fprintf(p->out, " %lld of %lld", (long long)cli_member_int(t, "done"),
           (long long)cli_member_int(t, "total"));
   if (rate->kind == WEFT_DOUBLE && left->kind == WEFT_DOUBLE)

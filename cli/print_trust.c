@@ -12,10 +12,6 @@ enum { SIDES_WIDTH_MIN = 40 /* narrower, a value a line is easier to read */ };
 
 static void put(cli_printer *p, const char *text) { fputs(text, p->out); }
 
-static void put_member(cli_printer *p, const weft_value *record, const char *key) {
-  cli_print_bytes(p, cli_member_text(record, key));
-}
-
 static weft_bytes short_id(weft_bytes id) {
   return weft_bytes_of(id.at, id.len < 12 ? id.len : 12);
 }
@@ -84,9 +80,9 @@ static void print_also(cli_printer *p, const weft_value *value) {
   const weft_value *also = cli_member(value, "also");
   for (size_t i = 0; also->kind == WEFT_ARRAY && i < also->as.array.count; i++) {
     put(p, "      also by ");
-    put_member(p, &also->as.array.at[i], "name");
+    cli_print_member(p, &also->as.array.at[i], "name");
     put(p, "  ");
-    put_member(p, &also->as.array.at[i], "time");
+    cli_print_member(p, &also->as.array.at[i], "time");
     put(p, "\n");
   }
 }
@@ -99,11 +95,11 @@ static void print_conflict_value(cli_printer *p, const weft_value *value) {
   else
     put(p, "(deleted)");
   put(p, "  by ");
-  put_member(p, value, "name");
+  cli_print_member(p, value, "name");
   put(p, "  ");
   weft_bytes change = cli_member_text(value, "change");
   if (change.len) {
-    put_member(p, value, "time");
+    cli_print_member(p, value, "time");
     put(p, "  --keep ");
     cli_print_bytes(p, short_id(change));
   } else {
@@ -120,7 +116,7 @@ static void print_fork(cli_printer *p, const weft_value *record) {
   put(p, "  fork: signed more than once at seq ");
   cli_print_json(p, cli_member(record, "seq"));
   put(p, " by ");
-  put_member(p, record, "name");
+  cli_print_member(p, record, "name");
   put(p, "\n");
 }
 
@@ -176,17 +172,17 @@ void print_conflict(cli_printer *p, const cli_call *call, const weft_value *reco
     return;
   }
   put_colour(p, "\x1b[1m");
-  put_member(p, record, "doc");
+  cli_print_member(p, record, "doc");
   put(p, " ");
   const weft_value *pointer = cli_member(record, "path");
   if (pointer->kind == WEFT_STRING)
     cli_print_bytes(p, pointer->as.bytes.len ? pointer->as.bytes : weft_bytes_str("(document)"));
   else {
-    put_member(p, record, "typed_path");
+    cli_print_member(p, record, "typed_path");
     put(p, " (not visible now)");
   }
   put(p, "  ");
-  put_member(p, record, "kind");
+  cli_print_member(p, record, "kind");
   put_colour(p, "\x1b[0m");
   put(p, "\n");
   const weft_value *values = cli_member(record, "values");
@@ -266,7 +262,7 @@ static void put_age(cli_printer *p, int64_t seconds) {
 }
 
 static void put_draft_head(cli_printer *p, const weft_value *draft) {
-  put_member(p, draft, "draft");
+  cli_print_member(p, draft, "draft");
   fprintf(p->out, "  %lld written, ", (long long)cli_member_int(draft, "ops"));
   put_age(p, cli_member_int(draft, "age_seconds"));
   const weft_value *docs = cli_member(draft, "docs");
@@ -305,7 +301,7 @@ static void print_draft_shown(cli_printer *p, const cli_call *call, const weft_v
   put_refusal(p, record);
   for (size_t i = 0; docs->kind == WEFT_ARRAY && i < docs->as.array.count; i++) {
     const weft_value *v = weft_value_member(&docs->as.array.at[i], weft_bytes_str("value"));
-    put_member(p, &docs->as.array.at[i], "doc");
+    cli_print_member(p, &docs->as.array.at[i], "doc");
     put(p, "\n");
     if (v)
       cli_print_lines(p, pretty(p, v));
@@ -329,7 +325,7 @@ void print_draft(cli_printer *p, const cli_call *call, const weft_value *record)
   } else if (!p->quiet) {
     bool dropped = weft_value_member(record, weft_bytes_str("dropped")) != NULL;
     put(p, dropped ? "dropped " : "draft ");
-    put_member(p, record, dropped ? "dropped" : "draft");
+    cli_print_member(p, record, dropped ? "dropped" : "draft");
     put(p, "\n");
   }
 }
