@@ -10,21 +10,14 @@
 
 #include "crdt/buf.h"
 #include "crdt/crypto.h"
+#include "store/backend.h"
+#include "store/folder.h"
 
-static weft_err err_of_errno(void) {
-  switch (errno) {
-  case ENOENT:
-  case ENOTDIR: return WEFT_ENOSTORE;
-  case ENOSPC:
-  case EDQUOT:
-  case EFBIG: return WEFT_EFULL;
-  case EROFS:
-  case EACCES:
-  case EPERM: return WEFT_EREADONLY;
-  case ENOMEM: return WEFT_ENOMEM;
-  default: return WEFT_EIO;
-  }
+static weft_err err_of(int sys) {
+  return sys == ENOTDIR ? WEFT_ENOSTORE : weft__err_from_errno(sys);
 }
+
+static weft_err err_of_errno(void) { return err_of(errno); }
 
 weft_err cli_stream_read(weft_arena *arena, int fd, size_t max, weft_bytes *out) {
   weft_buf b;
@@ -78,16 +71,11 @@ static weft_err write_all(int fd, weft_bytes bytes) {
 
 static weft_err sync_folder_of(const char *path) {
   char folder[4096];
-  const char *slash = strrchr(path, '/');
-  size_t len = slash ? (size_t)(slash - path) : 0;
-  if (len >= sizeof folder) return WEFT_ELIMIT;
-  memcpy(folder, path, len);
-  folder[len] = 0;
-  int fd = open(len ? folder : slash ? "/" : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return err_of_errno();
-  weft_err err = fsync(fd) == 0 ? WEFT_OK : err_of_errno();
-  close(fd);
-  return err;
+  const char *what;
+  if (strlen(path) > sizeof folder - 2) return WEFT_ELIMIT;
+  weft__folder_of(folder, path);
+  int sys = weft__folder_sync(folder, &what);
+  return sys == 0 ? WEFT_OK : err_of(sys);
 }
 
 weft_err cli_file_write(const char *path, weft_bytes bytes) {

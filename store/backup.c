@@ -10,13 +10,13 @@
 #include "store/backup.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "store/backend.h"
+#include "store/folder.h"
 #include "store/lmdb_store.h"
 #include "store/outcome.h"
 #include "store/replica_internal.h"
@@ -52,12 +52,7 @@ static weft_err paths_make(const char *path, backup_paths *p, weft_diag *d) {
   (void)snprintf(p->fresh, sizeof p->fresh, "%s.new/copy.mdb.new", path);
   (void)snprintf(p->readers, sizeof p->readers, "%s.new/copy.mdb-lock", path);
   (void)snprintf(p->lock, sizeof p->lock, "%s.new/lock", path);
-  const char *slash = strrchr(path, '/');
-  size_t above = slash ? (size_t)(slash - path) : 0;
-  if (!slash)
-    (void)snprintf(p->above, sizeof p->above, ".");
-  else
-    (void)snprintf(p->above, sizeof p->above, "%.*s", above ? (int)above : 1, path);
+  weft__folder_of(p->above, path);
   return WEFT_OK;
 }
 
@@ -147,11 +142,9 @@ static weft_err copy_all(weft_store *from, weft_store *to) {
 }
 
 static weft_err folder_sync(const char *folder, weft_diag *d) {
-  int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return told_errno(d, "open the folder");
-  weft_err err = fsync(fd) == 0 ? WEFT_OK : told_errno(d, "sync the folder");
-  close(fd);
-  return err;
+  const char *what;
+  int sys = weft__folder_sync(folder, &what);
+  return sys == 0 ? WEFT_OK : told(d, weft__err_from_errno(sys), sys, what);
 }
 
 /* Takes nobody's place, where the file system has links; else as far as a look before can tell. */

@@ -29,6 +29,7 @@
 #include "crdt/assert.h"
 #include "crdt/buf.h"
 #include "crdt/canary.h"
+#include "store/folder.h"
 #include "store/lmdb_door.h"
 
 enum { path_max = 4096, file_mode = 0600, folder_mode = 0700 };
@@ -68,20 +69,6 @@ static weft_err fail_errno(lmdb_opening *p, const char *what) { return fail_mdb(
 
 /* --- names --- */
 
-/* The folder a path lies in. */
-static void folder_of(char *out, const char *path) {
-  const char *slash = strrchr(path, '/');
-  size_t len = slash ? (size_t)(slash - path) : 0;
-  if (!slash) {
-    memcpy(out, ".", 2);
-  } else if (len == 0) {
-    memcpy(out, "/", 2);
-  } else {
-    memcpy(out, path, len);
-    out[len] = '\0';
-  }
-}
-
 static weft_err names_make(lmdb_opening *p) {
   lmdb_names *n = &p->names;
   size_t len = strlen(p->o->path);
@@ -89,8 +76,8 @@ static weft_err names_make(lmdb_opening *p) {
   memcpy(n->file, p->o->path, len + 1);
   memcpy(n->fresh, n->file, len);
   memcpy(n->fresh + len, ".new", 5);
-  folder_of(n->folder, n->file);
-  folder_of(n->above, n->folder);
+  weft__folder_of(n->folder, n->file);
+  weft__folder_of(n->above, n->folder);
   size_t folder_len = strlen(n->folder);
   memcpy(n->lock, n->folder, folder_len);
   memcpy(n->lock + folder_len, "/lock", 6);
@@ -99,12 +86,9 @@ static weft_err names_make(lmdb_opening *p) {
 
 /* Makes what was renamed or created in a folder survive a power cut. */
 static weft_err folder_sync(lmdb_opening *p, const char *folder) {
-  int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return fail_errno(p, "open the folder");
-  int rc = fsync(fd);
-  weft_err err = rc == 0 ? WEFT_OK : fail_errno(p, "sync the folder");
-  close(fd);
-  return err;
+  const char *what;
+  int sys = weft__folder_sync(folder, &what);
+  return sys == 0 ? WEFT_OK : fail_mdb(p, sys, what);
 }
 
 static weft_err folder_make(lmdb_opening *p) {

@@ -21,6 +21,7 @@
 #include "crdt/buf.h"
 #include "crdt/canary.h"
 #include "store/backend.h"
+#include "store/folder.h"
 #include "store/outcome.h"
 
 enum {
@@ -172,11 +173,9 @@ static weft_err paths_make(const char *dir, const weft_mirror *m, mirror_paths *
 }
 
 static weft_err folder_sync(const char *dir, weft_diag *d) {
-  int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return tell_errno(d, "open the folder");
-  weft_err err = fsync(fd) == 0 ? WEFT_OK : tell_errno(d, "sync the folder");
-  close(fd);
-  return err;
+  const char *what;
+  int sys = weft__folder_sync(dir, &what);
+  return sys == 0 ? WEFT_OK : tell(d, weft__err_from_errno(sys), sys, what);
 }
 
 /* Makes the folder when it is missing, so that it survives a power cut: `room` has path_max bytes.

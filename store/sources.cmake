@@ -3,6 +3,7 @@ set(WEFT_STORE_SOURCES
   store/admission.c
   store/backup.c
   store/events.c
+  store/folder.c
   store/history_audit.c
   store/history_blame.c
   store/history_diff.c

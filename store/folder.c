@@ -1,0 +1,29 @@
+#include "store/folder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+void weft__folder_of(char *out, const char *path) {
+  const char *slash = strrchr(path, '/');
+  size_t len = slash ? (size_t)(slash - path) : 0;
+  if (!slash) {
+    memcpy(out, ".", 2);
+  } else if (len == 0) {
+    memcpy(out, "/", 2);
+  } else {
+    memcpy(out, path, len);
+    out[len] = '\0';
+  }
+}
+
+int weft__folder_sync(const char *folder, const char **what) {
+  int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  *what = "open the folder";
+  if (fd < 0) return errno;
+  *what = "sync the folder";
+  int sys = fsync(fd) == 0 ? 0 : errno;
+  close(fd);
+  return sys;
+}
