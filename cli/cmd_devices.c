@@ -43,10 +43,11 @@ int cmd_init(cli_call *c) {
   cli_option_get(c, "name", &name);
   if (!cli_option_get(c, "space", &space) && c->front->space)
     space = weft_bytes_str(c->front->space);
-  if (!weft__label_ok(space, WEFT_SPACE_NAME_LEN_MAX))
-    return cli_fail(c, CLI_USAGE,
-                    "--space: up to %u bytes of text without control characters are wanted",
-                    WEFT_SPACE_NAME_LEN_MAX);
+  if (!weft__name_ok(space, WEFT_SPACE_NAME_LEN_MAX))
+    return cli_fail(
+        c, CLI_USAGE,
+        "--space: up to %u bytes of text without control and invisible characters are wanted",
+        WEFT_SPACE_NAME_LEN_MAX);
   int lock;
   int code = cli_home_claim(c, c->home, name, &lock);
   if (code != CLI_OK) return code;

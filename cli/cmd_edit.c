@@ -15,6 +15,7 @@
 #include "cli/draft.h"
 #include "cli/fields.h"
 #include "cli/files.h"
+#include "cli/print.h"
 #include "cli/record.h"
 #include "cli/run.h"
 #include "cli/runtime.h"
@@ -83,8 +84,11 @@ static void tell_editors(void *ctx, const weft_value *record) {
     const weft_value *s = &list->as.array.at[i];
     if (!cli_member_bool(cli_member(s, "state"), "editing") || c->front->quiet) continue;
     weft_bytes name = cli_member_text(s, "name"), doc = cli_member_text(s, "doc");
-    fprintf(stderr, "weft: %.*s%s is editing %.*s too; what both of you write will merge\n",
-            TEXT(name), cli_member_bool(s, "self") ? " (this device)" : "", TEXT(doc));
+    fputs("weft: ", stderr);
+    cli_print_line(stderr, name);
+    fputs(cli_member_bool(s, "self") ? " (this device) is editing " : " is editing ", stderr);
+    cli_print_line(stderr, doc);
+    fputs(" too; what both of you write will merge\n", stderr);
   }
 }
 

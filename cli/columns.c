@@ -7,48 +7,37 @@
 
 #include <string.h>
 
+#include "cli/escape.h"
+#include "crdt/rune.h"
+
 enum { LINES_SURE = 4000 /* the table of the comparison has 4 million places at most */ };
 
 /* --- widths --- */
 
-/* Takes one character off; what is none is a single byte that counts as one. */
-static size_t rune_read(weft_bytes text, size_t at, uint32_t *rune) {
-  uint8_t c = text.at[at];
-  size_t len = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : 4;
-  *rune = '?';
-  if (len == 1) {
-    *rune = c;
-    return 1;
-  }
-  if (c < 0xc2 || c > 0xf4 || at + len > text.len) return 1;
-  uint32_t value = c & (0x7fu >> len);
-  for (size_t i = 1; i < len; i++) {
-    if ((text.at[at + i] & 0xc0) != 0x80) return 1;
-    value = value << 6 | (text.at[at + i] & 0x3f);
-  }
-  *rune = value;
-  return len;
+/* Columns of the character at `at`, whose bytes are `len`; one that nobody sees is escaped. */
+static unsigned rune_width(weft_bytes text, size_t at, uint32_t before, uint32_t *rune,
+                           size_t *len) {
+  char escaped[13];
+  *len = weft__rune_read(text, at, rune);
+  size_t width = cli_rune_escape(*rune, before, escaped);
+  return width > 0 ? (unsigned)width : cli_rune_width(*rune);
 }
 
 unsigned cli_text_width(weft_bytes text) {
   unsigned width = 0;
-  for (size_t at = 0; at < text.len;) {
-    uint32_t rune;
-    at += rune_read(text, at, &rune);
-    width += cli_rune_width(rune);
-  }
+  uint32_t rune, before = 0;
+  for (size_t at = 0, len; at < text.len; at += len, before = rune)
+    width += rune_width(text, at, before, &rune, &len);
   return width;
 }
 
 size_t cli_text_fit(weft_bytes text, unsigned width, unsigned *used) {
-  size_t at = 0;
+  size_t at = 0, len;
+  uint32_t rune, before = 0;
   *used = 0;
-  while (at < text.len) {
-    uint32_t rune;
-    size_t len = rune_read(text, at, &rune);
-    unsigned takes = cli_rune_width(rune);
+  for (; at < text.len; at += len, before = rune) {
+    unsigned takes = rune_width(text, at, before, &rune, &len);
     if (at > 0 && *used + takes > width) break;
-    at += len;
     *used += takes;
   }
   return at;

@@ -8,7 +8,7 @@
 /* Columns that a character takes on a terminal: 0 for one that goes over the one before, 2 for wide
  * ones, else 1; control characters too, since a printer puts a question mark there. */
 unsigned cli_rune_width(uint32_t rune);
-/* Columns of UTF-8 text; a byte that is none counts as 1. */
+/* Columns of UTF-8 text as it is printed (cli/escape.h); a byte that is none counts as 1. */
 unsigned cli_text_width(weft_bytes text);
 /* How many bytes from the beginning of `text` fit in so many columns; a character and what goes
  * over it stay together.  At least one character of a text that is not empty.  `used` gets the

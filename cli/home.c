@@ -161,14 +161,15 @@ static weft_bytes default_name(char *scratch, size_t cap) {
   if (gethostname(scratch, cap) != 0) scratch[0] = 0;
   scratch[cap - 1] = 0;
   weft_bytes name = weft_bytes_str(scratch);
-  return weft__label_ok(name, WEFT_DEVICE_NAME_LEN_MAX) ? name : weft_bytes_str("device");
+  return weft__name_ok(name, WEFT_DEVICE_NAME_LEN_MAX) ? name : weft_bytes_str("device");
 }
 
 static int check_name(cli_call *c, weft_bytes name) {
-  if (weft__label_ok(name, WEFT_DEVICE_NAME_LEN_MAX)) return CLI_OK;
-  return cli_fail(c, CLI_USAGE,
-                  "--name: up to %u bytes of text without control characters are wanted",
-                  WEFT_DEVICE_NAME_LEN_MAX);
+  if (weft__name_ok(name, WEFT_DEVICE_NAME_LEN_MAX)) return CLI_OK;
+  return cli_fail(
+      c, CLI_USAGE,
+      "--name: up to %u bytes of text without control and invisible characters are wanted",
+      WEFT_DEVICE_NAME_LEN_MAX);
 }
 
 static int identity_write(cli_call *c, cli_home *h, const weft_key *seed, weft_bytes name) {

@@ -9,6 +9,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "cli/columns.h"
+#include "cli/escape.h"
 #include "cli/record.h"
 #include "crdt/json.h"
 
@@ -59,32 +61,35 @@ static void flush_out(cli_printer *p) {
   if (fflush(p->out) != 0 && p->write_error == 0) p->write_error = errno;
 }
 
-/* Text without what could drive a terminal: C0, DEL, and C1 as UTF-8. */
-static void put_safe(FILE *file, weft_bytes text, bool newlines) {
-  for (size_t i = 0; i < text.len; i++) {
-    uint8_t c = text.at[i];
-    bool c1 = c == 0xc2 && i + 1 < text.len && text.at[i + 1] >= 0x80 && text.at[i + 1] < 0xa0;
-    bool plain = (c >= 0x20 && c != 0x7f && !c1) || (newlines && c == '\n');
-    fputc(plain ? c : '?', file);
-    i += c1;
-  }
+static void put_bytes(FILE *file, weft_bytes text) {
+  if (text.len > 0) fwrite(text.at, 1, text.len, file); /* an empty text may have no address */
 }
 
-static void put_text(cli_printer *p, weft_bytes text, bool newlines) {
-  if (p->terminal) {
-    put_safe(p->out, text, newlines);
-  } else if (text.len > 0) { /* an empty text may have no address */
-    fwrite(text.at, 1, text.len, p->out);
-  }
+static void put_safe(FILE *file, weft_bytes text, cli_escape how) {
+  weft_alloc mem = weft_alloc_libc();
+  weft_buf b;
+  weft__buf_init(&b, &mem, SIZE_MAX);
+  cli_text_escape(&b, text, how);
+  put_bytes(file, weft__buf_err(&b) == WEFT_OK ? weft__buf_view(&b) : weft_bytes_str("?"));
+  weft__buf_free(&b);
 }
 
-void cli_print_bytes(cli_printer *p, weft_bytes text) { put_text(p, text, false); }
+static void put_text(cli_printer *p, weft_bytes text, cli_escape how) {
+  if (p->terminal)
+    put_safe(p->out, text, how);
+  else
+    put_bytes(p->out, text);
+}
+
+void cli_print_line(FILE *file, weft_bytes text) { put_safe(file, text, CLI_ESCAPE_LINE); }
+
+void cli_print_bytes(cli_printer *p, weft_bytes text) { put_text(p, text, CLI_ESCAPE_LINE); }
 
 void cli_print_member(cli_printer *p, const weft_value *record, const char *key) {
   cli_print_bytes(p, cli_member_text(record, key));
 }
 
-void cli_print_lines(cli_printer *p, weft_bytes text) { put_text(p, text, true); }
+void cli_print_lines(cli_printer *p, weft_bytes text) { put_text(p, text, CLI_ESCAPE_LINES); }
 
 void cli_print_json(cli_printer *p, const weft_value *v) {
   weft_buf b;
@@ -159,38 +164,19 @@ void cli_printer_error(cli_printer *p, const char *text) {
   progress_clear(p);
   flush_out(p);
   fputs("weft: ", p->messages);
-  put_safe(p->messages, weft_bytes_str(text), false);
+  cli_print_line(p->messages, weft_bytes_str(text));
   fputc('\n', p->messages);
 }
 
-/* Characters of UTF-8 text, which is near enough to columns for names. */
-static unsigned columns(weft_bytes text) {
-  unsigned n = 0;
-  for (size_t i = 0; i < text.len; i++) n += (text.at[i] & 0xc0) != 0x80;
-  return n;
-}
-
-static weft_bytes cut(weft_bytes text, unsigned width) {
-  unsigned n = 0;
-  for (size_t i = 0; i < text.len; i++) {
-    n += (text.at[i] & 0xc0) != 0x80;
-    if (n > width) return weft_bytes_of(text.at, i);
-  }
-  return text;
-}
-
 /* A cell of a table stays on its line, whatever it holds. */
-static void put_cell(cli_printer *p, weft_bytes cell) { put_safe(p->out, cell, false); }
-
 void cli_print_row(cli_printer *p, const weft_bytes *cells, const unsigned *widths, size_t count) {
   unsigned left = p->terminal ? p->width : UINT_MAX;
   for (size_t i = 0; i < count; i++) {
     bool last = i + 1 == count;
-    unsigned width = last || widths[i] > left ? left : widths[i];
-    weft_bytes cell = p->terminal ? cut(cells[i], width) : cells[i];
-    put_cell(p, cell);
+    unsigned width = p->terminal ? last || widths[i] > left ? left : widths[i] : UINT_MAX, used;
+    weft_bytes cell = weft_bytes_of(cells[i].at, cli_text_fit(cells[i], width, &used));
+    put_safe(p->out, cell, p->terminal ? CLI_ESCAPE_LINE : CLI_ESCAPE_CELL);
     if (last) break;
-    unsigned used = columns(cell);
     for (; used < widths[i] && used < left; used++) fputc(' ', p->out);
     if (used + 2 >= left) break;
     fputs("  ", p->out);

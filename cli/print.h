@@ -37,12 +37,14 @@ void cli_printer_redraw(cli_printer *p);
 /* Prints "weft: TEXT" to stderr, as one line whatever TEXT holds. */
 void cli_printer_error(cli_printer *p, const char *text);
 
-/* Writes bytes; control characters of a person's text, C1 ones too, become "?" on a terminal. */
+/* Writes bytes; on a terminal as cli/escape.h says. */
 void cli_print_bytes(cli_printer *p, weft_bytes text);
 /* The same of the text that a record has under `key`. */
 void cli_print_member(cli_printer *p, const weft_value *record, const char *key);
 /* As cli_print_bytes, for text of several lines. */
 void cli_print_lines(cli_printer *p, weft_bytes text);
+/* Writes one line of text to a stream that may be a terminal. */
+void cli_print_line(FILE *file, weft_bytes text);
 /* Writes a value as compact JSON. */
 void cli_print_json(cli_printer *p, const weft_value *v);
 

@@ -190,10 +190,11 @@ static weft_err genesis(cli_home *h, weft_bytes name, weft_buf *out, weft_id *sp
 }
 
 int cli_space_create(cli_call *c, cli_home *h, weft_bytes name, cli_space **out) {
-  if (!weft__label_ok(name, WEFT_SPACE_NAME_LEN_MAX))
-    return cli_fail(c, CLI_USAGE,
-                    "--space: up to %u bytes of text without control characters are wanted",
-                    WEFT_SPACE_NAME_LEN_MAX);
+  if (!weft__name_ok(name, WEFT_SPACE_NAME_LEN_MAX))
+    return cli_fail(
+        c, CLI_USAGE,
+        "--space: up to %u bytes of text without control and invisible characters are wanted",
+        WEFT_SPACE_NAME_LEN_MAX);
   weft_buf record;
   weft__buf_init(&record, &h->arena.mem, WEFT_RECORD_LEN_MAX);
   cli_epoch epoch;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "crdt/assert.h"
+#include "crdt/rune.h"
 #include "crdt/value.h"
 
 static const uint8_t id_personal[16] = "weft-record-v1";
@@ -29,6 +30,16 @@ bool weft__label_ok(weft_bytes text, size_t max) {
     if (text.at[i] < 0x20 || text.at[i] == 0x7f) return false;
     /* U+0080..009F are C2 80..9F; in valid UTF-8 a C2 always has a byte behind it. */
     if (text.at[i] == 0xc2 && text.at[i + 1] < 0xa0) return false;
+  }
+  return true;
+}
+
+bool weft__name_ok(weft_bytes text, size_t max) {
+  if (!weft__label_ok(text, max)) return false;
+  uint32_t rune, before = 0;
+  for (size_t at = 0; at < text.len; before = rune) {
+    at += weft__rune_read(text, at, &rune);
+    if (weft__rune_hidden(rune, before)) return false;
   }
   return true;
 }

@@ -97,6 +97,9 @@ typedef struct weft_record {
 /* True when `text` can name a device or a space: 1..max bytes of UTF-8 without control characters
  * (U+0000..001F, U+007F..009F), since such names are printed on terminals.  Any thread. */
 bool weft__label_ok(weft_bytes text, size_t max);
+/* True when a device or a space may get `text` for a name: a label without characters that nobody
+ * sees (crdt/rune.h), so that no name made here looks like another.  Any thread. */
+bool weft__name_ok(weft_bytes text, size_t max);
 
 /* Appends a signed record to `out`.  Taken from `record`: kind, flags, space, deps (any order), and
  * `genesis` or `admit`, for other kinds `body`; version, author and signature come from here and

@@ -34,6 +34,7 @@ set(WEFT_CRDT_SOURCES
   crdt/position.c
   crdt/sort.c
   crdt/roster.c
+  crdt/rune.c
   crdt/ticket.c
   crdt/value.c
   crdt/vector.c

@@ -94,7 +94,7 @@ static weft_err begin(weft_joiner *j, const weft_joiner_options *o, weft_ms wall
 weft_err weft_joiner_new(weft_joiner **out, const weft_joiner_options *o, weft_ms now,
                          weft_ms wall) {
   *out = NULL;
-  bool complete = o->crypto && o->identity && weft__label_ok(o->name, WEFT_DEVICE_NAME_LEN_MAX);
+  bool complete = o->crypto && o->identity && weft__name_ok(o->name, WEFT_DEVICE_NAME_LEN_MAX);
   if (!complete) return WEFT_EMISUSE;
   weft_joiner *j = o->mem.alloc(o->mem.ctx, sizeof *j);
   if (!j) return WEFT_ENOMEM;

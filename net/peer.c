@@ -522,7 +522,7 @@ static void on_redeem(weft_link *link, const weft_msg_redeem *m) {
   const weft_session_peer *peer = weft_session_peer_of(link->session);
   bool same = weft_id_cmp(&m->redeem.device, &peer->device) == 0 &&
               memcmp(m->redeem.x_public.b, peer->x_public.b, sizeof peer->x_public.b) == 0;
-  bool proper = same && !link->redeemed && weft__label_ok(m->name, WEFT_DEVICE_NAME_LEN_MAX) &&
+  bool proper = same && !link->redeemed && weft__name_ok(m->name, WEFT_DEVICE_NAME_LEN_MAX) &&
                 weft__redeem_check(&m->redeem, n->crypto, &n->o.space) == WEFT_OK;
   if (!proper) {
     weft__link_fail(link, WEFT_EAUTH, 0, 0);

@@ -52,7 +52,7 @@ weft_err weft_replica_admit(weft_replica *r, const weft_crypto *crypto, const we
   const weft_roster *roster = weft_replica_roster(r);
   WEFT_TRY(weft__redeem_check(redeem, crypto, space));
   if (weft_id_cmp(&redeem->invite, &terms->invite) != 0) return deny(WEFT_REFUSE_UNKNOWN, refuse);
-  if (!weft__label_ok(name, WEFT_DEVICE_NAME_LEN_MAX)) return WEFT_EBADNAME;
+  if (!weft__name_ok(name, WEFT_DEVICE_NAME_LEN_MAX)) return WEFT_EBADNAME;
   const weft_roster_member *me = weft__roster_member_of(roster, &issuer->device);
   if (weft__roster_frozen(roster)) return WEFT_EFROZEN;
   if (!me || me->role != WEFT_ROLE_ADMIN) return deny(WEFT_REFUSE_REVOKED, refuse);

@@ -113,6 +113,12 @@ check "a reader's ticket tells" equal "$(cat "$world/stderr")" "weft: this versi
 check "a ticket made without a daemon names no address" contains "$(on a invite --json)" '"addresses":[]'
 check "a writer's ticket is quiet" equal "$(on a invite 2>&1 | wc -l)" 1
 
+# A name that looks like another is none.
+check "a hidden device name" fails 2 "--name: up to 64 bytes of text without control and invisible characters" on n init --name $'bob\u202e'
+check "a hidden space name" fails 2 "--space: up to 64 bytes of text without control and invisible characters" on n init --name n --space $'ho\u200bme'
+check "nothing was made" [ ! -e "$world/n/identity" ]
+check "a hidden name does not join" fails 2 "invisible" on n join "$(on a invite -q)" 127.0.0.1:9 --name $'\ufeffbob'
+
 # Two spaces in one directory.
 on c init --name c --space own -q
 serve a

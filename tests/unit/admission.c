@@ -79,6 +79,7 @@ static void who_is_refused(void **state) {
   set_up(&f);
   size_t before = records(&f);
   assert_int_equal(admit(&f, 0, &f.redeem, "a\nb", &refuse), WEFT_EBADNAME);
+  assert_int_equal(admit(&f, 0, &f.redeem, "alice\u202e", &refuse), WEFT_EBADNAME);
   assert_int_equal(admit(&f, 1, &f.redeem, "phone", &refuse), WEFT_EDENIED);
   assert_int_equal(refuse, WEFT_REFUSE_REVOKED); /* device 1 is no admin */
   weft_redeem forged = f.redeem;

@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #include "cli/columns.h"
+#include "cli/escape.h"
+#include "crdt/value.h"
 #include "tests/support/fault_alloc.h"
 #include "tests/support/rng.h"
 
@@ -37,8 +39,9 @@ static void widths_of_characters(void **state) {
                {"\xf0\x9f\x8f\x8b", 1},                     /* a lifter, as text */
                {"\xf0\x9f\x98\x80", 2},                     /* a face */
                {"\xf0\xa0\x80\x80", 2},                     /* an ideograph of plane 2 */
-               {"e\xe2\x80\x8d", 1},                        /* a joiner */
-               {"\xef\xbb\xbf", 0},                         /* a byte order mark */
+               {"e\xe2\x80\x8d", 7},                        /* a joiner: escaped */
+               {"\xef\xbb\xbf", 6},                         /* a byte order mark */
+               {"\xf3\xa0\x81\x81", 12},                    /* a tag */
                {"\xe0\xb8\x81\xe0\xb8\xb4", 1},             /* Thai with a vowel above */
                {"\t\x7f\xc2\x9b", 3},                       /* each is printed as ? */
                {"\xff\xc3", 2},                             /* no UTF-8 */
@@ -48,6 +51,64 @@ static void widths_of_characters(void **state) {
     unsigned width = cli_text_width(text(cases[i].text));
     if (width != cases[i].width) fail_msg("case %zu: %u, not %u", i, width, cases[i].width);
   }
+}
+
+static bool is_safe(weft_bytes b) {
+  for (size_t i = 0; i < b.len; i++) {
+    if (b.at[i] < 0x20 || b.at[i] == 0x7f) return false;
+    if (b.at[i] == 0xc2 && b.at[i + 1] < 0xa0) return false;
+  }
+  return weft__utf8_ok(b);
+}
+
+/* What a terminal gets takes as many columns as were counted, and is what it was but for what is
+ * escaped; doing it again changes nothing. */
+static void what_a_terminal_gets(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *line;
+  } cases[] = {{"bob\u202etxt", "bob\\u202etxt"},
+               {"\u2066\u2069\u200b\u200f", "\\u2066\\u2069\\u200b\\u200f"},
+               {"a\u2028b\u2029\ufeff", "a\\u2028b\\u2029\\ufeff"},
+               {"x\U000e0041", "x\\udb40\\udc41"},
+               {"\u2708\ufe0f b\ufe0f", "\u2708\ufe0f b\\ufe0f"},
+               {"red\x1b[31m\xc2\x9b\x7f", "red?[31m??"},
+               {"line\nline", "line?line"},
+               {"\xff\xc3", "??"}};
+  weft_alloc mem = weft_alloc_libc();
+  weft_buf b, again;
+  weft__buf_init(&b, &mem, SIZE_MAX);
+  weft__buf_init(&again, &mem, SIZE_MAX);
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    weft__buf_reset(&b);
+    cli_text_escape(&b, text(cases[i].text), CLI_ESCAPE_LINE);
+    if (weft_bytes_cmp(weft__buf_view(&b), text(cases[i].line)) != 0) fail_msg("case %zu", i);
+  }
+  weft__buf_reset(&b);
+  cli_text_escape(&b, text("a\nb\u202e\x1b"), CLI_ESCAPE_LINES);
+  assert_true(weft_bytes_cmp(weft__buf_view(&b), text("a\nb\\u202e?")) == 0);
+  weft__buf_reset(&b);
+  cli_text_escape(&b, text("a\nb\u202e\x1b"), CLI_ESCAPE_CELL);
+  assert_true(weft_bytes_cmp(weft__buf_view(&b), text("a?b\u202e?")) == 0);
+  test_rng rng = test_rng_of(77);
+  for (int i = 0; i < 20000; i++) {
+    uint8_t bytes[24];
+    size_t len = (size_t)test_rng_below(&rng, sizeof bytes + 1);
+    for (size_t k = 0; k < len; k++)
+      bytes[k] =
+          (uint8_t)("ab\xe2\x80\xae\x8b\xef\xbb\xbf\xc2\x9b\xf3\xa0\x81\x1b\xff"[test_rng_below(
+              &rng, 16)]);
+    weft__buf_reset(&b);
+    weft__buf_reset(&again);
+    cli_text_escape(&b, weft_bytes_of(bytes, len), CLI_ESCAPE_LINE);
+    weft_bytes once = weft__buf_view(&b);
+    cli_text_escape(&again, once, CLI_ESCAPE_LINE);
+    if (!is_safe(once) || weft_bytes_cmp(once, weft__buf_view(&again)) != 0 ||
+        cli_text_width(once) != cli_text_width(weft_bytes_of(bytes, len)))
+      fail_msg("seed=77 step %d", i);
+  }
+  weft__buf_free(&again);
+  weft__buf_free(&b);
 }
 
 static void what_fits(void **state) {
@@ -294,6 +355,7 @@ static void memory_may_end(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(widths_of_characters),
+      cmocka_unit_test(what_a_terminal_gets),
       cmocka_unit_test(what_fits),
       cmocka_unit_test(lines_are_paired),
       cmocka_unit_test(pairs_lose_nothing),

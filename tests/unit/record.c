@@ -288,6 +288,42 @@ static void labels(void **state) {
   }
 }
 
+/* A name that looks like another, or turns what is printed behind it. */
+static void names(void **state) {
+  (void)state;
+  static const char *const good[] = {"bob",          "Küche 2",          "\u0645\u0631\u06cc",
+                                     "\u2708\ufe0f", "\U0001f3cb\ufe0f", "\u05d1\u05d5"};
+  static const char *const bad[] = {"",
+                                    "a\tb",
+                                    "bob\u202e",
+                                    "\u200ebob",
+                                    "bo\u200bb",
+                                    "bob\u2066",
+                                    "bob\u00ad",
+                                    "bob\ufeff",
+                                    "a\u2028b",
+                                    "a\u2029b",
+                                    "bob\ufe0f",
+                                    "\ufe0f",
+                                    "bob\u034f",
+                                    "bob\u3164",
+                                    "bo\u2060b",
+                                    "\u2708\u200d",
+                                    "bob\u061c",
+                                    "bob\ufff9",
+                                    "bob\U000e0041",
+                                    "bob\U000e0100",
+                                    "bob\U0001d173",
+                                    "bob\U00013430"};
+  for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+    assert_true(weft__name_ok(weft_bytes_str(good[i]), 32));
+  }
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    if (weft__name_ok(weft_bytes_str(bad[i]), 32)) fail_msg("name %zu was taken", i);
+  }
+  assert_true(weft__label_ok(weft_bytes_str("bob\u202e"), 32)); /* what a record may say */
+}
+
 static void signing_refuses_what_reading_would(void **state) {
   (void)state;
   const weft_crypto *c = weft_crypto_sodium();
@@ -367,6 +403,7 @@ int main(void) {
       cmocka_unit_test(a_record_has_its_place),
       cmocka_unit_test(bodies_are_whole),
       cmocka_unit_test(labels),
+      cmocka_unit_test(names),
       cmocka_unit_test(signing_refuses_what_reading_would),
       cmocka_unit_test(full_or_failing_buffers),
   };
