@@ -202,6 +202,42 @@ void rig_feed(rig *r, uint64_t conn, weft_bytes bytes) {
   rig_pump(r);
 }
 
+/* --- changes --- */
+
+static void write_changes(weft_replica *replica, unsigned count) {
+  for (unsigned i = 0; i < count; i++) {
+    char value[16];
+    snprintf(value, sizeof value, "%u", i);
+    assert_int_equal(test_set(replica, "notes/a", "/n", value), WEFT_OK);
+  }
+}
+
+void rig_write(rig *r, unsigned count) {
+  write_changes(r->replica, count);
+  weft_node_changed(r->node, r->now);
+  rig_pump(r);
+}
+
+rig_other rig_other_make(rig *r, size_t idx, unsigned count) {
+  rig_other o;
+  o.replica = test_space_memory(&r->space, idx);
+  write_changes(o.replica, count);
+  const weft_vector *held = weft_replica_held(o.replica);
+  assert_int_equal(held->count, 1);
+  o.log = held->heads[0].log;
+  o.head = held->heads[0].id;
+  weft__buf_init(&o.chunk, &r->mem, SIZE_MAX);
+  assert_int_equal(weft_replica_read_chunk(o.replica, &o.log, WEFT_BRANCH_ANY, 1,
+                                           held->heads[0].seq, &o.chunk, &o.last),
+                   WEFT_OK);
+  return o;
+}
+
+void rig_other_free(rig_other *o) {
+  weft__buf_free(&o->chunk);
+  weft_replica_free(o->replica);
+}
+
 /* --- puppets --- */
 
 weft_buf puppet_body(void) {
@@ -254,6 +290,7 @@ void puppet_forget(puppet *p) {
 void puppet_free(puppet *p) {
   puppet_forget(p);
   weft_session_free(p->session);
+  p->session = NULL;
 }
 
 static bool puppet_drain(puppet *p) {
@@ -322,6 +359,11 @@ void puppet_send_buf(puppet *p, uint8_t type, weft_buf *body) {
   weft__buf_free(body);
 }
 
+void puppet_send_blob(puppet *p, uint8_t type, weft_bytes blob) {
+  weft_msg_blobs m = {&blob, 1, 0};
+  puppet_say(p, type, blobs, &m);
+}
+
 const rig_frame *puppet_last(const puppet *p, uint8_t type) {
   for (size_t i = p->frame_count; i > 0; i--) {
     if (p->frames[i - 1].type == type) return &p->frames[i - 1];
@@ -357,9 +399,7 @@ weft_msg_hello puppet_hello(const puppet *p) {
 
 void puppet_greet(puppet *p) {
   weft_msg_hello m = puppet_hello(p);
-  weft_buf body = puppet_body();
-  weft__msg_hello_put(&body, &m);
-  puppet_send_buf(p, WEFT_FRAME_HELLO, &body);
+  puppet_say(p, WEFT_FRAME_HELLO, hello, &m);
 }
 
 void puppet_open(puppet *p, rig *r, size_t idx) {
@@ -367,3 +407,33 @@ void puppet_open(puppet *p, rig *r, size_t idx) {
   assert_true(p->established);
   puppet_greet(p);
 }
+
+/* --- a test of its own rig --- */
+
+typedef struct stage {
+  rig r;
+  puppet p;
+} stage;
+
+static int stage_make(void **state, size_t devices) {
+  stage *s = calloc(1, sizeof *s);
+  assert_non_null(s);
+  rig_make(&s->r, devices, 1);
+  *state = s;
+  return 0;
+}
+
+int rig_setup_1(void **state) { return stage_make(state, 1); }
+int rig_setup_2(void **state) { return stage_make(state, 2); }
+int rig_setup_3(void **state) { return stage_make(state, 3); }
+
+int rig_teardown(void **state) {
+  stage *s = *state;
+  puppet_free(&s->p);
+  rig_free(&s->r);
+  free(s);
+  return 0;
+}
+
+rig *rig_of(void **state) { return &((stage *)*state)->r; }
+puppet *puppet_of(void **state) { return &((stage *)*state)->p; }

@@ -72,11 +72,28 @@ void rig_forget(rig *r, uint64_t conn);
 uint64_t rig_accept(rig *r, const char *host);
 void rig_feed(rig *r, uint64_t conn, weft_bytes bytes);
 
+/* Device 0 writes so many changes. */
+void rig_write(rig *r, unsigned count);
+
+/* What another device of the space wrote: a replica of its own, and a chunk of its one log. */
+typedef struct rig_other {
+  weft_replica *replica;
+  weft_buf chunk;
+  weft_id log, head;
+  uint64_t last;
+} rig_other;
+
+/* Lets device `idx` write so many changes. */
+rig_other rig_other_make(rig *r, size_t idx, unsigned count);
+void rig_other_free(rig_other *o);
+
 typedef struct rig_frame {
   uint8_t type;
   uint8_t *at;
   size_t len;
 } rig_frame;
+
+static inline weft_bytes rig_bytes(const rig_frame *f) { return weft_bytes_of(f->at, f->len); }
 
 typedef struct puppet {
   rig *r;
@@ -113,5 +130,28 @@ void puppet_greet(puppet *p);
 /* Connects device `idx` of the space and greets. */
 void puppet_open(puppet *p, rig *r, size_t idx);
 weft_buf puppet_body(void);
+/* Sends the message `m` (a pointer; of a CREDIT the number) of weft__msg_KIND_put. */
+#define puppet_say(p, type, kind, m)                                                               \
+  do {                                                                                             \
+    weft_buf puppet_said = puppet_body();                                                          \
+    weft__msg_##kind##_put(&puppet_said, m);                                                       \
+    puppet_send_buf(p, type, &puppet_said);                                                        \
+  } while (0)
+
+/* Sends one record or chunk. */
+void puppet_send_blob(puppet *p, uint8_t type, weft_bytes blob);
+
+/* --- a test of its own rig --- */
+
+/* For the list of tests: one that finds a rig of so many `devices`, 1 to 3, and a puppet that it
+ * may open, both freed behind it. */
+#define rig_unit_test(test, devices)                                                               \
+  cmocka_unit_test_setup_teardown(test, rig_setup_##devices, rig_teardown)
+int rig_setup_1(void **state);
+int rig_setup_2(void **state);
+int rig_setup_3(void **state);
+int rig_teardown(void **state);
+rig *rig_of(void **state);
+puppet *puppet_of(void **state);
 
 #endif

@@ -205,9 +205,7 @@ static void a_redeem_must_be_of_the_session(void **state) {
     weft__redeem_sign(&m.redeem, x.r.space.crypto, &other, &invite_seed, &x.r.space.id);
     if (what == 1) m.redeem.invite = x.keys.invite;
     if (what == 3) m.redeem.by_device.b[0] ^= 1;
-    weft_buf body = puppet_body();
-    weft__msg_redeem_put(&body, &m);
-    puppet_send_buf(&p, WEFT_FRAME_REDEEM, &body);
+    puppet_say(&p, WEFT_FRAME_REDEEM, redeem, &m);
     assert_true(p.closed);
     assert_int_equal(p.frame_count, 0);
     assert_int_equal(x.r.admits, 0);

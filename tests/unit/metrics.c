@@ -363,9 +363,7 @@ static void a_node_counts_its_links(void **state) {
   ack.delta = v.heads;
   ack.count = v.count;
   weft_msg_acks acked = {&ack, 1};
-  weft_buf body = puppet_body();
-  weft__msg_acks_put(&body, &acked);
-  puppet_send_buf(&p, WEFT_FRAME_ACK, &body);
+  puppet_say(&p, WEFT_FRAME_ACK, acks, &acked);
   assert_int_equal(value(m, WEFT_METRIC_ACKS), 1);
   assert_int_equal(value(m, WEFT_METRIC_ACK_TIME), 1);
   assert_int_equal(m->histograms[WEFT_METRIC_ACK_TIME - WEFT_METRIC_FIRST_HISTOGRAM].sum,

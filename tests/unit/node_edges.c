@@ -55,15 +55,12 @@ static void every_option_is_asked_for(void **state) {
 }
 
 static void invites_are_few(void **state) {
-  (void)state;
-  rig r;
+  rig *r = rig_of(state);
   weft_node_invite invites[WEFT_GATE_SECRETS_MAX];
-  rig_make(&r, 1, 1);
   memset(invites, 3, sizeof invites);
-  assert_int_equal(weft_node_set_invites(r.node, invites, WEFT_GATE_SECRETS_MAX), WEFT_ELIMIT);
-  assert_int_equal(weft_node_set_invites(r.node, invites, WEFT_GATE_SECRETS_MAX - 1), WEFT_OK);
-  assert_int_equal(weft_node_set_invites(r.node, invites, 0), WEFT_OK);
-  rig_free(&r);
+  assert_int_equal(weft_node_set_invites(r->node, invites, WEFT_GATE_SECRETS_MAX), WEFT_ELIMIT);
+  assert_int_equal(weft_node_set_invites(r->node, invites, WEFT_GATE_SECRETS_MAX - 1), WEFT_OK);
+  assert_int_equal(weft_node_set_invites(r->node, invites, 0), WEFT_OK);
 }
 
 /* What was not taken is freed with the node. */
@@ -88,97 +85,88 @@ static void actions_left_behind(void **state) {
 /* --- who may connect --- */
 
 static void hosts_beyond_memory(void **state) {
-  (void)state;
-  rig r;
+  rig *r = rig_of(state);
   char host[32];
   unsigned taken = 0;
-  rig_make(&r, 1, 1);
   /* As many hosts as have been seen by nobody: the table of rates turns over. */
   for (unsigned i = 0; i < 600; i++) {
     snprintf(host, sizeof host, "10.0.%u.%u", i / 200, i % 200);
-    uint64_t conn = rig_accept(&r, host);
-    rig_pump(&r);
+    uint64_t conn = rig_accept(r, host);
+    rig_pump(r);
     if (!conn) continue;
     taken++;
-    weft_node_closed(r.node, r.now, conn, WEFT_EIO);
-    rig_pump(&r);
-    if (i % 50 == 0) rig_wait(&r, 10);
+    weft_node_closed(r->node, r->now, conn, WEFT_EIO);
+    rig_pump(r);
+    if (i % 50 == 0) rig_wait(r, 10);
   }
   assert_int_equal(taken, 600); /* each came once */
   /* One of them that comes again and again runs out of attempts. */
   for (taken = 0; taken < 50; taken++) {
-    uint64_t conn = rig_accept(&r, "10.0.2.199");
+    uint64_t conn = rig_accept(r, "10.0.2.199");
     if (!conn) break;
-    weft_node_closed(r.node, r.now, conn, WEFT_EIO);
-    rig_pump(&r);
+    weft_node_closed(r->node, r->now, conn, WEFT_EIO);
+    rig_pump(r);
   }
   assert_in_range(taken, 1, 20);
   /* A name without a port is a host, too. */
-  uint64_t conn = weft_node_accepted(r.node, r.now, weft_bytes_str("somewhere"), false);
+  uint64_t conn = weft_node_accepted(r->node, r->now, weft_bytes_str("somewhere"), false);
   assert_true(conn != 0);
-  weft_node_closed(r.node, r.now, conn, WEFT_EIO);
-  rig_pump(&r);
-  rig_free(&r);
+  weft_node_closed(r->node, r->now, conn, WEFT_EIO);
+  rig_pump(r);
 }
 
 /* Who has a ticket and does not redeem it is not waited for. */
 static void a_ticket_that_is_not_redeemed(void **state) {
-  (void)state;
-  rig r;
-  puppet p;
+  rig *r = rig_of(state);
+  puppet *p = puppet_of(state);
   weft_ticket_keys keys;
   weft_key ticket = {{9}}, device = {{8}};
   weft_identity identity;
   weft_session_secret secret;
-  rig_make(&r, 1, 1);
-  weft__ticket_keys_derive(&keys, r.space.crypto, &ticket);
+  weft__ticket_keys_derive(&keys, r->space.crypto, &ticket);
   weft_node_invite invite = {keys.invite, keys.join, keys.tag};
-  assert_int_equal(weft_node_set_invites(r.node, &invite, 1), WEFT_OK);
-  weft_identity_derive(&identity, r.space.crypto, &device);
-  weft_session_secret_join(&secret, &r.space.id, &keys.join, &keys.tag);
-  puppet_make_with(&p, &r, &identity, &secret);
-  assert_true(p.established);
-  rig_wait(&r, 9000);
-  assert_false(rig_pipe_of(&r, p.conn)->closed);
-  rig_wait(&r, 20000);
-  assert_true(rig_pipe_of(&r, p.conn)->closed);
-  assert_int_equal(r.admits, 0);
-  puppet_free(&p);
-  rig_free(&r);
+  assert_int_equal(weft_node_set_invites(r->node, &invite, 1), WEFT_OK);
+  weft_identity_derive(&identity, r->space.crypto, &device);
+  weft_session_secret_join(&secret, &r->space.id, &keys.join, &keys.tag);
+  puppet_make_with(p, r, &identity, &secret);
+  assert_true(p->established);
+  rig_wait(r, 9000);
+  assert_false(rig_pipe_of(r, p->conn)->closed);
+  rig_wait(r, 20000);
+  assert_true(rig_pipe_of(r, p->conn)->closed);
+  assert_int_equal(r->admits, 0);
 }
 
 /* --- dialling again --- */
 
 static void addresses_are_dialled_later_and_later(void **state) {
-  (void)state;
-  rig r;
-  rig_make(&r, 2, 1);
-  assert_int_equal(weft_node_add_address(r.node, r.now, weft_bytes_str("192.0.2.9:7600")), WEFT_OK);
-  rig_pump(&r);
-  assert_int_equal(r.dials, 1);
+  rig *r = rig_of(state);
+  assert_int_equal(weft_node_add_address(r->node, r->now, weft_bytes_str("192.0.2.9:7600")),
+                   WEFT_OK);
+  rig_pump(r);
+  assert_int_equal(r->dials, 1);
   for (unsigned k = 0; k < 12; k++) {
-    weft_node_dialled(r.node, r.now, r.dialled, WEFT_ETIMEOUT);
-    rig_pump(&r);
-    weft_ms at = weft_node_deadline(r.node), most = (weft_ms)500 << k;
+    weft_node_dialled(r->node, r->now, r->dialled, WEFT_ETIMEOUT);
+    rig_pump(r);
+    weft_ms at = weft_node_deadline(r->node), most = (weft_ms)500 << k;
     if (most > 300000) most = 300000;
-    assert_in_range(at - r.now, most / 2, most);
-    rig_wait(&r, at - r.now);
-    assert_int_equal(r.dials, k + 2);
+    assert_in_range(at - r->now, most / 2, most);
+    rig_wait(r, at - r->now);
+    assert_int_equal(r->dials, k + 2);
   }
-  assert_int_equal(r.notes[WEFT_NOTE_FAILED], 12);
+  assert_int_equal(r->notes[WEFT_NOTE_FAILED], 12);
   weft_arena arena;
   weft_node_peer *list;
   size_t count;
-  weft__arena_init(&arena, &r.mem);
-  assert_int_equal(weft_node_peers(r.node, &arena, &list, &count), WEFT_OK);
+  weft__arena_init(&arena, &r->mem);
+  assert_int_equal(weft_node_peers(r->node, &arena, &list, &count), WEFT_OK);
   assert_int_equal(count, 1);
   assert_int_equal(list[0].state, WEFT_PEER_DIALLING);
   assert_int_equal(list[0].attempts, 12);
   weft__arena_free(&arena);
   /* A dial that never ends is given up. */
-  rig_wait(&r, 10000);
-  assert_true(rig_pipe_of(&r, r.dialled)->closed);
-  rig_free(&r);
+  rig_wait(r, 10000);
+  assert_true(rig_pipe_of(r, r->dialled)->closed);
 }
 
 static void how_it_ended_says_when_to_try_again(void **state) {
@@ -210,24 +198,21 @@ static void how_it_ended_says_when_to_try_again(void **state) {
 
 /* An answer to a dial that was given up long ago, and bytes before it, change nothing. */
 static void answers_that_come_too_late(void **state) {
-  (void)state;
-  rig r;
-  rig_make(&r, 2, 1);
-  assert_int_equal(weft_node_add_address(r.node, r.now, weft_bytes_str("h:1")), WEFT_OK);
-  rig_pump(&r);
-  uint64_t conn = r.dialled;
-  rig_feed(&r, conn, weft_bytes_str("not yet")); /* there is no session */
-  assert_false(rig_pipe_of(&r, conn)->closed);
-  weft_node_dialled(r.node, r.now, conn, WEFT_OK);
-  rig_pump(&r);
-  weft_node_dialled(r.node, r.now, conn, WEFT_OK); /* twice */
-  rig_pump(&r);
-  size_t sent = rig_pipe_of(&r, conn)->len;
+  rig *r = rig_of(state);
+  assert_int_equal(weft_node_add_address(r->node, r->now, weft_bytes_str("h:1")), WEFT_OK);
+  rig_pump(r);
+  uint64_t conn = r->dialled;
+  rig_feed(r, conn, weft_bytes_str("not yet")); /* there is no session */
+  assert_false(rig_pipe_of(r, conn)->closed);
+  weft_node_dialled(r->node, r->now, conn, WEFT_OK);
+  rig_pump(r);
+  weft_node_dialled(r->node, r->now, conn, WEFT_OK); /* twice */
+  rig_pump(r);
+  size_t sent = rig_pipe_of(r, conn)->len;
   assert_true(sent > 0);
-  weft_node_dialled(r.node, r.now, conn, WEFT_EIO);
-  rig_pump(&r);
-  assert_int_equal(rig_pipe_of(&r, conn)->len, sent);
-  rig_free(&r);
+  weft_node_dialled(r->node, r->now, conn, WEFT_EIO);
+  rig_pump(r);
+  assert_int_equal(rig_pipe_of(r, conn)->len, sent);
 }
 
 /* --- records whose bringer is gone --- */
@@ -283,68 +268,56 @@ static void records_of_a_link_that_ended(void **state) {
 }
 
 static void a_record_of_another_space(void **state) {
-  (void)state;
-  rig r;
-  puppet p;
+  rig *r = rig_of(state);
+  puppet *p = puppet_of(state);
   test_space other;
-  rig_make(&r, 3, 1);
   test_space_make(&other, 2, 99);
-  puppet_open(&p, &r, 1);
+  puppet_open(p, r, 1);
   weft_bytes one = weft_bytes_of(other.records[1], other.record_lens[1]);
-  weft_msg_blobs m = {&one, 1, 0};
-  weft_buf body = puppet_body();
-  weft__msg_blobs_put(&body, &m);
-  puppet_send_buf(&p, WEFT_FRAME_AUTH_REC, &body);
-  assert_true(rig_pipe_of(&r, p.conn)->closed);
-  assert_int_equal(puppet_error(&p), WEFT_CODE_BAD_BODY);
-  assert_int_equal(r.records, 0);
-  puppet_free(&p);
-  rig_free(&r);
+  puppet_send_blob(p, WEFT_FRAME_AUTH_REC, one);
+  assert_true(rig_pipe_of(r, p->conn)->closed);
+  assert_int_equal(puppet_error(p), WEFT_CODE_BAD_BODY);
+  assert_int_equal(r->records, 0);
 }
 
 /* --- time --- */
 
 /* They answer every PING, and take nothing of what is sent. */
 static void a_stream_that_stands_still(void **state) {
-  (void)state;
-  rig r;
-  puppet p;
+  rig *r = rig_of(state);
+  puppet *p = puppet_of(state);
   weft_ms least = 0;
-  rig_make(&r, 2, 1);
-  puppet_open(&p, &r, 1);
-  r.stall = true;
-  assert_int_equal(test_set(r.replica, "notes/a", "/n", "1"), WEFT_OK);
-  weft_node_changed(r.node, r.now);
-  rig_pump(&r);
-  weft_ms from = r.now;
-  while (!rig_pipe_of(&r, p.conn)->closed) {
-    rig_wait(&r, 1000);
-    puppet_flow(&p);
-    const rig_frame *ping = puppet_last(&p, WEFT_FRAME_PING);
+  puppet_open(p, r, 1);
+  r->stall = true;
+  assert_int_equal(test_set(r->replica, "notes/a", "/n", "1"), WEFT_OK);
+  weft_node_changed(r->node, r->now);
+  rig_pump(r);
+  weft_ms from = r->now;
+  while (!rig_pipe_of(r, p->conn)->closed) {
+    rig_wait(r, 1000);
+    puppet_flow(p);
+    const rig_frame *ping = puppet_last(p, WEFT_FRAME_PING);
     if (ping) {
       weft_msg_status m;
       assert_int_equal(weft__msg_status_read(weft_bytes_of(ping->at, ping->len), &m), WEFT_OK);
       weft_buf body = puppet_body();
       weft__msg_status_put(&body, &m);
-      (void)!weft_session_send(p.session, WEFT_FRAME_PONG, weft__buf_view(&body));
+      (void)!weft_session_send(p->session, WEFT_FRAME_PONG, weft__buf_view(&body));
       weft__buf_free(&body);
     }
-    puppet_flow(&p);
-    puppet_forget(&p);
-    least = r.now - from;
+    puppet_flow(p);
+    puppet_forget(p);
+    least = r->now - from;
     assert_true(least < 200000);
   }
   assert_true(least >= 59000);
-  assert_int_equal(rig_pipe_of(&r, p.conn)->why, WEFT_ETIMEOUT);
-  puppet_free(&p);
-  rig_free(&r);
+  assert_int_equal(rig_pipe_of(r, p->conn)->why, WEFT_ETIMEOUT);
 }
 
 /* --- the replica behind it --- */
 
 static void sources_end_with_their_memory(void **state) {
-  (void)state;
-  rig r;
+  rig *r = rig_of(state);
   test_fault_alloc f = {.fail_at = 1};
   weft_alloc mem = test_fault_alloc_of(&f);
   weft_replica_source *source;
@@ -355,17 +328,16 @@ static void sources_end_with_their_memory(void **state) {
   size_t count;
   weft_id author;
   weft_vector none = {.count = 0};
-  rig_make(&r, 2, 1);
   for (unsigned i = 0; i < 3; i++)
-    assert_int_equal(test_set(r.replica, "notes/a", "/n", i % 2 ? "1" : "2"), WEFT_OK);
-  weft_id log = weft_replica_held(r.replica)->heads[0].log;
-  assert_int_equal(weft__replica_source_new(&source, &mem, r.replica), WEFT_ENOMEM);
+    assert_int_equal(test_set(r->replica, "notes/a", "/n", i % 2 ? "1" : "2"), WEFT_OK);
+  weft_id log = weft_replica_held(r->replica)->heads[0].log;
+  assert_int_equal(weft__replica_source_new(&source, &mem, r->replica), WEFT_ENOMEM);
   assert_null(source);
   weft__replica_source_free(NULL);
   f.fail_at = 0;
-  assert_int_equal(weft__replica_source_new(&source, &mem, r.replica), WEFT_OK);
+  assert_int_equal(weft__replica_source_new(&source, &mem, r->replica), WEFT_OK);
   assert_int_equal(weft__replica_last_hold(source), WEFT_OK);
-  assert_false(weft__replica_carry_out(source, &note, r.node, r.now)); /* nothing to carry out */
+  assert_false(weft__replica_carry_out(source, &note, r->node, r->now)); /* nothing to carry out */
   weft__replica_source_fill(source, &answers);
   weft__arena_init(&arena, &mem);
   bool failed = true;
@@ -377,7 +349,7 @@ static void sources_end_with_their_memory(void **state) {
     f.fail_at = 0;
     assert_int_equal(err, failed ? WEFT_ENOMEM : WEFT_OK);
   }
-  assert_int_equal(weft_id_cmp(&author, &r.space.devices[0].device), 0);
+  assert_int_equal(weft_id_cmp(&author, &r->space.devices[0].device), 0);
   for (size_t k = 1; k < 4; k++) {
     f.calls = 0;
     f.fail_at = k;
@@ -391,7 +363,6 @@ static void sources_end_with_their_memory(void **state) {
   weft__arena_free(&arena);
   weft__replica_source_free(source);
   assert_int_equal(f.live, 0);
-  rig_free(&r);
 }
 
 /* --- what everybody has --- */
@@ -503,78 +474,70 @@ static void strangers_asked_for(void **state) {
 
 /* The floor is what the last of all members has acknowledged, and no member can push it beyond. */
 static void the_floor_is_the_least(void **state) {
-  (void)state;
-  rig r;
+  rig *r = rig_of(state);
   puppet p[2];
   weft_vector floor;
-  rig_make(&r, 3, 1);
-  weft__vector_init(&floor, &r.mem);
+  weft__vector_init(&floor, &r->mem);
   for (unsigned i = 0; i < 4; i++)
-    assert_int_equal(test_set(r.replica, "notes/a", "/n", i % 2 ? "1" : "2"), WEFT_OK);
-  weft_node_changed(r.node, r.now);
-  weft_head head = weft_replica_held(r.replica)->heads[0];
+    assert_int_equal(test_set(r->replica, "notes/a", "/n", i % 2 ? "1" : "2"), WEFT_OK);
+  weft_node_changed(r->node, r->now);
+  weft_head head = weft_replica_held(r->replica)->heads[0];
   weft_head half = head;
   half.seq = 2;
-  assert_int_equal(weft_replica_id_at(r.replica, &head.log, WEFT_BRANCH_ANY, 2, &half.id), WEFT_OK);
-  for (size_t i = 0; i < 2; i++) puppet_open(&p[i], &r, i + 1);
-  assert_int_equal(weft_node_floor(r.node, &floor), WEFT_OK);
+  assert_int_equal(weft_replica_id_at(r->replica, &head.log, WEFT_BRANCH_ANY, 2, &half.id),
+                   WEFT_OK);
+  for (size_t i = 0; i < 2; i++) puppet_open(&p[i], r, i + 1);
+  assert_int_equal(weft_node_floor(r->node, &floor), WEFT_OK);
   assert_int_equal(floor.count, 0);
   send_ack(&p[0], 1, &head, 5);
-  assert_int_equal(weft_node_floor(r.node, &floor), WEFT_OK);
+  assert_int_equal(weft_node_floor(r->node, &floor), WEFT_OK);
   assert_int_equal(floor.count, 0);
   send_ack(&p[1], 2, &half, 5);
-  assert_int_equal(weft_node_floor(r.node, &floor), WEFT_OK);
+  assert_int_equal(weft_node_floor(r->node, &floor), WEFT_OK);
   assert_int_equal(floor.count, 1);
   assert_int_equal(weft__head_cmp(&floor.heads[0], &half), 0);
   send_ack(&p[1], 2, &head, 6);
-  assert_int_equal(weft_node_floor(r.node, &floor), WEFT_OK);
+  assert_int_equal(weft_node_floor(r->node, &floor), WEFT_OK);
   assert_int_equal(weft__head_cmp(&floor.heads[0], &head), 0);
   weft__vector_free(&floor);
   for (size_t i = 0; i < 2; i++) puppet_free(&p[i]);
-  rig_free(&r);
 }
 
 /* A peer in step that is heard of now and then is not asked where it stands. */
 static void who_is_in_step_is_not_asked(void **state) {
-  (void)state;
-  rig r;
-  puppet p;
-  rig_make(&r, 2, 1);
-  puppet_open(&p, &r, 1);
-  rig_wait(&r, 1000);
-  puppet_forget(&p);
+  rig *r = rig_of(state);
+  puppet *p = puppet_of(state);
+  puppet_open(p, r, 1);
+  rig_wait(r, 1000);
+  puppet_forget(p);
   for (unsigned i = 0; i < 30; i++) {
     weft_msg_status m = {.token = 5};
-    weft_buf body = puppet_body();
-    weft__msg_status_put(&body, &m);
-    puppet_send_buf(&p, WEFT_FRAME_PING, &body);
-    rig_wait(&r, 10000);
-    puppet_flow(&p);
+    puppet_say(p, WEFT_FRAME_PING, status, &m);
+    rig_wait(r, 10000);
+    puppet_flow(p);
   }
-  assert_int_equal(puppet_count(&p, WEFT_FRAME_PONG), 30);
-  assert_int_equal(puppet_count(&p, WEFT_FRAME_PING), 0);
-  puppet_free(&p);
-  rig_free(&r);
+  assert_int_equal(puppet_count(p, WEFT_FRAME_PONG), 30);
+  assert_int_equal(puppet_count(p, WEFT_FRAME_PING), 0);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(who_is_in_step_is_not_asked),
+      rig_unit_test(who_is_in_step_is_not_asked, 2),
       cmocka_unit_test(every_option_is_asked_for),
-      cmocka_unit_test(invites_are_few),
+      rig_unit_test(invites_are_few, 1),
       cmocka_unit_test(actions_left_behind),
-      cmocka_unit_test(hosts_beyond_memory),
-      cmocka_unit_test(a_ticket_that_is_not_redeemed),
-      cmocka_unit_test(addresses_are_dialled_later_and_later),
+      rig_unit_test(hosts_beyond_memory, 1),
+      rig_unit_test(a_ticket_that_is_not_redeemed, 1),
+      rig_unit_test(addresses_are_dialled_later_and_later, 2),
       cmocka_unit_test(how_it_ended_says_when_to_try_again),
-      cmocka_unit_test(answers_that_come_too_late),
+      rig_unit_test(answers_that_come_too_late, 2),
       cmocka_unit_test(records_of_a_link_that_ended),
-      cmocka_unit_test(a_record_of_another_space),
-      cmocka_unit_test(a_stream_that_stands_still),
-      cmocka_unit_test(the_floor_is_the_least),
+      rig_unit_test(a_record_of_another_space, 3),
+      rig_unit_test(a_stream_that_stands_still, 2),
+      rig_unit_test(the_floor_is_the_least, 3),
       cmocka_unit_test(logs_that_are_shown_no_more),
       cmocka_unit_test(strangers_asked_for),
-      cmocka_unit_test(sources_end_with_their_memory),
+      rig_unit_test(sources_end_with_their_memory, 2),
   };
   return cmocka_run_group_tests_name("node_edges", tests, NULL, NULL);
 }

@@ -12,42 +12,29 @@
 #include "tests/support/messages.h"
 #include "tests/support/rig.h"
 
-static weft_bytes bytes_of(const rig_frame *f) { return weft_bytes_of(f->at, f->len); }
-
 static void send_heads(puppet *p, uint8_t type, const weft_head *heads, size_t count, bool ask) {
   weft_msg_heads m = {.at = heads, .count = count, .done = true, .to = 1, .ask = ask};
-  weft_buf body = puppet_body();
-  weft__msg_heads_put(&body, &m);
-  puppet_send_buf(p, type, &body);
+  puppet_say(p, type, heads, &m);
 }
 
 /* Sends a part of a log as some replica has it. */
 static void send_run(puppet *p, weft_replica *from, const weft_id *log, uint64_t first,
                      uint64_t to) {
   uint64_t last;
-  weft_buf chunk = puppet_body(), body = puppet_body();
+  weft_buf chunk = puppet_body();
   assert_int_equal(weft_replica_read_chunk(from, log, WEFT_BRANCH_ANY, first, to, &chunk, &last),
                    WEFT_OK);
-  weft_bytes blob = weft__buf_view(&chunk);
-  weft_msg_blobs m = {&blob, 1, 0};
-  weft__msg_blobs_put(&body, &m);
-  puppet_send_buf(p, WEFT_FRAME_CHANGES, &body);
+  puppet_send_blob(p, WEFT_FRAME_CHANGES, weft__buf_view(&chunk));
   weft__buf_free(&chunk);
 }
 
 static void want(puppet *p, const weft_head *head, uint64_t from) {
   weft_msg_range range = {.log = head->log, .from = from, .to = head->seq, .head = head->id};
   weft_msg_want m = {&range, 1};
-  weft_buf body = puppet_body();
-  weft__msg_want_put(&body, &m);
-  puppet_send_buf(p, WEFT_FRAME_WANT, &body);
+  puppet_say(p, WEFT_FRAME_WANT, want, &m);
 }
 
-static void grant(puppet *p, uint32_t len) {
-  weft_buf body = puppet_body();
-  weft__msg_credit_put(&body, len);
-  puppet_send_buf(p, WEFT_FRAME_CREDIT, &body);
-}
+static void grant(puppet *p, uint32_t len) { puppet_say(p, WEFT_FRAME_CREDIT, credit, len); }
 
 /* Time passes, and who is asked whether it is there says so. */
 static void pass(rig *r, puppet *const *all, size_t count, weft_ms ms) {
@@ -57,10 +44,8 @@ static void pass(rig *r, puppet *const *all, size_t count, weft_ms ms) {
     puppet_flow(all[i]);
     const rig_frame *f = puppet_last(all[i], WEFT_FRAME_PING);
     if (!f || all[i]->closed) continue;
-    assert_int_equal(weft__msg_status_read(bytes_of(f), &m), WEFT_OK);
-    weft_buf body = puppet_body();
-    weft__msg_status_put(&body, &m);
-    puppet_send_buf(all[i], WEFT_FRAME_PONG, &body);
+    assert_int_equal(weft__msg_status_read(rig_bytes(f), &m), WEFT_OK);
+    puppet_say(all[i], WEFT_FRAME_PONG, status, &m);
   }
 }
 
@@ -84,17 +69,15 @@ static weft_replica *writer(rig *r, size_t device, unsigned changes, size_t len)
 
 /* A head that does not exist is asked for a few times, though each time there is an answer. */
 static void a_claim_costs_few_questions(void **state) {
-  (void)state;
-  rig r;
+  rig *r = rig_of(state);
   puppet p, *all[] = {&p};
-  rig_make(&r, 3, 1);
-  weft_replica *w = writer(&r, 1, 3, 4);
+  weft_replica *w = writer(r, 1, 3, 4);
   weft_head head = weft_replica_held(w)->heads[0];
-  puppet_open(&p, &r, 2);
+  puppet_open(&p, r, 2);
   send_heads(&p, WEFT_FRAME_VV_LEAVES, &head, 1, false);
   send_run(&p, w, &head.log, 1, head.seq);
-  pass(&r, all, 1, 100);
-  test_assert_same(r.replica, w);
+  pass(r, all, 1, 100);
+  test_assert_same(r->replica, w);
   puppet_forget(&p);
   weft_head lie = head;
   lie.seq--;
@@ -103,12 +86,11 @@ static void a_claim_costs_few_questions(void **state) {
   assert_int_equal(puppet_count(&p, WEFT_FRAME_WANT), 1);
   for (unsigned i = 0; i < 20; i++) {
     send_run(&p, w, &head.log, 2, head.seq);
-    pass(&r, all, 1, 50);
+    pass(r, all, 1, 50);
   }
   assert_in_range(puppet_count(&p, WEFT_FRAME_WANT), 1, 4);
   weft_replica_free(w);
   puppet_free(&p);
-  rig_free(&r);
 }
 
 /* Somebody who answers with all but what was asked is not waited for when others have it. */
@@ -145,24 +127,21 @@ static void what_is_held_back_is_asked_elsewhere(void **state) {
 
 /* Where nobody else has it, the question stands. */
 static void who_alone_has_it_is_waited_for(void **state) {
-  (void)state;
-  rig r;
+  rig *r = rig_of(state);
   puppet p, *all[] = {&p};
-  rig_make(&r, 3, 1);
-  weft_replica *w = writer(&r, 1, 3, 4), *own = writer(&r, 2, 60, 4);
+  weft_replica *w = writer(r, 1, 3, 4), *own = writer(r, 2, 60, 4);
   weft_head wanted = weft_replica_held(w)->heads[0];
   weft_id chatter = weft_replica_held(own)->heads[0].log;
-  puppet_open(&p, &r, 2);
+  puppet_open(&p, r, 2);
   send_heads(&p, WEFT_FRAME_VV_LEAVES, &wanted, 1, false);
   for (unsigned i = 1; i <= 60; i++) {
     send_run(&p, own, &chatter, i, i);
-    pass(&r, all, 1, 3000);
+    pass(r, all, 1, 3000);
   }
   assert_int_equal(puppet_count(&p, WEFT_FRAME_WANT), 1);
   weft_replica_free(w);
   weft_replica_free(own);
   puppet_free(&p);
-  rig_free(&r);
 }
 
 /* --- who is served --- */
@@ -270,9 +249,9 @@ static void lists_are_not_sent_for_ever(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(a_claim_costs_few_questions),
+      rig_unit_test(a_claim_costs_few_questions, 3),
       cmocka_unit_test(what_is_held_back_is_asked_elsewhere),
-      cmocka_unit_test(who_alone_has_it_is_waited_for),
+      rig_unit_test(who_alone_has_it_is_waited_for, 3),
       cmocka_unit_test(the_same_is_not_served_for_ever),
       cmocka_unit_test(lists_are_not_sent_for_ever),
   };

@@ -835,9 +835,7 @@ static void serves_an_honest_one(stage *s, uint64_t seed) {
   weft_head own = weft_replica_held(s->r.replica)->heads[0];
   weft_msg_range range = {.log = own.log, .from = 1, .to = own.seq, .head = own.id};
   weft_msg_want want = {&range, 1};
-  weft_buf body = puppet_body();
-  weft__msg_want_put(&body, &want);
-  puppet_send_buf(p, WEFT_FRAME_WANT, &body);
+  puppet_say(p, WEFT_FRAME_WANT, want, &want);
   if (puppet_count(p, WEFT_FRAME_CHANGES) == 0) fail_msg("seed=%u: nothing", (unsigned)seed);
 }
 

@@ -14,9 +14,7 @@ static const weft_ms hour = 3600000;
 
 static void send_auth(puppet *p, uint8_t type, const weft_id *ids, size_t count) {
   weft_msg_auth m = {ids, count, NULL, 0};
-  weft_buf body = puppet_body();
-  weft__msg_auth_put(&body, &m);
-  puppet_send_buf(p, type, &body);
+  puppet_say(p, type, auth, &m);
 }
 
 static size_t records_in(const puppet *p) {
@@ -45,40 +43,30 @@ static weft_node_peer peer_of(rig *r, weft_arena *arena, size_t idx, size_t *cou
 /* --- membership --- */
 
 static void records_are_given_to_who_asks(void **state) {
-  (void)state;
-  rig r;
-  puppet p;
-  rig_make(&r, 3, 1);
-  puppet_open(&p, &r, 1);
-  puppet_forget(&p);
-  send_auth(&p, WEFT_FRAME_AUTH_WANT, NULL, 0);
-  assert_int_equal(records_in(&p), 3);
-  puppet_forget(&p);
-  weft_id ids[2] = {r.space.id, {{1}}};
-  send_auth(&p, WEFT_FRAME_AUTH_WANT, ids, 2);
-  assert_int_equal(records_in(&p), 1);
-  puppet_forget(&p);
-  send_auth(&p, WEFT_FRAME_AUTH_HAVE, ids, 2);
-  assert_int_equal(puppet_count(&p, WEFT_FRAME_AUTH_WANT), 1);
-  puppet_free(&p);
-  rig_free(&r);
+  rig *r = rig_of(state);
+  puppet *p = puppet_of(state);
+  puppet_open(p, r, 1);
+  puppet_forget(p);
+  send_auth(p, WEFT_FRAME_AUTH_WANT, NULL, 0);
+  assert_int_equal(records_in(p), 3);
+  puppet_forget(p);
+  weft_id ids[2] = {r->space.id, {{1}}};
+  send_auth(p, WEFT_FRAME_AUTH_WANT, ids, 2);
+  assert_int_equal(records_in(p), 1);
+  puppet_forget(p);
+  send_auth(p, WEFT_FRAME_AUTH_HAVE, ids, 2);
+  assert_int_equal(puppet_count(p, WEFT_FRAME_AUTH_WANT), 1);
 }
 
 static void other_roots_are_asked_about_once(void **state) {
-  (void)state;
-  rig r;
-  puppet p;
-  rig_make(&r, 2, 1);
-  puppet_open(&p, &r, 1);
+  rig *r = rig_of(state);
+  puppet *p = puppet_of(state);
+  puppet_open(p, r, 1);
   for (unsigned i = 0; i < 3; i++) {
     weft_msg_status m = {.token = 0, .auth_root = {9}};
-    weft_buf body = puppet_body();
-    weft__msg_status_put(&body, &m);
-    puppet_send_buf(&p, WEFT_FRAME_PONG, &body);
+    puppet_say(p, WEFT_FRAME_PONG, status, &m);
   }
-  assert_int_equal(puppet_count(&p, WEFT_FRAME_AUTH_WANT), 1);
-  puppet_free(&p);
-  rig_free(&r);
+  assert_int_equal(puppet_count(p, WEFT_FRAME_AUTH_WANT), 1);
 }
 
 static void too_much_proof_is_none(void **state) {
@@ -105,19 +93,11 @@ static void too_much_proof_is_none(void **state) {
 }
 
 static void an_empty_record_is_refused(void **state) {
-  (void)state;
-  rig r;
-  puppet p;
-  rig_make(&r, 2, 1);
-  puppet_open(&p, &r, 1);
-  weft_bytes none = weft_bytes_of("", 0);
-  weft_msg_blobs m = {&none, 1, 0};
-  weft_buf body = puppet_body();
-  weft__msg_blobs_put(&body, &m);
-  puppet_send_buf(&p, WEFT_FRAME_AUTH_REC, &body);
-  assert_int_equal(puppet_error(&p), WEFT_CODE_BAD_BODY);
-  puppet_free(&p);
-  rig_free(&r);
+  rig *r = rig_of(state);
+  puppet *p = puppet_of(state);
+  puppet_open(p, r, 1);
+  puppet_send_blob(p, WEFT_FRAME_AUTH_REC, weft_bytes_of("", 0));
+  assert_int_equal(puppet_error(p), WEFT_CODE_BAD_BODY);
 }
 
 /* Changes of a device that becomes known later are asked for again then. */
@@ -126,41 +106,23 @@ static void changes_wait_for_their_author(void **state) {
   rig r;
   puppet p;
   rig_make_knowing(&r, 3, 2, 1);
-  weft_replica *other = test_space_memory(&r.space, 2);
-  assert_int_equal(test_set(other, "notes/a", "/n", "1"), WEFT_OK);
-  weft_head head = weft_replica_held(other)->heads[0];
-  weft_buf chunk = puppet_body();
-  uint64_t last;
-  assert_int_equal(
-      weft_replica_read_chunk(other, &head.log, WEFT_BRANCH_ANY, 1, head.seq, &chunk, &last),
-      WEFT_OK);
+  rig_other other = rig_other_make(&r, 2, 1);
+  weft_head head = {other.log, other.last, other.head};
   puppet_open(&p, &r, 1);
   weft_msg_heads heads = {.at = &head, .count = 1, .done = true, .to = 9};
-  weft_buf body = puppet_body();
-  weft__msg_heads_put(&body, &heads);
-  puppet_send_buf(&p, WEFT_FRAME_VV_LEAVES, &body);
-  weft_bytes blob = weft__buf_view(&chunk);
-  weft_msg_blobs m = {&blob, 1, 0};
-  body = puppet_body();
-  weft__msg_blobs_put(&body, &m);
-  puppet_send_buf(&p, WEFT_FRAME_CHANGES, &body);
+  puppet_say(&p, WEFT_FRAME_VV_LEAVES, heads, &heads);
+  puppet_send_blob(&p, WEFT_FRAME_CHANGES, weft__buf_view(&other.chunk));
   rig_wait(&r, 1000);
   puppet_flow(&p);
   assert_int_equal(weft_replica_held(r.replica)->count, 0);
   assert_int_equal(puppet_count(&p, WEFT_FRAME_WANT), 1);
   weft_bytes record = weft_bytes_of(r.space.records[2], r.space.record_lens[2]);
-  weft_msg_blobs records = {&record, 1, 0};
-  body = puppet_body();
-  weft__msg_blobs_put(&body, &records);
-  puppet_send_buf(&p, WEFT_FRAME_AUTH_REC, &body);
+  puppet_send_blob(&p, WEFT_FRAME_AUTH_REC, record);
   assert_int_equal(puppet_count(&p, WEFT_FRAME_WANT), 2);
-  body = puppet_body();
-  weft__msg_blobs_put(&body, &m);
-  puppet_send_buf(&p, WEFT_FRAME_CHANGES, &body);
+  puppet_send_blob(&p, WEFT_FRAME_CHANGES, weft__buf_view(&other.chunk));
   rig_wait(&r, 1000);
-  test_assert_same(r.replica, other);
-  weft__buf_free(&chunk);
-  weft_replica_free(other);
+  test_assert_same(r.replica, other.replica);
+  rig_other_free(&other);
   puppet_free(&p);
   rig_free(&r);
 }
@@ -183,9 +145,7 @@ static void a_peer_that_says_error_or_bye_is_left(void **state) {
     rig_make(&r, 2, 1);
     puppet_open(&p, &r, 1);
     weft_msg_error m = {.code = cases[i].code};
-    weft_buf body = puppet_body();
-    weft__msg_error_put(&body, &m);
-    puppet_send_buf(&p, WEFT_FRAME_ERROR, &body);
+    puppet_say(&p, WEFT_FRAME_ERROR, error, &m);
     assert_true(rig_pipe_of(&r, p.conn)->closed);
     assert_int_equal(rig_pipe_of(&r, p.conn)->why, cases[i].why);
     puppet_free(&p);
@@ -196,9 +156,7 @@ static void a_peer_that_says_error_or_bye_is_left(void **state) {
   rig_make(&r, 2, 1);
   puppet_open(&p, &r, 1);
   weft_msg_bye bye = {WEFT_BYE_SHUTDOWN, false};
-  weft_buf body = puppet_body();
-  weft__msg_bye_put(&body, &bye);
-  puppet_send_buf(&p, WEFT_FRAME_BYE, &body);
+  puppet_say(&p, WEFT_FRAME_BYE, bye, &bye);
   assert_int_equal(rig_pipe_of(&r, p.conn)->why, WEFT_EDONE);
   assert_int_equal(r.notes[WEFT_NOTE_DOWN], 1);
   puppet_free(&p);
@@ -206,33 +164,29 @@ static void a_peer_that_says_error_or_bye_is_left(void **state) {
 }
 
 static void a_stream_that_takes_nothing_is_slow(void **state) {
-  (void)state;
-  rig r;
-  puppet p;
-  rig_make(&r, 2, 1);
-  puppet_open(&p, &r, 1);
-  r.stall = true;
-  assert_int_equal(test_set(r.replica, "notes/a", "/n", "1"), WEFT_OK);
-  weft_node_changed(r.node, r.now);
-  rig_pump(&r);
+  rig *r = rig_of(state);
+  puppet *p = puppet_of(state);
+  puppet_open(p, r, 1);
+  r->stall = true;
+  assert_int_equal(test_set(r->replica, "notes/a", "/n", "1"), WEFT_OK);
+  weft_node_changed(r->node, r->now);
+  rig_pump(r);
   for (unsigned i = 0; i < 5; i++) {
-    rig_wait(&r, 13000);
+    rig_wait(r, 13000);
     /* They go on talking, so that they are not merely silent. */
     weft_msg_status m = {.token = 0};
     weft_buf body = puppet_body();
     weft__msg_status_put(&body, &m);
-    if (weft_session_send(p.session, WEFT_FRAME_PONG, weft__buf_view(&body)) == WEFT_OK) {
+    if (weft_session_send(p->session, WEFT_FRAME_PONG, weft__buf_view(&body)) == WEFT_OK) {
       weft_session_action a;
-      while (weft_session_next(p.session, &a)) {
-        if (a.kind == WEFT_SESSION_SEND) rig_feed(&r, p.conn, a.data);
+      while (weft_session_next(p->session, &a)) {
+        if (a.kind == WEFT_SESSION_SEND) rig_feed(r, p->conn, a.data);
       }
     }
     weft__buf_free(&body);
   }
-  assert_true(rig_pipe_of(&r, p.conn)->closed);
-  assert_int_equal(rig_pipe_of(&r, p.conn)->why, WEFT_ETIMEOUT);
-  puppet_free(&p);
-  rig_free(&r);
+  assert_true(rig_pipe_of(r, p->conn)->closed);
+  assert_int_equal(rig_pipe_of(r, p->conn)->why, WEFT_ETIMEOUT);
 }
 
 static void sessions_do_not_live_for_ever(void **state) {
@@ -254,38 +208,35 @@ static void sessions_do_not_live_for_ever(void **state) {
 /* --- addresses --- */
 
 static void a_changed_network_is_tried_at_once(void **state) {
-  (void)state;
-  rig r;
+  rig *r = rig_of(state);
   weft_arena arena;
   size_t count;
-  rig_make(&r, 2, 1);
-  weft__arena_init(&arena, &r.mem);
+  weft__arena_init(&arena, &r->mem);
   weft_bytes address = weft_bytes_str("192.0.2.9:7600");
-  assert_int_equal(weft_node_add_address(r.node, r.now, address), WEFT_OK);
-  rig_pump(&r);
+  assert_int_equal(weft_node_add_address(r->node, r->now, address), WEFT_OK);
+  rig_pump(r);
   for (unsigned i = 0; i < 8; i++) {
-    weft_node_dialled(r.node, r.now, r.dialled, WEFT_ETIMEOUT);
-    rig_pump(&r);
-    if (i < 7) rig_wait(&r, weft_node_deadline(r.node) - r.now);
+    weft_node_dialled(r->node, r->now, r->dialled, WEFT_ETIMEOUT);
+    rig_pump(r);
+    if (i < 7) rig_wait(r, weft_node_deadline(r->node) - r->now);
   }
-  unsigned before = r.dials;
-  rig_wait(&r, 1);
-  assert_int_equal(r.dials, before);
-  weft_node_peer peer = peer_of(&r, &arena, 0, &count);
+  unsigned before = r->dials;
+  rig_wait(r, 1);
+  assert_int_equal(r->dials, before);
+  weft_node_peer peer = peer_of(r, &arena, 0, &count);
   assert_int_equal(peer.state, WEFT_PEER_OFFLINE);
   assert_int_equal(peer.last_error, WEFT_ETIMEOUT);
-  assert_true(peer.next_try > r.now + 1000 && peer.next_try != WEFT_NEVER);
-  weft_node_network_changed(r.node, r.now);
-  rig_pump(&r);
-  assert_int_equal(r.dials, before + 1);
+  assert_true(peer.next_try > r->now + 1000 && peer.next_try != WEFT_NEVER);
+  weft_node_network_changed(r->node, r->now);
+  rig_pump(r);
+  assert_int_equal(r->dials, before + 1);
   /* Adding it again does not dial it twice. */
-  assert_int_equal(weft_node_add_address(r.node, r.now, address), WEFT_OK);
-  rig_pump(&r);
-  assert_int_equal(r.dials, before + 1);
-  (void)peer_of(&r, &arena, 0, &count);
+  assert_int_equal(weft_node_add_address(r->node, r->now, address), WEFT_OK);
+  rig_pump(r);
+  assert_int_equal(r->dials, before + 1);
+  (void)peer_of(r, &arena, 0, &count);
   assert_int_equal(count, 1);
   weft__arena_free(&arena);
-  rig_free(&r);
 }
 
 /* Tries what the last dial of `r` led to, as one that nobody answers. */
@@ -329,25 +280,22 @@ static void what_does_not_answer_is_given_up(void **state) {
 }
 
 static void addresses_are_few_and_short(void **state) {
-  (void)state;
-  rig r;
+  rig *r = rig_of(state);
   char text[300];
-  rig_make(&r, 2, 1);
   memset(text, 'a', sizeof text);
-  assert_int_equal(weft_node_add_address(r.node, r.now, weft_bytes_of(text, 300)), WEFT_ELIMIT);
-  assert_int_equal(weft_node_add_address(r.node, r.now, weft_bytes_of(text, 0)), WEFT_ELIMIT);
+  assert_int_equal(weft_node_add_address(r->node, r->now, weft_bytes_of(text, 300)), WEFT_ELIMIT);
+  assert_int_equal(weft_node_add_address(r->node, r->now, weft_bytes_of(text, 0)), WEFT_ELIMIT);
   weft_err err = WEFT_OK;
   unsigned added = 0;
   while (err == WEFT_OK) {
     snprintf(text, sizeof text, "host%u:1", added);
-    err = weft_node_add_address(r.node, r.now, weft_bytes_str(text));
+    err = weft_node_add_address(r->node, r->now, weft_bytes_str(text));
     added += err == WEFT_OK;
   }
   assert_int_equal(err, WEFT_ELIMIT);
   assert_int_equal(added, 1024);
-  rig_pump(&r);
-  assert_int_equal(r.dials, 8); /* at once */
-  rig_free(&r);
+  rig_pump(r);
+  assert_int_equal(r->dials, 8); /* at once */
 }
 
 static void one_time_dials_are_not_repeated(void **state) {
@@ -370,25 +318,19 @@ static void one_time_dials_are_not_repeated(void **state) {
 
 /* What a peer says it listens on is dialled when it is gone. */
 static void addresses_are_learnt(void **state) {
-  (void)state;
-  rig r;
-  puppet p;
-  rig_make(&r, 2, 1);
-  puppet_make(&p, &r, &r.space.devices[1]);
-  weft_msg_hello m = puppet_hello(&p);
+  rig *r = rig_of(state);
+  puppet *p = puppet_of(state);
+  puppet_make(p, r, &r->space.devices[1]);
+  weft_msg_hello m = puppet_hello(p);
   m.listen[0] = weft_bytes_str("192.0.2.7:7600");
   m.listen_count = 1;
-  weft_buf body = puppet_body();
-  weft__msg_hello_put(&body, &m);
-  puppet_send_buf(&p, WEFT_FRAME_HELLO, &body);
-  rig_wait(&r, 31000);
-  assert_int_equal(r.dials, 0);
-  weft_node_closed(r.node, r.now, p.conn, WEFT_EIO);
-  rig_pipe_of(&r, p.conn)->closed = true;
-  rig_wait(&r, 40000);
-  assert_true(r.dials >= 1);
-  puppet_free(&p);
-  rig_free(&r);
+  puppet_say(p, WEFT_FRAME_HELLO, hello, &m);
+  rig_wait(r, 31000);
+  assert_int_equal(r->dials, 0);
+  weft_node_closed(r->node, r->now, p->conn, WEFT_EIO);
+  rig_pipe_of(r, p->conn)->closed = true;
+  rig_wait(r, 40000);
+  assert_true(r->dials >= 1);
 }
 
 /* --- misuse and limits --- */
@@ -449,16 +391,9 @@ static void memory_is_bounded(void **state) {
   o.memory_max = 4096;
   rig_make_with(&r, &o);
   r.hold_late = true;
-  weft_replica *other = test_space_memory(&r.space, 1);
-  assert_int_equal(test_set(other, "notes/a", "/n", "1"), WEFT_OK);
-  weft_head head = weft_replica_held(other)->heads[0];
-  weft_buf chunk = puppet_body();
-  uint64_t last;
-  assert_int_equal(
-      weft_replica_read_chunk(other, &head.log, WEFT_BRANCH_ANY, 1, head.seq, &chunk, &last),
-      WEFT_OK);
+  rig_other other = rig_other_make(&r, 1, 1);
   puppet_open(&p, &r, 1);
-  weft_bytes blob = weft__buf_view(&chunk);
+  weft_bytes blob = weft__buf_view(&other.chunk);
   weft_msg_blobs m = {&blob, 1, 0};
   weft_buf body = puppet_body();
   weft__msg_blobs_put(&body, &m);
@@ -468,62 +403,48 @@ static void memory_is_bounded(void **state) {
   }
   assert_int_equal(puppet_error(&p), WEFT_CODE_BUSY);
   weft__buf_free(&body);
-  weft__buf_free(&chunk);
-  weft_replica_free(other);
+  rig_other_free(&other);
   puppet_free(&p);
   rig_free(&r);
 }
 
 /* Equal vectors, another digest: one of the stores is damaged. */
 static void other_digests_are_told(void **state) {
-  (void)state;
-  rig r;
-  puppet p;
-  rig_make(&r, 2, 1);
-  puppet_open(&p, &r, 1);
-  rig_wait(&r, 1000);
-  assert_int_equal(r.notes[WEFT_NOTE_DIGEST], 0);
-  puppet_free(&p);
-  puppet_make(&p, &r, &r.space.devices[1]);
-  weft_msg_hello m = puppet_hello(&p);
+  rig *r = rig_of(state);
+  puppet *p = puppet_of(state);
+  puppet_open(p, r, 1);
+  rig_wait(r, 1000);
+  assert_int_equal(r->notes[WEFT_NOTE_DIGEST], 0);
+  puppet_free(p);
+  puppet_make(p, r, &r->space.devices[1]);
+  weft_msg_hello m = puppet_hello(p);
   m.boot = 2;
   m.digest[3] = 1;
-  weft_buf body = puppet_body();
-  weft__msg_hello_put(&body, &m);
-  puppet_send_buf(&p, WEFT_FRAME_HELLO, &body);
-  rig_wait(&r, 1000);
-  assert_int_equal(r.notes[WEFT_NOTE_DIGEST], 1);
-  assert_int_equal(r.notes[WEFT_NOTE_IN_STEP], 2);
-  puppet_free(&p);
-  rig_free(&r);
+  puppet_say(p, WEFT_FRAME_HELLO, hello, &m);
+  rig_wait(r, 1000);
+  assert_int_equal(r->notes[WEFT_NOTE_DIGEST], 1);
+  assert_int_equal(r->notes[WEFT_NOTE_IN_STEP], 2);
 }
 
 /* What is asked is answered with where we stand. */
 static void links_are_asked(void **state) {
-  (void)state;
-  rig r;
-  puppet p;
-  rig_make(&r, 2, 1);
-  puppet_open(&p, &r, 1);
-  puppet_forget(&p);
-  weft_node_ask(r.node, r.now);
-  puppet_flow(&p);
-  assert_int_equal(puppet_count(&p, WEFT_FRAME_PING), 1);
+  rig *r = rig_of(state);
+  puppet *p = puppet_of(state);
+  puppet_open(p, r, 1);
+  puppet_forget(p);
+  weft_node_ask(r->node, r->now);
+  puppet_flow(p);
+  assert_int_equal(puppet_count(p, WEFT_FRAME_PING), 1);
   weft_msg_status m = {.token = 5};
-  weft_buf body = puppet_body();
-  weft__msg_status_put(&body, &m);
-  puppet_send_buf(&p, WEFT_FRAME_PING, &body);
-  const rig_frame *f = puppet_last(&p, WEFT_FRAME_PONG);
+  puppet_say(p, WEFT_FRAME_PING, status, &m);
+  const rig_frame *f = puppet_last(p, WEFT_FRAME_PONG);
   assert_non_null(f);
-  assert_int_equal(weft__msg_status_read(weft_bytes_of(f->at, f->len), &m), WEFT_OK);
+  assert_int_equal(weft__msg_status_read(rig_bytes(f), &m), WEFT_OK);
   assert_int_equal(m.token, 5);
-  puppet_free(&p);
-  rig_free(&r);
 }
 
 /* Whatever a member says, in whatever order, at worst its own link ends; another one goes on. */
 static void random_frames_harm_their_link_alone(void **state) {
-  (void)state;
   /* Frame types beside the kinds of bodies they have; some are never right. */
   static const struct {
     uint8_t type;
@@ -542,27 +463,21 @@ static void random_frames_harm_their_link_alone(void **state) {
       {WEFT_FRAME_VV_LEAVES, 9}, {WEFT_FRAME_VV_NODES, 8},
       {WEFT_FRAME_VV_ROOT, 7},   {WEFT_FRAME_WANT, 10},
   };
-  rig r;
+  rig *r = rig_of(state);
   puppet good, bad;
-  rig_make(&r, 3, 1);
-  for (unsigned i = 0; i < 5; i++) {
-    char value[8];
-    snprintf(value, sizeof value, "%u", i);
-    assert_int_equal(test_set(r.replica, "notes/a", "/n", value), WEFT_OK);
-  }
-  weft_node_changed(r.node, r.now);
-  puppet_open(&good, &r, 1);
+  rig_write(r, 5);
+  puppet_open(&good, r, 1);
   for (uint64_t seed = 0; seed < 60; seed++) {
     test_rng rng = test_rng_of(seed);
     weft_alloc mem = weft_alloc_libc();
     weft_arena arena;
     weft__arena_init(&arena, &mem);
-    rig_wait(&r, 61000 * (seed % 7 == 6)); /* a ban runs out, links time out */
-    if (rig_pipe_of(&r, good.conn)->closed) {
+    rig_wait(r, 61000 * (seed % 7 == 6)); /* a ban runs out, links time out */
+    if (rig_pipe_of(r, good.conn)->closed) {
       puppet_free(&good);
-      puppet_open(&good, &r, 1);
+      puppet_open(&good, r, 1);
     }
-    puppet_make(&bad, &r, &r.space.devices[2]);
+    puppet_make(&bad, r, &r->space.devices[2]);
     if (bad.established && !bad.closed) puppet_greet(&bad);
     for (unsigned i = 0; i < 40 && !bad.closed; i++) {
       size_t pick = test_rng_below(&rng, sizeof frames / sizeof *frames);
@@ -574,43 +489,42 @@ static void random_frames_harm_their_link_alone(void **state) {
           weft_session_send(bad.session, frames[pick].type, weft__buf_view(&body)) == WEFT_OK;
       weft__buf_free(&body);
       if (sent) puppet_flow(&bad);
-      if (test_rng_chance(&rng, 10)) rig_wait(&r, test_rng_below(&rng, 3000));
+      if (test_rng_chance(&rng, 10)) rig_wait(r, test_rng_below(&rng, 3000));
       puppet_forget(&bad);
     }
     puppet_free(&bad);
     puppet_forget(&good);
     weft__arena_free(&arena);
-    rig_forget(&r, bad.conn);
+    rig_forget(r, bad.conn);
   }
   puppet_flow(&good);
-  weft_node_ask(r.node, r.now);
+  weft_node_ask(r->node, r->now);
   puppet_flow(&good);
   assert_true(puppet_count(&good, WEFT_FRAME_PING) >= 1 || good.closed);
   puppet_free(&good);
-  rig_free(&r);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(records_are_given_to_who_asks),
-      cmocka_unit_test(other_roots_are_asked_about_once),
+      rig_unit_test(records_are_given_to_who_asks, 3),
+      rig_unit_test(other_roots_are_asked_about_once, 2),
       cmocka_unit_test(too_much_proof_is_none),
-      cmocka_unit_test(an_empty_record_is_refused),
+      rig_unit_test(an_empty_record_is_refused, 2),
       cmocka_unit_test(changes_wait_for_their_author),
       cmocka_unit_test(a_peer_that_says_error_or_bye_is_left),
-      cmocka_unit_test(a_stream_that_takes_nothing_is_slow),
+      rig_unit_test(a_stream_that_takes_nothing_is_slow, 2),
       cmocka_unit_test(sessions_do_not_live_for_ever),
-      cmocka_unit_test(a_changed_network_is_tried_at_once),
+      rig_unit_test(a_changed_network_is_tried_at_once, 2),
       cmocka_unit_test(what_does_not_answer_is_given_up),
-      cmocka_unit_test(addresses_are_few_and_short),
+      rig_unit_test(addresses_are_few_and_short, 2),
       cmocka_unit_test(one_time_dials_are_not_repeated),
-      cmocka_unit_test(addresses_are_learnt),
+      rig_unit_test(addresses_are_learnt, 2),
       cmocka_unit_test(options_are_checked),
       cmocka_unit_test(links_are_few),
       cmocka_unit_test(memory_is_bounded),
-      cmocka_unit_test(other_digests_are_told),
-      cmocka_unit_test(links_are_asked),
-      cmocka_unit_test(random_frames_harm_their_link_alone),
+      rig_unit_test(other_digests_are_told, 2),
+      rig_unit_test(links_are_asked, 2),
+      rig_unit_test(random_frames_harm_their_link_alone, 3),
   };
   return cmocka_run_group_tests_name("node_links", tests, NULL, NULL);
 }

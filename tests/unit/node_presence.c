@@ -75,7 +75,7 @@ static size_t guest_listen(guest *g) {
   weft_msg_presence m;
   weft__arena_init(&arena, &g->p.mem);
   assert_non_null(f);
-  assert_int_equal(weft__msg_presence_read(&arena, weft_bytes_of(f->at, f->len), &m), WEFT_OK);
+  assert_int_equal(weft__msg_presence_read(&arena, rig_bytes(f), &m), WEFT_OK);
   size_t count = m.count;
   for (size_t i = 0; i < m.count; i++) {
     assert_int_equal(weft__presence_take(g->mind, g->p.r->now, 1, &m.at[i]), WEFT_OK);
@@ -99,77 +99,69 @@ static weft_presence_session session_at(const char *session, const char *doc) {
 }
 
 static void sessions_are_told_and_heard(void **state) {
-  (void)state;
-  rig r;
+  rig *r = rig_of(state);
   guest g;
-  rig_make(&r, 3, 1);
-  guest_make(&g, &r, 1);
+  guest_make(&g, r, 1);
   puppet_flow(&g.p);
   assert_int_equal(puppet_count(&g.p, WEFT_FRAME_PRESENCE), 0); /* nobody is here */
   weft_presence_session s = session_at("tab", "notes/a");
-  assert_int_equal(weft_node_presence_set(r.node, r.now, &s), WEFT_OK);
-  rig_pump(&r);
+  assert_int_equal(weft_node_presence_set(r->node, r->now, &s), WEFT_OK);
+  rig_pump(r);
   puppet_flow(&g.p);
   assert_int_equal(guest_listen(&g), 1);
-  assert_int_equal(r.notes[WEFT_NOTE_JOINED], 1);
+  assert_int_equal(r->notes[WEFT_NOTE_JOINED], 1);
   guest_set(&g, "app", "notes/a");
   guest_speak(&g);
-  assert_int_equal(r.notes[WEFT_NOTE_JOINED], 2);
-  assert_int_equal(here(&r), 2);
-  assert_int_equal(weft_node_presence_leave(r.node, r.now, s.session, s.doc), WEFT_OK);
-  assert_int_equal(weft_node_presence_leave(r.node, r.now, s.session, s.doc), WEFT_ENOTFOUND);
-  rig_wait(&r, 100);
-  assert_int_equal(here(&r), 1);
-  assert_int_equal(r.notes[WEFT_NOTE_LEFT], 1);
+  assert_int_equal(r->notes[WEFT_NOTE_JOINED], 2);
+  assert_int_equal(here(r), 2);
+  assert_int_equal(weft_node_presence_leave(r->node, r->now, s.session, s.doc), WEFT_OK);
+  assert_int_equal(weft_node_presence_leave(r->node, r->now, s.session, s.doc), WEFT_ENOTFOUND);
+  rig_wait(r, 100);
+  assert_int_equal(here(r), 1);
+  assert_int_equal(r->notes[WEFT_NOTE_LEFT], 1);
   guest_free(&g);
-  rig_wait(&r, 46000);
-  assert_int_equal(here(&r), 0);
-  assert_int_equal(r.notes[WEFT_NOTE_LEFT], 2);
-  rig_free(&r);
+  rig_wait(r, 46000);
+  assert_int_equal(here(r), 0);
+  assert_int_equal(r->notes[WEFT_NOTE_LEFT], 2);
 }
 
 /* Told at once over a new link, and passed on to a third device with its age. */
 static void a_new_link_hears_of_everybody(void **state) {
-  (void)state;
-  rig r;
+  rig *r = rig_of(state);
   guest g, h;
-  rig_make(&r, 3, 1);
-  guest_make(&g, &r, 1);
+  guest_make(&g, r, 1);
   guest_set(&g, "app", "notes/a");
   guest_speak(&g);
   weft_presence_session s = session_at("tab", "notes/a");
-  assert_int_equal(weft_node_presence_set(r.node, r.now, &s), WEFT_OK);
-  rig_wait(&r, 5000);
-  guest_make(&h, &r, 2);
-  rig_wait(&r, 100);
+  assert_int_equal(weft_node_presence_set(r->node, r->now, &s), WEFT_OK);
+  rig_wait(r, 5000);
+  guest_make(&h, r, 2);
+  rig_wait(r, 100);
   puppet_flow(&h.p);
   assert_int_equal(guest_listen(&h), 2);
   weft_arena arena;
   weft_present *list;
   size_t count;
-  weft__arena_init(&arena, &r.mem);
-  assert_int_equal(weft__presence_list(h.mind, r.now, &arena, &list, &count), WEFT_OK);
+  weft__arena_init(&arena, &r->mem);
+  assert_int_equal(weft__presence_list(h.mind, r->now, &arena, &list, &count), WEFT_OK);
   assert_int_equal(count, 2);
   for (size_t i = 0; i < count; i++) assert_in_range(list[i].age_ms, 5000, 5200);
   weft__arena_free(&arena);
   guest_free(&h);
   guest_free(&g);
-  rig_free(&r);
 }
 
 static void goodbye_comes_before_bye(void **state) {
-  (void)state;
-  rig r;
+  rig *r = rig_of(state);
   guest g;
-  rig_make(&r, 2, 1);
-  guest_make(&g, &r, 1);
+  guest_make(&g, r, 1);
   weft_presence_session s = session_at("tab", "notes/a");
-  assert_int_equal(weft_node_presence_set(r.node, r.now, &s), WEFT_OK);
-  rig_pump(&r);
+  assert_int_equal(weft_node_presence_set(r->node, r->now, &s), WEFT_OK);
+  rig_pump(r);
   puppet_flow(&g.p);
   assert_int_equal(guest_listen(&g), 1);
-  weft_node_stop(r.node, r.now);
-  rig_pump(&r);
+  weft_node_stop(r->node, r->now);
+  rig_pump(r);
   puppet_flow(&g.p);
   assert_int_equal(puppet_count(&g.p, WEFT_FRAME_BYE), 1);
   assert_int_equal(puppet_count(&g.p, WEFT_FRAME_PRESENCE), 2);
@@ -177,45 +169,39 @@ static void goodbye_comes_before_bye(void **state) {
   weft_arena arena;
   weft_present *list;
   size_t count;
-  weft__arena_init(&arena, &r.mem);
-  assert_int_equal(weft__presence_list(g.mind, r.now, &arena, &list, &count), WEFT_OK);
+  weft__arena_init(&arena, &r->mem);
+  assert_int_equal(weft__presence_list(g.mind, r->now, &arena, &list, &count), WEFT_OK);
   assert_int_equal(count, 0);
   weft__arena_free(&arena);
   guest_free(&g);
-  rig_free(&r);
 }
 
 /* What comes after a long silence may have been on its way as long, until a PONG proves it new. */
 static void a_stream_that_stood_still_is_doubted(void **state) {
-  (void)state;
-  rig r;
+  rig *r = rig_of(state);
   guest g;
-  rig_make(&r, 2, 1);
-  guest_make(&g, &r, 1);
-  rig_wait(&r, 30000);
+  guest_make(&g, r, 1);
+  rig_wait(r, 30000);
   puppet_flow(&g.p);
   puppet_forget(&g.p);
   guest_set(&g, "app", "notes/a");
   guest_speak(&g);
-  assert_int_equal(here(&r), 1);
+  assert_int_equal(here(r), 1);
   const rig_frame *f = puppet_last(&g.p, WEFT_FRAME_PING);
   assert_non_null(f); /* is that of now? */
   weft_msg_status ping;
-  assert_int_equal(weft__msg_status_read(weft_bytes_of(f->at, f->len), &ping), WEFT_OK);
-  rig_wait(&r, 14999);
-  assert_int_equal(here(&r), 1);
-  rig_wait(&r, 1);
-  assert_int_equal(here(&r), 0); /* 30 s and 15 s */
-  weft_buf body = puppet_body();
-  weft__msg_status_put(&body, &ping);
-  puppet_send_buf(&g.p, WEFT_FRAME_PONG, &body);
+  assert_int_equal(weft__msg_status_read(rig_bytes(f), &ping), WEFT_OK);
+  rig_wait(r, 14999);
+  assert_int_equal(here(r), 1);
+  rig_wait(r, 1);
+  assert_int_equal(here(r), 0); /* 30 s and 15 s */
+  puppet_say(&g.p, WEFT_FRAME_PONG, status, &ping);
   guest_set(&g, "app2", "notes/a");
   guest_speak(&g);
-  assert_int_equal(here(&r), 2);
-  rig_wait(&r, 16000);
-  assert_int_equal(here(&r), 2);
+  assert_int_equal(here(r), 2);
+  rig_wait(r, 16000);
+  assert_int_equal(here(r), 2);
   guest_free(&g);
-  rig_free(&r);
 }
 
 static void spoil_sig(weft_msg_statement *s) { s->sig.b[0] ^= 1; }
@@ -252,9 +238,7 @@ static void what_is_wrong_ends_the_link(void **state) {
   weft_msg_statement twice[2];
   weft_msg_presence m = {twice, 2, false, NULL, 0};
   memset(twice, 0, sizeof twice);
-  weft_buf body = puppet_body();
-  weft__msg_presence_put(&body, &m);
-  puppet_send_buf(&g.p, WEFT_FRAME_PRESENCE, &body);
+  puppet_say(&g.p, WEFT_FRAME_PRESENCE, presence, &m);
   assert_int_equal(puppet_error(&g.p), WEFT_CODE_BAD_BODY);
   guest_free(&g);
   rig_free(&r);
@@ -284,10 +268,8 @@ static size_t idle_hour(bool present) {
     puppet_flow(&g.p);
     weft_msg_status m;
     const rig_frame *f = puppet_last(&g.p, WEFT_FRAME_PING);
-    if (f && weft__msg_status_read(weft_bytes_of(f->at, f->len), &m) == WEFT_OK) {
-      weft_buf body = puppet_body();
-      weft__msg_status_put(&body, &m);
-      puppet_send_buf(&g.p, WEFT_FRAME_PONG, &body);
+    if (f && weft__msg_status_read(rig_bytes(f), &m) == WEFT_OK) {
+      puppet_say(&g.p, WEFT_FRAME_PONG, status, &m);
     }
   }
   assert_false(g.p.closed);
@@ -306,10 +288,10 @@ static void an_idle_session_is_cheap(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(sessions_are_told_and_heard),
-      cmocka_unit_test(a_new_link_hears_of_everybody),
-      cmocka_unit_test(goodbye_comes_before_bye),
-      cmocka_unit_test(a_stream_that_stood_still_is_doubted),
+      rig_unit_test(sessions_are_told_and_heard, 3),
+      rig_unit_test(a_new_link_hears_of_everybody, 3),
+      rig_unit_test(goodbye_comes_before_bye, 2),
+      rig_unit_test(a_stream_that_stood_still_is_doubted, 2),
       cmocka_unit_test(what_is_wrong_ends_the_link),
       cmocka_unit_test(an_idle_session_is_cheap),
   };
