@@ -1,10 +1,10 @@
 /* Two programs by turns. */
-#include <errno.h>
-#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bench/median.h"
@@ -15,6 +15,21 @@ typedef struct pair {
   results theirs;
 } pair;
 
+/* Waits until it has ended; an interrupt ends it. */
+static weft_err wait_for(const bench *b, pid_t pid, int *status) {
+  const struct timespec moment = {0, 20000000};
+  while (waitpid(pid, status, WNOHANG) == 0) {
+    weft_err err = bench_progress(b, NULL);
+    if (err != WEFT_OK) {
+      kill(pid, SIGTERM);
+      waitpid(pid, status, 0);
+      return err;
+    }
+    nanosleep(&moment, NULL);
+  }
+  return bench_progress(b, NULL);
+}
+
 static weft_err run_one(bench *b, const char *program, const char *list, const char *path) {
   char size[16];
   int status = 0;
@@ -22,6 +37,7 @@ static weft_err run_one(bench *b, const char *program, const char *list, const c
   pid_t pid = fork();
   if (pid == 0) {
     sigset_t none;
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (!freopen("/dev/null", "w", stdout)) _exit(127);
@@ -34,7 +50,7 @@ static weft_err run_one(bench *b, const char *program, const char *list, const c
     _exit(127);
   }
   if (pid < 0) return bench_fail(b, WEFT_EIO, "no further process");
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+  WEFT_TRY(wait_for(b, pid, &status));
   bool done = WIFEXITED(status) && WEXITSTATUS(status) == 0;
   return bench_fail(b, done ? WEFT_OK : WEFT_EIO, program);
 }
@@ -60,8 +76,7 @@ static void tell(const pair *pairs, unsigned count, const result *like, FILE *ou
     const result *mine = results_find(&pairs[i].mine, like);
     const result *theirs = results_find(&pairs[i].theirs, like);
     if (!mine || !theirs || mine->value <= 0 || theirs->value <= 0) continue;
-    times[found++] =
-        result_is_rate(like) ? mine->value / theirs->value : theirs->value / mine->value;
+    times[found++] = like->more ? mine->value / theirs->value : theirs->value / mine->value;
   }
   if (found == 0) return;
   double median = bench_median(times, found);
@@ -77,6 +92,7 @@ weft_err bench_against(bench *b, const char *other, const char *list, FILE *out)
   pair pairs[BENCH_RUNS_MAX];
   weft_err err = WEFT_OK;
   ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+  WEFT_TRY(bench_list_check(b, list));
   if (len <= 0) return bench_fail(b, WEFT_EIO, "where this program is");
   self[len] = 0;
   b->title = list;

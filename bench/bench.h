@@ -13,7 +13,7 @@
 #include "bench/w1.h"
 #include "crdt/crypto.h"
 
-enum { BENCH_SERIES_MAX = 128, BENCH_RUNS_MAX = 25, BENCH_PATH_LEN_MAX = 512 };
+enum { BENCH_SERIES_MAX = 256, BENCH_RUNS_MAX = 25, BENCH_PATH_LEN_MAX = 512 };
 
 /* Greater is better of a rate; smaller is better of a cost. */
 typedef enum bench_sense { BENCH_RATE, BENCH_COST } bench_sense;
@@ -82,7 +82,8 @@ double bench_processor(long pid);
 
 /* --- record.c: figures --- */
 
-/* Adds one figure to its series, and the limit of the figure last added to that series. */
+/* Adds one figure to its series, and the limit of the figure last added to that series.  All
+ * workloads together have some 180 series. */
 void bench_sample(bench *b, bench_name name, double value);
 void bench_limit(bench *b, bench_name name, double limit);
 /* Writes all records as JSON lines, and as a table for people. */
@@ -93,14 +94,17 @@ void bench_put_number(FILE *out, double v);
 
 /* --- run.c: the workloads --- */
 
-/* Shows what is being done, on a terminal.  WEFT_EDONE: somebody has asked to stop. */
+/* Shows what is being done, on a terminal; NULL: nothing new.  WEFT_EDONE: somebody has asked to
+ * stop. */
 weft_err bench_progress(const bench *b, const char *what) WEFT_MUST_USE;
 /* Remembers what an error is about and passes it on; WEFT_OK leaves it. */
 weft_err bench_fail(bench *b, weft_err err, const char *what) WEFT_MUST_USE;
 /* Whether a variant of the workload in progress is to be measured. */
 bool bench_wants(const bench *b, const char *variant);
-/* Runs the workloads named in `list`, separated by commas; behind a name, a colon and one variant
- * leave out others that take long.  WEFT_ENOTFOUND: no such workload. */
+/* Checks a list of workloads, separated by commas; behind a name, a colon and one variant leave out
+ * others that take long.  WEFT_ENOTFOUND: no such workload or variant, or one of them too often. */
+weft_err bench_list_check(bench *b, const char *list) WEFT_MUST_USE;
+/* Checks a list and runs its workloads. */
 weft_err bench_run(bench *b, const char *list) WEFT_MUST_USE;
 void bench_list(FILE *out);
 

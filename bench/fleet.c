@@ -202,6 +202,11 @@ weft_err fleet_hold(fleet *f, weft_replica *r, const weft_bytes *chunks, size_t 
   return bench_fail(f->b, err, weft_replica_error(r));
 }
 
+bool fleet_shown_all(const weft_replica *r) {
+  return weft__vector_compare(weft_replica_held(r), weft_replica_shown(r), NULL) ==
+         WEFT_ORDER_EQUAL;
+}
+
 weft_err fleet_show(fleet *f, weft_replica *r, uint64_t batch, uint64_t *shown) {
   weft_show_report report;
   do {

@@ -56,6 +56,8 @@ typedef struct fleet_change {
 void fleet_change_make(fleet_change *out, w1_place at);
 weft_err fleet_change_write(fleet *f, weft_replica *r, const fleet_change *change) WEFT_MUST_USE;
 
+/* Whether all that a replica holds is shown. */
+bool fleet_shown_all(const weft_replica *r);
 /* Holds chunks in one call; adds the number of changes to `held`. */
 weft_err fleet_hold(fleet *f, weft_replica *r, const weft_bytes *chunks, size_t count,
                     uint64_t *held) WEFT_MUST_USE;

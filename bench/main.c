@@ -39,7 +39,8 @@ static void usage(FILE *out) {
       "run measures.  against lets this weft-bench and another one take turns, and tells how\n"
       "many times as good this one is.  compare does that with two files of records.  plot\n"
       "draws a file of records as SVG, on stdout.  peers lets weft and other programs of its\n"
-      "kind take turns (weft-bench peers --help).  W2:held is one variant of W2.\n\n"
+      "kind take turns (weft-bench peers --help).  W2:held is one variant of W2.  What was\n"
+      "measured before a failure or an interrupt is told.\n\n"
       "  --size N     templates of 12 fields each, instead of the workload's own number\n"
       "  --json FILE  records as JSON lines; - is stdout, the table then goes to stderr\n"
       "  --quick      small sizes, one run: under 40 seconds for everything\n"
@@ -52,6 +53,12 @@ static void usage(FILE *out) {
 static int misuse(const char *word, const char *wanted) {
   fprintf(stderr, "weft-bench: %s: %s: see weft-bench --help\n", word, wanted);
   return EXIT_USAGE;
+}
+
+static int misuse_number(const char *word, const char *what, unsigned long max) {
+  char wanted[64];
+  snprintf(wanted, sizeof wanted, "a number of %s is wanted, 1 to %lu", what, max);
+  return misuse(word, wanted);
 }
 
 /* Reads a number of 1..max; false for anything else. */
@@ -71,13 +78,12 @@ static int parse(int argc, char **argv, int first, arguments *a) {
       if (!*next) return misuse(argv[i], "a file is wanted, or -");
       a->json = argv[++i];
     } else if (strcmp(argv[i], "--runs") == 0) {
-      if (!number(next, BENCH_RUNS_MAX, &n))
-        return misuse(argv[i], "a number of runs is wanted, such as 3");
+      if (!number(next, BENCH_RUNS_MAX, &n)) return misuse_number(argv[i], "runs", BENCH_RUNS_MAX);
       a->runs = (unsigned)n;
       i++;
     } else if (strcmp(argv[i], "--size") == 0) {
       if (!number(next, W1_TEMPLATES_MAX, &n))
-        return misuse(argv[i], "a number of templates is wanted, such as 10000");
+        return misuse_number(argv[i], "templates", W1_TEMPLATES_MAX);
       a->size = (uint32_t)n;
       i++;
     } else if (argv[i][0] != '-' && !a->workloads) {
@@ -87,8 +93,11 @@ static int parse(int argc, char **argv, int first, arguments *a) {
                                                : "one list of workloads is wanted, such as W1,W2");
     }
   }
-  return a->workloads ? EXIT_SUCCESS : misuse(argv[1], "workloads are wanted, such as W1,W2");
+  return a->workloads && *a->workloads ? EXIT_SUCCESS
+                                       : misuse(argv[1], "workloads are wanted, such as W1,W2");
 }
+
+static bool stdout_written(void) { return fflush(stdout) == 0 && ferror(stdout) == 0; }
 
 /* Everything between two moments at which an interrupt is noticed ends by itself. */
 static void hold_interrupts(void) {
@@ -99,11 +108,22 @@ static void hold_interrupts(void) {
   sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
+static bool json_is_stdout(const arguments *a) { return a->json && strcmp(a->json, "-") == 0; }
+
+/* Whether the file of records can be written, before anything is measured for it. */
+static weft_err check_out(bench *b, const arguments *a) {
+  if (!a->json || json_is_stdout(a)) return WEFT_OK;
+  FILE *f = fopen(a->json, "a");
+  if (!f) return bench_fail(b, WEFT_EIO, a->json);
+  fclose(f);
+  return WEFT_OK;
+}
+
 static weft_err write_out(bench *b, const arguments *a) {
-  bool to_stdout = a->json && strcmp(a->json, "-") == 0;
-  bench_write_table(b, to_stdout ? stderr : stdout);
-  if (to_stdout) bench_write_json(b, stdout);
-  if (!a->json || to_stdout) return WEFT_OK;
+  bench_write_table(b, json_is_stdout(a) ? stderr : stdout);
+  fflush(stdout); /* before the word on what went wrong; finish asks how it went */
+  if (json_is_stdout(a)) bench_write_json(b, stdout);
+  if (!a->json || json_is_stdout(a)) return WEFT_OK;
   FILE *f = fopen(a->json, "w");
   if (f) bench_write_json(b, f);
   bool written = f && ferror(f) == 0;
@@ -125,9 +145,10 @@ static bench *bench_new(const arguments *a) {
 
 /* Tells what went wrong, frees, and gives the exit code. */
 static int finish(bench *b, weft_err err) {
+  if (err == WEFT_OK && !stdout_written()) err = bench_fail(b, WEFT_EIO, "stdout");
   if (err != WEFT_OK && err != WEFT_EDONE) {
-    const char *why = err == WEFT_ENOTFOUND    ? "no such workload"
-                      : err == WEFT_EIO        ? "failed: is it there, and may it be used?"
+    const char *why = err == WEFT_ENOTFOUND ? "see weft-bench list"
+                      : err == WEFT_EIO     ? "failed: is it there, may it be used, is there room?"
                       : err == WEFT_EMALFORMED ? "no records are in it"
                                                : weft_err_str(err);
     fprintf(stderr, "weft-bench: %s: %s\n", b->said[0] ? b->said : "failed", why);
@@ -146,8 +167,13 @@ static int run(const arguments *a) {
   if (err == WEFT_OK && a->other) {
     err = bench_against(b, a->other, a->workloads, stdout);
   } else if (err == WEFT_OK) {
-    err = bench_run(b, a->workloads);
-    if (err == WEFT_OK) err = write_out(b, a);
+    err = check_out(b, a);
+    if (err == WEFT_OK) err = bench_run(b, a->workloads);
+    /* What was measured before a failure or an interrupt is told, too. */
+    if (err == WEFT_OK || b->series_count > 0) {
+      weft_err told = write_out(b, a);
+      if (err == WEFT_OK) err = told;
+    }
   }
   if (b->folder[0]) bench_tree_remove(b->folder);
   return finish(b, err);
@@ -184,16 +210,25 @@ static int peers(char **argv) {
   return EXIT_FAILURE;
 }
 
+/* `weft-bench --help`, and `weft-bench run --help`; peers has a help of its own. */
+static bool asks_help(int argc, char **argv) {
+  bool own = argc > 1 && strcmp(argv[1], "peers") != 0;
+  for (int i = 1; i < argc && own; i++) {
+    if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return true;
+  }
+  return false;
+}
+
 int main(int argc, char **argv) {
   arguments a = {0};
   const char *command = argc > 1 ? argv[1] : "";
   if (strcmp(command, "list") == 0 && argc == 2) {
     bench_list(stdout);
-    return EXIT_SUCCESS;
+    return stdout_written() ? EXIT_SUCCESS : EXIT_FAILURE;
   }
-  if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0) {
+  if (asks_help(argc, argv)) {
     usage(stdout);
-    return EXIT_SUCCESS;
+    return stdout_written() ? EXIT_SUCCESS : EXIT_FAILURE;
   }
   if (strcmp(command, "compare") == 0 || strcmp(command, "plot") == 0)
     return read_files(argc, argv);

@@ -104,6 +104,12 @@ typedef struct probe_rows_job {
 /* Does the job on a new file and adds its time to `seconds`. */
 weft_err probe_rows_run(bench *b, const probe_rows_job *job, double *seconds) WEFT_MUST_USE;
 
+/* --- probe_merge.c --- */
+
+/* Merges the rows of a job in memory, over those of what was there before, into a plain hash table,
+ * and adds the time taken to `seconds`. */
+weft_err probe_rows_merge(bench *b, const probe_rows_job *job, double *seconds) WEFT_MUST_USE;
+
 /* --- probe_net.c --- */
 
 /* Carries `len` bytes from one thread to another over TCP on the loopback, in records of 64 KiB
@@ -127,6 +133,7 @@ typedef struct probe_crypto {
   double verify;     /* an Ed25519 signature over a few bytes */
   double sign;
   double seal_byte; /* ChaCha20-Poly1305 in records of 64 KiB */
+  double open_byte;
 } probe_crypto;
 void probe_crypto_measure(probe_crypto *out);
 

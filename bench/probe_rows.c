@@ -136,7 +136,8 @@ static weft_err open_rows(rows_run *r, const char *path) {
   int code = mdb_env_create(&r->env);
   if (code == 0) code = mdb_env_set_maxdbs(r->env, TABLES);
   if (code == 0) code = mdb_env_set_mapsize(r->env, (size_t)16 << 30);
-  if (code == 0) code = mdb_env_open(r->env, path, MDB_NOSUBDIR, 0600);
+  /* No locks, as in probe_lmdb.c. */
+  if (code == 0) code = mdb_env_open(r->env, path, MDB_NOSUBDIR | MDB_NOLOCK, 0600);
   if (code == 0) code = mdb_txn_begin(r->env, NULL, 0, &txn);
   if (code != 0) return fail(r, code);
   for (unsigned i = 0; i < TABLES && code == 0; i++) {

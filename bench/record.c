@@ -86,7 +86,8 @@ void bench_write_json(const bench *b, FILE *out) {
     json_number(out, "value", m.median);
     json_number(out, "min", m.min);
     json_number(out, "max", m.max);
-    fprintf(out, ",\"runs\":%zu", s->value_count);
+    fprintf(out, ",\"runs\":%zu,\"better\":\"%s\"", s->value_count,
+            s->name.sense == BENCH_RATE ? "more" : "less");
     if (m.has_limit) {
       json_number(out, "limit", m.limit);
       json_number(out, "ratio", m.ratio);
@@ -110,7 +111,7 @@ void bench_put_number(FILE *out, double v) {
 void bench_write_table(const bench *b, FILE *out) {
   char machine[256];
   bench_machine(b, machine);
-  fprintf(out, "%s%s\n\n", machine, b->quick ? "; quick: small sizes, one run" : "");
+  fprintf(out, "%s%s\n\n", machine, b->quick ? "; quick: small sizes" : "");
   fprintf(out, "%-7s %-15s %-21s %-10s %11s %11s %11s %11s %6s\n", "", "variant", "metric", "unit",
           "median", "min", "max", "limit", "share");
   for (size_t i = 0; i < b->series_count; i++) {

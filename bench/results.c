@@ -6,6 +6,8 @@
 
 #include "crdt/json.h"
 
+static bool same(weft_bytes a, weft_bytes b) { return weft_bytes_cmp(a, b) == 0; }
+
 static bool text_of(const weft_value *record, const char *key, weft_bytes *out) {
   const weft_value *v = weft_value_member(record, weft_bytes_str(key));
   if (!v || v->kind != WEFT_STRING) return false;
@@ -22,13 +24,18 @@ static bool number_of(const weft_value *record, const char *key, double *out) {
 
 static bool result_of(const weft_value *v, result *out, weft_bytes *machine) {
   const weft_value *quick = weft_value_member(v, weft_bytes_str("quick"));
+  weft_bytes better;
   *out = (result){.quick = quick && quick->kind == WEFT_BOOL && quick->as.boolean};
   out->has_limit = number_of(v, "limit", &out->limit) && number_of(v, "ratio", &out->ratio);
   out->has_times = text_of(v, "beside", &out->beside) && number_of(v, "times", &out->times);
-  return text_of(v, "workload", &out->workload) && text_of(v, "variant", &out->variant) &&
-         text_of(v, "metric", &out->metric) && text_of(v, "unit", &out->unit) &&
-         number_of(v, "value", &out->value) && number_of(v, "min", &out->min) &&
-         number_of(v, "max", &out->max) && text_of(v, "machine", machine);
+  bool whole = text_of(v, "workload", &out->workload) && text_of(v, "variant", &out->variant) &&
+               text_of(v, "metric", &out->metric) && text_of(v, "unit", &out->unit) &&
+               number_of(v, "value", &out->value) && number_of(v, "min", &out->min) &&
+               number_of(v, "max", &out->max) && text_of(v, "machine", machine);
+  bool told = text_of(v, "better", &better); /* not by those of before there was such a field */
+  out->more =
+      told ? same(better, weft_bytes_str("more")) : same(out->metric, weft_bytes_str("rate"));
+  return whole;
 }
 
 static weft_err take_line(weft_arena *arena, weft_bytes line, results *out, size_t *cap) {
@@ -59,8 +66,6 @@ weft_err results_read(bench *b, weft_arena *arena, const char *path, results *ou
   return bench_fail(b, err, path);
 }
 
-static bool same(weft_bytes a, weft_bytes b) { return weft_bytes_cmp(a, b) == 0; }
-
 const result *results_find(const results *list, const result *like) {
   for (size_t i = 0; i < list->count; i++) {
     const result *r = &list->at[i];
@@ -72,8 +77,6 @@ const result *results_find(const results *list, const result *like) {
   return NULL;
 }
 
-bool result_is_rate(const result *r) { return same(r->metric, weft_bytes_str("rate")); }
-
 /* --- comparing --- */
 
 static void put(FILE *out, int width, weft_bytes text) {
@@ -81,8 +84,7 @@ static void put(FILE *out, int width, weft_bytes text) {
 }
 
 static void compare_line(const result *before, const result *after, FILE *out) {
-  double times =
-      result_is_rate(after) ? after->value / before->value : before->value / after->value;
+  double times = after->more ? after->value / before->value : before->value / after->value;
   bool apart = after->min > before->max || after->max < before->min;
   put(out, 7, after->workload);
   put(out, 15, after->variant);

@@ -13,6 +13,7 @@ typedef struct result {
   weft_bytes beside; /* weft's variant that it stands beside, */
   double times;      /* and how many times as good that is */
   bool quick;
+  bool more; /* greater is better: of rates; times and bytes are better small */
 } result;
 
 typedef struct results {
@@ -26,9 +27,6 @@ typedef struct results {
 weft_err results_read(bench *b, weft_arena *arena, const char *path, results *out) WEFT_MUST_USE;
 /* Finds the record of the same workload, variant and metric; NULL when there is none. */
 const result *results_find(const results *list, const result *like);
-/* Whether greater is better: rates are, times and bytes are not. */
-bool result_is_rate(const result *r);
-
 /* Writes what changed between two files: each figure of both, and how many times as good the second
  * one is. */
 weft_err bench_compare(bench *b, const char *before, const char *after, FILE *out) WEFT_MUST_USE;

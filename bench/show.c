@@ -10,7 +10,8 @@
  * The probes take the same changes as rows (probe_rows.c).  Held stands beside decoding, chaining
  * and appending them with the same transactions; held-single beside nothing but verifying one
  * signature each; shown beside doing both the log and, sorted by key, the state; shown-naive beside
- * doing both row by row. */
+ * doing both row by row.  shown-merge is shown once more, beside the merge of the same rows into a
+ * hash table in memory (probe_merge.c). */
 #include "bench/feed.h"
 #include "bench/probe.h"
 
@@ -75,13 +76,14 @@ static weft_err measure_weft(show_run *s, double *held_seconds, double *shown_se
   WEFT_TRY(fleet_show(&s->fleet, r, s->kind->batch, &shown));
   *held_seconds = middle - start;
   *shown_seconds = bench_now() - middle;
-  bool all = shown == s->feed.import_changes + s->feed.update_changes;
+  bool all = fleet_shown_all(r);
   return bench_fail(s->b, all ? WEFT_OK : WEFT_EMISUSE, "not every change was shown");
 }
 
 /* --- probes --- */
 
-static weft_err probe(show_run *s, probe_rows_kind kind, double *seconds) {
+/* Does the job of a kind, or, in memory alone, the merge. */
+static weft_err probe(show_run *s, probe_rows_kind kind, bool merge, double *seconds) {
   w1_updates updates;
   probe_items items = {0};
   const feed_options *o = &s->kind->feed;
@@ -92,23 +94,34 @@ static weft_err probe(show_run *s, probe_rows_kind kind, double *seconds) {
   weft_err err = probe_items_import(&s->arena, o->templates, &job.before);
   if (err == WEFT_OK) err = probe_items_updates(&s->arena, &updates, o->updates, &items);
   if (err == WEFT_OK) err = probe_rows_make(&s->arena, items, &job.rows);
-  if (err == WEFT_OK) err = probe_rows_run(s->b, &job, seconds);
+  if (err == WEFT_OK) {
+    err = merge ? probe_rows_merge(s->b, &job, seconds) : probe_rows_run(s->b, &job, seconds);
+  }
   w1_updates_free(&updates);
   weft__arena_reset(&s->arena);
   return err;
 }
 
 static weft_err probe_held(show_run *s, double *seconds) {
-  if (s->kind->feed.run > 1) return probe(s, PROBE_ROWS_LOG, seconds);
+  if (s->kind->feed.run > 1) return probe(s, PROBE_ROWS_LOG, false, seconds);
   *seconds = (double)s->feed.update_changes * s->crypto.verify;
   return WEFT_OK;
 }
 
 static weft_err probe_shown(show_run *s, double *seconds) {
-  return probe(s, s->kind->batch ? PROBE_ROWS_NAIVE : PROBE_ROWS_SORTED, seconds);
+  return probe(s, s->kind->batch ? PROBE_ROWS_NAIVE : PROBE_ROWS_SORTED, false, seconds);
 }
 
 /* --- a run --- */
+
+/* The same time beside a merge in memory. */
+static weft_err sample_merge(show_run *s, double rate) {
+  double limit = 0;
+  WEFT_TRY(probe(s, PROBE_ROWS_LOG, true, &limit));
+  bench_sample(s->b, rate_of("shown-merge"), rate);
+  bench_limit(s->b, rate_of("shown-merge"), (double)s->feed.update_changes / limit);
+  return WEFT_OK;
+}
 
 static weft_err measure(show_run *s) {
   double held = 0, shown = 0, held_limit = 0, shown_limit = 0;
@@ -131,6 +144,7 @@ static weft_err measure(show_run *s) {
     bench_sample(s->b, rate_of(kind->shown), changes / shown);
     bench_limit(s->b, rate_of(kind->shown), changes / shown_limit);
     bench_sample(s->b, disk, len / ((double)kind->feed.templates * W1_FIELDS));
+    if (kind->held) WEFT_TRY(sample_merge(s, changes / shown));
   }
   return WEFT_OK;
 }

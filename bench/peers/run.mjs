@@ -106,10 +106,16 @@ function parse(args) {
 let running = null;
 let scratch = null;
 
+// weft-bench and the databases remove what they have written, given a moment.
 function stop(code) {
-  running?.kill('SIGKILL');
-  if (scratch) rmSync(scratch, { recursive: true, force: true });
-  process.exit(code);
+  const end = () => {
+    if (scratch) rmSync(scratch, { recursive: true, force: true });
+    process.exit(code);
+  };
+  if (!running) return end();
+  running.once('close', end);
+  running.kill('SIGTERM');
+  setTimeout(() => running?.kill('SIGKILL'), 5000);
 }
 
 // Runs a program to its end: its exit code and what it printed; code null: it took too long.
@@ -306,7 +312,7 @@ function writeJson(path, results, options) {
       const record = {
         workload: result.name, variant: `${row.peer} ${row.variant}`, metric: row.metric,
         unit: row.unit, value: median(values), min: Math.min(...values), max: Math.max(...values),
-        runs: values.length, quick: options.quick, machine, peer: row.peer, done: row.done,
+        runs: values.length, better: row.metric === 'rate' ? 'more' : 'less', quick: options.quick, machine, peer: row.peer, done: row.done,
       };
       // The figure that asks most of weft: what is durable at once, or what can be read.
       const beside = result.name === 'W1' ? 'single' : 'shown';
@@ -341,6 +347,7 @@ async function main(options) {
     console.error(`left out: ${absent.join(', ')} (weft-bench peers --install fetches the modules)`);
   }
   const results = [];
+  if (options.json) writeFileSync(options.json, '', { flag: 'a' }); // or it fails before all the work
   const start = performance.now();
   for (const name of named(Object.keys(WORKLOADS))) {
     const peers = WORKLOADS[name].peers.filter((peer) => there.includes(peer));
