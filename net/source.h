@@ -31,7 +31,7 @@ typedef struct weft_source {
   uint64_t (*arrival)(void *ctx);  /* grows with every change held or committed */
   uint32_t (*apply_level)(void *ctx);
   void (*digest)(void *ctx, uint8_t out[16]);
-  uint64_t (*clock)(void *ctx); /* the device's hybrid clock, now: never goes back */
+  uint64_t (*clock)(void *ctx); /* the device's hybrid clock, now */
   /* What is held here and `theirs` lacks, in the order to send it (as shown here, then as it
    * arrived), at most `max` spans.  Array in `arena`; after an error `count` is 0. */
   weft_err (*missing)(void *ctx, weft_arena *arena, const weft_vector *theirs, size_t max,

@@ -78,7 +78,8 @@ WEFT_API const char *weft_replica_error(const weft_replica *r);
 
 /* The space's id; a view until free. */
 WEFT_API const weft_id *weft_replica_space(const weft_replica *r);
-/* The device's hybrid clock now, which never goes back. */
+/* The device's hybrid clock now.  It goes back only with a system clock that was far ahead of what
+ * it is now. */
 WEFT_API uint64_t weft_replica_clock(const weft_replica *r);
 
 /* --- membership --- */

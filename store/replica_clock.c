@@ -2,8 +2,9 @@
  *
  * A log belongs to one incarnation.  When the replica is opened, the mirror outside the store tells
  * how far the logs of the present incarnation have come and on which machine; where store and
- * mirror disagree, the next write opens logs of a new incarnation.  So does a stored clock that
- * runs far ahead of the wall, and a peer who shows changes of ours that we lack.
+ * mirror disagree, the next write opens logs of a new incarnation.  So does a clock of those logs
+ * that runs far ahead of the wall, whenever a write finds it so, and a peer who shows changes of
+ * ours that we lack.
  *
  * The mirror is written after each commit, before anybody hears of it, and never before one, so it
  * can only lag behind the store; once a second it is made to outlast a power cut.  A mirror that
@@ -37,8 +38,9 @@ void weft__clock_merge(weft_replica *r, uint64_t hlc, weft_ms wall) {
 }
 
 uint64_t weft_replica_clock(const weft_replica *r) {
-  uint64_t wall = weft_hlc_join(wall_of(r), 0);
-  return r->hlc > wall ? r->hlc : wall;
+  weft_ms ms = wall_of(r);
+  uint64_t wall = weft_hlc_join(ms, 0);
+  return r->hlc > wall && !weft_hlc_is_ahead(r->hlc, ms) ? r->hlc : wall;
 }
 
 const weft_id *weft_replica_space(const weft_replica *r) { return &r->space; }
@@ -60,6 +62,11 @@ static bool clock_open(weft_replica *r) {
     if (is_present(r, log) && weft_hlc_is_ahead(log->ctx.hlc, wall)) sane = false;
   }
   return sane;
+}
+
+void weft__clock_follow(weft_replica *r) {
+  if (!weft_hlc_is_ahead(r->hlc, wall_of(r))) return;
+  if (!clock_open(r)) weft__incarnation_renew(r, WEFT_BEGUN_CLOCK);
 }
 
 /* --- incarnation --- */

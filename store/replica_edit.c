@@ -133,6 +133,7 @@ static weft_err edit_fill(weft_edit *e, const weft_edit_options *o) {
   WEFT_TRY(weft__arena_copy(&e->arena, o->message, &e->message));
   WEFT_TRY(weft__arena_copy(&e->arena, o->extensions, &e->extensions));
   WEFT_TRY(edit_base(e, o->base));
+  weft__clock_follow(r);
   return weft__clock_tick(r, &e->hlc);
 }
 
@@ -713,6 +714,7 @@ static weft_err commit_steps(weft_replica *r, weft_txn *txn, commit_call *call, 
   if (err == WEFT_OK) err = stale_check(e, txn, arena);
   if (err == WEFT_OK) err = manual_check(e, txn, arena);
   WEFT_TRY(err);
+  weft__clock_follow(r);
   weft_log *log = own_log_fit(r, e->lane, &id);
   WEFT_TRY(commit_dots(e, log, arena, &dots));
   if (!log) WEFT_TRY(own_log_start(r, txn, e->lane, &id, arena, &log));

@@ -683,6 +683,9 @@ weft_err weft__member_grant(weft_replica *r, weft_id *grant) WEFT_MUST_USE;
 
 /* The next hlc of this device.  WEFT_ELIMIT: the wall clock is out of range. */
 weft_err weft__clock_tick(weft_replica *r, uint64_t *out) WEFT_MUST_USE;
+/* Before a write chooses its log: where the clock runs far ahead of the wall, which was ahead and
+ * came back, it is set anew from the logs, and a log of ours that runs as far ahead is left. */
+void weft__clock_follow(weft_replica *r);
 /* Takes in the clock of a change that is being held, at `wall`. */
 void weft__clock_merge(weft_replica *r, uint64_t hlc, weft_ms wall);
 /* Compares store and mirror at open; decides on the incarnation. */

@@ -52,5 +52,25 @@ check "set right again: writes" [ -n "$(write 0 b n:=6)" ]
 on b sync "$address" -q
 check "no conflict came of it" equal "$(on a conflicts --json)$(on a get t/x n --json)" 6
 check "digests at the end" equal "$(on a digest --json)" "$(on b digest --json)"
+
+# --- ahead and back under a daemon --------------------------------------------------------------------
+stop "$daemon"
+echo 0 >"$world/offset"
+LD_PRELOAD=$preload WEFT_CLOCK_FILE=$world/offset serve a
+said() { value "$(on a set t/x "$1" --json)" change; }
+before=$(said n:=7)
+echo $year >"$world/offset"
+ahead=$(said n:=8)
+check "under a daemon: the clock is moved" equal "$(time_of a "$ahead")" "$next_year"
+echo 0 >"$world/offset"
+after=$(said n:=9)
+check "under a daemon: the right time again" equal "$(time_of a "$after")" "$this_year"
+check "under a daemon: a new incarnation" [ "$(log_of a "$after")" != "$(log_of a "$ahead")" ]
+check "under a daemon: which status names" contains "$(on a status --json)" '"why":"its clock was far ahead"'
+check "under a daemon: what was written last is shown" equal "$(on a get t/x n --json)" 9
+check "under a daemon: others follow" contains "$(on b sync "$address" --json)" '"stuck":0'
+check "under a daemon: and show the same" equal "$(on a digest --json)" "$(on b digest --json)"
+check "under a daemon: no conflict" equal "$(on b conflicts --json)" ""
+stop "$daemon"
 for name in a b; do check "verify $name" contains "$(on $name verify --json)" '"ok":true'; done
 report

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "crdt/chunk.h"
+#include "crdt/hlc.h"
 #include "crdt/json.h"
 #include "crdt/limits.h"
 #include "tests/support/fault_alloc.h"
@@ -506,6 +507,58 @@ static void test_clock_far_ahead(void **state) {
   weft_replica_free(r);
 }
 
+/* Begins an edit that writes `number`. */
+static weft_edit *edit_of(weft_replica *r, const char *doc, int64_t number) {
+  weft_edit *e;
+  weft_value value = {.kind = WEFT_INT, .as.integer = number};
+  assert_int_equal(weft_edit_begin(&e, r, NULL), WEFT_OK);
+  assert_int_equal(weft_edit_set(e, weft_bytes_str(doc), weft_bytes_str("/x"), &value), WEFT_OK);
+  return e;
+}
+
+/* Commits it, and gives the time of the change. */
+static weft_ms commit_ms(weft_edit *e) {
+  weft_commit done;
+  assert_int_equal(weft_edit_commit(e, &done), WEFT_OK);
+  assert_true(done.written);
+  weft_edit_free(e);
+  return weft_hlc_ms(done.hlc);
+}
+
+/* The clock jumps ahead and comes back while the replica is open: it is followed as another process
+ * would follow it, in another log. */
+static void test_clock_comes_back(void **state) {
+  fixture *f = *state;
+  const weft_ms hour = 3600000, ages = UINT64_C(1) << 50;
+  weft_replica *r = open_first(f);
+  weft_ms *now = &f->s.platforms[0].now;
+  *now += hour;
+  assert_true(commit_ms(edit_of(r, "t/a", 1)) == *now);
+  weft_edit *open = edit_of(r, "t/b", 2);
+  *now -= WEFT_CLOCK_AHEAD_MAX_MS; /* that little is waited out */
+  assert_true(commit_ms(edit_of(r, "t/a", 3)) > *now);
+  assert_true(weft_hlc_ms(weft_replica_clock(r)) > *now);
+  assert_int_equal(counts_of(r).logs, 1);
+  *now -= hour - WEFT_CLOCK_AHEAD_MAX_MS;
+  assert_true(weft_hlc_ms(weft_replica_clock(r)) == *now);
+  assert_true(commit_ms(open) == *now); /* begun before */
+  assert_int_equal(counts_of(r).logs, 2);
+  *now += 5;
+  assert_true(commit_ms(edit_of(r, "t/a", 5)) == *now);
+  assert_int_equal(counts_of(r).logs, 2);
+  assert_int_equal(counts_of(r).conflicts, 0);
+  *now += ages; /* beyond what a clock can be */
+  assert_true(commit_ms(edit_of(r, "t/a", 7)) == WEFT_HLC_MS_MAX);
+  *now -= ages;
+  assert_true(commit_ms(edit_of(r, "t/a", 8)) == *now);
+  assert_int_equal(counts_of(r).logs, 3);
+  r = reopen(f, r);
+  *now += 5;
+  assert_true(commit_ms(edit_of(r, "t/a", 9)) == *now);
+  assert_int_equal(counts_of(r).logs, 3);
+  weft_replica_free(r);
+}
+
 static weft_store *copy_of(weft_store *from) {
   weft_store *to = test_memory_store();
   weft_txn *in, *out;
@@ -688,6 +741,7 @@ int main(void) {
       BOTH(test_group_abort),
       BOTH(test_restart),
       BOTH(test_clock_far_ahead),
+      BOTH(test_clock_comes_back),
       BOTH(test_rolled_back),
       BOTH(test_moved),
       cmocka_unit_test_setup_teardown(test_set_back_a_little, setup_memory, teardown),
