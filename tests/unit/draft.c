@@ -12,9 +12,7 @@
 #include "crdt/limits.h"
 #include "store/history.h"
 #include "store/replica_internal.h"
-#include "tests/support/fault_alloc.h"
-#include "tests/support/space.h"
-#include "tests/support/temp.h"
+#include "tests/support/bed.h"
 
 enum { REPLICAS = 2, ROUNDS = 8, TEXT_LEN = 65536 };
 
@@ -230,31 +228,6 @@ static void test_laws(void **state) {
 
 /* --- single cases --- */
 
-typedef struct world {
-  test_space s;
-  weft_replica *r[2];
-  weft_arena arena;
-  weft_alloc mem;
-} world;
-
-static int setup(void **state) {
-  world *w = calloc(1, sizeof *w);
-  w->mem = weft_alloc_libc();
-  test_space_make(&w->s, 2, 11);
-  for (size_t i = 0; i < 2; i++) w->r[i] = test_space_memory(&w->s, i);
-  weft__arena_init(&w->arena, &w->mem);
-  *state = w;
-  return 0;
-}
-
-static int teardown(void **state) {
-  world *w = *state;
-  for (size_t i = 0; i < 2; i++) weft_replica_free(w->r[i]);
-  weft__arena_free(&w->arena);
-  free(w);
-  return 0;
-}
-
 static weft_edit *draft_of(weft_replica *r, const char *doc, const char *pointer, int64_t n) {
   weft_edit *e;
   weft_value v = {.kind = WEFT_INT, .as.integer = n};
@@ -264,7 +237,7 @@ static weft_edit *draft_of(weft_replica *r, const char *doc, const char *pointer
 }
 
 static void test_listed(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   weft_replica *r = w->r[0];
   weft_draft *list;
   size_t count;
@@ -326,7 +299,7 @@ static void test_listed(void **state) {
 }
 
 static void test_not_there(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   weft_replica *r = w->r[0];
   weft_edit *e = draft_of(r, "t/a", "/x", 1), *again;
   char name[70];
@@ -359,7 +332,7 @@ static void test_not_there(void **state) {
 
 /* The words that a person gets, and what is left of the draft. */
 static void test_refused(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   weft_forecast f;
   weft_commit done;
   weft_replica *r = w->r[0];
@@ -438,7 +411,7 @@ static void row_put(weft_store *store, const char *name, weft_bytes row) {
 
 /* Every byte of a row counts, and a base that is not here is told. */
 static void test_damage(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   weft_draft *list;
   size_t count;
   weft_edit *e;
@@ -479,7 +452,7 @@ static void test_damage(void **state) {
 
 /* A draft that settles a conflict under the strategy manual still does after it was saved. */
 static void test_settles(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   weft_replica *r = w->r[0];
   weft_conflict_entry *list;
   weft_strategy_rule rule = {text("t"), text(""), WEFT_STRATEGY_MANUAL};
@@ -619,11 +592,11 @@ static void test_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(test_listed, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_not_there, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_settles, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_listed, test_pair_begin, test_pair_end),
+      cmocka_unit_test_setup_teardown(test_not_there, test_pair_begin, test_pair_end),
+      cmocka_unit_test_setup_teardown(test_refused, test_pair_begin, test_pair_end),
+      cmocka_unit_test_setup_teardown(test_damage, test_pair_begin, test_pair_end),
+      cmocka_unit_test_setup_teardown(test_settles, test_pair_begin, test_pair_end),
       cmocka_unit_test(test_reopened),
       cmocka_unit_test(test_memory),
       cmocka_unit_test(test_laws),

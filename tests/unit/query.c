@@ -14,43 +14,9 @@
 #include "crdt/limits.h"
 #include "store/query_internal.h"
 #include "store/replica_internal.h"
-#include "tests/support/fault_alloc.h"
-#include "tests/support/space.h"
-#include "tests/support/temp.h"
+#include "tests/support/bed.h"
 
 enum { DOCS = 40, TEXT_LEN = 512, PAGE_MAX = 100 };
-
-typedef struct fixture {
-  test_temp temp;
-  test_space s;
-  weft_replica *r;
-  weft_alloc mem;
-  weft_arena arena;
-  uint64_t seed;
-} fixture;
-
-static int setup(void **state, bool lmdb) {
-  fixture *f = calloc(1, sizeof *f);
-  f->temp = test_temp_make();
-  f->mem = weft_alloc_libc();
-  weft__arena_init(&f->arena, &f->mem);
-  test_space_make(&f->s, 3, 1);
-  f->r = test_space_open(&f->s, 0, lmdb ? test_lmdb_store(&f->temp) : test_memory_store());
-  *state = f;
-  return 0;
-}
-
-static int setup_memory(void **state) { return setup(state, false); }
-static int setup_lmdb(void **state) { return setup(state, true); }
-
-static int teardown(void **state) {
-  fixture *f = *state;
-  weft_replica_free(f->r);
-  weft__arena_free(&f->arena);
-  test_temp_remove(&f->temp);
-  free(f);
-  return 0;
-}
 
 static weft_bytes text(const char *s) { return weft_bytes_str(s); }
 
@@ -239,13 +205,13 @@ enum { SCALARS = sizeof scalars / sizeof *scalars, WHERE_SCALARS = SCALARS - 4 }
 static const char *const fields[] = {"/a",       "/b",        "/meta/size",
                                      "@created", "@modified", "@versions"};
 
-static weft_value parse(fixture *f, const char *json) {
+static weft_value parse(test_bed *f, const char *json) {
   weft_value v;
   assert_int_equal(weft_json_parse(&f->arena, text(json), &v, NULL), WEFT_OK);
   return v;
 }
 
-static weft_value any_doc(fixture *f, test_rng *rng) {
+static weft_value any_doc(test_bed *f, test_rng *rng) {
   char json[TEXT_LEN] = "{\"z\":1";
   static const char *const members[] = {"a", "b"};
   for (size_t i = 0; i < 2; i++) {
@@ -264,7 +230,7 @@ static weft_value any_doc(fixture *f, test_rng *rng) {
 }
 
 /* One change of one document: an import, or a deletion. */
-static void change_doc(fixture *f, model *m, size_t idx, test_rng *rng) {
+static void change_doc(test_bed *f, model *m, size_t idx, test_rng *rng) {
   model_doc *d = &m->docs[idx];
   weft_edit *e;
   weft_commit done;
@@ -293,7 +259,7 @@ static void change_doc(fixture *f, model *m, size_t idx, test_rng *rng) {
   if (!gone) d->value = value;
 }
 
-static weft_where any_where(fixture *f, test_rng *rng) {
+static weft_where any_where(test_bed *f, test_rng *rng) {
   weft_where w = {.op = (weft_where_op)test_rng_below(rng, 7)};
   size_t field = test_rng_below(rng, 6);
   w.pointer = text(fields[field]);
@@ -321,7 +287,7 @@ static void assert_item(const weft_list_item *item, const model_doc *d) {
 }
 
 /* Reads a list page by page and compares it with the model's. */
-static void assert_listed(fixture *f, const model *m, weft_query q, size_t page, bool indexed) {
+static void assert_listed(test_bed *f, const model *m, weft_query q, size_t page, bool indexed) {
   const model_doc *want[DOCS];
   size_t count = plain_list(m, &q, want);
   size_t at = 0;
@@ -338,7 +304,7 @@ static void assert_listed(fixture *f, const model *m, weft_query q, size_t page,
   assert_int_equal(at, count);
 }
 
-static void declare(fixture *f, const char *collection, const char *pointer) {
+static void declare(test_bed *f, const char *collection, const char *pointer) {
   assert_int_equal(weft_replica_declare_index(f->r, text(collection), text(pointer)), WEFT_OK);
 }
 
@@ -356,7 +322,7 @@ static bool serves(const weft_query *q, const bool has[6]) {
   return false;
 }
 
-static void ask(fixture *f, const model *m, test_rng *rng, const bool has[6]) {
+static void ask(test_bed *f, const model *m, test_rng *rng, const bool has[6]) {
   static const char *const collections[] = {"",       "",     "t",    "t",        "t2",
                                             "t/deep", "none", "weft", "weft/tags"};
   weft_query q;
@@ -377,9 +343,9 @@ static void ask(fixture *f, const model *m, test_rng *rng, const bool has[6]) {
 
 /* Values live as long as the model does; answers do not. */
 static void test_lists(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   model *m = calloc(1, sizeof *m);
-  fixture ask_f = *f;
+  test_bed ask_f = *f;
   weft__arena_init(&ask_f.arena, &f->mem);
   for (uint64_t seed = 1; seed <= 12; seed++) {
     test_rng rng = test_rng_of(seed);
@@ -406,7 +372,7 @@ static void test_lists(void **state) {
   free(m);
 }
 
-static size_t listed(fixture *f, bool reserved, bool deleted) {
+static size_t listed(test_bed *f, bool reserved, bool deleted) {
   weft_query q;
   weft_list list;
   weft_query_init(&q);
@@ -419,7 +385,7 @@ static size_t listed(fixture *f, bool reserved, bool deleted) {
 /* A question is answered from indexes as far as they tell, and says so; an entry that tells what
  * the document does not say is noticed. */
 static void test_plans(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   char json[64], name[16];
   for (unsigned i = 0; i < 40; i++) {
     snprintf(json, sizeof json, "{\"a\":%u,\"b\":\"%s\"}", i, i % 4 ? "no" : "yes");
@@ -474,7 +440,7 @@ static void test_plans(void **state) {
 
 /* Keys are found again in front of what follows them, and nothing that is none is taken for one. */
 static void test_keys_split(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   for (size_t i = 0; i < SCALARS; i++) {
     weft_value v = parse(f, scalars[i]);
     weft_sort_key k;
@@ -497,7 +463,7 @@ static void test_keys_split(void **state) {
 /* What the library keeps in documents of its own is neither counted nor listed unasked, an index
  * over everything included. */
 static void test_reserved(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_counts counts;
   static const char *const names[] = {"t/a", "weft/tags/t/a", "weft/strategies/t", "x/a"};
   for (size_t i = 0; i < 4; i++) {
@@ -535,7 +501,7 @@ static void test_reserved(void **state) {
 
 /* Who wrote what, of one device in several logs too. */
 static void test_contributors(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_contributor *list;
   size_t count;
   weft_replica *other = test_space_memory(&f->s, 1);
@@ -589,7 +555,7 @@ static void test_contributors(void **state) {
 
 /* While pages are read, others write: what stays is neither skipped nor doubled. */
 static void test_pages_while_writing(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   for (unsigned round = 0; round < 6; round++) {
     bool seen[60] = {false};
     weft_query q;
@@ -633,7 +599,7 @@ static void test_pages_while_writing(void **state) {
 
 /* Texts that begin alike further than keys reach: an index changes nothing. */
 static void test_long_texts(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   char json[700], name[32];
   weft_list plain, quick;
   weft_query q;
@@ -673,7 +639,7 @@ static void test_long_texts(void **state) {
 }
 
 static void test_by_device(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *other = test_space_memory(&f->s, 1);
   weft_list list;
   weft_query q;
@@ -712,7 +678,7 @@ static void test_by_device(void **state) {
 
 /* Bytes have no JSON, and are ordered behind strings. */
 static void test_bytes(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   static const char *const contents[] = {"b", "a", "a\377\377\377\377"};
   weft_list list;
   weft_query q;
@@ -750,7 +716,7 @@ static void test_bytes(void **state) {
 }
 
 static void test_list_refusals(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_list list;
   weft_query q;
   weft_where w[65] = {{.pointer = text("/a")}};
@@ -818,7 +784,7 @@ static void test_list_refusals(void **state) {
 }
 
 static void test_index_limit(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   char names[65][16];
   for (unsigned i = 0; i < 65; i++) {
     snprintf(names[i], sizeof names[i], "/%u", i);
@@ -853,7 +819,7 @@ static char *history_doc(size_t idx, char out[16]) {
   return out;
 }
 
-static void past_write(fixture *f, past *p, weft_replica *r, size_t device, test_rng *rng) {
+static void past_write(test_bed *f, past *p, weft_replica *r, size_t device, test_rng *rng) {
   past_change *c = &p->at[p->count];
   weft_edit_options o;
   weft_edit *e;
@@ -893,7 +859,7 @@ static int past_cmp(const past_change *a, const past_change *b) {
 
 static const char *const history_pointers[] = {"", "/deep", "/deep/x", "/flat", "/flat/none/no"};
 
-static bool past_fits(const fixture *f, const past_change *c, const weft_history_query *q,
+static bool past_fits(const test_bed *f, const past_change *c, const weft_history_query *q,
                       size_t doc, size_t pointer) {
   if (q->device && weft_id_cmp(q->device, &f->s.devices[c->device].device) != 0) return false;
   if (c->wall < q->since || c->wall > q->until) return false;
@@ -904,7 +870,7 @@ static bool past_fits(const fixture *f, const past_change *c, const weft_history
 }
 
 /* Notes at which of the known places a change wrote. */
-static void past_paths(fixture *f, past_change *c) {
+static void past_paths(test_bed *f, past_change *c) {
   weft_history_entry e;
   weft_change_state state;
   char name[16];
@@ -926,7 +892,7 @@ static void past_paths(fixture *f, past_change *c) {
   }
 }
 
-static void assert_entry(const fixture *f, const weft_history_entry *e, const past_change *c,
+static void assert_entry(const test_bed *f, const weft_history_entry *e, const past_change *c,
                          const weft_history_query *q) {
   assert_int_equal(weft_id_cmp(&e->change, &c->done.change), 0);
   assert_int_equal(weft_id_cmp(&e->log, &c->done.log), 0);
@@ -941,7 +907,7 @@ static void assert_entry(const fixture *f, const weft_history_entry *e, const pa
   }
 }
 
-static void ask_history(fixture *f, const past *p, test_rng *rng) {
+static void ask_history(test_bed *f, const past *p, test_rng *rng) {
   weft_history_query q;
   const past_change *want[HISTORY_MAX];
   size_t count = 0;
@@ -980,7 +946,7 @@ static void ask_history(fixture *f, const past *p, test_rng *rng) {
 }
 
 /* Every change can be found by its id, and every state that was shown be shown again. */
-static void assert_past(fixture *f, const past_change *c) {
+static void assert_past(test_bed *f, const past_change *c) {
   weft_vector base;
   weft_history_entry e;
   weft_change_state state;
@@ -1022,7 +988,7 @@ static void assert_past(fixture *f, const past_change *c) {
 }
 
 /* Everything written by a moment, when clocks agree and all was shown to all. */
-static void assert_time(fixture *f, const past *p, weft_ms wall) {
+static void assert_time(test_bed *f, const past *p, weft_ms wall) {
   weft_vector base, want;
   weft__vector_init(&base, &f->mem);
   weft__vector_init(&want, &f->mem);
@@ -1045,7 +1011,7 @@ static void assert_time(fixture *f, const past *p, weft_ms wall) {
 }
 
 static void test_history(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   past *p = calloc(1, sizeof *p);
   weft_replica *r[3] = {f->r, test_space_memory(&f->s, 1), test_space_memory(&f->s, 2)};
   test_rng rng = test_rng_of(7);
@@ -1068,7 +1034,7 @@ static void test_history(void **state) {
 }
 
 /* Makes the next change of device 1's log out of bytes, signed, and hands it over. */
-static void hand_over(fixture *f, weft_replica *author, const weft_id *log, weft_bytes raw) {
+static void hand_over(test_bed *f, weft_replica *author, const weft_id *log, weft_bytes raw) {
   weft_hold_report report;
   weft_buf chunk;
   uint64_t seq = weft__vector_seq(weft_replica_held(author), log) + 1;
@@ -1091,7 +1057,7 @@ static void hand_over(fixture *f, weft_replica *author, const weft_id *log, weft
 
 /* Changes that say nothing, in the middle of a log and at its end, and chunks beside tails. */
 static void test_history_of_odd_logs(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *other = test_space_memory(&f->s, 1);
   weft_history_query q;
   weft_history_entry *list, one;
@@ -1161,7 +1127,7 @@ static void test_history_of_odd_logs(void **state) {
 }
 
 static void test_history_refusals(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_history_query q;
   weft_history_entry *list, one;
   weft_change_state found;
@@ -1233,7 +1199,7 @@ static void test_history_refusals(void **state) {
 
 /* --- conflicts --- */
 
-static void random_write(fixture *f, weft_replica *r, test_rng *rng) {
+static void random_write(test_bed *f, weft_replica *r, test_rng *rng) {
   static const char *const values[] = {"1",
                                        "2",
                                        "1.0",
@@ -1263,7 +1229,7 @@ static bool of_side(const weft_sibling *s, weft_shape shape) {
 }
 
 /* What is shown at `path` of a document in which only one side stands there. */
-static weft_value side_alone(fixture *f, const weft_doc *doc, weft_path path, weft_shape shape) {
+static weft_value side_alone(test_bed *f, const weft_doc *doc, weft_path path, weft_shape shape) {
   weft_doc *alone;
   weft_value value;
   assert_int_equal(weft__doc_new(&alone, &f->mem, weft__doc_lineage(doc)), WEFT_OK);
@@ -1293,7 +1259,7 @@ static weft_value side_alone(fixture *f, const weft_doc *doc, weft_path path, we
   return value;
 }
 
-static void assert_conflict(fixture *f, const weft_doc *doc, const weft_conflict *want,
+static void assert_conflict(test_bed *f, const weft_doc *doc, const weft_conflict *want,
                             const weft_conflict_entry *got) {
   size_t winners = 0;
   size_t plain = 0;
@@ -1336,7 +1302,7 @@ static void assert_conflict(fixture *f, const weft_doc *doc, const weft_conflict
 }
 
 /* Gives the number of conflicts of one document, after comparing all. */
-static size_t compare_conflicts(fixture *f, const char *name) {
+static size_t compare_conflicts(test_bed *f, const char *name) {
   weft_txn *txn;
   weft_doc_record record;
   weft_base base;
@@ -1366,7 +1332,7 @@ static size_t compare_conflicts(fixture *f, const char *name) {
 }
 
 static void test_conflicts(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   size_t kinds[4] = {0};
   weft_replica *r[3] = {f->r, test_space_memory(&f->s, 1), test_space_memory(&f->s, 2)};
   for (uint64_t seed = 1; seed <= 60; seed++) {
@@ -1412,26 +1378,26 @@ static void test_conflicts(void **state) {
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test_setup_teardown(test_conflicts, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_conflicts, setup_lmdb, teardown),
-    cmocka_unit_test_setup_teardown(test_history_of_odd_logs, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_history_of_odd_logs, setup_lmdb, teardown),
-    cmocka_unit_test_setup_teardown(test_history_refusals, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_history, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_history, setup_lmdb, teardown),
-    cmocka_unit_test_setup_teardown(test_pages_while_writing, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_contributors, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_reserved, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_long_texts, setup_lmdb, teardown),
-    cmocka_unit_test_setup_teardown(test_by_device, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_bytes, setup_lmdb, teardown),
-    cmocka_unit_test_setup_teardown(test_list_refusals, setup_lmdb, teardown),
-    cmocka_unit_test_setup_teardown(test_index_limit, setup_lmdb, teardown),
-    cmocka_unit_test_setup_teardown(test_plans, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_plans, setup_lmdb, teardown),
-    cmocka_unit_test_setup_teardown(test_keys_split, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_lists, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_lists, setup_lmdb, teardown),
+    cmocka_unit_test_setup_teardown(test_conflicts, test_bed_memory_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_conflicts, test_bed_lmdb_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_history_of_odd_logs, test_bed_memory_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_history_of_odd_logs, test_bed_lmdb_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_history_refusals, test_bed_memory_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_history, test_bed_memory_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_history, test_bed_lmdb_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_pages_while_writing, test_bed_memory_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_contributors, test_bed_memory_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_reserved, test_bed_memory_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_long_texts, test_bed_lmdb_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_by_device, test_bed_memory_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_bytes, test_bed_lmdb_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_list_refusals, test_bed_lmdb_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_index_limit, test_bed_lmdb_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_plans, test_bed_memory_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_plans, test_bed_lmdb_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_keys_split, test_bed_memory_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_lists, test_bed_memory_open, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_lists, test_bed_lmdb_open, test_bed_end),
 };
 
 int main(void) { return cmocka_run_group_tests(tests, NULL, NULL); }

@@ -11,62 +11,27 @@
 #include "crdt/hlc.h"
 #include "crdt/json.h"
 #include "crdt/limits.h"
-#include "tests/support/fault_alloc.h"
-#include "tests/support/fault_store.h"
-#include "tests/support/space.h"
-#include "tests/support/temp.h"
+#include "tests/support/bed.h"
 
 enum { TEXT_LEN = 4096 };
 
-/* One store that outlives its replicas, and the space they belong to. */
-typedef struct fixture {
-  bool lmdb;
-  test_temp temp;
-  test_space s;
-  weft_store *inner;
-  test_fault_store faults;
-  char mirror[256];
-} fixture;
-
-static int setup(void **state, bool lmdb) {
-  fixture *f = calloc(1, sizeof *f);
-  f->lmdb = lmdb;
-  f->temp = test_temp_make();
-  test_temp_path(&f->temp, "mirror", f->mirror);
-  test_space_make(&f->s, 3, 1);
-  f->inner = lmdb ? test_lmdb_store(&f->temp) : test_memory_store();
-  *state = f;
-  return 0;
-}
-
-static int setup_memory(void **state) { return setup(state, false); }
-static int setup_lmdb(void **state) { return setup(state, true); }
-
-static int teardown(void **state) {
-  fixture *f = *state;
-  weft_store_free(f->inner);
-  test_temp_remove(&f->temp);
-  free(f);
-  return 0;
-}
-
-/* Opens device 0 on the store of the fixture; with its mirror. */
-static weft_err open_raw(fixture *f, weft_replica **out) {
-  weft_replica_options o = test_space_options(&f->s, 0, test_fault_store_of(f->inner, &f->faults));
+/* Opens device 0 on the store of the bed; with its mirror. */
+static weft_err open_raw(test_bed *f, weft_replica **out) {
+  weft_replica_options o = test_bed_options(f);
   o.mirror_dir = f->mirror;
   weft_err err = weft_replica_open(out, &o);
   if (err != WEFT_OK) weft_store_free(o.store);
   return err;
 }
 
-static weft_replica *open_first(fixture *f) {
+static weft_replica *open_first(test_bed *f) {
   weft_replica *r;
   assert_int_equal(open_raw(f, &r), WEFT_OK);
   test_space_add_records(&f->s, r);
   return r;
 }
 
-static weft_replica *reopen(fixture *f, weft_replica *r) {
+static weft_replica *reopen(test_bed *f, weft_replica *r) {
   weft_replica_free(r);
   return open_first(f);
 }
@@ -85,7 +50,7 @@ static weft_counts counts_of(weft_replica *r) {
 /* --- commits --- */
 
 static void test_commits(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = open_first(f);
   assert_int_equal(test_set(r, "t/a", "/title", "\"Leg day\""), WEFT_OK);
   assert_int_equal(test_set(r, "t/a", "/steps", "[]"), WEFT_OK);
@@ -114,7 +79,7 @@ static void test_commits(void **state) {
 }
 
 static void test_nothing_to_write(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = open_first(f);
   weft_edit *e;
   weft_commit done;
@@ -133,7 +98,7 @@ static void test_nothing_to_write(void **state) {
 /* Few documents and many: each is found again, in whatever order it is asked for. */
 static void test_edit_of_many_documents(void **state) {
   static const unsigned counts[] = {1, 8, 9, 32, 33, 300};
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = open_first(f);
   for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
     char name[32], got[TEXT_LEN], want[64];
@@ -165,7 +130,7 @@ static void test_edit_of_many_documents(void **state) {
 }
 
 static void test_delete_and_back(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = open_first(f);
   weft_edit *e;
   weft_commit done;
@@ -193,7 +158,7 @@ static void test_delete_and_back(void **state) {
 
 /* Every call of an edit, in one change. */
 static void test_edit_calls(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = open_first(f);
   weft_alloc mem = weft_alloc_libc();
   weft_arena arena;
@@ -236,7 +201,7 @@ static void test_edit_calls(void **state) {
 }
 
 static void test_stale_and_base(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = open_first(f);
   weft_alloc mem = weft_alloc_libc();
   weft_vector old;
@@ -279,7 +244,7 @@ static void test_stale_and_base(void **state) {
 }
 
 static void test_strangers_may_not_write(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r;
   weft_edit *e;
   assert_int_equal(open_raw(f, &r), WEFT_OK);
@@ -290,7 +255,7 @@ static void test_strangers_may_not_write(void **state) {
 /* --- groups --- */
 
 static void test_group(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = open_first(f);
   weft_hold_report held;
   weft_show_report shown;
@@ -379,7 +344,7 @@ static void write_one(weft_replica *r, unsigned n) {
  * in whatever pieces it is asked for, over restarts too. */
 static void test_arrivals(void **state) {
   enum { STEPS = 120 };
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = open_first(f), *other = test_space_memory(&f->s, 1);
   test_rng rng = test_rng_of(11);
   mark marks[STEPS];
@@ -411,7 +376,7 @@ static void test_arrivals(void **state) {
 }
 
 static void test_group_abort(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = open_first(f);
   weft_edit *e;
   weft_commit done;
@@ -438,7 +403,7 @@ static void test_group_abort(void **state) {
 /* --- restarts and incarnations --- */
 
 static void test_restart(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = open_first(f);
   for (int i = 0; i < 30; i++) {
     char value[16];
@@ -462,7 +427,7 @@ static void test_restart(void **state) {
 }
 
 /* Ends a replica as a crash would, which writes no mirror. */
-static void crash(fixture *f, weft_replica *r) {
+static void crash(test_bed *f, weft_replica *r) {
   char text[800];
   snprintf(text, sizeof text, "cp -a %s %s.kept", f->mirror, f->mirror);
   assert_int_equal(system(text), 0);
@@ -473,7 +438,7 @@ static void crash(fixture *f, weft_replica *r) {
 
 /* A copy that is only a commit old is told from the store it was made of, also after a crash. */
 static void test_set_back_a_little(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = open_first(f);
   for (int i = 0; i < 3; i++)
     assert_int_equal(test_set(r, "t/a", "/x", i % 2 ? "1" : "2"), WEFT_OK);
@@ -491,7 +456,7 @@ static void test_set_back_a_little(void **state) {
 }
 
 static void test_clock_far_ahead(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = open_first(f);
   f->s.platforms[0].now += 3600000;
   assert_int_equal(test_set(r, "t/a", "/x", "1"), WEFT_OK);
@@ -581,7 +546,7 @@ static weft_store *copy_of(weft_store *from) {
 /* A backup that was put back, and a copy beside the original: neither writes a second change under
  * a number that was used; when they meet, nothing is lost. */
 static void test_rolled_back(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = open_first(f);
   assert_int_equal(test_set(r, "t/a", "/x", "1"), WEFT_OK);
   r = reopen(f, r);
@@ -607,7 +572,7 @@ static void test_rolled_back(void **state) {
 }
 
 static void test_moved(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = open_first(f);
   assert_int_equal(test_set(r, "t/a", "/x", "1"), WEFT_OK);
   weft_replica_free(r);
@@ -628,7 +593,7 @@ static void test_moved(void **state) {
 }
 
 static void test_other_space(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = open_first(f);
   weft_replica_free(r);
   test_space other;
@@ -647,7 +612,7 @@ static void test_other_space(void **state) {
 /* --- records and small tables --- */
 
 static void test_records(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r;
   weft_alloc mem = weft_alloc_libc();
   weft_arena arena;
@@ -674,7 +639,7 @@ static void test_records(void **state) {
 }
 
 static void test_small_tables(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = open_first(f);
   weft_alloc mem = weft_alloc_libc();
   weft_arena arena;
@@ -699,7 +664,7 @@ static void test_small_tables(void **state) {
 /* --- two and more --- */
 
 static void test_two_meet(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *a = open_first(f);
   weft_replica *b = test_space_memory(&f->s, 1);
   assert_int_equal(test_set(a, "t/a", "", "{\"x\":1,\"y\":1}"), WEFT_OK);
@@ -724,8 +689,8 @@ static void test_two_meet(void **state) {
 }
 
 #define BOTH(test)                                                                                 \
-  cmocka_unit_test_setup_teardown(test, setup_memory, teardown),                                   \
-      cmocka_unit_test_setup_teardown(test, setup_lmdb, teardown)
+  cmocka_unit_test_setup_teardown(test, test_bed_memory, test_bed_end),                            \
+      cmocka_unit_test_setup_teardown(test, test_bed_lmdb, test_bed_end)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
@@ -744,7 +709,7 @@ int main(void) {
       BOTH(test_clock_comes_back),
       BOTH(test_rolled_back),
       BOTH(test_moved),
-      cmocka_unit_test_setup_teardown(test_set_back_a_little, setup_memory, teardown),
+      cmocka_unit_test_setup_teardown(test_set_back_a_little, test_bed_memory, test_bed_end),
       BOTH(test_other_space),
       BOTH(test_records),
       BOTH(test_small_tables),

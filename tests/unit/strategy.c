@@ -11,7 +11,7 @@
 #include "crdt/json.h"
 #include "store/history.h"
 #include "store/replica_internal.h"
-#include "tests/support/space.h"
+#include "tests/support/bed.h"
 
 enum { REPLICAS = 3, STORES = 4, STEPS = 60, FORK_AT = 20 };
 
@@ -254,49 +254,18 @@ static void test_counts(void **state) {
 
 /* --- single cases --- */
 
-typedef struct world {
-  test_space s;
-  weft_store *store;
-  weft_replica *r[2];
-  weft_arena arena;
-  weft_alloc mem;
-} world;
-
-static int setup(void **state) {
-  world *w = calloc(1, sizeof *w);
-  w->mem = weft_alloc_libc();
-  weft__arena_init(&w->arena, &w->mem);
-  test_space_make(&w->s, 2, 7);
-  for (size_t i = 0; i < 2; i++) w->r[i] = test_space_memory(&w->s, i);
-  *state = w;
-  return 0;
-}
-
-static int teardown(void **state) {
-  world *w = *state;
-  for (size_t i = 0; i < 2; i++) weft_replica_free(w->r[i]);
-  weft__arena_free(&w->arena);
-  free(w);
-  return 0;
-}
-
-static weft_err set(world *w, size_t i, const char *pointer, const char *json) {
+static weft_err set(test_pair *w, size_t i, const char *pointer, const char *json) {
   w->s.platforms[i].now += 10;
   return test_set(w->r[i], "t/one", pointer, json);
 }
 
-static void meet(world *w) {
-  test_pull(w->r[1], w->r[0], 5);
-  test_pull(w->r[0], w->r[1], 5);
-}
-
-static weft_err rule(world *w, const char *collection, const char *pattern, weft_strategy s) {
+static weft_err rule(test_pair *w, const char *collection, const char *pattern, weft_strategy s) {
   weft_commit done;
   weft_strategy_rule r = {text(collection), text(pattern), s};
   return weft_replica_set_strategy(w->r[0], &r, NULL, &done);
 }
 
-static weft_conflict_entry *conflicts(world *w, size_t i, size_t *count) {
+static weft_conflict_entry *conflicts(test_pair *w, size_t i, size_t *count) {
   weft_conflict_entry *list;
   assert_int_equal(weft_replica_conflicts(w->r[i], &w->arena, text("t/one"), 0, &list, count),
                    WEFT_OK);
@@ -304,7 +273,7 @@ static weft_conflict_entry *conflicts(world *w, size_t i, size_t *count) {
 }
 
 static void test_manual(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   size_t count;
   weft_edit *e;
   weft_commit done;
@@ -312,12 +281,12 @@ static void test_manual(void **state) {
   weft_value v;
   assert_int_equal(rule(w, "t", "/a", WEFT_STRATEGY_MANUAL), WEFT_OK);
   assert_int_equal(set(w, 0, "/a", "{\"x\":0,\"y\":0}"), WEFT_OK);
-  meet(w);
+  test_pair_meet(w);
   weft__vector_init(&before, &w->mem);
   assert_int_equal(weft__vector_copy(&before, weft_replica_shown(w->r[0])), WEFT_OK);
   assert_int_equal(set(w, 0, "/a/x", "1"), WEFT_OK);
   assert_int_equal(set(w, 1, "/a/x", "2"), WEFT_OK);
-  meet(w);
+  test_pair_meet(w);
   assert_true(conflicts(w, 0, &count)->manual);
   assert_int_equal(count, 1);
   /* At, above and below; and not beside. */
@@ -366,14 +335,14 @@ static void test_manual(void **state) {
 
 /* A strategy changes what is reported and nothing else. */
 static void test_lww(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   size_t count;
   weft_counts counts;
   assert_int_equal(set(w, 0, "/a", "1"), WEFT_OK);
-  meet(w);
+  test_pair_meet(w);
   assert_int_equal(set(w, 0, "/a", "2"), WEFT_OK);
   assert_int_equal(set(w, 1, "/a", "3"), WEFT_OK);
-  meet(w);
+  test_pair_meet(w);
   conflicts(w, 0, &count);
   assert_int_equal(count, 1);
   assert_int_equal(rule(w, "t", "", WEFT_STRATEGY_LWW), WEFT_OK);
@@ -384,7 +353,7 @@ static void test_lww(void **state) {
   assert_int_equal(rule(w, "t", "/a", WEFT_STRATEGY_FIELD), WEFT_OK);
   conflicts(w, 0, &count);
   assert_int_equal(count, 1);
-  meet(w);
+  test_pair_meet(w);
   conflicts(w, 1, &count);
   assert_int_equal(count, 1);
   weft_strategy s;
@@ -394,7 +363,7 @@ static void test_lww(void **state) {
 }
 
 static void test_refused(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   weft_commit done;
   weft_strategy_rule *rules;
   size_t count;
@@ -427,9 +396,9 @@ static void test_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(test_manual, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_lww, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_manual, test_pair_begin, test_pair_end),
+      cmocka_unit_test_setup_teardown(test_lww, test_pair_begin, test_pair_end),
+      cmocka_unit_test_setup_teardown(test_refused, test_pair_begin, test_pair_end),
       cmocka_unit_test(test_counts),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,9 +11,8 @@
 #include "crdt/json.h"
 #include "store/history.h"
 #include "store/replica_internal.h"
-#include "tests/support/fault_alloc.h"
+#include "tests/support/bed.h"
 #include "tests/support/recount.h"
-#include "tests/support/space.h"
 
 enum { REPLICAS = 3, STEPS = 40, SNAPS = 64, TEXT_LEN = 65536 };
 
@@ -534,57 +533,23 @@ static void test_laws(void **state) {
 
 /* --- single cases --- */
 
-typedef struct world {
-  test_space s;
-  weft_replica *r[2];
-  weft_arena arena;
-  weft_alloc mem;
-  weft_vector v;
-  char out[4096];
-} world;
-
-static int setup(void **state) {
-  world *w = calloc(1, sizeof *w);
-  w->mem = weft_alloc_libc();
-  weft__arena_init(&w->arena, &w->mem);
-  weft__vector_init(&w->v, &w->mem);
-  test_space_make(&w->s, 3, 7);
-  for (size_t i = 0; i < 2; i++) w->r[i] = test_space_memory(&w->s, i);
-  *state = w;
-  return 0;
-}
-
-static int teardown(void **state) {
-  world *w = *state;
-  for (size_t i = 0; i < 2; i++) weft_replica_free(w->r[i]);
-  weft__vector_free(&w->v);
-  weft__arena_free(&w->arena);
-  free(w);
-  return 0;
-}
-
-static void set(world *w, size_t i, const char *pointer, const char *json) {
+static void set(test_pair *w, size_t i, const char *pointer, const char *json) {
   w->s.platforms[i].now += 10;
   assert_int_equal(test_set(w->r[i], "t/one", pointer, json), WEFT_OK);
 }
 
-static const char *get(world *w, size_t i, const char *pointer) {
+static const char *get(test_pair *w, size_t i, const char *pointer) {
   return test_get(w->r[i], "t/one", pointer, w->out, sizeof w->out);
 }
 
-static weft_id last_change(world *w, size_t i) {
+static weft_id last_change(test_pair *w, size_t i) {
   weft_id id;
   assert_int_equal(weft_replica_vector_before_last(w->r[i], text("t/one"), &w->v, &id), WEFT_OK);
   return id;
 }
 
-static void meet(world *w) {
-  test_pull(w->r[1], w->r[0], 5);
-  test_pull(w->r[0], w->r[1], 5);
-}
-
 static void test_restore_part(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   weft_commit done;
   weft_vector v;
   weft__vector_init(&v, &w->mem);
@@ -640,7 +605,7 @@ static void test_restore_part(void **state) {
   weft__vector_free(&v);
 }
 
-static weft_revert_item *revert_one(world *w, size_t i, weft_id change, size_t *count) {
+static weft_revert_item *revert_one(test_pair *w, size_t i, weft_id change, size_t *count) {
   weft_revert_item *items;
   weft_commit done;
   assert_int_equal(weft_replica_revert(w->r[i], &w->arena, &change, NULL, &items, count, &done),
@@ -649,15 +614,15 @@ static weft_revert_item *revert_one(world *w, size_t i, weft_id change, size_t *
 }
 
 static void test_revert_account(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   size_t count;
   set(w, 0, "", "{\"a\":1,\"b\":1,\"c\":1}");
-  meet(w);
+  test_pair_meet(w);
   w->s.platforms[0].now += 10;
   set(w, 0, "", "{\"a\":2,\"b\":2,\"c\":2,\"new\":{\"x\":1}}");
   weft_id change = last_change(w, 0);
   set(w, 1, "/a", "9"); /* beside it */
-  meet(w);
+  test_pair_meet(w);
   set(w, 0, "/b", "3");     /* since */
   set(w, 0, "/new/y", "5"); /* inside */
   weft_id since = last_change(w, 0);
@@ -688,7 +653,7 @@ static void test_revert_account(void **state) {
 }
 
 static void test_revert_refused(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   weft_revert_item *items;
   size_t count;
   weft_commit done;
@@ -708,7 +673,7 @@ static void test_revert_refused(void **state) {
 
 /* A change that waits for what never comes is written again as one's own. */
 static void test_redo(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   weft_replica *third = test_space_memory(&w->s, 2);
   set(w, 0, "/a", "{\"x\":1}");
   weft_arena arena;
@@ -747,7 +712,7 @@ static void test_redo(void **state) {
 }
 
 static void test_tags(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   weft_commit done;
   weft_tag *tags;
   size_t count;
@@ -757,16 +722,16 @@ static void test_tags(void **state) {
       "1st",  "a b",  "a/b",
       "\xff", "DEAD", "x123456789x123456789x123456789x123456789x123456789x123456789x1234"};
   set(w, 0, "/a", "1");
-  meet(w);
+  test_pair_meet(w);
   set(w, 0, "/b", "1");
   set(w, 1, "/c", "1");
-  meet(w);
+  test_pair_meet(w);
   assert_int_equal(weft_replica_tag(w->r[0], doc, text("v1"), NULL, NULL, &done), WEFT_OK);
   set(w, 0, "/a", "2");
   weft_id change = last_change(w, 0);
   assert_int_equal(weft_replica_tag(w->r[0], doc, text("two"), &change, NULL, &done), WEFT_OK);
   set(w, 0, "/a", "3");
-  meet(w);
+  test_pair_meet(w);
   weft_value v;
   weft_bytes root = text("");
   for (size_t i = 0; i < 2; i++) {
@@ -819,7 +784,7 @@ static void test_tags(void **state) {
 }
 
 static void test_versions_not_there(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   weft_bytes doc = text("t/one"), other = text("t/two");
   weft_id none = {{9}};
   set(w, 0, "/a", "1");
@@ -850,7 +815,7 @@ static void test_versions_not_there(void **state) {
 }
 
 static void test_preview(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   weft_edit *e;
   weft_value v, one = {.kind = WEFT_INT, .as.integer = 1};
   set(w, 0, "/a", "5");
@@ -865,7 +830,7 @@ static void test_preview(void **state) {
 }
 
 static void test_rules(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   static const struct {
     weft_rule rule;
     const char *value;
@@ -878,10 +843,10 @@ static void test_rules(void **state) {
     weft_commit done;
     w->s.platforms[1].now = w->s.platforms[0].now + 1000;
     set(w, 0, "/a", "0");
-    meet(w);
+    test_pair_meet(w);
     set(w, 0, "/a", "9");
     set(w, 1, "/a", "5");
-    meet(w);
+    test_pair_meet(w);
     assert_int_equal(weft_replica_conflicts(w->r[0], &w->arena, text("t/one"), 0, &list, &count),
                      WEFT_OK);
     assert_int_equal(count, 1);
@@ -896,20 +861,20 @@ static void test_rules(void **state) {
     assert_int_equal(weft_replica_conflicts(w->r[0], &w->arena, text("t/one"), 0, &list, &count),
                      WEFT_OK);
     assert_int_equal(count, 0);
-    meet(w);
+    test_pair_meet(w);
   }
 }
 
 /* A deletion and a container have no size, and nobody's own is nobody's. */
 static void test_rules_undecided(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   weft_conflict_entry *list;
   size_t count;
   set(w, 0, "/a", "{\"x\":1}");
-  meet(w);
+  test_pair_meet(w);
   set(w, 0, "/a", NULL);
   set(w, 1, "/a/x", "2");
-  meet(w);
+  test_pair_meet(w);
   assert_int_equal(weft_replica_conflicts(w->r[0], &w->arena, text("t/one"), 0, &list, &count),
                    WEFT_OK);
   assert_int_equal(count, 1);
@@ -926,13 +891,13 @@ static void test_rules_undecided(void **state) {
 }
 
 static void test_audit(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   weft_audit_place place = {0, 0};
   weft_audit_entry *list;
   size_t count, seen = 0, starts = 0;
   for (int i = 0; i < 700; i++) set(w, 0, "/a", i % 2 ? "1" : "2");
   set(w, 1, "/b", "1");
-  meet(w);
+  test_pair_meet(w);
   do {
     weft__arena_reset(&w->arena);
     assert_int_equal(weft_replica_audit(w->r[0], &w->arena, &place, &list, &count), WEFT_OK);
@@ -949,7 +914,7 @@ static void test_audit(void **state) {
 
 /* The clocks may say the same; then the logs decide, everywhere alike. */
 static void test_rules_tie(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   weft_id low = {{1}}, high = {{2}};
   weft_conflict_value values[3] = {
       {.shape = WEFT_SHAPE_SCALAR}, {.shape = WEFT_SHAPE_SCALAR}, {.shape = WEFT_SHAPE_SCALAR}};
@@ -969,7 +934,7 @@ static void test_rules_tie(void **state) {
 /* --- asked for what is not there --- */
 
 static void test_not_there(void **state) {
-  world *w = *state;
+  test_pair *w = *state;
   weft_doc_diff diff;
   weft_blame_entry *blame;
   size_t count;
@@ -1159,18 +1124,18 @@ static void test_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(test_restore_part, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_revert_account, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_revert_refused, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_redo, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_tags, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_versions_not_there, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_preview, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_rules, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_rules_undecided, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_rules_tie, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_audit, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_not_there, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_restore_part, test_pair_begin, test_pair_end),
+      cmocka_unit_test_setup_teardown(test_revert_account, test_pair_begin, test_pair_end),
+      cmocka_unit_test_setup_teardown(test_revert_refused, test_pair_begin, test_pair_end),
+      cmocka_unit_test_setup_teardown(test_redo, test_pair_begin, test_pair_end),
+      cmocka_unit_test_setup_teardown(test_tags, test_pair_begin, test_pair_end),
+      cmocka_unit_test_setup_teardown(test_versions_not_there, test_pair_begin, test_pair_end),
+      cmocka_unit_test_setup_teardown(test_preview, test_pair_begin, test_pair_end),
+      cmocka_unit_test_setup_teardown(test_rules, test_pair_begin, test_pair_end),
+      cmocka_unit_test_setup_teardown(test_rules_undecided, test_pair_begin, test_pair_end),
+      cmocka_unit_test_setup_teardown(test_rules_tie, test_pair_begin, test_pair_end),
+      cmocka_unit_test_setup_teardown(test_audit, test_pair_begin, test_pair_end),
+      cmocka_unit_test_setup_teardown(test_not_there, test_pair_begin, test_pair_end),
       cmocka_unit_test(test_revert_long),
       cmocka_unit_test(test_memory),
       cmocka_unit_test(test_laws),

@@ -11,62 +11,10 @@
 #include "crdt/limits.h"
 #include "store/overlay_store.h"
 #include "store/replica_internal.h"
-#include "tests/support/fault_alloc.h"
-#include "tests/support/fault_store.h"
+#include "tests/support/bed.h"
 #include "tests/support/pace.h"
-#include "tests/support/space.h"
-#include "tests/support/temp.h"
 
 enum { TEXT_LEN = 2048 };
-
-typedef struct fixture {
-  test_temp temp;
-  test_space s;
-  weft_store *inner;
-  test_fault_store faults;
-  test_fault_alloc allocs;
-  weft_alloc mem;
-  weft_arena arena;
-} fixture;
-
-static int setup(void **state, bool lmdb) {
-  fixture *f = calloc(1, sizeof *f);
-  f->temp = test_temp_make();
-  f->mem = weft_alloc_libc();
-  weft__arena_init(&f->arena, &f->mem);
-  test_space_make(&f->s, 3, 1);
-  f->inner = lmdb ? test_lmdb_store(&f->temp) : test_memory_store();
-  *state = f;
-  return 0;
-}
-
-static int setup_memory(void **state) { return setup(state, false); }
-static int setup_lmdb(void **state) { return setup(state, true); }
-
-static int teardown(void **state) {
-  fixture *f = *state;
-  weft_store_free(f->inner);
-  weft__arena_free(&f->arena);
-  test_temp_remove(&f->temp);
-  free(f);
-  return 0;
-}
-
-/* Device 0 on the fixture's store; memory and calls are counted. */
-static weft_err open_raw(fixture *f, weft_replica **out) {
-  weft_replica_options o = test_space_options(&f->s, 0, test_fault_store_of(f->inner, &f->faults));
-  o.mem = test_fault_alloc_of(&f->allocs);
-  weft_err err = weft_replica_open(out, &o);
-  if (err != WEFT_OK) weft_store_free(o.store);
-  return err;
-}
-
-static weft_replica *open_first(fixture *f) {
-  weft_replica *r;
-  assert_int_equal(open_raw(f, &r), WEFT_OK);
-  test_space_add_records(&f->s, r);
-  return r;
-}
 
 static weft_bytes text(const char *s) { return weft_bytes_str(s); }
 
@@ -80,7 +28,7 @@ static void assert_clean(weft_replica *r) {
 }
 
 /* Writes of three devices that meet now and then: conflicts, deletions, arrays, several logs. */
-static void live(fixture *f, weft_replica *r[3], uint64_t seed, size_t steps) {
+static void live(test_bed *f, weft_replica *r[3], uint64_t seed, size_t steps) {
   static const char *const values[] = {"1", "2", "{\"x\":1}", "[1,[2]]", "\"s\"", NULL, NULL};
   static const char *const places[] = {"/a", "/b", "/a/x", "/a/0", "", "/c"};
   test_rng rng = test_rng_of(seed);
@@ -103,8 +51,8 @@ static void live(fixture *f, weft_replica *r[3], uint64_t seed, size_t steps) {
   test_pull(r[0], r[2], 100);
 }
 
-static weft_replica *make(fixture *f, size_t steps) {
-  weft_replica *r[3] = {open_first(f), test_space_memory(&f->s, 1), test_space_memory(&f->s, 2)};
+static weft_replica *make(test_bed *f, size_t steps) {
+  weft_replica *r[3] = {test_bed_open(f), test_space_memory(&f->s, 1), test_space_memory(&f->s, 2)};
   assert_int_equal(weft_replica_declare_index(r[0], text("v"), text("/a")), WEFT_OK);
   assert_int_equal(weft_replica_declare_index(r[0], text(""), text("@modified")), WEFT_OK);
   live(f, r, 3, steps);
@@ -126,8 +74,8 @@ static void progress(void *ctx, uint64_t done, uint64_t total) {
 }
 
 static void test_clean(void **state) {
-  fixture *f = *state;
-  weft_replica *r[3] = {open_first(f), test_space_memory(&f->s, 1), test_space_memory(&f->s, 2)};
+  test_bed *f = *state;
+  weft_replica *r[3] = {test_bed_open(f), test_space_memory(&f->s, 1), test_space_memory(&f->s, 2)};
   weft_verify_report report;
   weft_counts counts;
   seen_progress p = {0};
@@ -166,8 +114,8 @@ static void test_clean(void **state) {
 
 /* What is held and not shown yet is proven too, and stays not shown. */
 static void test_backlog(void **state) {
-  fixture *f = *state;
-  weft_replica *r = open_first(f);
+  test_bed *f = *state;
+  weft_replica *r = test_bed_open(f);
   weft_replica *other = test_space_memory(&f->s, 1);
   weft_show_report shown;
   weft_counts counts;
@@ -208,7 +156,7 @@ static void test_backlog(void **state) {
 /* --- damage --- */
 
 /* Puts `value` under the `idx`th key of a table, behind the replica's back; NULL removes it. */
-static void store_put(fixture *f, weft_table table, weft_bytes key, const weft_bytes *value) {
+static void store_put(test_bed *f, weft_table table, weft_bytes key, const weft_bytes *value) {
   weft_txn *txn;
   assert_int_equal(weft_store_begin(f->inner, WEFT_TXN_WRITE, &txn), WEFT_OK);
   weft_err err = value ? weft_txn_put(txn, table, key, *value) : weft_txn_delete(txn, table, key);
@@ -221,7 +169,7 @@ typedef struct table_copy {
   size_t count;
 } table_copy;
 
-static table_copy copy_table(fixture *f, weft_table table) {
+static table_copy copy_table(test_bed *f, weft_table table) {
   weft_txn *txn;
   weft_cursor *cursor;
   weft_entry entry;
@@ -258,7 +206,7 @@ static const weft_table truth[] = {WEFT_TABLE_LOG,   WEFT_TABLE_TAIL,    WEFT_TA
                                    WEFT_TABLE_LOGID, WEFT_TABLE_NUMBERS, WEFT_TABLE_ARRIVAL,
                                    WEFT_TABLE_RECORD};
 
-static void assert_damage(fixture *f, weft_replica *r, weft_table table, const weft_entry *e,
+static void assert_damage(test_bed *f, weft_replica *r, weft_table table, const weft_entry *e,
                           size_t at) {
   uint8_t *copy = malloc(e->value.len);
   memcpy(copy, e->value.at, e->value.len);
@@ -277,7 +225,7 @@ static void assert_damage(fixture *f, weft_replica *r, weft_table table, const w
 /* Every byte of every value. */
 static void test_every_byte(void **state) {
   size_t step = test_under_valgrind() ? 20 : 1;
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = make(f, 40);
   for (size_t t = 0; t < sizeof derived / sizeof *derived; t++) {
     table_copy copy = copy_table(f, derived[t]);
@@ -302,7 +250,7 @@ static void test_every_byte(void **state) {
 
 /* An entry that is gone, and one too many; what follows from the logs comes back. */
 static void test_entries(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = make(f, 40);
   weft_verify_report report;
   weft_digest digest = weft_replica_digest(r);
@@ -374,7 +322,7 @@ static void test_entries(void **state) {
 
 /* One flipped byte in each value, healed. */
 static void test_heal(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = make(f, 60);
   weft_verify_report report;
   weft_digest digest = weft_replica_digest(r);
@@ -411,7 +359,7 @@ static void assert_first(weft_replica *r, const char *want) {
 }
 
 /* Changes a byte of a sealed row and seals it again. */
-static void reseal(fixture *f, weft_replica *r, weft_table table, const weft_entry *e, size_t at) {
+static void reseal(test_bed *f, weft_replica *r, weft_table table, const weft_entry *e, size_t at) {
   weft_buf b;
   weft__buf_init(&b, &f->mem, SIZE_MAX);
   weft__buf_put(&b, weft_bytes_of(e->value.at, e->value.len - WEFT_ROW_CHECK_LEN));
@@ -424,7 +372,7 @@ static void reseal(fixture *f, weft_replica *r, weft_table table, const weft_ent
 
 static void test_sealed_rows(void **state) {
   size_t step = test_under_valgrind() ? 20 : 1;
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = make(f, 30);
   static const weft_table sealed[] = {WEFT_TABLE_TAIL, WEFT_TABLE_LOGS, WEFT_TABLE_RECORD};
   for (size_t t = 0; t < sizeof sealed / sizeof *sealed; t++) {
@@ -457,7 +405,7 @@ static void test_sealed_rows(void **state) {
 }
 
 /* Writes totals that say something else. */
-static void put_totals(fixture *f, weft_replica *r, weft_totals totals) {
+static void put_totals(test_bed *f, weft_replica *r, weft_totals totals) {
   weft_txn *txn;
   weft_totals kept = r->now;
   r->now = totals;
@@ -468,7 +416,7 @@ static void put_totals(fixture *f, weft_replica *r, weft_totals totals) {
 }
 
 static void test_totals(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = make(f, 30);
   weft_verify_report report;
   for (unsigned i = 0; i < 9; i++) {
@@ -497,7 +445,7 @@ static void test_totals(void **state) {
 
 /* Complete, without gaps, and against the causes. */
 static void test_order_against_claims(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = make(f, 60);
   weft_verify_report report;
   weft_txn *txn;
@@ -530,7 +478,7 @@ static void test_order_against_claims(void **state) {
 
 /* Small things that are not what they must be. */
 static void test_small_damage(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = make(f, 30);
   weft_verify_report report;
   table_copy docid = copy_table(f, WEFT_TABLE_DOCID);
@@ -567,7 +515,7 @@ static void test_small_damage(void **state) {
 
 /* The store that verify works on: two sides in one. */
 static void test_overlay(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_overlay_options o = {.mem = f->mem};
   weft_store *store;
   weft_store_size size;
@@ -620,8 +568,8 @@ static void test_overlay(void **state) {
 
 /* A stored chunk with a change that was judged otherwise, and with one that lies elsewhere. */
 static void test_chunks(void **state) {
-  fixture *f = *state;
-  weft_replica *r = open_first(f);
+  test_bed *f = *state;
+  weft_replica *r = test_bed_open(f);
   assert_int_equal(weft_group_begin(r), WEFT_OK);
   for (unsigned i = 0; i < 1500; i++) {
     assert_int_equal(test_set(r, "v/a", "/n", i % 2 ? "1" : "2"), WEFT_OK);
@@ -671,7 +619,7 @@ static void test_chunks(void **state) {
  * counts. */
 static void test_long_history(void **state) {
   enum { CHANGES = 300 };
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = make(f, 10);
   char value[16];
   for (unsigned i = 0; i < CHANGES; i++) {
@@ -713,7 +661,7 @@ static void test_long_history(void **state) {
 
 /* The k-th commit fails, with nothing or all of it written; then the device starts again. */
 static void test_repair_cut_short(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = make(f, 40);
   weft_verify_report report;
   weft_digest digest = weft_replica_digest(r);
@@ -727,7 +675,7 @@ static void test_repair_cut_short(void **state) {
       cut = err != WEFT_OK;
       f->faults = (test_fault_store){0};
       weft_replica_free(r);
-      r = open_first(f);
+      r = test_bed_open(f);
       if (cut) assert_int_equal(err, WEFT_EIO);
       if (late && cut) {
         test_show_all(r);
@@ -742,21 +690,21 @@ static void test_repair_cut_short(void **state) {
   weft_replica_free(r);
 }
 
-typedef weft_err (*call_fn)(fixture *f, weft_replica *r);
+typedef weft_err (*call_fn)(test_bed *f, weft_replica *r);
 
-static weft_err call_verify(fixture *f, weft_replica *r) {
+static weft_err call_verify(test_bed *f, weft_replica *r) {
   weft_verify_report report;
   (void)f;
   return weft_replica_verify(r, NULL, NULL, &report);
 }
 
-static weft_err call_repair(fixture *f, weft_replica *r) {
+static weft_err call_repair(test_bed *f, weft_replica *r) {
   weft_verify_report report;
   (void)f;
   return weft_replica_repair(r, NULL, NULL, &report);
 }
 
-static weft_err call_list(fixture *f, weft_replica *r) {
+static weft_err call_list(test_bed *f, weft_replica *r) {
   weft_arena arena;
   weft_list list;
   weft_query q;
@@ -780,7 +728,7 @@ static weft_err call_list(fixture *f, weft_replica *r) {
   return err;
 }
 
-static weft_err call_history(fixture *f, weft_replica *r) {
+static weft_err call_history(test_bed *f, weft_replica *r) {
   weft_arena arena;
   weft_history_query q;
   weft_history_entry *list, one;
@@ -813,7 +761,7 @@ static weft_err call_history(fixture *f, weft_replica *r) {
   return err;
 }
 
-static weft_err call_conflicts(fixture *f, weft_replica *r) {
+static weft_err call_conflicts(test_bed *f, weft_replica *r) {
   weft_arena arena;
   weft_conflict_entry *list;
   size_t count;
@@ -825,7 +773,7 @@ static weft_err call_conflicts(fixture *f, weft_replica *r) {
   return err;
 }
 
-static weft_err call_index(fixture *f, weft_replica *r) {
+static weft_err call_index(test_bed *f, weft_replica *r) {
   (void)f;
   weft_err err = weft_replica_declare_index(r, text("v"), text("/b"));
   return err == WEFT_OK ? weft_replica_drop_index(r, text("v"), text("/b")) : err;
@@ -840,7 +788,7 @@ static void drop_again(weft_replica *r) {
 static void test_faults(void **state) {
   static const call_fn calls[] = {call_verify,  call_repair,    call_list,
                                   call_history, call_conflicts, call_index};
-  fixture *f = *state;
+  test_bed *f = *state;
   weft_replica *r = make(f, 30);
   for (size_t c = 0; c < sizeof calls / sizeof *calls; c++) {
     weft_err err = WEFT_ENOMEM;
@@ -858,7 +806,7 @@ static void test_faults(void **state) {
     assert_clean(r);
     weft_replica_free(r);
     assert_int_equal(f->allocs.live, 0);
-    r = open_first(f);
+    r = test_bed_open(f);
     err = WEFT_EIO;
     for (uint64_t k = 1; err == WEFT_EIO; k += step) {
       step = 1 + (size_t)k / 40;
@@ -867,7 +815,7 @@ static void test_faults(void **state) {
       f->faults = (test_fault_store){0};
       assert_true(err == WEFT_OK || err == WEFT_EIO);
       weft_replica_free(r);
-      r = open_first(f);
+      r = test_bed_open(f);
       test_show_all(r);
       if (calls[c] == call_index) drop_again(r);
     }
@@ -877,25 +825,25 @@ static void test_faults(void **state) {
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test_setup_teardown(test_clean, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_clean, setup_lmdb, teardown),
-    cmocka_unit_test_setup_teardown(test_backlog, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_backlog, setup_lmdb, teardown),
-    cmocka_unit_test_setup_teardown(test_every_byte, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_entries, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_entries, setup_lmdb, teardown),
-    cmocka_unit_test_setup_teardown(test_sealed_rows, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_totals, setup_lmdb, teardown),
-    cmocka_unit_test_setup_teardown(test_order_against_claims, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_chunks, setup_lmdb, teardown),
-    cmocka_unit_test_setup_teardown(test_small_damage, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_overlay, setup_lmdb, teardown),
-    cmocka_unit_test_setup_teardown(test_long_history, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_heal, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_heal, setup_lmdb, teardown),
-    cmocka_unit_test_setup_teardown(test_repair_cut_short, setup_memory, teardown),
-    cmocka_unit_test_setup_teardown(test_repair_cut_short, setup_lmdb, teardown),
-    cmocka_unit_test_setup_teardown(test_faults, setup_memory, teardown),
+    cmocka_unit_test_setup_teardown(test_clean, test_bed_memory, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_clean, test_bed_lmdb, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_backlog, test_bed_memory, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_backlog, test_bed_lmdb, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_every_byte, test_bed_memory, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_entries, test_bed_memory, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_entries, test_bed_lmdb, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_sealed_rows, test_bed_memory, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_totals, test_bed_lmdb, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_order_against_claims, test_bed_memory, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_chunks, test_bed_lmdb, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_small_damage, test_bed_memory, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_overlay, test_bed_lmdb, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_long_history, test_bed_memory, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_heal, test_bed_memory, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_heal, test_bed_lmdb, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_repair_cut_short, test_bed_memory, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_repair_cut_short, test_bed_lmdb, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_faults, test_bed_memory, test_bed_end),
 };
 
 int main(void) { return cmocka_run_group_tests(tests, NULL, NULL); }
