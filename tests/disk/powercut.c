@@ -34,6 +34,7 @@
 #include "store/replica_internal.h"
 #include "tests/disk/cuts.h"
 #include "tests/support/fault_store.h"
+#include "tests/support/pace.h"
 #include "tests/support/recount.h"
 #include "tests/support/space.h"
 
@@ -755,8 +756,7 @@ static const char usage[] =
 static uint64_t number(const char *text) { return text ? strtoull(text, NULL, 10) : 0; }
 
 static bool options_read(options *o, int argc, char **argv) {
-  const char *images = getenv("WEFT_POWERCUTS");
-  *o = (options){.images = images ? number(images) : 10000, .seed = 1, .jobs = 1};
+  *o = (options){.images = test_number("WEFT_POWERCUTS", 10000), .seed = 1, .jobs = 1};
   o->operations = 2000;
   for (int i = 1; i < argc; i++) {
     const char *name = argv[i], *value = argv[i + 1];

@@ -22,6 +22,7 @@
 #include <cmocka.h>
 
 #include "store/lmdb_store.h"
+#include "tests/support/pace.h"
 #include "tests/support/recount.h"
 #include "tests/support/space.h"
 #include "tests/support/temp.h"
@@ -199,11 +200,6 @@ static void wait_open(const kill_run *k) {
   for (unsigned ms = 0; k->m->stage == OPENING && ms < 2000; ms++) pause_us(1000);
 }
 
-static uint64_t number_of(const char *name, uint64_t otherwise) {
-  const char *text = getenv(name);
-  return text ? strtoull(text, NULL, 10) : otherwise;
-}
-
 static void store_begin(kill_run *k) {
   k->temp = getenv("WEFT_KILL_MEMORY") ? test_temp_make() : test_temp_make_on_disk();
   memset((void *)k->m, 0, sizeof *k->m);
@@ -218,8 +214,8 @@ static marks *shared_marks(void) {
 }
 
 int main(void) {
-  uint64_t kills = number_of("WEFT_KILLS", 25);
-  uint64_t seed = number_of("WEFT_KILL_SEED", 1);
+  uint64_t kills = test_number("WEFT_KILLS", 25);
+  uint64_t seed = test_number("WEFT_KILL_SEED", 1);
   uint64_t at[STAGES] = {0};
   kill_run k = {.rng = test_rng_of(seed)};
   k.m = shared_marks();

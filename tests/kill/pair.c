@@ -31,6 +31,7 @@
 
 #include "store/lmdb_store.h"
 #include "tests/disk/edge.h"
+#include "tests/support/pace.h"
 #include "tests/support/recount.h"
 
 enum {
@@ -321,17 +322,12 @@ static bool kills_run(pair *p, pid_t pids[2], uint64_t kills) {
   return true;
 }
 
-static uint64_t number_of(const char *name, uint64_t otherwise) {
-  const char *text = getenv(name);
-  return text ? strtoull(text, NULL, 10) : otherwise;
-}
-
 int main(void) {
   static pair p;
   pid_t pids[2];
-  uint64_t kills = number_of("WEFT_PAIR_KILLS", 20);
+  uint64_t kills = test_number("WEFT_PAIR_KILLS", 20);
   signal(SIGPIPE, SIG_IGN);
-  p.seed = number_of("WEFT_KILL_SEED", 1);
+  p.seed = test_number("WEFT_KILL_SEED", 1);
   p.m = mmap(NULL, sizeof *p.m, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (p.m == MAP_FAILED) return 2;
   test_space_make(&p.s, 2, p.seed);

@@ -11,13 +11,9 @@
 
 #include "store/replica_internal.h"
 #include "tests/sim/sim.h"
+#include "tests/support/pace.h"
 
 enum { minute = 60000 };
-
-static uint64_t from_env(const char *name, uint64_t otherwise) {
-  const char *text = getenv(name);
-  return text && *text ? strtoull(text, NULL, 10) : otherwise;
-}
 
 static void must(sim *s, weft_err err) {
   if (err != WEFT_OK) sim_fail(s, "%s", weft_err_name(err));
@@ -206,7 +202,7 @@ static void run(uint64_t seed) {
 
 static void runs(void **state) {
   (void)state;
-  uint64_t first = from_env("WEFT_SIM_SEED", 1), count = from_env("WEFT_SIM_SEEDS", 30);
+  uint64_t first = test_number("WEFT_SIM_SEED", 1), count = test_number("WEFT_SIM_SEEDS", 30);
   for (uint64_t seed = first; seed < first + count; seed++) run(seed);
 }
 

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "tests/sim/sim.h"
+#include "tests/support/pace.h"
 
 enum {
   NODES = 4,
@@ -168,9 +169,7 @@ static void run_one(uint64_t seed, weft_ms *latest, size_t *listed) {
 
 static void no_ghosts_among_nodes(void **state) {
   (void)state;
-  const char *seeds = getenv("WEFT_SIM_SEEDS"), *first = getenv("WEFT_SIM_SEED");
-  uint64_t from = first && *first ? strtoull(first, NULL, 10) : 1;
-  uint64_t count = seeds && *seeds ? strtoull(seeds, NULL, 10) : 40;
+  uint64_t from = test_number("WEFT_SIM_SEED", 1), count = test_number("WEFT_SIM_SEEDS", 40);
   weft_ms latest = 0;
   size_t listed = 0;
   for (uint64_t seed = from; seed < from + count; seed++) run_one(seed, &latest, &listed);

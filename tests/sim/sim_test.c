@@ -10,13 +10,9 @@
 #include <cmocka.h>
 
 #include "tests/sim/sim.h"
+#include "tests/support/pace.h"
 
 enum { minute = 60000 };
-
-static uint64_t from_env(const char *name, uint64_t otherwise) {
-  const char *text = getenv(name);
-  return text && *text ? strtoull(text, NULL, 10) : otherwise;
-}
 
 static void must(sim *s, weft_err err) {
   if (err != WEFT_OK) sim_fail(s, "%s", weft_err_name(err));
@@ -312,8 +308,7 @@ static weft_ms overtakes_in(sim *s, weft_lane lane, int64_t value) {
  * within two round trips and the time that its own bytes take. */
 static void what_is_critical_overtakes(void **state) {
   (void)state;
-  const char *share = getenv("WEFT_SIM_SEEDS");
-  unsigned count = share && atoi(share) < 100 ? 20000 : 100000;
+  unsigned count = test_number("WEFT_SIM_SEEDS", 100) < 100 ? 20000 : 100000;
   enum { one_way = 50, own_bytes = 512, allowed = 4 * one_way + own_bytes * 1000 / 50000 };
   sim_options o = {.seed = 7, .nodes = 2, .stand_in = true, .mirror = true};
   o.delay_min = o.delay_max = one_way;
@@ -432,8 +427,8 @@ static uint64_t run(const plan *p, uint64_t seed) {
 }
 
 static void run_seeds(const plan *p) {
-  uint64_t first = from_env("WEFT_SIM_SEED", 1);
-  uint64_t count = from_env("WEFT_SIM_SEEDS", 40);
+  uint64_t first = test_number("WEFT_SIM_SEED", 1);
+  uint64_t count = test_number("WEFT_SIM_SEEDS", 40);
   for (uint64_t seed = first; seed < first + count; seed++) (void)run(p, seed);
 }
 
@@ -474,7 +469,7 @@ static void a_bad_network(void **state) {
 /* Each dials each, and one its own address; at the end there is one link a pair. */
 static void crossing_dials(void **state) {
   (void)state;
-  uint64_t count = from_env("WEFT_SIM_SEEDS", 40);
+  uint64_t count = test_number("WEFT_SIM_SEEDS", 40);
   for (uint64_t seed = 1; seed <= count; seed++) {
     sim_options o = {.seed = seed, .nodes = 4, .plain = true, .delay_min = 5, .delay_max = 40};
     sim *s = sim_new(&o);
@@ -512,8 +507,8 @@ static void on_disk(void **state) {
   (void)state;
   plan p = {.nodes = 3, .writes = 30, .restarts = true, .o = {.lmdb = true, .hold_max = 5}};
   p.o.delay_max = 20;
-  uint64_t first = from_env("WEFT_SIM_SEED", 1);
-  uint64_t count = (from_env("WEFT_SIM_SEEDS", 40) + 9) / 10;
+  uint64_t first = test_number("WEFT_SIM_SEED", 1);
+  uint64_t count = (test_number("WEFT_SIM_SEEDS", 40) + 9) / 10;
   for (uint64_t seed = first; seed < first + count; seed++) (void)run(&p, seed);
 }
 
@@ -521,8 +516,8 @@ static void eight_nodes(void **state) {
   (void)state;
   plan p = {.nodes = 8, .writes = 80, .partitions = true};
   p.o = (sim_options){.delay_min = 1, .delay_max = 80, .cut_permille = 5};
-  uint64_t first = from_env("WEFT_SIM_SEED", 1);
-  uint64_t count = (from_env("WEFT_SIM_SEEDS", 40) + 9) / 10;
+  uint64_t first = test_number("WEFT_SIM_SEED", 1);
+  uint64_t count = (test_number("WEFT_SIM_SEEDS", 40) + 9) / 10;
   for (uint64_t seed = first; seed < first + count; seed++) (void)run(&p, seed);
 }
 

@@ -4,6 +4,11 @@
 
 bool test_under_valgrind(void) { return getenv("WEFT_VALGRIND") != NULL; }
 
+uint64_t test_number(const char *name, uint64_t otherwise) {
+  const char *text = getenv(name);
+  return text && *text ? strtoull(text, NULL, 10) : otherwise;
+}
+
 uint64_t test_share(uint64_t all, uint64_t n) {
   if (!test_under_valgrind()) return all;
   return all > n ? all / n : 1;

@@ -9,6 +9,9 @@
 /* True when valgrind runs the program. */
 bool test_under_valgrind(void);
 
+/* The number that the environment gives under `name`; `otherwise` when there is none. */
+uint64_t test_number(const char *name, uint64_t otherwise);
+
 /* `all`, or under valgrind an n-th of it, at least 1. */
 uint64_t test_share(uint64_t all, uint64_t n);
 

@@ -16,6 +16,7 @@
 #include "crdt/json.h"
 #include "store/history.h"
 #include "tests/support/data.h"
+#include "tests/support/pace.h"
 #include "tests/support/space.h"
 
 enum { TABLE = 1 << 18, LEVELS_MAX = 64 };
@@ -39,12 +40,11 @@ typedef struct record_list {
 
 static bool record_read(record_list *l) {
   weft_bytes file = test_data_read("dashboards/history.jsonl.gz");
-  const char *most = getenv("WEFT_DASHBOARD_EDITS");
   weft_alloc mem = weft_alloc_libc();
   if (!file.at) return false;
   assert_int_equal(edits_read(&l->e, &mem, file), WEFT_OK);
   free((void *)(uintptr_t)file.at);
-  size_t wanted = most ? strtoul(most, NULL, 10) : 60;
+  size_t wanted = test_number("WEFT_DASHBOARD_EDITS", 60);
   if (wanted < l->e.count) l->e.count = wanted;
   return true;
 }

@@ -386,12 +386,11 @@ static void run(uint64_t seed, reached *all) {
 
 static void test_worlds(void **state) {
   (void)state;
-  const char *many = getenv("WEFT_FORK_SEEDS");
-  const char *one = getenv("WEFT_FORK_SEED");
-  uint64_t seeds = many ? strtoull(many, NULL, 10) : test_share(60, 20);
+  uint64_t one = test_number("WEFT_FORK_SEED", 0);
+  uint64_t seeds = test_number("WEFT_FORK_SEEDS", test_share(60, 20));
   reached all = {0};
   if (one) {
-    run(strtoull(one, NULL, 10), &all);
+    run(one, &all);
     return;
   }
   for (uint64_t seed = 1; seed <= seeds; seed++) run(seed, &all);

@@ -246,8 +246,7 @@ static void assert_all_same(run *w) {
 
 static void test_converge(void **state) {
   (void)state;
-  const char *many = getenv("WEFT_REPLICA_SEEDS");
-  uint64_t seeds = many ? strtoull(many, NULL, 10) : test_share(60, 6);
+  uint64_t seeds = test_number("WEFT_REPLICA_SEEDS", test_share(60, 6));
   size_t commits = 0;
   size_t refused = 0;
   uint64_t conflicts = 0;

@@ -682,8 +682,7 @@ static void pair_run(uint64_t seed) {
 
 static void test_both_alike(void **state) {
   (void)state;
-  const char *text = getenv("WEFT_TEST_SEEDS");
-  uint64_t seeds = text ? strtoull(text, NULL, 10) : 40;
+  uint64_t seeds = test_number("WEFT_TEST_SEEDS", 40);
   for (uint64_t seed = 1; seed <= seeds; seed++) pair_run(seed);
 }
 

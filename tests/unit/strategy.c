@@ -12,6 +12,7 @@
 #include "store/history.h"
 #include "store/replica_internal.h"
 #include "tests/support/bed.h"
+#include "tests/support/pace.h"
 
 enum { REPLICAS = 3, STORES = 4, STEPS = 60, FORK_AT = 20 };
 
@@ -212,8 +213,7 @@ static void step(run *w) {
 
 static void test_counts(void **state) {
   (void)state;
-  const char *many = getenv("WEFT_STRATEGY_SEEDS");
-  uint64_t seeds = many ? strtoull(many, NULL, 10) : 60;
+  uint64_t seeds = test_number("WEFT_STRATEGY_SEEDS", 60);
   size_t hidden = 0, manual = 0, refused = 0, forked = 0;
   for (uint64_t seed = 1; seed <= seeds; seed++) {
     run w;

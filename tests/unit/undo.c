@@ -12,6 +12,7 @@
 #include "store/history.h"
 #include "store/replica_internal.h"
 #include "tests/support/bed.h"
+#include "tests/support/pace.h"
 #include "tests/support/recount.h"
 
 enum { REPLICAS = 3, STEPS = 40, SNAPS = 64, TEXT_LEN = 65536 };
@@ -507,8 +508,7 @@ static void law_versions(run *w) {
 
 static void test_laws(void **state) {
   (void)state;
-  const char *many = getenv("WEFT_UNDO_SEEDS");
-  uint64_t seeds = many ? strtoull(many, NULL, 10) : 60;
+  uint64_t seeds = test_number("WEFT_UNDO_SEEDS", 60);
   size_t done = 0, skipped = 0, moved = 0, items = 0;
   for (uint64_t seed = 1; seed <= seeds; seed++) {
     run w;
