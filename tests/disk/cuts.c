@@ -20,14 +20,6 @@ typedef struct cut_range {
   size_t offset, len;
 } cut_range;
 
-static void *wider(void *at, size_t *cap, size_t need, size_t size) {
-  if (need <= *cap) return at;
-  *cap = need * 2 + 64;
-  void *wide = realloc(at, *cap * size);
-  if (!wide) abort();
-  return wide;
-}
-
 static void must(bool good, const char *what) {
   if (good) return;
   perror(what);
@@ -180,7 +172,7 @@ static bool is_name(const tape_event *e) {
 /* --- what becomes certain --- */
 
 static void dirty_add(cuts *c, size_t offset, size_t len) {
-  c->dirty = wider(c->dirty, &c->dirty_cap, c->dirty_count + 1, sizeof *c->dirty);
+  c->dirty = tape_wider(c->dirty, &c->dirty_cap, c->dirty_count + 1, sizeof *c->dirty);
   c->dirty[c->dirty_count++] = (cut_range){offset, len};
 }
 
@@ -242,7 +234,7 @@ static void step(cuts *c) {
   if (e->kind == TAPE_SYNC || e->kind == TAPE_FOLDER_SYNC) {
     settle(c, e);
   } else if (e->kind != TAPE_MARK) {
-    c->pending = wider(c->pending, &c->pending_cap, c->pending_count + 1, sizeof *c->pending);
+    c->pending = tape_wider(c->pending, &c->pending_cap, c->pending_count + 1, sizeof *c->pending);
     c->pending[c->pending_count++] = c->done;
   }
   c->done++;
@@ -253,9 +245,9 @@ static void step(cuts *c) {
 static void undo_note(cuts *c, uint32_t file, size_t offset, size_t len) {
   image_file *f = &c->now.files[file];
   file_room(f, offset + len);
-  c->undo = wider(c->undo, &c->undo_cap, c->undo_count + 1, sizeof *c->undo);
+  c->undo = tape_wider(c->undo, &c->undo_cap, c->undo_count + 1, sizeof *c->undo);
   c->undo[c->undo_count++] = (cut_undo){file, offset, len, c->old_len};
-  c->old = wider(c->old, &c->old_cap, c->old_len + len, 1);
+  c->old = tape_wider(c->old, &c->old_cap, c->old_len + len, 1);
   memcpy(c->old + c->old_len, f->b + offset, len);
   c->old_len += len;
 }
@@ -450,7 +442,7 @@ void cuts_know(const cuts *c, tape *t) {
 }
 
 void cuts_draw(cuts *c, size_t event, uint64_t seed) {
-  c->draws = wider(c->draws, &c->draw_cap, c->draw_count + 1, sizeof *c->draws);
+  c->draws = tape_wider(c->draws, &c->draw_cap, c->draw_count + 1, sizeof *c->draws);
   c->draws[c->draw_count++] = (cut_draw){event, seed};
 }
 

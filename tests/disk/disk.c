@@ -33,7 +33,7 @@ static bool name_fails(void) {
 
 /* --- the tape --- */
 
-static void *wider(void *at, size_t *cap, size_t need, size_t size) {
+void *tape_wider(void *at, size_t *cap, size_t need, size_t size) {
   if (need <= *cap) return at;
   *cap = need * 2 + 64;
   void *wide = realloc(at, *cap * size);
@@ -55,7 +55,7 @@ void tape_free(tape *t) {
 void tape_run(tape *t) { running = t; }
 
 static tape_event *event_add(tape *t, tape_kind kind) {
-  t->events = wider(t->events, &t->cap, t->count + 1, sizeof *t->events);
+  t->events = tape_wider(t->events, &t->cap, t->count + 1, sizeof *t->events);
   tape_event *e = &t->events[t->count++];
   memset(e, 0, sizeof *e);
   e->kind = kind;
@@ -124,7 +124,7 @@ static void note_bytes(int fd, const void *at, size_t len, off_t offset) {
   e->offset = (uint64_t)offset;
   e->at = t->len;
   e->len = len;
-  t->bytes = wider(t->bytes, &t->bytes_cap, t->len + len, 1);
+  t->bytes = tape_wider(t->bytes, &t->bytes_cap, t->len + len, 1);
   memcpy(t->bytes + t->len, at, len);
   t->len += len;
 }

@@ -77,5 +77,7 @@ void tape_run(tape *t);
 uint32_t tape_know(tape *t, const char *name);
 uint32_t tape_name(tape *t, const char *name);
 void tape_mark(tape *t, uint64_t what);
+/* A list of `cap` items that has place for `need`; `cap` is what it has then. */
+void *tape_wider(void *at, size_t *cap, size_t need, size_t size);
 
 #endif

@@ -43,6 +43,13 @@ weft_bytes test_file_read(const char *path) {
   return weft_bytes_of(at, len);
 }
 
+void test_file_write(const char *path, const void *at, size_t len) {
+  FILE *file = fopen(path, "wb");
+  assert_non_null(file);
+  assert_int_equal(fwrite(at, 1, len, file), len);
+  assert_int_equal(fclose(file), 0);
+}
+
 weft_bytes test_data_read(const char *name) {
   weft_bytes none = {NULL, 0};
   const char *folder = test_data_folder();

@@ -12,6 +12,9 @@ weft_bytes test_data_read(const char *name);
 /* Reads any file, as above. */
 weft_bytes test_file_read(const char *path);
 
+/* Writes a whole file; fails the running test when that cannot be. */
+void test_file_write(const char *path, const void *at, size_t len);
+
 /* The folder WEFT_TEST_DATA names, or NULL. */
 const char *test_data_folder(void);
 

@@ -22,6 +22,7 @@
 #include "store/keys.h"
 #include "store/lmdb_door.h"
 #include "store/lmdb_store.h"
+#include "tests/support/child.h"
 #include "tests/support/data.h"
 #include "tests/support/pace.h"
 #include "tests/support/rng.h"
@@ -109,13 +110,6 @@ static bool has_one(weft_store *s, uint32_t key, const char *value) {
   return has;
 }
 
-static void write_file(const char *path, const void *at, size_t len) {
-  FILE *f = fopen(path, "wb");
-  assert_non_null(f);
-  assert_int_equal(fwrite(at, 1, len, f), len);
-  fclose(f);
-}
-
 static off_t file_len(const char *path) {
   struct stat st;
   return stat(path, &st) == 0 ? st.st_size : -1;
@@ -130,15 +124,6 @@ static void patch(const char *path, off_t at, const void *bytes, size_t len) {
 }
 
 /* Runs `child` in a process of its own; its answer becomes the exit code. */
-static int in_child(bool (*child)(const place *), const place *p) {
-  fflush(NULL);
-  pid_t pid = fork();
-  if (pid == 0) _exit(child(p) ? 0 : 1);
-  int status = 0;
-  assert_int_equal(waitpid(pid, &status, 0), pid);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
 /* --- making one --- */
 
 static unsigned mode_of(const char *path) {
@@ -213,7 +198,7 @@ static void test_missing(void **state) {
 
 static void test_crash_during_creation(void **state) {
   place *p = *state;
-  write_file(p->fresh, "half a store", 12);
+  test_file_write(p->fresh, "half a store", 12);
   weft_lmdb_options o = options(p);
   o.must_exist = true;
   open_with(&o, WEFT_ENOSTORE);
@@ -269,7 +254,8 @@ static void test_tables_that_came_later(void **state) {
 
 /* --- locks --- */
 
-static bool child_is_locked_out(const place *p) {
+static bool child_is_locked_out(const void *ctx) {
+  const place *p = ctx;
   weft_lmdb_options o = options(p);
   weft_store *s;
   weft_diag d;
@@ -277,7 +263,8 @@ static bool child_is_locked_out(const place *p) {
   return err == WEFT_ELOCKED && d.sys == (int)getppid();
 }
 
-static bool child_may_write(const place *p) {
+static bool child_may_write(const void *ctx) {
+  const place *p = ctx;
   weft_lmdb_options o = options(p);
   weft_store *s;
   if (weft_lmdb_store_open(&o, &s, NULL) != WEFT_OK) return false;
@@ -288,15 +275,15 @@ static bool child_may_write(const place *p) {
 static void test_two_writers(void **state) {
   place *p = *state;
   weft_store *s = open_ok(p);
-  assert_int_equal(in_child(child_is_locked_out, p), 0);
+  assert_int_equal(test_in_child(child_is_locked_out, p), 0);
   refuses(p, WEFT_ELOCKED);
-  assert_int_equal(in_child(child_is_locked_out, p), 0);
+  assert_int_equal(test_in_child(child_is_locked_out, p), 0);
   unlink(p->lock);
   weft_lmdb_options o = options(p);
   open_with(&o, WEFT_ELOCKED);
   put_one(s, 1, "parent");
   weft_store_free(s);
-  assert_int_equal(in_child(child_may_write, p), 0);
+  assert_int_equal(test_in_child(child_may_write, p), 0);
   s = open_ok(p);
   assert_true(has_one(s, 1, "parent"));
   assert_true(has_one(s, 2, "child"));
@@ -305,7 +292,8 @@ static void test_two_writers(void **state) {
   assert_int_equal(file_len(p->lock), held); /* a full disk would not give it back */
 }
 
-static bool child_reads(const place *p) {
+static bool child_reads(const void *ctx) {
+  const place *p = ctx;
   weft_lmdb_options o = options(p);
   o.read_only = true;
   weft_store *s;
@@ -322,7 +310,7 @@ static void test_reader_in_another_process(void **state) {
   place *p = *state;
   weft_store *s = open_ok(p);
   put_one(s, 1, "one");
-  assert_int_equal(in_child(child_reads, p), 0);
+  assert_int_equal(test_in_child(child_reads, p), 0);
   weft_lmdb_options o = options(p);
   o.read_only = true;
   open_with(&o, WEFT_EMISUSE);
@@ -393,7 +381,8 @@ static void test_map_grown_by_another_process(void **state) {
   }
 }
 
-static bool child_dies_reading(const place *p) {
+static bool child_dies_reading(const void *ctx) {
+  const place *p = ctx;
   weft_lmdb_options o = options(p);
   o.read_only = true;
   weft_store *s;
@@ -419,7 +408,7 @@ static void test_reader_table(void **state) {
   assert_int_equal(d.err, WEFT_EAGAIN);
   weft_txn_abort(a);
   weft_txn_abort(b);
-  assert_int_equal(in_child(child_dies_reading, p), -1);
+  assert_int_equal(test_in_child(child_dies_reading, p), -1);
   assert_true(has_one(s, 1, "one"));
   weft_store_free(s);
 }
@@ -431,7 +420,7 @@ static void test_dead_reader_lets_go(void **state) {
   weft_store_size size;
   weft_store *s = open_ok(p);
   put_one(s, 1, "one");
-  assert_int_equal(in_child(child_dies_reading, p), -1);
+  assert_int_equal(test_in_child(child_dies_reading, p), -1);
   for (unsigned i = 0; i < 200; i++) {
     weft_txn *t;
     weft_dbkey k;
@@ -510,14 +499,14 @@ static void test_readers_in_threads(void **state) {
 static void test_foreign_files(void **state) {
   place *p = *state;
   static uint8_t bytes[3 * page_len];
-  write_file(p->file, "", 0);
+  test_file_write(p->file, "", 0);
   refuses(p, WEFT_ECORRUPT);
   assert_int_equal(file_len(p->file), 0);
-  write_file(p->file, "hello\n", 6);
+  test_file_write(p->file, "hello\n", 6);
   refuses(p, WEFT_ECORRUPT);
   test_rng rng = test_rng_of(1);
   test_rng_fill(&rng, bytes, sizeof bytes);
-  write_file(p->file, bytes, sizeof bytes);
+  test_file_write(p->file, bytes, sizeof bytes);
   refuses(p, WEFT_ECORRUPT);
   weft_bytes now = test_file_read(p->file);
   assert_int_equal(now.len, sizeof bytes);
@@ -617,7 +606,7 @@ static void test_truncated(void **state) {
   weft_bytes whole = test_file_read(p->file);
   unsigned refused = 0;
   for (size_t len = 0; len < whole.len; len += len % page_len ? page_len - 100 : 100) {
-    write_file(p->file, whole.at, len);
+    test_file_write(p->file, whole.at, len);
     weft_store *s;
     weft_lmdb_options o = options(p);
     weft_err err = weft_lmdb_store_open(&o, &s, NULL);
@@ -632,7 +621,7 @@ static void test_truncated(void **state) {
     }
   }
   assert_true(refused > 50);
-  write_file(p->file, whole.at, whole.len);
+  test_file_write(p->file, whole.at, whole.len);
   weft_store_free(open_ok(p));
   free((void *)(uintptr_t)whole.at);
 }
@@ -670,7 +659,7 @@ static void test_short_but_whole(void **state) {
 }
 
 static int copy_and_check(const place *p, weft_bytes whole, size_t at, uint8_t byte) {
-  write_file(p->file, whole.at, whole.len);
+  test_file_write(p->file, whole.at, whole.len);
   patch(p->file, (off_t)at, &byte, 1);
   weft_lmdb_options o = options(p);
   o.check_pages = true;
@@ -701,14 +690,14 @@ static void test_damaged_pages(void **state) {
   }
   print_message("seed=%llu: %d of 1500 refused\n", (unsigned long long)seed, refused);
   assert_true(refused > 100);
-  write_file(p->file, whole.at, whole.len);
+  test_file_write(p->file, whole.at, whole.len);
   free((void *)(uintptr_t)whole.at);
 }
 
 /* Restores the file, changes one word in the chosen meta pages, and wants it refused. */
 static void refuses_meta(const place *p, weft_bytes whole, off_t at, uint64_t word,
                          unsigned pages) {
-  write_file(p->file, whole.at, whole.len);
+  test_file_write(p->file, whole.at, whole.len);
   size_t len = at == 40 ? 4 : 8; /* the page size is a u32 */
   if (pages & 1) patch(p->file, at, &word, len);
   if (pages & 2) patch(p->file, at + page_len, &word, len);
@@ -740,7 +729,7 @@ static void test_crafted_damage(void **state) {
     uint16_t own = (uint16_t)page, node = 0, flags;
     memcpy(&flags, b + 10, sizeof flags);
     if (flags != 1) continue;
-    write_file(p->file, whole.at, whole.len);
+    test_file_write(p->file, whole.at, whole.len);
     memcpy(&node, b + 16, sizeof node);
     node = (uint16_t)(node + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 2 : 0)); /* the low half */
     patch(p->file, (off_t)(page * page_len + node), &own, sizeof own);
@@ -757,7 +746,8 @@ static void test_crafted_damage(void **state) {
 
 /* --- limits of the machine --- */
 
-static bool child_without_rights(const place *p) {
+static bool child_without_rights(const void *ctx) {
+  const place *p = ctx;
   if (geteuid() == 0 && (setegid(65534) != 0 || seteuid(65534) != 0)) return false;
   weft_lmdb_options o = options(p);
   weft_store *s;
@@ -768,15 +758,16 @@ static bool child_without_rights(const place *p) {
 static void test_read_only_folder(void **state) {
   place *p = *state;
   assert_int_equal(chmod(p->temp.folder, 0555), 0);
-  assert_int_equal(in_child(child_without_rights, p), 0);
+  assert_int_equal(test_in_child(child_without_rights, p), 0);
   assert_int_equal(chmod(p->temp.folder, 0700), 0);
   weft_store_free(open_ok(p));
   assert_int_equal(chmod(p->temp.folder, 0555), 0);
-  assert_int_equal(in_child(child_without_rights, p), 0);
+  assert_int_equal(test_in_child(child_without_rights, p), 0);
 }
 
 /* However few descriptors there are: an error, nothing leaked, and it works again. */
-static bool child_runs_out(const place *p) {
+static bool child_runs_out(const void *ctx) {
+  const place *p = ctx;
   struct rlimit all, few;
   if (getrlimit(RLIMIT_NOFILE, &all) != 0) return false;
   int failed = 0;
@@ -802,11 +793,12 @@ static bool child_runs_out(const place *p) {
 
 static void test_too_many_files(void **state) {
   if (test_under_valgrind()) skip(); /* it needs descriptors of its own */
-  assert_int_equal(in_child(child_runs_out, *state), 0);
+  assert_int_equal(test_in_child(child_runs_out, *state), 0);
 }
 
 /* A file size limit stands in for a full disk: pwrite fails, reading goes on. */
-static bool child_disk_full(const place *p) {
+static bool child_disk_full(const void *ctx) {
+  const place *p = ctx;
   weft_store *s = open_ok(p);
   put_one(s, 1, "one");
   struct rlimit all, few;
@@ -837,10 +829,11 @@ static bool child_disk_full(const place *p) {
 }
 
 static void test_failed_commit(void **state) {
-  assert_int_equal(in_child(child_disk_full, *state), 0);
+  assert_int_equal(test_in_child(child_disk_full, *state), 0);
 }
 
-static bool child_no_address_space(const place *p) {
+static bool child_no_address_space(const void *ctx) {
+  const place *p = ctx;
   weft_lmdb_options o = options(p);
   o.map_size = 1u << 20;
   weft_store *s;
@@ -858,7 +851,7 @@ static bool child_no_address_space(const place *p) {
 
 static void test_grow_without_address_space(void **state) {
   if (sanitized || test_under_valgrind()) skip(); /* what they need is larger */
-  assert_int_equal(in_child(child_no_address_space, *state), 0);
+  assert_int_equal(test_in_child(child_no_address_space, *state), 0);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

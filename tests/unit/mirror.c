@@ -9,12 +9,12 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "store/mirror.h"
+#include "tests/support/child.h"
 #include "tests/support/data.h"
 #include "tests/support/pace.h"
 #include "tests/support/rng.h"
@@ -85,13 +85,6 @@ static void the_file(const place *p, char out[600]) {
   assert_int_equal(found, 1);
 }
 
-static void write_file(const char *path, const void *at, size_t len) {
-  FILE *f = fopen(path, "wb");
-  assert_non_null(f);
-  assert_int_equal(fwrite(at, 1, len, f), len);
-  fclose(f);
-}
-
 static void assert_same(const weft_mirror *a, const weft_mirror *b) {
   assert_memory_equal(&a->machine, &b->machine, sizeof a->machine);
   assert_int_equal(a->store_dev, b->store_dev);
@@ -155,19 +148,19 @@ static void test_damage(void **state) {
   memset(copy, 0, whole.len + 2000);
   weft_mirror m = key_of(p), before = m;
   for (size_t len = 0; len < whole.len; len++) {
-    write_file(path, whole.at, len);
+    test_file_write(path, whole.at, len);
     assert_int_equal(weft__mirror_load(crypto(), p->dir, &m, NULL), WEFT_ECORRUPT);
   }
   for (size_t bit = 0; bit < whole.len * 8; bit++) {
     memcpy(copy, whole.at, whole.len);
     copy[bit / 8] ^= (uint8_t)(1u << bit % 8);
-    write_file(path, copy, whole.len);
+    test_file_write(path, copy, whole.len);
     assert_int_equal(weft__mirror_load(crypto(), p->dir, &m, NULL), WEFT_ECORRUPT);
   }
   memcpy(copy, whole.at, whole.len);
-  write_file(path, copy, whole.len + 1);
+  test_file_write(path, copy, whole.len + 1);
   assert_int_equal(weft__mirror_load(crypto(), p->dir, &m, NULL), WEFT_ECORRUPT);
-  write_file(path, copy, whole.len + 2000);
+  test_file_write(path, copy, whole.len + 2000);
   assert_int_equal(weft__mirror_load(crypto(), p->dir, &m, NULL), WEFT_ECORRUPT);
   assert_memory_equal(&m, &before, sizeof m);
   free(copy);
@@ -179,7 +172,7 @@ static void write_sealed(const char *path, uint8_t *b, size_t len) {
   weft_bytes body = weft_bytes_of(b, len), no_key = weft_bytes_of(NULL, 0);
   static const uint8_t personal[16] = "weft-mirror-v1";
   crypto()->hash(b + len, 32, no_key, NULL, personal, &body, 1);
-  write_file(path, b, len + 32);
+  test_file_write(path, b, len + 32);
 }
 
 static void test_sealed_nonsense(void **state) {
@@ -261,7 +254,7 @@ static void test_verdicts(void **state) {
   assert_int_not_equal(v, WEFT_MIRROR_SAME);
   char path[600];
   the_file(p, path);
-  write_file(path, "torn", 4);
+  test_file_write(path, "torn", 4);
   assert_int_equal(verdict_of(p, &p->now, &h), WEFT_MIRROR_DAMAGED);
   for (int i = WEFT_MIRROR_SAME; i <= WEFT_MIRROR_DAMAGED; i++) {
     assert_true(strlen(weft__mirror_verdict_str((weft_mirror_verdict)i)) > 0);
@@ -300,16 +293,8 @@ static void test_late(void **state) {
   assert_int_equal(file, -1);
 }
 
-static int in_child(bool (*child)(place *), place *p) {
-  fflush(NULL);
-  pid_t pid = fork();
-  if (pid == 0) _exit(child(p) ? 0 : 1);
-  int status = 0;
-  assert_int_equal(waitpid(pid, &status, 0), pid);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static bool child_without_rights(place *p) {
+static bool child_without_rights(const void *ctx) {
+  const place *p = ctx;
   if (geteuid() == 0 && (setegid(65534) != 0 || seteuid(65534) != 0)) return false;
   weft_mirror m = key_of(p);
   weft_mirror_verdict v = WEFT_MIRROR_SAME;
@@ -320,7 +305,8 @@ static bool child_without_rights(place *p) {
   return good && err == WEFT_EREADONLY && v != WEFT_MIRROR_SAME;
 }
 
-static bool child_out_of_files(place *p) {
+static bool child_out_of_files(const void *ctx) {
+  const place *p = ctx;
   struct rlimit none = {0, 0};
   weft_mirror m = key_of(p);
   if (setrlimit(RLIMIT_NOFILE, &none) != 0) return false;
@@ -333,9 +319,9 @@ static void test_machine_refuses(void **state) {
   place *p = *state;
   save(p);
   /* Valgrind needs descriptors of its own. */
-  if (!test_under_valgrind()) assert_int_equal(in_child(child_out_of_files, p), 0);
+  if (!test_under_valgrind()) assert_int_equal(test_in_child(child_out_of_files, p), 0);
   assert_int_equal(chmod(p->dir, 0), 0);
-  assert_int_equal(in_child(child_without_rights, p), 0);
+  assert_int_equal(test_in_child(child_without_rights, p), 0);
   assert_int_equal(chmod(p->dir, 0700), 0);
   weft_mirror m = key_of(p);
   weft_err err = weft__mirror_save(crypto(), "/weft-no-such/x/y", &p->now, NULL);
