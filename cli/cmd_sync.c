@@ -267,6 +267,18 @@ static weft_err acked(lasting *l, weft_arena *arena, uint64_t *good, uint64_t *o
   return WEFT_OK;
 }
 
+/* What no waiting brings about: the exit code is that of one that was in vain. */
+static int wait_refuse(const lasting *l, uint64_t others) {
+  weft_bytes text = {NULL, 0};
+  cli_option_get(l->call, "for", &text);
+  if (l->one)
+    return cli_fail(l->call, CLI_TIMEOUT, "--for %.*s: that is this device, which lacks nothing",
+                    TEXT(text));
+  return cli_fail(l->call, CLI_TIMEOUT,
+                  "--for %.*s: this space has %llu other device%s: weft invite, then wait again",
+                  TEXT(text), (unsigned long long)others, others == 1 ? "" : "s");
+}
+
 static int wait_done(lasting *l) {
   uint64_t good, others, pending;
   weft_arena arena;
@@ -274,6 +286,7 @@ static int wait_done(lasting *l) {
   weft_err err = acked(l, &arena, &good, &others, &pending);
   weft__arena_free(&arena);
   if (err != WEFT_OK) return cli_fail_err(l->call, err, "wait");
+  if (!l->all && l->wanted > others) return wait_refuse(l, others);
   if (good < (l->all ? others : l->wanted)) return CLI_PENDING;
   cli_obj o = cli_obj_begin(l->call->arena);
   cli_obj_int(&o, "acknowledged", (int64_t)good);

@@ -282,8 +282,9 @@ static const cli_command commands[] = {
      "had arrived by then is kept.",
      DEVICES, CLI_STORE, CLI_ONE, 0, -1, -1, false, sync_options, cmd_sync, print_fields},
     {"wait", "", "wait until others have acknowledged what was written here",
-     "Acknowledged is what is on the other device's disk.", DEVICES, CLI_STORE, CLI_ONE, 0, 0, -1,
-     false, wait_options, cmd_wait, print_fields},
+     "Acknowledged is what is on the other device's disk.  Exit 7: not all did within the time, or "
+     "at once, where there are fewer devices than asked for.",
+     DEVICES, CLI_STORE, CLI_ONE, 0, 0, -1, false, wait_options, cmd_wait, print_fields},
     {"status", "", "what is here, who is there, what waits",
      "state: alone, no other member; offline, nobody is linked; syncing; pending, somebody has not "
      "acknowledged everything written here; synced, everybody has; paused; attention, and why.  Of "

@@ -75,13 +75,18 @@ check "peers connected" contains "$(on b peers --json)" '"connected":true'
 check "verify on both" contains "$(on a verify --json)$(on b verify --json)" '"ok":true'
 stop "$b_pid"
 on b set c/d9 live=later -q
-check "wait runs out" fails 7 "acknowledged" env WEFT_DIR=$world/b "$weft" --space team wait --for 5 --timeout 1s
+before=$(date +%s)
+check "wait for more than there are" fails 7 "--for 5: this space has 1 other device" on b wait --for 5 --timeout 20s
+check "wait for itself" fails 7 "--for bob: that is this device" on b wait --for bob --timeout 20s
+check "at once" [ $(($(date +%s) - before)) -lt 10 ]
 
 # --- a chain: carol meets bob only ------------------------------------------------------------------
 serve b --connect "$a_address" --no-gossip
 b_pid=$daemon b_address=$address
 on c join "$(on a invite -q)" "$a_address" --name carol -q
 stop "$a_pid"
+on b set c/d9 live=alone -q
+check "wait runs out" fails 7 "have acknowledged everything after 1 s" on b wait --for all --timeout 1s
 on c sync "$b_address" -q --timeout 20s
 check "chain: carol has it all" same_digest b c
 on c set c/d10 from=carol -q
