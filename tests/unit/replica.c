@@ -493,7 +493,7 @@ static weft_ms commit_ms(weft_edit *e) {
 /* The clock jumps ahead and comes back while the replica is open: it is followed as another process
  * would follow it, in another log. */
 static void test_clock_comes_back(void **state) {
-  fixture *f = *state;
+  test_bed *f = *state;
   const weft_ms hour = 3600000, ages = UINT64_C(1) << 50;
   weft_replica *r = open_first(f);
   weft_ms *now = &f->s.platforms[0].now;
