@@ -5,13 +5,8 @@
 
 #include "net/session.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/support/ids.h"
 #include "tests/support/open_crypto.h"
-
-static weft_key key_of(uint8_t byte) {
-  weft_key key;
-  memset(key.b, byte, sizeof key.b);
-  return key;
-}
 
 typedef struct seen {
   size_t sends, delivered;
@@ -36,7 +31,7 @@ static void drain(weft_session *s, seen *seen_) {
 static void session_run(const weft_crypto *crypto, bool initiator, weft_bytes in) {
   static const weft_id space = {{1}};
   weft_alloc mem = weft_alloc_libc();
-  weft_key seed = key_of(initiator ? 0x10 : 0x11), epoch_secret = key_of(2);
+  weft_key seed = test_key(initiator ? 0x10 : 0x11), epoch_secret = test_key(2);
   weft_epoch epoch = {{2, 2, 2, 2, 2, 2, 2, 2}};
   weft_identity id;
   weft_session_secret secret;
@@ -53,7 +48,7 @@ static void session_run(const weft_crypto *crypto, bool initiator, weft_bytes in
   o.mem = &mem;
   o.crypto = crypto;
   o.identity = &id;
-  o.ephemeral = key_of(initiator ? 0x20 : 0x21);
+  o.ephemeral = test_key(initiator ? 0x20 : 0x21);
   o.unix_ms = 1750000000000;
   if (initiator)
     o.secret = &secret;

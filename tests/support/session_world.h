@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "net/session.h"
+#include "tests/support/ids.h"
 
 #define none       weft_bytes_of(NULL, 0)
 #define unix_start UINT64_C(1750000000000)
@@ -46,16 +47,10 @@ typedef struct world {
   char trace[2048];
 } world;
 
-static inline weft_key key_of(uint8_t byte) {
-  weft_key key;
-  memset(key.b, byte, sizeof key.b);
-  return key;
-}
-
 static inline weft_session_secret member_secret(uint8_t space, uint8_t epoch) {
   weft_session_secret secret;
   weft_id id;
-  weft_key key = key_of(epoch);
+  weft_key key = test_key(epoch);
   weft_epoch name, newest;
   memset(id.b, space, sizeof id.b);
   memset(name.b, epoch, sizeof name.b);
@@ -73,7 +68,7 @@ static inline void world_init(world *w) {
   w->now = 1000;
   w->chunk = SIZE_MAX;
   for (size_t i = 0; i < 2; i++) {
-    weft_key seed = key_of((uint8_t)(0x10 + i));
+    weft_key seed = test_key((uint8_t)(0x10 + i));
     weft_identity_derive(&w->id[i], weft_crypto_sodium(), &seed);
     w->mem[i] = weft_alloc_libc();
     weft_session_options *o = &w->o[i];
@@ -81,7 +76,7 @@ static inline void world_init(world *w) {
     o->mem = &w->mem[i];
     o->crypto = weft_crypto_sodium();
     o->identity = &w->id[i];
-    o->ephemeral = key_of((uint8_t)(0x20 + i));
+    o->ephemeral = test_key((uint8_t)(0x20 + i));
     o->unix_ms = unix_start;
     o->caps = 0x100 + (uint32_t)i;
     o->drop_delay_ms = 700;

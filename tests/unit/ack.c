@@ -9,37 +9,16 @@
 #include "crdt/ack.h"
 #include "tests/support/fault_alloc.h"
 #include "tests/support/hex.h"
+#include "tests/support/ids.h"
 #include "tests/support/rng.h"
-
-static weft_identity identity_of(uint8_t byte) {
-  weft_key seed;
-  memset(seed.b, byte, sizeof seed.b);
-  weft_identity identity;
-  weft_identity_derive(&identity, weft_crypto_sodium(), &seed);
-  return identity;
-}
-
-static weft_head head_of(uint8_t log, uint64_t seq, uint8_t id) {
-  weft_head h;
-  memset(h.log.b, log, 32);
-  memset(h.id.b, id, 32);
-  h.seq = seq;
-  return h;
-}
-
-static weft_id space_of(void) {
-  weft_id space;
-  memset(space.b, 0x44, 32);
-  return space;
-}
 
 static void known_answer(void **state) {
   (void)state;
   const weft_crypto *c = weft_crypto_sodium();
   weft_alloc mem = weft_alloc_libc();
-  weft_identity device = identity_of(1);
-  weft_id space = space_of();
-  weft_head head = head_of(0x11, 7, 0xa0);
+  weft_identity device = test_identity(1);
+  weft_id space = test_id(0x44);
+  weft_head head = test_head(0x11, 7, 0xa0);
   weft_vector v;
   weft_ack ack;
   weft__vector_init(&v, &mem);
@@ -58,9 +37,9 @@ static void signature_binds_everything(void **state) {
   (void)state;
   const weft_crypto *c = weft_crypto_sodium();
   weft_alloc mem = weft_alloc_libc();
-  weft_identity device = identity_of(1), other = identity_of(2);
-  weft_id space = space_of(), foreign = space;
-  weft_head head = head_of(1, 7, 0xa0);
+  weft_identity device = test_identity(1), other = test_identity(2);
+  weft_id space = test_id(0x44), foreign = space;
+  weft_head head = test_head(1, 7, 0xa0);
   weft_vector v;
   weft_ack ack, bad;
   weft__vector_init(&v, &mem);
@@ -89,7 +68,8 @@ static void short_vectors(void **state) {
   (void)state;
   weft_alloc mem = weft_alloc_libc();
   weft_vector v;
-  weft_head a = head_of(1, 7, 0xa0), twin = a, fork = head_of(1, 7, 0xa1), b = head_of(2, 3, 1);
+  weft_head a = test_head(1, 7, 0xa0), twin = a, fork = test_head(1, 7, 0xa1),
+            b = test_head(2, 3, 1);
   twin.id.b[16] ^= 1; /* the same in its first 16 bytes */
   weft__vector_init(&v, &mem);
   weft__ack_shorten(&v);
@@ -105,7 +85,8 @@ static void short_vectors(void **state) {
     for (size_t k = 16; k < 32; k++) assert_int_equal(v.heads[i].id.b[k], 0);
     if (i > 0) assert_true(weft__head_cmp(&v.heads[i - 1], &v.heads[i]) < 0);
   }
-  weft_head early = head_of(1, 6, 0x55), late = head_of(1, 8, 0xa0), third = head_of(1, 7, 0xa2);
+  weft_head early = test_head(1, 6, 0x55), late = test_head(1, 8, 0xa0),
+            third = test_head(1, 7, 0xa2);
   assert_true(weft__ack_contains(&v, NULL, &a));
   assert_true(weft__ack_contains(&v, NULL, &fork));
   assert_true(weft__ack_contains(&v, NULL, &early));
@@ -126,7 +107,7 @@ typedef struct origin {
 enum { origins = 3 };
 
 static void origin_init(origin *o, uint8_t byte, const weft_alloc *mem) {
-  o->identity = identity_of(byte);
+  o->identity = test_identity(byte);
   o->counter = 0;
   weft__vector_init(&o->now, mem);
   weft__vector_init(&o->carried[0], mem);
@@ -143,7 +124,7 @@ static void origin_grow(origin *o, test_rng *rng, const weft_id *space) {
   uint64_t steps = 1 + test_rng_below(rng, 4);
   for (uint64_t i = 0; i < steps; i++) {
     uint8_t log = (uint8_t)test_rng_below(rng, 8);
-    weft_head next = head_of(log, 0, (uint8_t)test_rng_next(rng));
+    weft_head next = test_head(log, 0, (uint8_t)test_rng_next(rng));
     next.seq = weft__vector_seq(&o->now, &next.log);
     next.seq += next.seq == 0 || test_rng_chance(rng, 80); /* or another branch */
     assert_int_equal(weft__vector_raise(&o->now, NULL, &next), WEFT_OK);
@@ -179,7 +160,7 @@ static void origin_carry(origin *o, int link, weft_ack_table *t, const weft_id *
 static void deltas_over_any_link_lead_to_the_newest(void **state) {
   (void)state;
   weft_alloc mem = weft_alloc_libc();
-  weft_id space = space_of();
+  weft_id space = test_id(0x44);
   for (uint64_t seed = 1; seed <= 40; seed++) {
     test_rng rng = test_rng_of(seed);
     weft_ack_table t;
@@ -215,7 +196,7 @@ static void the_table_refuses(void **state) {
   (void)state;
   const weft_crypto *c = weft_crypto_sodium();
   weft_alloc mem = weft_alloc_libc();
-  weft_id space = space_of();
+  weft_id space = test_id(0x44);
   test_rng rng = test_rng_of(4);
   weft_ack_table t;
   origin o;
@@ -242,7 +223,7 @@ static void the_table_refuses(void **state) {
   /* The same number again is passed over, whatever comes with it. */
   assert_int_equal(weft__ack_table_put(&t, c, &space, &bad, true, NULL, 0, NULL), WEFT_OK);
   /* A device that lost its tail: no delta leads there, the whole vector does. */
-  weft_head small = head_of(9, 1, 0);
+  weft_head small = test_head(9, 1, 0);
   weft__vector_clear(&o.now);
   assert_int_equal(weft__vector_raise(&o.now, NULL, &small), WEFT_OK);
   weft__ack_sign(&o.ack, c, &o.identity, &space, 1000, &o.now);
@@ -267,7 +248,7 @@ static void the_table_is_bounded(void **state) {
   weft_alloc mem = weft_alloc_libc();
   weft_crypto c = *weft_crypto_sodium();
   c.verify = quick_verify;
-  weft_id space = space_of();
+  weft_id space = test_id(0x44);
   weft_ack_table t;
   weft_ack ack;
   memset(&ack, 0, sizeof ack);
@@ -288,7 +269,7 @@ static void every_failed_allocation_is_survived(void **state) {
   (void)state;
   const weft_crypto *c = weft_crypto_sodium();
   weft_alloc libc = weft_alloc_libc();
-  weft_id space = space_of();
+  weft_id space = test_id(0x44);
   test_rng rng = test_rng_of(6);
   origin o;
   origin_init(&o, 1, &libc);

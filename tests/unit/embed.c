@@ -1,5 +1,6 @@
 /* The public names of internal functions, from the first record of a space to a ticket. */
 #include "crdt/embed.h"
+#include "tests/support/ids.h"
 
 #include <stdarg.h>
 #include <setjmp.h>
@@ -7,14 +8,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-static weft_identity device(uint8_t seed) {
-  weft_key key;
-  memset(key.b, seed, sizeof key.b);
-  weft_identity me;
-  weft_identity_derive(&me, weft_crypto_sodium(), &key);
-  return me;
-}
 
 static void memory(void **state) {
   (void)state;
@@ -74,7 +67,7 @@ static void spaces(void **state) {
   (void)state;
   const weft_crypto *crypto = weft_crypto_sodium();
   weft_alloc mem = weft_alloc_libc();
-  weft_identity me = device(1), other = device(2);
+  weft_identity me = test_identity(1), other = test_identity(2);
   weft_space_names names = {weft_bytes_str("home"), weft_bytes_str("laptop")};
   uint8_t nonce[32] = {9};
   weft_id space, again;

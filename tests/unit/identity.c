@@ -9,6 +9,7 @@
 
 #include "crdt/identity.h"
 #include "tests/support/hex.h"
+#include "tests/support/ids.h"
 #include "tests/support/rng.h"
 
 static weft_identity identity_of(uint8_t first) {
@@ -17,12 +18,6 @@ static weft_identity identity_of(uint8_t first) {
   weft_identity id;
   weft_identity_derive(&id, weft_crypto_sodium(), &seed);
   return id;
-}
-
-static weft_id space_of(uint8_t byte) {
-  weft_id space;
-  memset(space.b, byte, sizeof space.b);
-  return space;
 }
 
 static void derivation_known_answers(void **state) {
@@ -52,7 +47,7 @@ static void certificate_known_answer(void **state) {
   (void)state;
   const weft_crypto *c = weft_crypto_sodium();
   weft_identity id = identity_of(0);
-  weft_id space = space_of(7);
+  weft_id space = test_id(7);
   weft_cert cert, back;
   uint8_t bytes[WEFT_CERT_LEN];
   weft_cert_sign(&cert, c, &id, &space);
@@ -74,7 +69,7 @@ static void certificate_refuses_what_it_does_not_say(void **state) {
   (void)state;
   const weft_crypto *c = weft_crypto_sodium();
   weft_identity id = identity_of(0), other = identity_of(1);
-  weft_id space = space_of(7), foreign = space_of(8);
+  weft_id space = test_id(7), foreign = test_id(8);
   weft_cert cert;
   uint8_t bytes[WEFT_CERT_LEN];
   weft_cert_sign(&cert, c, &id, &space);

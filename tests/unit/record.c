@@ -11,23 +11,10 @@
 #include "tests/support/docs.h"
 #include "tests/support/fault_alloc.h"
 #include "tests/support/hex.h"
+#include "tests/support/ids.h"
 #include "tests/support/rng.h"
 
 enum { at_version = 0, at_kind = 1, at_flags = 2, at_space = 3, at_author = 35, at_deps = 67 };
-
-static weft_identity identity_of(uint8_t byte) {
-  weft_key seed;
-  memset(seed.b, byte, sizeof seed.b);
-  weft_identity identity;
-  weft_identity_derive(&identity, weft_crypto_sodium(), &seed);
-  return identity;
-}
-
-static weft_id id_of(uint8_t byte) {
-  weft_id id;
-  memset(id.b, byte, sizeof id.b);
-  return id;
-}
 
 static weft_record genesis_of(const weft_identity *creator) {
   weft_record r;
@@ -48,9 +35,9 @@ static weft_record admit_of(const weft_id *space, const weft_identity *device) {
   memset(seed.b, 0x77, sizeof seed.b);
   r.kind = WEFT_RECORD_ADMIT;
   r.space = *space;
-  r.deps[0] = id_of(9);
-  r.deps[1] = id_of(3);
-  r.deps[2] = id_of(7);
+  r.deps[0] = test_id(9);
+  r.deps[1] = test_id(3);
+  r.deps[2] = test_id(7);
   r.dep_count = 3;
   r.admit.role = WEFT_ROLE_WRITER;
   r.admit.name = weft_bytes_str("phone");
@@ -74,7 +61,7 @@ static sealed seal(const weft_identity *author, const weft_record *record) {
 static void genesis_round_trip(void **state) {
   (void)state;
   const weft_crypto *c = weft_crypto_sodium();
-  weft_identity creator = identity_of(1);
+  weft_identity creator = test_identity(1);
   weft_record in = genesis_of(&creator), out;
   sealed s = seal(&creator, &in);
   assert_int_equal(weft__record_parse(&out, c, weft__buf_view(&s.buf)), WEFT_OK);
@@ -96,8 +83,8 @@ static void genesis_round_trip(void **state) {
 static void admit_round_trip(void **state) {
   (void)state;
   const weft_crypto *c = weft_crypto_sodium();
-  weft_identity creator = identity_of(1), device = identity_of(2);
-  weft_id space = id_of(0x44), foreign = id_of(0x45);
+  weft_identity creator = test_identity(1), device = test_identity(2);
+  weft_id space = test_id(0x44), foreign = test_id(0x45);
   weft_record in = admit_of(&space, &device), out;
   sealed s = seal(&creator, &in);
   test_assert_docs(weft__buf_view(&s.buf), "wire.md", "record-admit");
@@ -110,7 +97,7 @@ static void admit_round_trip(void **state) {
   assert_int_equal(weft_bytes_cmp(out.admit.name, in.admit.name), 0);
   assert_int_equal(out.dep_count, 3);
   for (uint8_t i = 0; i < 3; i++) {
-    weft_id want = id_of((uint8_t)(i == 0 ? 3 : i == 1 ? 7 : 9));
+    weft_id want = test_id((uint8_t)(i == 0 ? 3 : i == 1 ? 7 : 9));
     assert_memory_equal(&out.deps[i], &want, 32);
   }
   assert_int_equal(weft__redeem_check(&out.admit.redeem, c, &space), WEFT_OK);
@@ -121,8 +108,8 @@ static void admit_round_trip(void **state) {
 static void redeem_binds_every_part(void **state) {
   (void)state;
   const weft_crypto *c = weft_crypto_sodium();
-  weft_identity device = identity_of(2), other = identity_of(3);
-  weft_id space = id_of(0x44);
+  weft_identity device = test_identity(2), other = test_identity(3);
+  weft_id space = test_id(0x44);
   weft_record r = admit_of(&space, &device);
   const weft_redeem good = r.admit.redeem;
   assert_int_equal(weft__redeem_check(&good, c, &space), WEFT_OK);
@@ -144,8 +131,8 @@ static void redeem_binds_every_part(void **state) {
 static void every_flipped_bit_is_seen(void **state) {
   (void)state;
   const weft_crypto *c = weft_crypto_sodium();
-  weft_identity creator = identity_of(1), device = identity_of(2);
-  weft_id space = id_of(0x44);
+  weft_identity creator = test_identity(1), device = test_identity(2);
+  weft_id space = test_id(0x44);
   weft_record in = admit_of(&space, &device), out;
   sealed s = seal(&creator, &in);
   for (size_t bit = 0; bit < 8 * s.buf.len; bit++) {
@@ -173,8 +160,8 @@ static weft_err parse_with(weft_record *out, const sealed *s, size_t at, const v
 
 static void the_future_is_carried_raw(void **state) {
   (void)state;
-  weft_identity creator = identity_of(1), device = identity_of(2);
-  weft_id space = id_of(0x44);
+  weft_identity creator = test_identity(1), device = test_identity(2);
+  weft_id space = test_id(0x44);
   weft_record in = admit_of(&space, &device), out;
   sealed s = seal(&creator, &in);
   size_t role = at_deps + 1 + 96 + 2 + 64;
@@ -203,8 +190,8 @@ static void the_future_is_carried_raw(void **state) {
 
 static void a_record_has_its_place(void **state) {
   (void)state;
-  weft_identity creator = identity_of(1), device = identity_of(2);
-  weft_id space = id_of(0x44), zeros = id_of(0);
+  weft_identity creator = test_identity(1), device = test_identity(2);
+  weft_id space = test_id(0x44), zeros = test_id(0);
   weft_record in = admit_of(&space, &device), g = genesis_of(&creator), out;
   sealed s = seal(&creator, &in), t = seal(&creator, &g);
   uint8_t kind = WEFT_RECORD_GENESIS, none = 0;
@@ -218,9 +205,9 @@ static void a_record_has_its_place(void **state) {
   assert_int_equal(parse_with(&out, &s, at_deps, &none, 1), WEFT_EMALFORMED);
   uint8_t many = WEFT_RECORD_DEPS_MAX + 1;
   assert_int_equal(parse_with(&out, &s, at_deps, &many, 1), WEFT_EMALFORMED);
-  weft_id dep = id_of(3); /* the same twice, or out of order */
+  weft_id dep = test_id(3); /* the same twice, or out of order */
   assert_int_equal(parse_with(&out, &s, at_deps + 1 + 32, dep.b, 32), WEFT_EMALFORMED);
-  dep = id_of(1);
+  dep = test_id(1);
   assert_int_equal(parse_with(&out, &s, at_deps + 1 + 32, dep.b, 32), WEFT_EMALFORMED);
   weft__buf_free(&s.buf);
   weft__buf_free(&t.buf);
@@ -249,8 +236,8 @@ static weft_record_state body_state(uint8_t kind, const uint8_t *body, size_t le
 
 static void bodies_are_whole(void **state) {
   (void)state;
-  weft_identity creator = identity_of(1), device = identity_of(2);
-  weft_id space = id_of(0x44);
+  weft_identity creator = test_identity(1), device = test_identity(2);
+  weft_id space = test_id(0x44);
   weft_record in = admit_of(&space, &device), g = genesis_of(&creator), out;
   sealed s[2] = {seal(&creator, &in), seal(&creator, &g)};
   for (int i = 0; i < 2; i++) {
@@ -328,8 +315,8 @@ static void signing_refuses_what_reading_would(void **state) {
   (void)state;
   const weft_crypto *c = weft_crypto_sodium();
   weft_alloc mem = weft_alloc_libc();
-  weft_identity creator = identity_of(1), device = identity_of(2);
-  weft_id space = id_of(0x44), id;
+  weft_identity creator = test_identity(1), device = test_identity(2);
+  weft_id space = test_id(0x44), id;
   static uint8_t big[WEFT_RECORD_LEN_MAX + 1];
   weft_record bad[10];
   for (size_t i = 0; i < 10; i++) bad[i] = i < 3 ? genesis_of(&creator) : admit_of(&space, &device);
@@ -342,7 +329,7 @@ static void signing_refuses_what_reading_would(void **state) {
   bad[6].deps[1] = bad[6].deps[0];
   bad[7].dep_count = 0;
   bad[8].dep_count = WEFT_RECORD_DEPS_MAX + 1;
-  bad[9].space = id_of(0);
+  bad[9].space = test_id(0);
   weft_buf buf;
   weft__buf_init(&buf, &mem, 2 * WEFT_RECORD_LEN_MAX);
   weft__buf_u8(&buf, 1);
@@ -368,7 +355,7 @@ static void signing_refuses_what_reading_would(void **state) {
 static void full_or_failing_buffers(void **state) {
   (void)state;
   const weft_crypto *c = weft_crypto_sodium();
-  weft_identity creator = identity_of(1);
+  weft_identity creator = test_identity(1);
   weft_record g = genesis_of(&creator);
   weft_id id;
   sealed s = seal(&creator, &g);

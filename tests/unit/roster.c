@@ -13,6 +13,7 @@
 
 #include "crdt/roster.h"
 #include "tests/support/fault_alloc.h"
+#include "tests/support/ids.h"
 #include "tests/support/rng.h"
 
 enum { device_count = 6, record_max = 40 };
@@ -37,13 +38,7 @@ static weft_crypto quick_crypto(void) {
   return c;
 }
 
-static weft_identity device_of(unsigned number) {
-  weft_key seed;
-  weft_identity identity;
-  memset(seed.b, (int)number + 1, sizeof seed.b);
-  weft_identity_derive(&identity, weft_crypto_sodium(), &seed);
-  return identity;
-}
+static weft_identity device_of(unsigned number) { return test_identity(number + 1); }
 
 /* What a test knows of one record of a set. */
 typedef struct made {

@@ -84,7 +84,7 @@ static void join_mode_and_unknown_target(void **state) {
   world w;
   world_init(&w);
   weft_id space = w.secret.space;
-  weft_key key = key_of(0x77);
+  weft_key key = test_key(0x77);
   weft_session_secret list[2] = {w.secret};
   weft_ticket_keys keys;
   weft__ticket_keys_derive(&keys, weft_crypto_sodium(), &key);
@@ -350,7 +350,7 @@ static void a_false_certificate_ends_it(void **state) {
     world w;
     world_init(&w);
     w.o[A].target = NULL;
-    weft_key seed = key_of(0x55);
+    weft_key seed = test_key(0x55);
     weft_identity other;
     weft_identity_derive(&other, weft_crypto_sodium(), &seed);
     w.id[liar].device = other.device; /* poses as a device whose seed it has not */
@@ -378,7 +378,7 @@ static void another_device_than_the_target_is_refused(void **state) {
   w.o[A].target = &device;
   world_start(&w);
   drain(&w, A);
-  weft_key seed = key_of(0x55); /* B answers to its own name, then shows another */
+  weft_key seed = test_key(0x55); /* B answers to its own name, then shows another */
   weft_identity other;
   weft_identity_derive(&other, weft_crypto_sodium(), &seed);
   other.x_public = w.id[B].x_public;

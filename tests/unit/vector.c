@@ -15,6 +15,7 @@
 #include "crdt/vector.h"
 #include "tests/support/fault_alloc.h"
 #include "tests/support/hex.h"
+#include "tests/support/ids.h"
 #include "tests/support/rng.h"
 
 enum { log_count = 12, node_count = 64, rounds = 400 };
@@ -463,22 +464,15 @@ static void delta_applied_makes_equal(void **state) {
   }
 }
 
-static weft_head head_of(uint8_t log, uint64_t seq, uint8_t id) {
-  weft_head h;
-  memset(h.log.b, log, 32);
-  memset(h.id.b, id, 32);
-  h.seq = seq;
-  return h;
-}
-
 static void apply_refuses_what_is_not_canonical(void **state) {
   (void)state;
   weft_alloc mem = weft_alloc_libc();
   weft_vector v;
   weft__vector_init(&v, &mem);
-  weft_head a = head_of(1, 4, 4), b = head_of(1, 4, 5), gone = head_of(1, 0, 0);
-  weft_head twice[] = {a, a}, down[] = {b, a}, mixed[] = {gone, a}, stained[] = {head_of(1, 0, 1)};
-  weft_head good[] = {gone, head_of(2, 1, 1)}, both[] = {a, b};
+  weft_head a = test_head(1, 4, 4), b = test_head(1, 4, 5), gone = test_head(1, 0, 0);
+  weft_head twice[] = {a, a}, down[] = {b, a}, mixed[] = {gone, a},
+            stained[] = {test_head(1, 0, 1)};
+  weft_head good[] = {gone, test_head(2, 1, 1)}, both[] = {a, b};
   assert_int_equal(weft__vector_apply(&v, twice, 2), WEFT_EMALFORMED);
   assert_int_equal(weft__vector_apply(&v, down, 2), WEFT_EMALFORMED);
   assert_int_equal(weft__vector_apply(&v, mixed, 2), WEFT_EMALFORMED);
@@ -498,8 +492,8 @@ static void set_replaces_a_log(void **state) {
   weft_alloc mem = weft_alloc_libc();
   weft_vector v;
   weft__vector_init(&v, &mem);
-  weft_head a = head_of(2, 4, 4), b = head_of(2, 9, 1), c = head_of(2, 9, 0);
-  weft_head low = head_of(1, 1, 1), high = head_of(3, 1, 1), zero = head_of(2, 0, 0);
+  weft_head a = test_head(2, 4, 4), b = test_head(2, 9, 1), c = test_head(2, 9, 0);
+  weft_head low = test_head(1, 1, 1), high = test_head(3, 1, 1), zero = test_head(2, 0, 0);
   weft_head three[] = {b, a, c}, twice[] = {a, b, a};
   assert_int_equal(weft__vector_set(&v, &a.log, NULL, 0), WEFT_OK);
   assert_int_equal(weft__vector_set(&v, &high.log, &high, 1), WEFT_OK);
@@ -583,7 +577,7 @@ static void decoding_is_bounded(void **state) {
 }
 
 static weft_head numbered(uint32_t number) {
-  weft_head h = head_of(0, 1, 0);
+  weft_head h = test_head(0, 1, 0);
   for (unsigned i = 0; i < 4; i++) h.log.b[i] = (uint8_t)(number >> (24 - 8 * i));
   return h;
 }
