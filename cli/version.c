@@ -70,20 +70,50 @@ void cli_put_docs(cli_obj *o, const weft_history_entry *e) {
   cli_obj_int(o, "ops", (int64_t)e->op_count);
 }
 
-int cli_find_change(cli_call *c, weft_bytes text, weft_history_entry *entry) {
-  weft_bytes prefix;
+/* The first digits of an id. */
+typedef struct digits {
+  weft_bytes text;
+  weft_bytes bytes; /* of the digits in pairs */
+  bool odd;         /* and one more */
+  uint8_t last;     /* that one */
+} digits;
+
+static bool digits_read(cli_call *c, weft_bytes text, digits *out) {
+  size_t even = text.len & ~(size_t)1;
+  weft_bytes last;
+  *out = (digits){.text = text, .odd = text.len > even};
+  if (out->odd) {
+    uint8_t pair[2] = {'0', text.at[even]};
+    if (!cli_unhex(c->arena, weft_bytes_of(pair, sizeof pair), &last)) return false;
+    out->last = last.at[0];
+  }
+  return cli_unhex(c->arena, weft_bytes_of(text.at, even), &out->bytes);
+}
+
+/* A digit without its pair only tells whether what the pairs found is meant. */
+static weft_err change_of(cli_call *c, const digits *d, weft_history_entry *entry) {
   weft_change_state state;
-  if (!cli_unhex(c->arena, text, &prefix))
-    return cli_fail(c, CLI_NOT_FOUND, "no change %.*s: an id is an even number of hex digits",
-                    TEXT(text));
-  weft_err err = weft_replica_change(c->space->replica, c->arena, prefix, entry, &state);
-  return change_failed(c, err, text);
+  if (d->text.len > 2 * sizeof(weft_id)) return WEFT_EMALFORMED;
+  WEFT_TRY(weft_replica_change(c->space->replica, c->arena, d->bytes, entry, &state));
+  bool meant = !d->odd || entry->change.b[d->bytes.len] >> 4 == d->last;
+  return meant ? WEFT_OK : WEFT_ENOTFOUND;
+}
+
+int cli_find_change(cli_call *c, weft_bytes text, weft_history_entry *entry) {
+  digits d;
+  if (!digits_read(c, text, &d))
+    return cli_fail(c, CLI_NOT_FOUND, "no change %.*s: an id is made of hex digits", TEXT(text));
+  return change_failed(c, change_of(c, &d, entry), text);
 }
 
 /* A change of the document, or of another one that was written beside it. */
-static int version_of_change(cli_call *c, weft_bytes doc, weft_bytes text, weft_bytes prefix,
-                             cli_version *out) {
-  weft_err err = weft_replica_version_after(c->space->replica, doc, prefix, &out->at, &out->change);
+static int version_of_change(cli_call *c, weft_bytes doc, const digits *d, cli_version *out) {
+  weft_bytes text = d->text, prefix = d->bytes;
+  weft_history_entry entry;
+  weft_err err = d->odd ? change_of(c, d, &entry) : WEFT_OK;
+  if (d->odd && err == WEFT_OK) prefix = weft_bytes_of(entry.change.b, sizeof entry.change.b);
+  if (err == WEFT_OK)
+    err = weft_replica_version_after(c->space->replica, doc, prefix, &out->at, &out->change);
   out->is_one = err == WEFT_OK;
   if (err == WEFT_EBASE)
     return cli_fail(c, CLI_NOT_FOUND, "change %.*s is held and not shown yet: see weft status",
@@ -108,7 +138,7 @@ void cli_version_none(const cli_call *c, cli_version *out) {
 int cli_version_read(cli_call *c, weft_bytes doc, weft_bytes text, cli_version *out) {
   weft_replica *r = c->space->replica;
   uint64_t ms;
-  weft_bytes bytes;
+  digits d;
   if (weft_bytes_cmp(text, weft_bytes_str("now")) == 0) {
     out->now = true;
     weft_err err = weft__vector_copy(&out->at, weft_replica_shown(r));
@@ -126,7 +156,7 @@ int cli_version_read(cli_call *c, weft_bytes doc, weft_bytes text, cli_version *
     return cli_fail(c, CLI_NOT_FOUND, "tag %.*s names changes that are not here yet: weft sync",
                     TEXT(text));
   if (err != WEFT_ENOTFOUND && err != WEFT_ELIMIT) return cli_fail_err(c, err, "%.*s", TEXT(text));
-  if (cli_unhex(c->arena, text, &bytes)) return version_of_change(c, doc, text, bytes, out);
+  if (digits_read(c, text, &d)) return version_of_change(c, doc, &d, out);
   return cli_fail(c, CLI_NOT_FOUND,
                   "%.*s: no such change or tag, and no time such as 2026-01-31T12:00:00Z: see weft "
                   "log and weft tag",

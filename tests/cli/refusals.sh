@@ -38,7 +38,10 @@ cases=$(
 3|no change $none: see weft log|tag t/x v1 $none
 3|no change $none: see weft log|resolve t/m /a --keep $none
 2|change 0011: give at least 8 digits, and enough to fit one only|show 0011
-3|no change xyz: an id is an even number of hex digits|show xyz
+3|no change xyz: an id is made of hex digits|show xyz
+3|no change 00112233x: an id is made of hex digits|show 00112233x
+2|change ${none}0: give at least 8 digits, and enough to fit one only|show ${none}0
+2|change 0011223: give at least 8 digits, and enough to fit one only|show 0011223
 3|nonsense: no such change or tag, and no time such as 2026-01-31T12:00:00Z: see weft log and weft tag|get t/x --at nonsense
 3|nonsense: no such change or tag, and no time such as 2026-01-31T12:00:00Z: see weft log and weft tag|diff t/x nonsense
 3|nonsense: no such change or tag, and no time such as 2026-01-31T12:00:00Z: see weft log and weft tag|restore t/x nonsense
@@ -112,6 +115,17 @@ on a invite --role reader >"$world/ticket" 2>"$world/stderr"
 check "a reader's ticket tells" equal "$(cat "$world/stderr")" "weft: this version does not enforce roles yet: a reader can write"
 check "a ticket made without a daemon names no address" contains "$(on a invite --json)" '"addresses":[]'
 check "a writer's ticket is quiet" equal "$(on a invite 2>&1 | wc -l)" 1
+
+# A change by the first digits of its id, an odd number of them, too.
+id=$(on a log --limit 1 --json | sed 's/.*"change":"\([0-9a-f]*\)".*/\1/')
+doc=$(on a log --limit 1 --json | sed 's/.*"doc":"\([^"]*\)".*/\1/')
+for count in 8 9 10 31 63 64; do
+  check "$count digits" contains "$(on a show "${id:0:count}" --json)" "\"change\":\"$id\""
+done
+other=${id:0:8}$([ "${id:8:1}" = 0 ] && echo 1 || echo 0)
+check "another ninth digit" fails 3 "no change $other: see weft log" on a show "$other"
+check "9 digits name a version" equal "$(on a get "$doc" --at "${id:0:9}" --json)" "$(on a get "$doc" --at "$id" --json)"
+check "another ninth digit is none" fails 3 "no change $other" on a get "$doc" --at "$other"
 
 # A name that looks like another is none.
 check "a hidden device name" fails 2 "--name: up to 64 bytes of text without control and invisible characters" on n init --name $'bob\u202e'
