@@ -144,10 +144,52 @@ weft_err weft__vector_raise(weft_vector *v, const weft_ancestry *a, const weft_h
   WEFT_ASSERT(used == kept);
   while (place < kept && weft__head_cmp(&run[place], &fresh) < 0) place++;
   size_t behind = v->count - first - count;
-  if (behind) memmove(run + kept + 1, run + count, behind * sizeof *run);
+  if (behind && kept + 1 != count) memmove(run + kept + 1, run + count, behind * sizeof *run);
   if (kept > place) memmove(run + place + 1, run + place, (kept - place) * sizeof *run);
   run[place] = fresh;
   v->count = v->count - count + kept + 1;
+  return WEFT_OK;
+}
+
+/* True when head `at` is one of the newest of its log among `heads`. */
+static bool is_newest(const weft_head *heads, size_t count, size_t at) {
+  size_t end = at;
+  while (end + 1 < count && weft_id_cmp(&heads[end + 1].log, &heads[at].log) == 0) end++;
+  return heads[at].seq > 0 && heads[at].seq == heads[end].seq;
+}
+
+/* Raises the logs that `v` has, and gives how many heads of others there are to add. */
+static weft_err raise_known(weft_vector *v, const weft_head *heads, size_t count, size_t *fresh) {
+  *fresh = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (heads[i].seq == 0) continue;
+    if (weft__vector_find(v, &heads[i].log, NULL) == 0) {
+      *fresh += is_newest(heads, count, i);
+    } else {
+      WEFT_TRY(weft__vector_raise(v, NULL, &heads[i]));
+    }
+  }
+  return WEFT_OK;
+}
+
+weft_err weft__vector_raise_all(weft_vector *v, const weft_head *heads, size_t count) {
+  size_t fresh;
+  WEFT_TRY(raise_known(v, heads, count, &fresh));
+  WEFT_TRY(vector_reserve(v, v->count + fresh));
+  size_t end = v->count;
+  v->count += fresh;
+  /* From the end on, so that each head moves to where it stays; `end` old ones are left to move. */
+  for (size_t i = count; i > 0 && fresh > 0; i--) {
+    const weft_head *head = &heads[i - 1];
+    weft_vector rest = {.heads = v->heads, .count = end};
+    size_t first;
+    if (weft__vector_find(&rest, &head->log, &first) > 0 || !is_newest(heads, count, i - 1)) {
+      continue;
+    }
+    memmove(v->heads + first + fresh, v->heads + first, (end - first) * sizeof *v->heads);
+    v->heads[first + --fresh] = *head;
+    end = first;
+  }
   return WEFT_OK;
 }
 

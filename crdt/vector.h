@@ -94,6 +94,11 @@ bool weft__vector_contains(const weft_vector *v, const weft_ancestry *a, const w
 weft_err weft__vector_raise(weft_vector *v, const weft_ancestry *a,
                             const weft_head *change) WEFT_MUST_USE;
 
+/* The same as weft__vector_raise without an ancestry of each of `heads`, which ascend; those with
+ * seq 0 are passed over.  New logs move what stands behind them once, not once each.  On error
+ * some may have been added.  WEFT_ELIMIT, WEFT_ENOMEM. */
+weft_err weft__vector_raise_all(weft_vector *v, const weft_head *heads, size_t count) WEFT_MUST_USE;
+
 /* Replaces all heads of `log` by `count` others, in any order; 0 removes the log.  For tables that
  * mirror somebody else's vector.  Errors as weft__vector_raise, and WEFT_EMALFORMED also for a head
  * of another log or the same head twice. */

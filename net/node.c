@@ -55,6 +55,7 @@ size_t weft__node_memory(const weft_node *n) {
   for (size_t i = 0; i < n->link_count; i++) {
     const weft_link *link = n->links[i];
     sum += link->tx.cap + link->theirs.cap * sizeof(weft_head);
+    sum += (link->blocked_cap + link->lack_cap) * sizeof(weft_id);
     if (!link->session) continue;
     weft_session_stats stats = weft_session_stats_of(link->session);
     sum += stats.unsent + stats.partial;

@@ -66,7 +66,9 @@ enum {
   WEFT_OTHERS_MAX = 1024,    /* heads of other branches remembered of one peer */
   WEFT_FORK_TRIES = 4, /* answers about a head, which may end where its branch does not begin yet */
   WEFT_FORKS_MAX = 16, /* forked logs told to one peer unasked; the rest it asks for */
-  WEFT_RING_MAX = 1024,         /* recent arrivals remembered for pushing */
+  WEFT_BLOCKED_MAX =
+      4096,             /* logs of one peer that are asked for again when it tells more of them */
+  WEFT_RING_MAX = 1024, /* recent arrivals remembered for pushing */
   WEFT_PUSH_LEN_MAX = 64 << 10, /* what is longer is announced instead */
   WEFT_EXPRESS_LEN = 8 << 10,   /* an EXPRESS frame is sent when it has this much */
   WEFT_SPANS_MAX = 1024,        /* of one question to the source */
@@ -290,10 +292,15 @@ struct weft_link {
   bool recon;           /* reconciliation has begun */
   bool their_part_done; /* they told all they hold */
   bool incomplete;      /* something they told could not be taken: no cursor */
-  weft_id *blocked;     /* logs not asked for here, until more is told */
+  weft_id *blocked;     /* logs not asked for here, until more is told; ascending */
   size_t blocked_count, blocked_cap;
-  bool auth_asked;      /* since the roster last changed */
-  uint64_t cursor_next; /* their arrival that `theirs` then covers */
+  uint8_t blocked_root[16]; /* of the roster under which they were found */
+  weft_id *lacks; /* logs of which `theirs` has more than is held: all of those that can be asked */
+  size_t lack_count, lack_cap; /* for, and some that are not lacking any more */
+  bool lacks_lost;             /* to be made again from `theirs` */
+  bool lacks_cut;              /* there are others, which are not asked for any more */
+  bool auth_asked;             /* since the roster last changed */
+  uint64_t cursor_next;        /* their arrival that `theirs` then covers */
   bool descending, quiet_said;
   bool my_turn;
   weft_prefix *prefixes;
@@ -693,6 +700,8 @@ void weft__sync_held(weft_link *link, const weft_id *log, uint64_t first, uint64
 /* A run of a branch came whose start is not here. */
 void weft__sync_branch(weft_link *link, const weft_head *last, uint64_t from);
 void weft__sync_forget(weft_link *link, const weft_id *log);
+/* Where the roster has changed: what could not be had may be asked for again. */
+void weft__sync_unblock(weft_link *link);
 /* True when the peer has told all that it holds. */
 bool weft__sync_is_done(const weft_link *link);
 /* Raises what we believe they hold. */

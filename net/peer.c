@@ -52,6 +52,7 @@ void weft__link_free(weft_link *link) {
   weft__node_drop(n, &link->remote);
   n->mem.free(n->mem.ctx, link->prefixes);
   n->mem.free(n->mem.ctx, link->blocked);
+  n->mem.free(n->mem.ctx, link->lacks);
   n->mem.free(n->mem.ctx, link->others);
   n->mem.free(n->mem.ctx, link->carried);
   n->mem.free(n->mem.ctx, link);
@@ -498,7 +499,7 @@ void weft__link_roster(weft_link *link) {
     return;
   }
   if (link->state != WEFT_LINK_OPEN) return;
-  link->blocked_count = 0;
+  weft__sync_unblock(link);
   link->auth_asked = false;
   link->plan = true;
   if (memcmp(link->auth_sent, n->auth_root, sizeof n->auth_root) == 0) return;

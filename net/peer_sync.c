@@ -17,35 +17,124 @@
 #include <string.h>
 
 #include "crdt/assert.h"
+#include "crdt/sort.h"
 #include "net/node_internal.h"
 
 enum { small_subtree = 16 };
 
 /* --- blocked logs --- */
 
-static bool is_blocked(const weft_link *link, const weft_id *log) {
-  for (size_t i = 0; i < link->blocked_count; i++) {
-    if (weft_id_cmp(&link->blocked[i], log) == 0) return true;
+/* Where a log stands among the blocked ones, or would. */
+static size_t blocked_place(const weft_link *link, const weft_id *log) {
+  size_t low = 0, high = link->blocked_count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (weft_id_cmp(&link->blocked[middle], log) < 0)
+      low = middle + 1;
+    else
+      high = middle;
   }
-  return false;
+  return low;
+}
+
+static bool is_blocked(const weft_link *link, const weft_id *log) {
+  size_t at = blocked_place(link, log);
+  return at < link->blocked_count && weft_id_cmp(&link->blocked[at], log) == 0;
 }
 
 static void block(weft_link *link, const weft_id *log) {
   link->incomplete = true;
-  if (is_blocked(link, log) || link->blocked_count >= WEFT_RING_MAX) return;
-  void *at = link->blocked;
-  if (weft__node_grow(link->node, &at, &link->blocked_cap, link->blocked_count + 1,
+  if (is_blocked(link, log)) return;
+  void *list = link->blocked;
+  if (link->blocked_count >= WEFT_BLOCKED_MAX ||
+      weft__node_grow(link->node, &list, &link->blocked_cap, link->blocked_count + 1,
                       sizeof *link->blocked) != WEFT_OK) {
+    link->lacks_cut = true;
     return;
   }
-  link->blocked = at;
-  link->blocked[link->blocked_count++] = *log;
+  link->blocked = list;
+  size_t at = blocked_place(link, log);
+  memmove(link->blocked + at + 1, link->blocked + at,
+          (link->blocked_count - at) * sizeof *link->blocked);
+  link->blocked[at] = *log;
+  link->blocked_count++;
 }
 
-static void unblock(weft_link *link, const weft_id *log) {
-  for (size_t i = 0; i < link->blocked_count; i++) {
-    if (weft_id_cmp(&link->blocked[i], log) != 0) continue;
-    link->blocked[i] = link->blocked[--link->blocked_count];
+/* True when it was blocked. */
+static bool unblock(weft_link *link, const weft_id *log) {
+  size_t at = blocked_place(link, log);
+  if (at == link->blocked_count || weft_id_cmp(&link->blocked[at], log) != 0) return false;
+  link->blocked_count--;
+  memmove(link->blocked + at, link->blocked + at + 1,
+          (link->blocked_count - at) * sizeof *link->blocked);
+  return true;
+}
+
+void weft__sync_unblock(weft_link *link) {
+  const uint8_t *root = link->node->auth_root;
+  if (memcmp(link->blocked_root, root, sizeof link->blocked_root) == 0) return;
+  memcpy(link->blocked_root, root, sizeof link->blocked_root);
+  link->blocked_count = 0;
+  link->lacks_lost = true;
+}
+
+/* --- what they have more of --- */
+
+/* The first head of a log in `theirs` that is beyond what is held; NULL when none is. */
+static const weft_head *lacked_head(const weft_link *link, const weft_id *log) {
+  size_t first;
+  size_t count = weft__vector_find(&link->theirs, log, &first);
+  uint64_t seq = weft__vector_seq(weft__node_held(link->node), log);
+  for (size_t i = 0; i < count; i++) {
+    if (link->theirs.heads[first + i].seq > seq) return &link->theirs.heads[first + i];
+  }
+  return NULL;
+}
+
+static weft_err lack_push(weft_link *link, const weft_id *log) {
+  void *list = link->lacks;
+  WEFT_TRY(weft__node_grow(link->node, &list, &link->lack_cap, link->lack_count + 1,
+                           sizeof *link->lacks));
+  link->lacks = list;
+  link->lacks[link->lack_count++] = *log;
+  return WEFT_OK;
+}
+
+static void lack_drop(weft_link *link, size_t idx) {
+  link->lacks[idx] = link->lacks[--link->lack_count];
+}
+
+/* It is not asked for before more is told; what was asked stands among the first. */
+static void lack_forget(weft_link *link, const weft_id *log) {
+  size_t look = link->lack_count < WEFT_BLOCKED_MAX ? link->lack_count : WEFT_BLOCKED_MAX;
+  for (size_t i = 0; i < look; i++) {
+    if (weft_id_cmp(&link->lacks[i], log) != 0) continue;
+    lack_drop(link, i);
+    return;
+  }
+}
+
+/* Notes that `log` is told as far as `seq`, before `theirs` says so. */
+static weft_err lack_note(weft_link *link, const weft_id *log, uint64_t seq, bool unblocked) {
+  uint64_t held = weft__vector_seq(weft__node_held(link->node), log);
+  bool known = weft__vector_seq(&link->theirs, log) > held && !unblocked;
+  return known || seq <= held ? WEFT_OK : lack_push(link, log);
+}
+
+static void lacks_clear(weft_link *link) {
+  link->lack_count = 0;
+  link->lacks_lost = link->lacks_cut = false;
+}
+
+/* Lists them anew. */
+static void lacks_make(weft_link *link) {
+  lacks_clear(link);
+  for (size_t i = 0; i < link->theirs.count; i++) {
+    const weft_head *h = &link->theirs.heads[i];
+    bool again = i > 0 && weft_id_cmp(&h[-1].log, &h->log) == 0;
+    if (again || is_blocked(link, &h->log) || !lacked_head(link, &h->log)) continue;
+    if (lack_push(link, &h->log) == WEFT_OK) continue;
+    link->lacks_lost = true; /* without memory: next time */
     return;
   }
 }
@@ -54,6 +143,7 @@ static void unblock(weft_link *link, const weft_id *log) {
 static void give_up(weft_link *link, const weft_id *log) {
   weft_node *n = link->node;
   block(link, log);
+  lack_forget(link, log);
   for (size_t i = 0; i < n->link_count; i++) n->links[i]->plan = true;
   n->settle = true;
 }
@@ -63,29 +153,55 @@ static void give_up(weft_link *link, const weft_id *log) {
 void weft__sync_raise(weft_link *link, const weft_id *log, uint64_t seq, const weft_id *id) {
   weft_head head = {*log, seq, *id};
   if (link->state != WEFT_LINK_OPEN || weft__vector_covers(&link->theirs, log, seq)) return;
-  weft_err err = weft__vector_raise(&link->theirs, NULL, &head);
+  weft_err err = lack_note(link, log, seq, false);
+  if (err == WEFT_OK) err = weft__vector_raise(&link->theirs, NULL, &head);
   if (err != WEFT_OK) weft__link_fail(link, err, WEFT_CODE_LIMIT, 0);
 }
 
-static void take_heads(weft_link *link, const weft_msg_heads *m) {
-  for (size_t i = 0; i < m->count && link->state == WEFT_LINK_OPEN; i++) {
+static int head_order(const void *ctx, const void *a, const void *b) {
+  (void)ctx;
+  return weft__head_cmp(a, b);
+}
+
+/* Puts what is news among `m` into `fresh`, ascending; gives its number. */
+static size_t fresh_heads(const weft_link *link, const weft_msg_heads *m, weft_head *fresh) {
+  const void *list[WEFT_MESSAGE_HEADS_MAX], *scratch[WEFT_MESSAGE_HEADS_MAX];
+  size_t count = 0;
+  for (size_t i = 0; i < m->count; i++) {
     const weft_head *h = &m->at[i];
-    if (!weft__vector_covers(&link->theirs, &h->log, h->seq)) unblock(link, &h->log);
-    weft__sync_raise(link, &h->log, h->seq, &h->id);
+    if (!weft__vector_covers(&link->theirs, &h->log, h->seq)) list[count++] = h;
   }
+  weft__sort(list, scratch, count, head_order, NULL);
+  for (size_t i = 0; i < count; i++) fresh[i] = *(const weft_head *)list[i];
+  return count;
+}
+
+/* One pass over `theirs` for a frame, however many heads it has. */
+static void take_heads(weft_link *link, const weft_msg_heads *m) {
+  weft_head fresh[WEFT_MESSAGE_HEADS_MAX];
+  size_t count = link->state == WEFT_LINK_OPEN ? fresh_heads(link, m, fresh) : 0;
+  weft_err err = WEFT_OK;
+  for (size_t i = 0; i < count && err == WEFT_OK; i++) {
+    const weft_head *h = &fresh[i];
+    bool last = i + 1 == count || weft_id_cmp(&h->log, &fresh[i + 1].log) != 0;
+    if (last) err = lack_note(link, &h->log, h->seq, unblock(link, &h->log));
+  }
+  if (err == WEFT_OK) err = weft__vector_raise_all(&link->theirs, fresh, count);
+  if (err != WEFT_OK) weft__link_fail(link, err, WEFT_CODE_LIMIT, 0);
   if (link->state == WEFT_LINK_OPEN) weft__fork_heard(link, m);
   link->plan = true;
   link->node->settle = true;
 }
 
-static bool lacks_any(const weft_link *link) {
-  const weft_vector *held = weft__node_held(link->node);
-  if (link->other_count > 0) return true;
-  for (size_t i = 0; i < link->theirs.count; i++) {
-    const weft_head *h = &link->theirs.heads[i];
-    if (weft__vector_seq(held, &h->log) < h->seq) return true;
+/* Forgets on the way what is not lacking any more. */
+static bool lacks_any(weft_link *link) {
+  if (link->lacks_lost) lacks_make(link);
+  while (link->lack_count > 0 && !lacked_head(link, &link->lacks[0])) lack_drop(link, 0);
+  while (link->blocked_count > 0 && !lacked_head(link, &link->blocked[link->blocked_count - 1])) {
+    link->blocked_count--;
   }
-  return false;
+  bool some = link->lack_count > 0 || link->blocked_count > 0 || link->other_count > 0;
+  return some || link->lacks_lost || link->lacks_cut;
 }
 
 bool weft__sync_is_done(const weft_link *link) {
@@ -241,6 +357,7 @@ void weft__sync_begin(weft_link *link) {
     return;
   }
   weft__vector_clear(&link->theirs);
+  lacks_clear(link);
   bool they_resume = link->their_cursor > 0;
   bool we_resume = link->hello_cursor > 0 && link->hello_cursor_instance == link->instance &&
                    link->hello_cursor <= link->their_arrival;
@@ -545,18 +662,21 @@ void weft__sync_plan(weft_link *link) {
     link->plan = n->now < n->hold_pause_until;
     return;
   }
-  const weft_vector *held = weft__node_held(n);
   weft_other other;
   for (size_t at = 0; weft__fork_next(link, &at, &other);) {
     if (link->ask_count == WEFT_MESSAGE_WANTS_MAX) break;
     if (is_blocked(link, &other.head.log) || asked_anywhere(n, &other.head.log)) continue;
     ask_add(link, other.from, &other.head, &ranges[count++]);
   }
-  for (size_t i = 0; i < link->theirs.count; i++) {
-    const weft_head *h = &link->theirs.heads[i];
-    if (link->ask_count == WEFT_MESSAGE_WANTS_MAX) break;
-    if (weft__vector_seq(held, &h->log) >= h->seq) continue;
-    if (is_blocked(link, &h->log) || asked_anywhere(n, &h->log)) continue;
+  if (link->lacks_lost) lacks_make(link);
+  for (size_t i = 0; i < link->lack_count && link->ask_count < WEFT_MESSAGE_WANTS_MAX;) {
+    const weft_head *h = lacked_head(link, &link->lacks[i]);
+    if (!h || is_blocked(link, &h->log)) {
+      lack_drop(link, i);
+      continue;
+    }
+    i++;
+    if (asked_anywhere(n, &h->log)) continue;
     uint64_t reach = weft__hold_reach(n, &h->log);
     if (reach >= h->seq) continue;
     ask_add(link, reach + 1, h, &ranges[count++]);
@@ -658,6 +778,7 @@ void weft__sync_resync(weft_link *link) {
   n->settle = true;
   /* A claim that nobody could meet is forgotten; what is true will be told again. */
   weft__vector_clear(&link->theirs);
+  lacks_clear(link);
   link->other_count = 0;
   bool few = weft__node_held(n)->count <= WEFT_LEAVES_MAX && link->their_count <= WEFT_LEAVES_MAX;
   if (few) {

@@ -1,0 +1,141 @@
+/* weft-scale SCENARIO N: one piece of work of size N, for tests/scale/run, which counts the
+ * instructions of `scale_measured` at one size and at eight times that.
+ *
+ * A scenario prepares what it needs, hands the work that counts to `scale_measured`, and checks
+ * that it was done.  What grows faster than its size would let one peer, or one file, stop a
+ * device. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/scale/measured.h"
+#include "tests/support/rig.h"
+
+struct work {
+  size_t n;
+  rig rig;
+  puppet puppet;
+};
+
+static void must(bool held, const char *what) {
+  if (held) return;
+  (void)fprintf(stderr, "weft-scale: %s\n", what);
+  exit(1);
+}
+
+/* --- heads of logs that do not exist --- */
+
+static weft_head invented(size_t idx) {
+  weft_head head = {.seq = 7};
+  uint64_t mixed = (idx + 1) * UINT64_C(0x9e3779b97f4a7c15);
+  memcpy(head.log.b, &mixed, sizeof mixed);
+  memset(head.id.b, 9, sizeof head.id.b);
+  return head;
+}
+
+static int head_order(const void *a, const void *b) { return weft__head_cmp(a, b); }
+
+static void tell(puppet *p, weft_head *heads, size_t count) {
+  qsort(heads, count, sizeof *heads, head_order);
+  weft_msg_heads m = {.at = heads, .count = count, .done = true, .to = 1};
+  weft_buf body = puppet_body();
+  weft__msg_heads_put(&body, &m);
+  puppet_send_buf(p, WEFT_FRAME_IHAVE, &body);
+  puppet_forget(p);
+}
+
+static void run_claims(work *w) {
+  weft_head heads[WEFT_MESSAGE_HEADS_MAX];
+  for (size_t told = 0; told < w->n; told += WEFT_MESSAGE_HEADS_MAX) {
+    for (size_t i = 0; i < WEFT_MESSAGE_HEADS_MAX; i++) heads[i] = invented(told + i);
+    tell(&w->puppet, heads, WEFT_MESSAGE_HEADS_MAX);
+    rig_wait(&w->rig, 5);
+  }
+}
+
+/* Many a frame of invented heads. */
+static void claims(work *w) {
+  rig_make(&w->rig, 2, 1);
+  puppet_open(&w->puppet, &w->rig, 1);
+  (void)scale_measured(run_claims, w);
+  must(!w->puppet.closed, "the link ended");
+  puppet_free(&w->puppet);
+  rig_free(&w->rig);
+}
+
+/* Says of everything that was asked that it is not there; gives how much that was. */
+static size_t refuse_all(puppet *p) {
+  weft_arena arena;
+  weft__arena_init(&arena, &p->mem);
+  weft_id logs[2 * WEFT_MESSAGE_WANTS_MAX];
+  size_t count = 0;
+  for (size_t i = 0; i < p->frame_count; i++) {
+    weft_msg_want m;
+    const rig_frame *f = &p->frames[i];
+    if (f->type != WEFT_FRAME_WANT) continue;
+    must(weft__msg_want_read(&arena, weft_bytes_of(f->at, f->len), &m) == WEFT_OK, "WANT");
+    for (size_t k = 0; k < m.count && count < 2 * WEFT_MESSAGE_WANTS_MAX; k++) {
+      logs[count++] = m.at[k].log;
+    }
+  }
+  weft__arena_free(&arena);
+  puppet_forget(p);
+  for (size_t i = 0; i < count; i++) {
+    weft_msg_nohave m = {.log = logs[i], .why = WEFT_NOHAVE_NEVER};
+    weft_buf body = puppet_body();
+    weft__msg_nohave_put(&body, &m);
+    puppet_send_buf(p, WEFT_FRAME_NOHAVE, &body);
+    rig_wait(p->r, 5);
+  }
+  return count;
+}
+
+static void run_refusals(work *w) {
+  for (size_t done = 0, more = 1; done < w->n && more > 0; done += more) {
+    more = refuse_all(&w->puppet);
+  }
+}
+
+/* Such heads told before; what is asked of them is answered that it is not there. */
+static void refusals(work *w) {
+  weft_head heads[WEFT_MESSAGE_HEADS_MAX];
+  rig_make(&w->rig, 2, 1);
+  puppet_open(&w->puppet, &w->rig, 1);
+  for (size_t told = 0; told < w->n; told += WEFT_MESSAGE_HEADS_MAX) {
+    for (size_t i = 0; i < WEFT_MESSAGE_HEADS_MAX; i++) heads[i] = invented(told + i);
+    qsort(heads, WEFT_MESSAGE_HEADS_MAX, sizeof *heads, head_order);
+    weft_msg_heads m = {.at = heads, .count = WEFT_MESSAGE_HEADS_MAX, .done = true, .to = 1};
+    weft_buf body = puppet_body();
+    weft__msg_heads_put(&body, &m);
+    puppet_send_buf(&w->puppet, WEFT_FRAME_IHAVE, &body);
+    rig_wait(&w->rig, 5);
+  }
+  (void)scale_measured(run_refusals, w);
+  must(!w->puppet.closed, "the link ended");
+  puppet_free(&w->puppet);
+  rig_free(&w->rig);
+}
+
+static const struct {
+  const char *name;
+  void (*run)(work *w);
+} scenarios[] = {
+    {"claims", claims},
+    {"refusals", refusals},
+};
+
+int main(int argc, char **argv) {
+  static work w; /* too large for a stack */
+  for (size_t i = 0; argc == 3 && i < sizeof scenarios / sizeof *scenarios; i++) {
+    if (strcmp(argv[1], scenarios[i].name) != 0) continue;
+    w.n = (size_t)strtoul(argv[2], NULL, 10);
+    scenarios[i].run(&w);
+    return 0;
+  }
+  (void)fprintf(stderr, "usage: weft-scale SCENARIO N\n");
+  return 2;
+}
