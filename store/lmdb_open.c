@@ -170,10 +170,14 @@ static weft_err refuse_own(lmdb_opening *p) {
   return own ? fail(p, WEFT_EMISUSE, "open: this process has the store open already") : WEFT_OK;
 }
 
+static void readers_name(const lmdb_opening *p, char out[path_max + 8]) {
+  snprintf(out, path_max + 8, "%s-lock", p->names.file);
+}
+
 /* Whether LMDB's table of readers can be written: it lies beside FILE, or is made there. */
 static bool can_register(const lmdb_opening *p) {
   char table[path_max + 8];
-  snprintf(table, sizeof table, "%s-lock", p->names.file);
+  readers_name(p, table);
   if (faccessat(AT_FDCWD, table, F_OK, AT_EACCESS) != 0) {
     return faccessat(AT_FDCWD, p->names.folder, W_OK, AT_EACCESS) == 0;
   }
@@ -340,6 +344,22 @@ static size_t map_size(uint64_t wanted) {
   return (size_t)(wanted < share ? wanted : share);
 }
 
+/* Gives a new table of readers its blocks before LMDB maps it: it would be written through the map,
+ * where a full disk is a SIGBUS and not an error.  One that is long enough is LMDB's own, or was
+ * made here. */
+static weft_err readers_make(lmdb_opening *p) {
+  enum { slot_len = 64, head_slots = 2 };
+  char table[path_max + 8];
+  struct stat st;
+  const off_t len = ((off_t)p->o->readers_max + head_slots) * slot_len;
+  readers_name(p, table);
+  int fd = open(table, O_RDWR | O_CREAT | O_CLOEXEC, file_mode);
+  if (fd < 0) return fail_errno(p, "open the table of readers");
+  int rc = fstat(fd, &st) != 0 ? errno : st.st_size < len ? posix_fallocate(fd, 0, len) : 0;
+  close(fd); /* before LMDB has locked it: they belong to the process */
+  return rc == 0 ? WEFT_OK : fail_mdb(p, rc, "make the table of readers");
+}
+
 static weft_err env_open(lmdb_opening *p) {
   int rc = mdb_env_create(&p->s->env);
   if (rc != MDB_SUCCESS) return fail_mdb(p, rc, "create the environment");
@@ -352,6 +372,7 @@ static weft_err env_open(lmdb_opening *p) {
   unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD; /* store/lmdb_ahead.c says why */
   flags |= (p->o->read_only ? MDB_RDONLY : 0u) | (p->alone ? MDB_NOLOCK : 0u);
   if (WEFT_CANARY(FORGET_SYNC)) flags |= MDB_NOSYNC;
+  if (!p->alone) WEFT_TRY(readers_make(p));
   rc = mdb_env_open(p->s->env, p->names.file, flags, file_mode);
   if (rc != MDB_SUCCESS) return fail_mdb(p, rc, "map the file");
   MDB_stat stat;

@@ -832,6 +832,38 @@ static void test_failed_commit(void **state) {
   assert_int_equal(test_in_child(child_disk_full, *state), 0);
 }
 
+/* LMDB writes its table of readers through a map: without room for it opening fails, and nothing is
+ * killed for it later. */
+static bool child_no_table(const void *ctx) {
+  const place *p = ctx;
+  char table[256];
+  weft_store *s = open_ok(p);
+  put_one(s, 1, "one");
+  weft_store_free(s);
+  test_temp_path(&p->temp, "data.mdb-lock", table);
+  if (file_len(table) < 2 * 4096 || unlink(table) != 0) return false;
+  struct rlimit all, few;
+  if (getrlimit(RLIMIT_FSIZE, &all) != 0) return false;
+  few = all;
+  few.rlim_cur = 4096;
+  signal(SIGXFSZ, SIG_IGN);
+  if (setrlimit(RLIMIT_FSIZE, &few) != 0) return false;
+  weft_lmdb_options o = options(p);
+  weft_diag d;
+  weft_err err = weft_lmdb_store_open(&o, &s, &d);
+  if (err != WEFT_EFULL || !strstr(d.text, "table of readers")) return false;
+  if (setrlimit(RLIMIT_FSIZE, &all) != 0) return false;
+  s = open_ok(p);
+  bool good = has_one(s, 1, "one");
+  weft_store_free(s);
+  struct stat st; /* it has its blocks */
+  return good && stat(table, &st) == 0 && st.st_blocks * 512 >= st.st_size;
+}
+
+static void test_table_of_readers(void **state) {
+  assert_int_equal(test_in_child(child_no_table, *state), 0);
+}
+
 static bool child_no_address_space(const void *ctx) {
   const place *p = ctx;
   weft_lmdb_options o = options(p);
@@ -902,6 +934,7 @@ int main(void) {
       CASE(test_read_only_folder),
       CASE(test_too_many_files),
       CASE(test_failed_commit),
+      CASE(test_table_of_readers),
       CASE(test_grow_without_address_space),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -120,6 +120,13 @@ SYSTEM_CALL(rename, (const char *from, const char *to), (from, to))
 SYSTEM_CALL(mkdir, (const char *path, mode_t mode), (path, mode))
 SYSTEM_CALL(fsync, (int fd), (fd))
 
+int __real_posix_fallocate(int fd, off_t at, off_t len);
+int __wrap_posix_fallocate(int fd, off_t at, off_t len);
+
+int __wrap_posix_fallocate(int fd, off_t at, off_t len) {
+  return system_fails() ? faults.sys : __real_posix_fallocate(fd, at, len);
+}
+
 int __real_fstatvfs(int fd, struct statvfs *v);
 int __wrap_fstatvfs(int fd, struct statvfs *v);
 
