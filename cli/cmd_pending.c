@@ -1,13 +1,10 @@
-/* pending, pause, resume: what is on its way, to whom, and what holds it back. */
+/* pending: what is on its way, to whom, and what holds it back. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "cli/fields.h"
-#include "cli/files.h"
 #include "cli/network.h"
 #include "cli/run.h"
 #include "cli/version.h"
@@ -16,7 +13,7 @@
 
 #define TEXT(b) (int)(b).len, (const char *)(b).at
 
-enum { page = 1000, pause_len_max = 1 << 16 };
+enum { page = 1000 };
 
 /* --- the list ------------------------------------------------------------------------------------
  */
@@ -264,112 +261,3 @@ int cmd_pending(cli_call *c) {
   work_close(&w);
   return err == WEFT_OK ? code : cli_fail_err(c, err, "pending");
 }
-
-/* --- pause and resume ----------------------------------------------------------------------------
- *
- * DIR/paused has a line for each: the key of a device in hex, or "all".  It is read when a node
- * starts, so a pause outlives the daemon. */
-
-typedef struct pauses {
-  bool all;
-  weft_id devices[256];
-  size_t count;
-} pauses;
-
-static bool pause_path(cli_call *c, char *path) {
-  return cli_path_join(path, CLI_PATH_MAX, cli_home_dir(c->home), "paused") == WEFT_OK;
-}
-
-static weft_err pauses_read(cli_call *c, pauses *p) {
-  char path[CLI_PATH_MAX];
-  weft_bytes file;
-  memset(p, 0, sizeof *p);
-  if (!pause_path(c, path)) return WEFT_ELIMIT;
-  weft_err err = cli_file_read(c->arena, path, pause_len_max, true, false, &file);
-  if (err == WEFT_ENOSTORE) return WEFT_OK;
-  if (err != WEFT_OK) return err;
-  for (size_t from = 0, i = 0; i <= file.len; i++) {
-    if (i < file.len && file.at[i] != '\n') continue;
-    weft_bytes key, line = weft_bytes_of(file.at + from, i - from);
-    from = i + 1;
-    if (weft_bytes_cmp(line, weft_bytes_str("all")) == 0) p->all = true;
-    if (line.len != 2 * sizeof(weft_id) || !cli_unhex(c->arena, line, &key)) continue;
-    if (p->count < 256) memcpy(p->devices[p->count++].b, key.at, sizeof(weft_id));
-  }
-  return WEFT_OK;
-}
-
-static weft_err pauses_write(cli_call *c, const pauses *p) {
-  char path[CLI_PATH_MAX], hex[2 * sizeof(weft_id) + 1];
-  weft_buf b;
-  if (!pause_path(c, path)) return WEFT_ELIMIT;
-  weft__buf_init(&b, &c->arena->mem, pause_len_max);
-  if (p->all) weft__buf_put(&b, weft_bytes_str("all\n"));
-  for (size_t i = 0; i < p->count; i++) {
-    cli_hex(hex, p->devices[i].b, sizeof(weft_id));
-    weft__buf_put(&b, weft_bytes_str(hex));
-    weft__buf_u8(&b, '\n');
-  }
-  weft_err err = weft__buf_err(&b);
-  if (err == WEFT_OK) err = cli_file_write(path, weft__buf_view(&b));
-  weft__buf_free(&b);
-  return err;
-}
-
-int cli_pauses_apply(cli_call *c) {
-  pauses *p = weft__arena_zero(c->arena, 1, sizeof *p);
-  weft_err err = p ? pauses_read(c, p) : WEFT_ENOMEM;
-  if (err == WEFT_OK && p->all) err = weft_uv_node_pause(c->runtime->node, NULL);
-  for (size_t i = 0; err == WEFT_OK && i < p->count; i++)
-    err = weft_uv_node_pause(c->runtime->node, &p->devices[i]);
-  return err == WEFT_OK ? CLI_OK : cli_fail_err(c, err, "%s/paused", cli_home_dir(c->home));
-}
-
-static size_t place_of(const pauses *p, const weft_id *device) {
-  size_t i = 0;
-  while (i < p->count && weft_id_cmp(&p->devices[i], device) != 0) i++;
-  return i;
-}
-
-static weft_err change(pauses *p, const weft_id *device, bool pause) {
-  size_t at = device ? place_of(p, device) : 0;
-  if (!device) {
-    p->all = pause;
-    if (!pause) p->count = 0;
-  } else if (pause && at == p->count) {
-    if (p->count == 256) return WEFT_ELIMIT;
-    p->devices[p->count++] = *device;
-  } else if (!pause && at < p->count) {
-    p->devices[at] = p->devices[--p->count];
-  }
-  return WEFT_OK;
-}
-
-static int pause_or_resume(cli_call *c, bool pause) {
-  weft_id one;
-  const weft_id *device = c->args.arg_count ? &one : NULL;
-  if (device && cli_device_find(c->space, c->args.args[0], &one) != WEFT_OK)
-    return cli_fail(c, CLI_NOT_FOUND, "%.*s: no such device, or more than one; see weft members",
-                    TEXT(c->args.args[0]));
-  pauses *p = weft__arena_zero(c->arena, 1, sizeof *p);
-  weft_err err = p ? pauses_read(c, p) : WEFT_ENOMEM;
-  if (err == WEFT_OK && !pause && device && p->all)
-    return cli_fail(c, CLI_FAILED, "everything is paused: weft resume, then pause who is to stay");
-  if (err == WEFT_OK) err = change(p, device, pause);
-  if (err == WEFT_OK) err = pauses_write(c, p);
-  weft_uv_node *node = c->runtime ? c->runtime->node : NULL;
-  if (err == WEFT_OK && node && pause) err = weft_uv_node_pause(node, device);
-  if (err == WEFT_OK && node && !pause) weft_uv_node_resume(node, device);
-  if (err != WEFT_OK) return cli_fail_err(c, err, "%s/paused", cli_home_dir(c->home));
-  char scratch[17];
-  cli_obj o = cli_obj_begin(c->arena);
-  cli_obj_bool(&o, "paused", pause);
-  cli_obj_bytes(&o, "peer",
-                device ? cli_device_name(c->space, device, scratch) : weft_bytes_str("all"));
-  cli_emit_obj(c, &o);
-  return CLI_OK;
-}
-
-int cmd_pause(cli_call *c) { return pause_or_resume(c, true); }
-
-int cmd_resume(cli_call *c) { return pause_or_resume(c, false); }

@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 
 #include "cli/home.h"
+#include "cli/network.h"
 #include "cli/record.h"
 #include "cli/run.h"
 #include "cli/runtime.h"

@@ -6,7 +6,7 @@
 
 #include "cli/config.h"
 #include "cli/daemon.h"
-#include "cli/waiting.h"
+#include "cli/pauses.h"
 
 #define TEXT(b) (int)(b).len, (const char *)(b).at
 
@@ -195,8 +195,14 @@ int cli_node_start(cli_call *c, const cli_node_plan *plan) {
   weft_err err = weft_uv_node_start(&rt->node, &o, detail, sizeof detail);
   weft_crypto_sodium()->wipe(&ne, sizeof ne);
   if (err != WEFT_OK) return start_failed(c, err, detail);
-  int paused = cli_pauses_apply(c);
+  int paused = cli_pauses_apply(c, rt->node);
   return paused == CLI_OK ? cli_node_invites(c, rt) : paused;
+}
+
+int cli_any_node(cli_call *c) {
+  if (c->runtime && c->runtime->node) return CLI_OK;
+  cli_node_plan plan = {.gossip = true};
+  return cli_node_start(c, &plan);
 }
 
 /* The node knows so many tickets at most, and each attempt to connect is held against all of them.

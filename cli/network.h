@@ -58,6 +58,9 @@ typedef struct cli_node_plan {
 int cli_runtime_open(cli_call *c);
 /* Starts the node on the call's space. */
 int cli_node_start(cli_call *c, const cli_node_plan *plan);
+/* Starts a node without links where the call has none: it answers for the acknowledgements that are
+ * stored.  CLI_OK, or the exit code with the error set. */
+int cli_any_node(cli_call *c);
 /* What came of an address that no link came of: weft_err_str in a person's words. */
 const char *cli_reach_str(weft_err err);
 /* Hands the node the invites of the home for its space: call after start and after each new one. */

@@ -61,6 +61,7 @@ int cmd_wait(cli_call *c);
 int cmd_connect(cli_call *c);
 /* cli/cmd_pending.c */
 int cmd_pending(cli_call *c);
+/* cli/cmd_pause.c */
 int cmd_pause(cli_call *c);
 int cmd_resume(cli_call *c);
 /* cli/cmd_status.c */

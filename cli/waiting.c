@@ -11,12 +11,6 @@
 
 #define TEXT(b) (int)(b).len, (const char *)(b).at
 
-int cli_any_node(cli_call *c) {
-  if (c->runtime && c->runtime->node) return CLI_OK;
-  cli_node_plan plan = {.gossip = true};
-  return cli_node_start(c, &plan);
-}
-
 static void put_device(cli_call *c, cli_obj *o, const weft_id *device) {
   char scratch[17];
   weft_bytes copy, name = cli_device_name(c->space, device, scratch);

@@ -5,14 +5,6 @@
 #include "cli/record.h"
 #include "cli/space.h"
 
-/* Starts a node without links where the call has none: it answers for the acknowledgements that are
- * stored.  CLI_OK, or the exit code with the error set. */
-int cli_any_node(cli_call *c);
-
-/* Pauses what DIR/paused names, on a node that has just started.  CLI_OK, or the exit code with the
- * error set. */
-int cli_pauses_apply(cli_call *c);
-
 /* The logs whose next change waits, each with what it waits for, since when, and who had that last;
  * the call has a node.  `count` gets their number. */
 weft_err cli_stuck_rows(cli_call *c, weft_value *rows, size_t *count) WEFT_MUST_USE;
