@@ -192,11 +192,18 @@ weft_err weft__tree_build(weft_tree *tree, const weft_doc *doc, weft_path top, w
   return WEFT_OK;
 }
 
-size_t weft__tree_child(const weft_tree *tree, size_t idx, weft_step step) {
-  const weft_node *nodes = tree->nodes;
-  for (size_t i = idx + 1; i < nodes[idx].end; i = nodes[i].end) {
-    if (nodes[i].element != step.element || nodes[i].name_len != step.name.len) continue;
-    if (weft_bytes_cmp(weft__node_step(&nodes[i]).name, step.name) == 0) return i;
+/* Nodes stand in the order of their paths. */
+size_t weft__tree_find(const weft_tree *tree, weft_path path) {
+  size_t low = 1, high = tree->count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    int order = weft_bytes_cmp(tree->nodes[middle].path, path);
+    if (order == 0) return middle;
+    if (order < 0) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
   }
   return 0;
 }
@@ -503,7 +510,7 @@ static bool tree_follow(const weft_tree *t, weft_path path, size_t line[WEFT_VIE
   line[0] = 0;
   weft_step step;
   while (weft_path_next(path, &at, &step)) {
-    idx = weft__tree_child(t, idx, step);
+    idx = weft__tree_find(t, weft_bytes_of(path.at, at));
     if (idx == 0) return false;
     WEFT_ASSERT(depth + 1 < WEFT_VIEW_DEPTH);
     line[++depth] = idx;
@@ -548,7 +555,7 @@ typedef struct resolver {
 
 static void resolve_move(resolver *r, weft_step step) {
   weft_path_push(&r->path, step);
-  if (!r->gone) r->idx = weft__tree_child(&r->v.tree, r->idx, step);
+  if (!r->gone) r->idx = weft__tree_find(&r->v.tree, weft__buf_view(&r->path));
   if (r->idx == 0 || r->v.tree.nodes[r->idx].shape == WEFT_SHAPE_NONE) r->gone = true;
 }
 
@@ -634,33 +641,45 @@ static void push_index(weft_buf *out, size_t idx) {
   weft_pointer_push(out, weft_bytes_of(digits + at, sizeof digits - at));
 }
 
-/* How many shown elements stand before `node`. */
-static size_t element_index(const weft_tree *t, const weft_node *node) {
-  size_t before = 0;
-  const weft_node *nodes = t->nodes;
-  for (size_t i = node->parent + 1; i < nodes[node->parent].end; i = nodes[i].end) {
-    if (is_shown_child(&nodes[i], WEFT_SHAPE_ARRAY) && child_cmp(NULL, &nodes[i], node) < 0) {
-      before++;
-    }
+/* Numbers the shown elements of an array. */
+static weft_err rank_elements(weft_tree *t, size_t array) {
+  if (!t->ranks) {
+    t->room = weft__arena_zero(t->arena, t->count, 2 * sizeof *t->room);
+    if (!t->room) return WEFT_ENOMEM;
+    t->ranks = weft__arena_zero(t->arena, t->count, sizeof *t->ranks);
+    if (!t->ranks) return WEFT_ENOMEM;
   }
-  return before;
+  size_t count = weft__tree_children(t, array, WEFT_SHAPE_ARRAY, t->room, t->room + t->count);
+  for (size_t i = 0; i < count; i++) t->ranks[t->room[i] - t->nodes] = (uint32_t)i + 1;
+  return WEFT_OK;
 }
 
-weft_err weft__tree_pointer(const weft_tree *t, weft_path path, weft_buf *out) {
+/* How many shown elements stand before a shown one. */
+static weft_err element_index(weft_tree *t, size_t idx, size_t *out) {
+  if (!t->ranks || t->ranks[idx] == 0) WEFT_TRY(rank_elements(t, t->nodes[idx].parent));
+  WEFT_ASSERT(t->ranks[idx] > 0);
+  *out = t->ranks[idx] - 1;
+  return WEFT_OK;
+}
+
+weft_err weft__tree_pointer(weft_tree *t, weft_path path, weft_buf *out) {
   size_t line[WEFT_VIEW_DEPTH] = {0};
   if (!tree_follow(t, path, line)) return WEFT_ENOTFOUND;
   WEFT_TRY(weft__buf_err(out));
-  size_t before = out->len, depth = weft_path_depth(path);
-  for (size_t i = 1; i <= depth; i++) {
+  size_t before = out->len, depth = weft_path_depth(path), index;
+  weft_err err = WEFT_OK;
+  for (size_t i = 1; i <= depth && err == WEFT_OK; i++) {
     const weft_node *node = &t->nodes[line[i]];
     if (node->element) {
-      push_index(out, element_index(t, node));
+      err = element_index(t, line[i], &index);
+      if (err == WEFT_OK) push_index(out, index);
     } else {
       weft_pointer_push(out, weft__node_step(node).name);
     }
   }
-  if (weft__buf_err(out) != WEFT_OK) out->len = before;
-  return weft__buf_err(out);
+  if (err == WEFT_OK) err = weft__buf_err(out);
+  if (err != WEFT_OK) out->len = before;
+  return err;
 }
 
 weft_err weft__doc_pointer(const weft_doc *doc, weft_path path, weft_arena *scratch,

@@ -50,6 +50,8 @@ typedef struct weft_tree {
   uint32_t open[WEFT_VIEW_DEPTH];      /* the nodes from the top to the one being filled */
   weft_hidden hidden[WEFT_VIEW_DEPTH]; /* by each open node: neighbours mostly share a change */
   size_t depth;
+  uint32_t *ranks; /* by node: of an element, its place among those shown, from 1; 0: not asked */
+  const weft_node **room; /* for listing children, twice */
 } weft_tree;
 
 /* Builds the tree of what stands at and below `top`; there is always the node of `top` itself.
@@ -63,16 +65,17 @@ weft_shape weft__register_shape(const weft_register *reg);
 /* The last step of a node's path; not of the top, which has none here.  View. */
 weft_step weft__node_step(const weft_node *node);
 
-/* Finds the child of node `idx` at `step`: its index, or 0 when nothing stands there. */
-size_t weft__tree_child(const weft_tree *tree, size_t idx, weft_step step);
+/* Finds the node at `path`, which lies below the top: its index, or 0 when nothing stands there. */
+size_t weft__tree_find(const weft_tree *tree, weft_path path);
 
 /* Lists the shown children of node `idx` on side `want` (OBJECT or ARRAY) in their order, into
  * `list`; `scratch` is as long, and both have room for every child.  Gives their number. */
 size_t weft__tree_children(const weft_tree *tree, size_t idx, weft_shape want,
                            const weft_node **list, const weft_node **scratch);
 
-/* As weft__doc_pointer, for many paths of one document: `tree` is built from its root. */
-weft_err weft__tree_pointer(const weft_tree *tree, weft_path path, weft_buf *out) WEFT_MUST_USE;
+/* As weft__doc_pointer, for many paths of one document: `tree` is built from its root.  The first
+ * element asked for of an array numbers all of them. */
+weft_err weft__tree_pointer(weft_tree *tree, weft_path path, weft_buf *out) WEFT_MUST_USE;
 
 #ifdef __cplusplus
 }

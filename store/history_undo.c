@@ -231,16 +231,24 @@ static weft_err place_undo(revert_job *job, const weft_op *op, const place_value
   return item_add(job, op, WEFT_REVERT_DONE, NULL);
 }
 
+/* What stands at a place now; NULL when nothing does. */
+static const weft_node *now_at(const revert_job *job, weft_path path) {
+  size_t idx = weft__tree_find(&job->tree, path);
+  return idx > 0 || path.len == 0 ? &job->tree.nodes[idx] : NULL;
+}
+
+static bool now_visible(const revert_job *job, weft_path path) {
+  const weft_node *node = now_at(job, path);
+  return node && node->visible;
+}
+
 /* Whether what has to contain the place is shown. */
-static weft_err parent_shown(const revert_job *job, weft_path path, bool *shown) {
+static bool parent_shown(const revert_job *job, weft_path path) {
   weft_step last;
-  weft_sides sides;
-  *shown = true;
-  if (!weft_path_last(path, &last)) return WEFT_OK;
-  WEFT_TRY(weft__doc_visible(job->now, weft_path_parent(path), shown));
-  WEFT_TRY(weft__doc_sides(job->now, weft_path_parent(path), &sides));
-  *shown = *shown && sides.shape == (last.element ? WEFT_SHAPE_ARRAY : WEFT_SHAPE_OBJECT);
-  return WEFT_OK;
+  if (!weft_path_last(path, &last)) return true;
+  const weft_node *node = now_at(job, weft_path_parent(path));
+  return node && node->visible &&
+         node->shape == (last.element ? WEFT_SHAPE_ARRAY : WEFT_SHAPE_OBJECT);
 }
 
 /* A mark that kept the container it found: what differs lies below. */
@@ -252,18 +260,15 @@ static bool mark_kept(const weft_op *op, const place_value *before, const place_
 /* Decides about the value of one place.  `*settled`: nothing below it needs a look. */
 static weft_err place_revert(revert_job *job, const weft_op *op, bool *settled) {
   place_value before, after, now;
-  bool reachable, visible;
   *settled = false;
   WEFT_TRY(place_read(job, job->before, op->path, &before));
   WEFT_TRY(place_read(job, job->after, op->path, &after));
   *settled = place_same(&before, &after); /* nobody saw a difference */
   if (*settled || mark_kept(op, &before, &after)) return WEFT_OK;
   WEFT_TRY(place_read(job, job->now, op->path, &now));
-  WEFT_TRY(parent_shown(job, op->path, &reachable));
-  WEFT_TRY(weft__doc_visible(job->now, op->path, &visible));
   *settled = true;
-  now.there = now.there && visible;
-  if (!reachable) return item_add(job, op, WEFT_REVERT_GONE, NULL);
+  now.there = now.there && now_visible(job, op->path);
+  if (!parent_shown(job, op->path)) return item_add(job, op, WEFT_REVERT_GONE, NULL);
   if (place_same(&before, &now)) return item_add(job, op, WEFT_REVERT_ALREADY, NULL);
   standing s = stands_values(job, op->path);
   if (s.own && !s.foreign) return place_undo(job, op, &before);

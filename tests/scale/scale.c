@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "store/history.h"
 #include "tests/scale/measured.h"
 #include "tests/support/rig.h"
 
@@ -19,6 +20,11 @@ struct work {
   size_t n;
   rig rig;
   puppet puppet;
+  test_space space;
+  weft_replica *mine, *theirs;
+  weft_id change;
+  weft_value *items;   /* n, of an array that fills a document, */
+  weft_member *fields; /* and the members of each */
 };
 
 static void must(bool held, const char *what) {
@@ -120,12 +126,108 @@ static void refusals(work *w) {
   rig_free(&w->rig);
 }
 
+/* --- documents with very many members --- */
+
+enum { FIELDS = 2 };
+
+/* Makes the document an array of objects that all say `x`. */
+static weft_commit fill(work *w, weft_replica *r, int64_t x) {
+  weft_edit *e;
+  weft_commit out;
+  weft_member member = {weft_bytes_str("a"), {.kind = WEFT_ARRAY}};
+  weft_value doc = {.kind = WEFT_OBJECT, .as.object = {&member, 1}};
+  for (size_t i = 0; i < w->n; i++) {
+    weft_member *of = w->fields + FIELDS * i;
+    of[0] = (weft_member){weft_bytes_str("id"), {.kind = WEFT_INT, .as.integer = (int64_t)i}};
+    of[1] = (weft_member){weft_bytes_str("x"), {.kind = WEFT_INT, .as.integer = x}};
+    w->items[i] = (weft_value){.kind = WEFT_OBJECT, .as.object = {of, FIELDS}};
+  }
+  member.value.as.array.at = w->items;
+  member.value.as.array.count = w->n;
+  must(weft_edit_begin(&e, r, NULL) == WEFT_OK, "no edit");
+  must(weft_edit_import(e, weft_bytes_str("t/x"), &doc, false) == WEFT_OK, "no import");
+  must(weft_edit_commit(e, &out) == WEFT_OK, "no commit");
+  weft_edit_free(e);
+  return out;
+}
+
+static void replicas_make(work *w) {
+  test_space_make(&w->space, 2, 1);
+  w->mine = test_space_memory(&w->space, 0);
+  w->theirs = test_space_memory(&w->space, 1);
+  w->items = calloc(w->n, sizeof *w->items);
+  w->fields = calloc(w->n, FIELDS * sizeof *w->fields);
+  must(w->items && w->fields, "no memory");
+}
+
+static void replicas_free(work *w) {
+  weft_replica_free(w->mine);
+  weft_replica_free(w->theirs);
+  test_space_free(&w->space);
+  free(w->items);
+  free(w->fields);
+}
+
+static void run_conflicts(work *w) {
+  weft_arena arena;
+  weft_alloc mem = weft_alloc_libc();
+  weft_conflict_entry *list;
+  size_t count;
+  weft__arena_init(&arena, &mem);
+  must(weft_replica_conflicts(w->mine, &arena, weft_bytes_str("t/x"), 0, &list, &count) == WEFT_OK,
+       "no list");
+  must(count == w->n, "not every element is contested");
+  weft__arena_free(&arena);
+}
+
+/* As many conflicts in one array, listed with their pointers. */
+static void conflicts(work *w) {
+  replicas_make(w);
+  (void)fill(w, w->mine, 0);
+  (void)test_pull(w->theirs, w->mine, 8);
+  (void)fill(w, w->mine, 1);
+  (void)fill(w, w->theirs, 2);
+  (void)test_pull(w->mine, w->theirs, 8);
+  (void)scale_measured(run_conflicts, w);
+  replicas_free(w);
+}
+
+static void run_revert(work *w) {
+  weft_arena arena;
+  weft_alloc mem = weft_alloc_libc();
+  weft_revert_item *items;
+  weft_commit out;
+  size_t count;
+  weft__arena_init(&arena, &mem);
+  weft_id change = w->change;
+  must(weft_replica_revert(w->mine, &arena, &change, NULL, &items, &count, &out) == WEFT_OK,
+       "no revert");
+  must(count >= w->n, "not every element was looked at");
+  weft__arena_free(&arena);
+}
+
+/* A change of an array's content taken back, beside a conflict, so that the document is not plain.
+ */
+static void revert(work *w) {
+  replicas_make(w);
+  (void)fill(w, w->mine, 0);
+  (void)test_pull(w->theirs, w->mine, 8);
+  must(test_set(w->mine, "t/x", "/c", "1") == WEFT_OK, "no set");
+  must(test_set(w->theirs, "t/x", "/c", "2") == WEFT_OK, "no set");
+  (void)test_pull(w->mine, w->theirs, 8);
+  w->change = fill(w, w->mine, 1).change;
+  (void)scale_measured(run_revert, w);
+  replicas_free(w);
+}
+
 static const struct {
   const char *name;
   void (*run)(work *w);
 } scenarios[] = {
     {"claims", claims},
     {"refusals", refusals},
+    {"conflicts", conflicts},
+    {"revert", revert},
 };
 
 int main(int argc, char **argv) {
