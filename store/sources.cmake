@@ -2,6 +2,8 @@
 set(WEFT_STORE_SOURCES
   store/admission.c
   store/backup.c
+  store/batch_apply.c
+  store/batch_docs.c
   store/events.c
   store/folder.c
   store/history_audit.c
