@@ -655,6 +655,32 @@ static void tell(run *r) {
   if (r->trace) fputs(sim_trace(r->s), r->trace);
 }
 
+/* One operation, and what happens to the network, nodes, clocks and disks after it. */
+static void act(run *r) {
+  operate(r);
+  if (r->p) present_act(r->p);
+  for (unsigned i = 0; i < SWARM_FAULT_COUNT; i++) disturb(r, (swarm_fault)i);
+}
+
+static void step(run *r, size_t number) {
+  const swarm_options *o = &r->o;
+  if (o->keep) {
+    const swarm_stand *stand = &o->stands[number];
+    r->workload = stand->workload;
+    r->pace = stand->pace;
+    memcpy(r->rng, stand->faults, sizeof r->rng);
+  } else if (o->stands) {
+    swarm_stand *stand = &o->stands[number];
+    stand->workload = r->workload;
+    stand->pace = r->pace;
+    memcpy(stand->faults, r->rng, sizeof r->rng);
+  }
+  if (!o->keep || o->keep[number]) act(r);
+  advance(r);
+  tend(r);
+  look(r, r->closely);
+}
+
 void swarm_run(const swarm_options *o, FILE *trace, swarm_result *out) {
   run r = {.o = *o, .out = out, .trace = trace};
   memset(out, 0, sizeof *out);
@@ -681,14 +707,7 @@ void swarm_run(const swarm_options *o, FILE *trace, swarm_result *out) {
   connect(&r, &shape);
   if (enabled(&r, SWARM_EPOCH)) set_clocks(&r);
   for (size_t i = 0; i < o->nodes; i++) up(&r, i);
-  for (size_t step = 0; step < o->steps; step++) {
-    operate(&r);
-    if (r.p) present_act(r.p);
-    for (unsigned i = 0; i < SWARM_FAULT_COUNT; i++) disturb(&r, (swarm_fault)i);
-    advance(&r);
-    tend(&r);
-    look(&r, r.closely);
-  }
+  for (size_t i = 0; i < o->steps; i++) step(&r, i);
   finish(&r);
   tell(&r);
   for (size_t i = 0; i < r.liar_count; i++) liar_free(r.liars[i]);

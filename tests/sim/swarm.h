@@ -93,11 +93,21 @@ typedef enum swarm_mark {
       SWARM_MARK_COUNT
 } swarm_mark;
 
+/* Where the generators of a run stand before a step. */
+typedef struct swarm_stand {
+  test_rng workload, pace, faults[SWARM_FAULT_COUNT];
+} swarm_stand;
+
+/* With `keep`, only some steps do anything: time goes on through the others as it would, and what
+ * is left out does not change what the rest draws, since the generators are set to where they stood
+ * in the whole run, which has left that in `stands`. */
 typedef struct swarm_options {
   uint64_t seed;
-  size_t nodes;    /* 2..10 */
-  size_t steps;    /* operations */
-  uint32_t faults; /* bits: the kinds a seed may choose from */
+  size_t nodes;        /* 2..10 */
+  size_t steps;        /* operations, with the faults after each */
+  uint32_t faults;     /* bits: the kinds a seed may choose from */
+  const bool *keep;    /* of each step; NULL: all */
+  swarm_stand *stands; /* of each step: read with `keep`, else written; NULL without */
 } swarm_options;
 
 typedef struct swarm_result {

@@ -1,8 +1,9 @@
 /* weft-sim: runs seeds of the simulator in several processes, sums up, and makes failures small.
  *
  * Each process takes every n-th seed and writes one result a seed to its pipe; one that ends early
- * names the seed it failed at.  That seed is then run again and again with less of everything, and
- * what still fails is printed with the command that repeats it. */
+ * names the seed it failed at.  That seed is then run again and again with less of everything:
+ * fewer steps, kinds of faults and nodes, and then without single steps.  What still fails is
+ * printed as the command that repeats it, which lists the steps that are left. */
 #include <errno.h>
 #include <inttypes.h>
 #include <malloc.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,10 +21,13 @@
 
 enum {
   jobs_max = 64,
+  steps_small = 4096, /* up to which single steps are left out of a failure */
   text_max = 1 << 16,
   seed_seconds = 600, /* a run that takes longer hangs */
   repeat_every = 10,
   shrink_runs_max = 80,
+  keep_runs_max = 300, /* and more, for single steps */
+  steps_max = 100000,
   marks_from = 1000, /* seeds from which on every mark should have been hit */
   marks_must = 20000 /* and from which on one that was not is a failure */
 };
@@ -34,8 +39,8 @@ typedef struct arguments {
   swarm_options each;
   size_t jobs;
   bool json, trace, repeat;
-  const char *scenario, *plot;
-  bool seeds_given;
+  const char *scenario, *plot, *keep;
+  bool seeds_given, swarm_given; /* --seeds; what scenarios have no use for */
 } arguments;
 
 typedef struct summary {
@@ -45,7 +50,7 @@ typedef struct summary {
 
 static const char usage[] =
     "usage: weft-sim [--seeds A..B] [--nodes N] [--steps N] [--faults LIST] [--jobs N]\n"
-    "                [--repeat] [--json] [--trace]\n"
+    "                [--keep LIST] [--repeat] [--json] [--trace]\n"
     "       weft-sim --scenario FILE [--seeds A..B] [--json] [--plot FILE.svg]\n"
     "  --seeds A..B   inclusive; 1..WEFT_SWARM_SEEDS, or 1..40, when not given\n"
     "  --nodes N      2 to 10; 5\n"
@@ -60,12 +65,15 @@ static int help(void) {
     printf("%s%s", before, swarm_fault_name((swarm_fault)i));
   }
   fputs("\n  --jobs N       processes; 1\n"
+        "  --keep LIST    of one seed, only these operations, from 0, and the faults after each,\n"
+        "                 joined by commas: what is left of a failure that was made small\n"
         "  --repeat       every tenth seed is run twice and must go the same way\n"
         "  --json         the summary as one JSON record\n"
         "  --trace        prints what happened in each seed\n"
         "  --scenario FILE   one described network instead (docs/testing.md tells how); reports\n"
         "                 convergence, latency and traffic of each seed\n"
-        "  --plot FILE    draws the first seed of a scenario as SVG\n",
+        "  --plot FILE    draws the first seed of a scenario as SVG\n"
+        "exit codes: 0 done, 1 a seed failed, 2 usage, 3 the system refused something\n",
         stdout);
   return 0;
 }
@@ -147,6 +155,31 @@ static pid_t start(const arguments *a, uint64_t from, uint64_t step, FILE *error
   _exit(0);
 }
 
+/* Lets a whole run, in a process of its own, leave where its generators stand; it may fail. */
+static void find_stands(const arguments *a, swarm_options *o) {
+  int status;
+  size_t len = o->steps * sizeof *o->stands;
+  FILE *shared = tmpfile();
+  if (!shared || ftruncate(fileno(shared), (off_t)len) != 0) die("tmpfile");
+  o->stands = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fileno(shared), 0);
+  if (o->stands == MAP_FAILED) die("mmap");
+  arguments one = *a;
+  one.each = *o;
+  one.each.keep = NULL;
+  one.trace = false;
+  fflush(NULL);
+  pid_t pid = fork();
+  if (pid < 0) die("fork");
+  if (pid == 0) {
+    swarm_result result;
+    if (!freopen("/dev/null", "w", stderr)) _exit(3);
+    run_here(&one, o->seed, false, &result);
+    _exit(0);
+  }
+  if (waitpid(pid, &status, 0) != pid) die("waitpid");
+  fclose(shared);
+}
+
 /* Runs one seed in a process of its own; false when it fails, and `text` tells why. */
 static bool run_apart(const arguments *a, const swarm_options *each, char *text) {
   arguments one = *a;
@@ -182,12 +215,12 @@ typedef struct shrinker {
   swarm_options best;
   char *text; /* of the best */
   char *scratch;
-  unsigned runs;
+  unsigned runs, runs_max;
 } shrinker;
 
 /* Keeps `o` when it fails too. */
 static bool try_it(shrinker *s, swarm_options o) {
-  if (s->runs++ >= shrink_runs_max || run_apart(s->a, &o, s->scratch)) return false;
+  if (s->runs++ >= s->runs_max || run_apart(s->a, &o, s->scratch)) return false;
   s->best = o;
   memcpy(s->text, s->scratch, text_max);
   return true;
@@ -218,6 +251,43 @@ static void shrink(shrinker *s) {
   fewer_steps(s);
 }
 
+/* Leaves out the steps `from`..`to` - 1 that are kept, unless it does not fail without them. */
+static bool leave_out(shrinker *s, bool *keep, size_t from, size_t to) {
+  bool before[steps_small];
+  bool any = false;
+  memcpy(before, keep, sizeof before);
+  for (size_t i = from; i < to; i++) {
+    any = any || keep[i];
+    keep[i] = false;
+  }
+  if (!any || try_it(s, s->best)) return any;
+  memcpy(keep, before, sizeof before);
+  return false;
+}
+
+/* `keep` belongs to the caller, and stays in the best. */
+static void fewer_kept(shrinker *s, bool keep[steps_small]) {
+  size_t steps = s->best.steps;
+  if (steps == 0 || steps > steps_small) return;
+  for (size_t i = 0; i < steps_small; i++) keep[i] = true;
+  find_stands(s->a, &s->best);
+  s->best.keep = keep;
+  s->runs_max += keep_runs_max;
+  for (size_t len = (steps + 1) / 2;; len /= 2) {
+    bool less = false;
+    for (size_t from = steps; from > 0;) { /* the last ones first: they are the least needed */
+      size_t at = from > len ? from - len : 0;
+      less = leave_out(s, keep, at, from) || less;
+      from = at;
+    }
+    if (len == 1 && !less) break;
+    if (len == 1) len = 2; /* once more, one by one */
+  }
+  swarm_options o = s->best;
+  while (o.steps > 0 && !keep[o.steps - 1]) o.steps--;
+  (void)try_it(s, o);
+}
+
 /* The line that names the seed, else the last one. */
 static const char *line_of(char *text) {
   char *last = text, *found = NULL;
@@ -237,11 +307,19 @@ static void print_command(const swarm_options *o) {
     printf("%s%s", comma, swarm_fault_name((swarm_fault)i));
     comma = ",";
   }
-  puts(o->faults ? "" : "none");
+  fputs(o->faults ? "" : "none", stdout);
+  comma = " --keep ";
+  for (size_t i = 0; o->keep && i < o->steps; i++) {
+    if (!o->keep[i]) continue;
+    printf("%s%zu", comma, i);
+    comma = ",";
+  }
+  puts(o->keep && *comma == ' ' ? " --keep none" : "");
 }
 
 static int failed(const arguments *a, uint64_t seed) {
-  shrinker s = {.a = a, .best = a->each};
+  bool keep[steps_small];
+  shrinker s = {.a = a, .best = a->each, .runs_max = shrink_runs_max};
   s.best.seed = seed;
   s.text = malloc(text_max);
   s.scratch = malloc(text_max);
@@ -250,7 +328,10 @@ static int failed(const arguments *a, uint64_t seed) {
     printf("seed=%" PRIu64 " event=?: failed once, and not when it was run again\n", seed);
     return 1;
   }
-  shrink(&s);
+  if (!a->keep) {
+    shrink(&s);
+    fewer_kept(&s, keep);
+  }
   fprintf(stderr, "%s\n", s.text);
   const char *line = line_of(s.text);
   bool named = strncmp(line, "seed=", 5) == 0;
@@ -531,11 +612,34 @@ static bool faults(const char *text, uint32_t *out) {
   return true;
 }
 
+/* The steps of `--keep`, in `keep` of so many as there are; of one seed alone. */
+static bool kept(arguments *a, bool *keep) {
+  const char *at = strcmp(a->keep, "none") == 0 ? "" : a->keep;
+  if (a->first != a->last || (!*at && *a->keep != 'n')) return false;
+  while (*at) {
+    char text[16];
+    uint64_t n;
+    size_t len = strcspn(at, ",");
+    if (len == 0 || len >= sizeof text) return false;
+    memcpy(text, at, len);
+    text[len] = 0;
+    if (!number(text, &n) || n >= a->each.steps) return false;
+    keep[n] = true;
+    at += len + (at[len] == ',');
+  }
+  a->each.seed = a->first;
+  a->each.keep = keep;
+  find_stands(a, &a->each);
+  return true;
+}
+
 static bool option(arguments *a, const char *name, const char *value) {
   uint64_t n = 0;
   if (strcmp(name, "--scenario") == 0) return (a->scenario = value) != NULL;
   if (strcmp(name, "--plot") == 0) return (a->plot = value) != NULL;
   if (strcmp(name, "--seeds") == 0) return a->seeds_given = seeds(value, a);
+  a->swarm_given = true;
+  if (strcmp(name, "--keep") == 0) return (a->keep = value) != NULL;
   if (strcmp(name, "--faults") == 0) return faults(value, &a->each.faults);
   if (!number(value, &n)) return false;
   if (strcmp(name, "--nodes") == 0) {
@@ -544,10 +648,18 @@ static bool option(arguments *a, const char *name, const char *value) {
   }
   if (strcmp(name, "--steps") == 0) {
     a->each.steps = (size_t)n;
-    return n <= 100000;
+    return n <= steps_max;
   }
   a->jobs = (size_t)n;
   return strcmp(name, "--jobs") == 0 && n >= 1 && n <= jobs_max;
+}
+
+/* Words that say nothing beside each other are refused and not passed over. */
+static int apart(const arguments *a) {
+  fprintf(stderr, "weft-sim: %s: see weft-sim --help\n",
+          a->scenario ? "--scenario goes with --seeds, --json and --plot alone"
+                      : "--plot wants a --scenario");
+  return 2;
 }
 
 /* A run gives back all it took, and the next one takes as much: the heap need not go back and forth
@@ -578,7 +690,11 @@ int main(int argc, char **argv) {
     else
       return misuse(argv[i], argv[i + 1]);
   }
+  bool other = a.scenario ? a.swarm_given || a.trace || a.repeat : a.plot != NULL;
+  if (other) return apart(&a);
   if (a.scenario) return run_scenario(&a);
+  static bool keep[steps_max];
+  if (a.keep && !kept(&a, keep)) return misuse("--keep", a.keep);
   if (a.last - a.first < a.jobs) a.jobs = (size_t)(a.last - a.first) + 1;
   return run_all(&a);
 }
