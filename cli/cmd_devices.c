@@ -229,6 +229,10 @@ static int refused(cli_call *c, uint16_t code) {
     return cli_fail(c, CLI_DENIED, "this ticket has expired: ask for another one");
   case WEFT_REFUSE_REVOKED:
     return cli_fail(c, CLI_DENIED, "this ticket was withdrawn: ask an admin for another one");
+  case WEFT_REFUSE_FULL:
+    return cli_fail(c, CLI_DENIED,
+                    "this space has as many membership records as a space can have: nobody can "
+                    "join it any more; import what weft export writes into a new space");
   default:
     return cli_fail(c, CLI_DENIED, "this ticket is not known there: ask for another one (%u)",
                     code);

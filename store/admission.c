@@ -26,17 +26,26 @@ static weft_err deny(uint16_t code, uint16_t *refuse) {
   return WEFT_EDENIED;
 }
 
+/* Names what the record has to come after: all heads, or where these are too many the first of
+ * them, and the grant of its author, which a head that is left out may be all to lead to. */
+static void name_deps(const weft_roster *roster, const weft_roster_member *author,
+                      weft_record *record) {
+  const weft_id *heads;
+  size_t count;
+  weft__roster_heads(roster, &heads, &count);
+  record->dep_count = count < WEFT_RECORD_DEPS_MAX ? count : WEFT_RECORD_DEPS_MAX;
+  memcpy(record->deps, heads, record->dep_count * sizeof heads[0]);
+  if (count > WEFT_RECORD_DEPS_MAX) record->deps[WEFT_RECORD_DEPS_MAX - 1] = author->grant;
+}
+
 static weft_err write_admit(weft_replica *r, const weft_crypto *crypto, const weft_identity *issuer,
-                            const weft_id *space, const weft_record *admit) {
+                            const weft_roster_member *author, const weft_record *admit) {
   weft_alloc mem = weft_alloc_libc();
   weft_buf out;
   weft__buf_init(&out, &mem, WEFT_RECORD_LEN_MAX);
   weft_record record = *admit;
-  const weft_id *heads;
-  weft__roster_heads(weft_replica_roster(r), &heads, &record.dep_count);
-  if (record.dep_count > WEFT_RECORD_DEPS_MAX) record.dep_count = WEFT_RECORD_DEPS_MAX;
-  memcpy(record.deps, heads, record.dep_count * sizeof heads[0]);
-  record.space = *space;
+  name_deps(weft_replica_roster(r), author, &record);
+  record.space = *weft_replica_space(r);
   weft_id id;
   weft_err err = weft__record_sign(&out, crypto, issuer, &record, &id);
   if (err == WEFT_OK) err = weft_replica_add_record(r, weft__buf_view(&out));
@@ -68,5 +77,6 @@ weft_err weft_replica_admit(weft_replica *r, const weft_crypto *crypto, const we
   record.admit.redeem = *redeem;
   record.admit.role = terms->role;
   record.admit.name = name;
-  return write_admit(r, crypto, issuer, space, &record);
+  weft_err err = write_admit(r, crypto, issuer, me, &record);
+  return err == WEFT_ELIMIT ? deny(WEFT_REFUSE_FULL, refuse) : err;
 }

@@ -24,7 +24,8 @@ enum {
   WEFT_REFUSE_UNKNOWN = 48,
   WEFT_REFUSE_USED = 49,
   WEFT_REFUSE_EXPIRED = 50,
-  WEFT_REFUSE_REVOKED = 51
+  WEFT_REFUSE_REVOKED = 51,
+  WEFT_REFUSE_FULL = 52 /* the roster takes no more records */
 };
 
 /* Admits redeem->device with `name` under `terms`, signed by `issuer`, who must be an admin: writes

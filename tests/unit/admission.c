@@ -7,7 +7,9 @@
 #include <cmocka.h>
 
 #include "store/admission.h"
+#include "tests/support/pace.h"
 #include "tests/support/space.h"
+#include "tests/support/stand_in_crypto.h"
 
 enum { wall = 1750000000 };
 
@@ -25,9 +27,9 @@ static weft_redeem redeem_of(fixture *f, size_t stranger) {
   return redeem;
 }
 
-static void set_up(fixture *f) {
+static void set_up_with(fixture *f, const weft_crypto *crypto) {
   memset(f, 0, sizeof *f);
-  test_space_make(&f->s, 2, 1);
+  test_space_make_with(&f->s, 2, 1, crypto);
   test_space_make(&f->strangers, 3, 2);
   f->r = test_space_memory(&f->s, 0);
   memset(f->seed.b, 7, sizeof f->seed.b);
@@ -37,6 +39,8 @@ static void set_up(fixture *f) {
   f->terms.uses = 1;
   f->terms.expires_ms = UINT64_MAX;
 }
+
+static void set_up(fixture *f) { set_up_with(f, weft_crypto_sodium()); }
 
 static void tear_down(fixture *f) { weft_replica_free(f->r); }
 
@@ -133,12 +137,60 @@ static void a_frozen_space_admits_nobody(void **state) {
   tear_down(&f);
 }
 
+/* A record of a kind that is not known yet, behind another one; gives its id. */
+static weft_id add_unknown(fixture *f, size_t author, const weft_id *after, unsigned number) {
+  weft_buf raw;
+  weft_id id;
+  weft_alloc mem = weft_alloc_libc();
+  weft_record unknown = {.kind = (uint8_t)(100 + number), .space = f->s.id, .dep_count = 1};
+  unknown.deps[0] = *after;
+  weft__buf_init(&raw, &mem, SIZE_MAX);
+  assert_int_equal(weft__record_sign(&raw, f->s.crypto, &f->s.devices[author], &unknown, &id),
+                   WEFT_OK);
+  assert_int_equal(weft_replica_add_record(f->r, weft__buf_view(&raw)), WEFT_OK);
+  weft__buf_free(&raw);
+  return id;
+}
+
+/* A member may write more records than another one can name; an admin still lets devices in. */
+static void many_heads_keep_nobody_out(void **state) {
+  (void)state;
+  fixture f;
+  uint16_t refuse;
+  set_up(&f);
+  f.terms.role = WEFT_ROLE_ADMIN;
+  f.terms.uses = 9;
+  assert_int_equal(admit(&f, 0, &f.redeem, "second", &refuse), WEFT_OK);
+  for (unsigned i = 0; i < 6 * WEFT_RECORD_DEPS_MAX; i++) (void)add_unknown(&f, 1, &f.s.id, i);
+  weft_redeem phone = redeem_of(&f, 1);
+  assert_int_equal(weft_replica_admit(f.r, f.s.crypto, &f.strangers.devices[0], &f.terms, &phone,
+                                      weft_bytes_str("phone"), wall, &refuse),
+                   WEFT_OK);
+  assert_non_null(weft__roster_member_of(weft_replica_roster(f.r), &phone.device));
+  tear_down(&f);
+}
+
+/* Where no record can be added any more, who wants in is told so. */
+static void a_full_space_says_so(void **state) {
+  (void)state;
+  fixture f;
+  uint16_t refuse;
+  weft_crypto quick;
+  test_stand_in_crypto(&quick);
+  set_up_with(&f, &quick);
+  weft_id last = f.s.id;
+  if (test_under_valgrind()) skip();
+  while (records(&f) < WEFT_ROSTER_RECORDS_MAX) last = add_unknown(&f, 0, &last, 0);
+  assert_int_equal(admit(&f, 0, &f.redeem, "phone", &refuse), WEFT_EDENIED);
+  assert_int_equal(refuse, WEFT_REFUSE_FULL);
+  tear_down(&f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(a_device_is_let_in_once),
-      cmocka_unit_test(who_is_refused),
-      cmocka_unit_test(the_later_clock_counts),
-      cmocka_unit_test(a_frozen_space_admits_nobody),
+      cmocka_unit_test(a_device_is_let_in_once),    cmocka_unit_test(who_is_refused),
+      cmocka_unit_test(the_later_clock_counts),     cmocka_unit_test(a_frozen_space_admits_nobody),
+      cmocka_unit_test(many_heads_keep_nobody_out), cmocka_unit_test(a_full_space_says_so),
   };
   return cmocka_run_group_tests_name("admission", tests, NULL, NULL);
 }
