@@ -33,7 +33,7 @@ typedef struct work {
 static weft_err work_open(work *w, cli_call *c) {
   *w = (work){.call = c, .node = weft_uv_node_core(c->runtime->node), .now_ms = cli_wall_ms()};
   weft__vector_init(&w->floor, &c->arena->mem);
-  WEFT_TRY(weft_node_peers(w->node, c->arena, &w->peers, &w->peer_count));
+  WEFT_TRY(cli_ways(c, c->arena, &w->peers, &w->peer_count));
   WEFT_TRY(weft_node_parked(w->node, c->arena, &w->parks, &w->park_count));
   return weft_node_floor(w->node, &w->floor);
 }
@@ -50,22 +50,11 @@ static const weft_node_park *park_of(const work *w, const weft_id *device, const
   return NULL;
 }
 
-/* What is known of the way to a member: the open link if there is one, else an address. */
-static const weft_node_peer *way_to(const work *w, const weft_id *device) {
-  const weft_node_peer *best = NULL;
-  for (size_t i = 0; i < w->peer_count; i++) {
-    const weft_node_peer *p = &w->peers[i];
-    if (!p->known || weft_id_cmp(&p->device, device) != 0) continue;
-    if (!best || p->state > best->state) best = p;
-  }
-  return best;
-}
-
 /* One member that a change waits for. */
 static weft_value target_row(const work *w, weft_arena *arena, const weft_id *device,
                              const weft_node_park *park) {
   cli_call *c = w->call;
-  const weft_node_peer *way = way_to(w, device);
+  const weft_node_peer *way = cli_way_to(w->peers, w->peer_count, device);
   char scratch[17], time[32];
   weft_bytes copy, name = cli_device_name(c->space, device, scratch);
   cli_obj o = cli_obj_begin(arena);

@@ -8,13 +8,6 @@
 #include "cli/run.h"
 #include "cli/waiting.h"
 
-static const weft_node_peer *link_of(const weft_node_peer *peers, size_t count,
-                                     const weft_id *device) {
-  for (size_t i = 0; i < count; i++)
-    if (peers[i].known && weft_id_cmp(&peers[i].device, device) == 0) return &peers[i];
-  return NULL;
-}
-
 /* A time of the node's clock as people write it; null for never. */
 static void put_node_time(cli_call *c, cli_obj *o, const char *key, weft_ms at) {
   char text[32];
@@ -103,7 +96,7 @@ typedef struct known {
 static weft_err gather(cli_call *c, known *k) {
   const weft_node *node = weft_uv_node_core(c->runtime->node);
   k->node = node;
-  WEFT_TRY(weft_node_peers(node, c->arena, &k->peers, &k->peer_count));
+  WEFT_TRY(cli_ways(c, c->arena, &k->peers, &k->peer_count));
   WEFT_TRY(weft_node_parked(node, c->arena, &k->parks, &k->park_count));
   WEFT_TRY(weft_node_acked_list(node, c->arena, &k->acks, &k->ack_count));
   weft__roster_members(weft_replica_roster(c->space->replica), &k->members, &k->member_count);
@@ -122,7 +115,24 @@ static size_t parked_of(const known *k, const weft_id *device) {
   return count;
 }
 
-/* One row a member, then one for each address that has not led to a member yet. */
+/* Who answered there last, of an address that does not lead to anybody now. */
+static void put_last(cli_obj *o, const known *k, const weft_id *device) {
+  for (size_t i = 0; i < k->member_count; i++) {
+    if (weft_id_cmp(&k->members[i].device, device) != 0) continue;
+    cli_obj_hex(o, "last_device", device->b, sizeof device->b);
+    cli_obj_bytes(o, "last_name", k->members[i].name);
+    return;
+  }
+  cli_obj_text(o, "last_device", NULL);
+  cli_obj_text(o, "last_name", NULL);
+}
+
+/* Whether a member's row tells of this address: nothing better leads to it. */
+static bool told_with_member(const known *k, const weft_node_peer *peer) {
+  return peer->known || cli_way_to(k->peers, k->peer_count, &peer->device) == peer;
+}
+
+/* One row a member, then one for each other address. */
 static weft_value peer_rows(cli_call *c, const known *k) {
   weft_value *rows = weft__arena_zero(c->arena, k->member_count + k->peer_count + 1, sizeof *rows);
   size_t count = 0;
@@ -130,7 +140,7 @@ static weft_value peer_rows(cli_call *c, const known *k) {
   for (size_t i = 0; rows && i < k->member_count; i++) {
     const weft_roster_member *m = &k->members[i];
     if (weft_id_cmp(&m->device, me) == 0) continue;
-    const weft_node_peer *link = link_of(k->peers, k->peer_count, &m->device);
+    const weft_node_peer *link = cli_way_to(k->peers, k->peer_count, &m->device);
     const weft_node_acked *ack = ack_of(k, &m->device);
     cli_obj o = cli_obj_begin(c->arena);
     cli_obj_hex(&o, "device", m->device.b, sizeof m->device.b);
@@ -144,10 +154,11 @@ static weft_value peer_rows(cli_call *c, const known *k) {
     rows[count++] = cli_obj_end(&o);
   }
   for (size_t i = 0; rows && i < k->peer_count; i++) {
-    if (k->peers[i].known) continue;
+    if (told_with_member(k, &k->peers[i])) continue;
     cli_obj o = cli_obj_begin(c->arena);
     cli_obj_text(&o, "device", NULL);
     cli_obj_text(&o, "name", NULL);
+    put_last(&o, k, &k->peers[i].device);
     put_link(c, &o, &k->peers[i]);
     put_seen(c, &o, &k->peers[i], NULL);
     rows[count++] = cli_obj_end(&o);

@@ -213,7 +213,7 @@ static int own_node(cli_call *c, const weft_bytes *connect, size_t count, bool r
 }
 
 static bool any_address(cli_call *c) {
-  weft_bytes *known;
+  weft_known_address *known;
   size_t count = 0;
   return weft_replica_addresses(c->space->replica, c->arena, &known, &count) == WEFT_OK &&
          count > 0;

@@ -97,6 +97,59 @@ void cli_watch_all(cli_runtime *rt) {
   }
 }
 
+/* --- ways to members -----------------------------------------------------------------------------
+ */
+
+static bool is_somebody(const weft_id *device) {
+  static const weft_id nobody;
+  return weft_id_cmp(device, &nobody) != 0;
+}
+
+const weft_node_peer *cli_way_to(const weft_node_peer *ways, size_t count, const weft_id *device) {
+  const weft_node_peer *best = NULL;
+  for (size_t i = 0; i < count && is_somebody(device); i++) {
+    const weft_node_peer *p = &ways[i];
+    if (weft_id_cmp(&p->device, device) != 0) continue;
+    bool better = best && (p->known != best->known ? p->known : p->state > best->state);
+    if (!best || better) best = p;
+  }
+  return best;
+}
+
+/* The device that answered at an address last. */
+static weft_id answered(const weft_known_address *list, size_t count, weft_bytes address) {
+  weft_id nobody = {{0}};
+  for (size_t i = 0; i < count; i++)
+    if (weft_bytes_cmp(list[i].text, address) == 0) return list[i].device;
+  return nobody;
+}
+
+weft_err cli_ways(cli_call *c, weft_arena *arena, weft_node_peer **out, size_t *count) {
+  weft_node_peer *peers;
+  weft_known_address *list;
+  size_t known_count, n;
+  const weft_roster *roster = weft_replica_roster(c->space->replica);
+  WEFT_TRY(weft_node_peers(weft_uv_node_core(c->runtime->node), arena, &peers, &n));
+  WEFT_TRY(weft_replica_addresses(c->space->replica, arena, &list, &known_count));
+  weft_node_peer *all = weft__arena_zero(arena, n + known_count + 1, sizeof *all);
+  if (!all) return WEFT_ENOMEM;
+  for (size_t i = 0; i < known_count; i++)
+    if (!weft__roster_member_of(roster, &list[i].device))
+      memset(&list[i].device, 0, sizeof(weft_id));
+  for (size_t i = 0; i < n; i++) {
+    all[i] = peers[i];
+    if (!all[i].known) all[i].device = answered(list, known_count, all[i].address);
+  }
+  for (size_t i = 0; i < known_count; i++) {
+    if (!is_somebody(&list[i].device) || cli_way_to(all, n, &list[i].device)) continue;
+    all[n++] =
+        (weft_node_peer){.device = list[i].device, .address = list[i].text, .next_try = WEFT_NEVER};
+  }
+  *out = all;
+  *count = n;
+  return WEFT_OK;
+}
+
 /* --- loop and node -------------------------------------------------------------------------------
  */
 

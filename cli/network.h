@@ -66,6 +66,15 @@ const char *cli_reach_str(weft_err err);
 /* Hands the node the invites of the home for its space: call after start and after each new one. */
 int cli_node_invites(cli_call *c, cli_runtime *rt);
 
+/* Links and addresses of the call's node, and the `count` of them; in `arena`.  An address that has
+ * led to nobody since the node began is not `known`, and names the member that answered there last,
+ * where one is remembered; a member without any has a remembered address. */
+weft_err cli_ways(cli_call *c, weft_arena *arena, weft_node_peer **out,
+                  size_t *count) WEFT_MUST_USE;
+/* What is known of the way to a member: the open link if there is one, else an address that led to
+ * it, else one that is remembered; NULL. */
+const weft_node_peer *cli_way_to(const weft_node_peer *ways, size_t count, const weft_id *device);
+
 /* Changes a second since a transfer began, and the seconds that it will still take; false in its
  * first second. */
 bool cli_transfer_rate(const cli_runtime *rt, double *rate, double *left);

@@ -493,12 +493,31 @@ void print_pending(cli_printer *p, const cli_call *call, const weft_value *recor
   put(p, "\n");
 }
 
+/* Of an address that leads to nobody: who answered there last. */
+static weft_bytes last_there(cli_printer *p, const weft_value *row) {
+  weft_bytes name = cli_member_text(row, "last_name"), out = weft_bytes_str("(unknown)");
+  char text[WEFT_DEVICE_NAME_LEN_MAX + 3];
+  if (name.len == 0 || name.len > WEFT_DEVICE_NAME_LEN_MAX) return out;
+  (void)snprintf(text, sizeof text, "(%.*s)", (int)name.len, (const char *)name.at);
+  return weft__arena_copy(&p->arena, weft_bytes_str(text), &out) == WEFT_OK ? out : name;
+}
+
 void print_peers(cli_printer *p, const cli_call *call, const weft_value *record) {
   (void)call;
-  static const char *const keys[] = {"name", "connected", "have", "need", "address", "last_seen"};
-  static const unsigned wide[] = {14, 9, 6, 6, 21, 24}, tight[] = {12, 9, 6, 6, 21, 15};
+  static const char *const keys[] = {"name",    "connected", "have",      "need",
+                                     "address", "last_seen", "last_error"};
+  static const unsigned wide[] = {14, 9, 6, 6, 21, 24, 30}, tight[] = {12, 9, 6, 6, 21, 15};
   weft_value rows = by_name(p, cli_member(record, "peers"));
-  print_table(p, &rows, keys, narrow(p) ? tight : wide, 6);
+  bool few = narrow(p);
+  cli_print_heading(p, keys, few ? tight : wide, few ? 6 : 7);
+  for (size_t i = 0; rows.kind == WEFT_ARRAY && i < rows.as.array.count; i++) {
+    const weft_value *row = &rows.as.array.at[i];
+    weft_bytes cells[7];
+    for (size_t k = 0; k < 7; k++) cells[k] = cell_of(p, row, keys[k], k < 6 ? "-" : "");
+    if (!cli_member_text(row, "name").len) cells[0] = last_there(p, row);
+    if (few && cells[6].len) cells[5] = cells[6]; /* what is wrong comes first */
+    cli_print_row(p, cells, few ? tight : wide, few || !cells[6].len ? 6 : 7);
+  }
 }
 
 /* Number, time, type, who, and what it is about. */

@@ -628,11 +628,11 @@ static weft_err dial_all(weft_uv_node *n, const weft_uv_node_options *o) {
   if (!o->remembered) return WEFT_OK;
   weft_arena arena;
   weft__arena_init(&arena, &n->mem);
-  weft_bytes *known;
+  weft_known_address *known;
   size_t count;
   weft_err err = weft_replica_addresses(n->replica, &arena, &known, &count);
   for (size_t i = 0; i < count && err == WEFT_OK; i++)
-    err = weft_node_add_address(n->node, now, known[i]);
+    err = weft_node_add_address(n->node, now, known[i].text);
   weft__arena_free(&arena);
   return err == WEFT_ELIMIT ? WEFT_OK : err;
 }

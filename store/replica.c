@@ -727,34 +727,45 @@ static weft_err small_write(weft_replica *r, weft_txn *txn, void *arg) {
   return weft_txn_put(txn, put->table, put->key, put->value);
 }
 
-static weft_err small_list(weft_replica *r, weft_arena *arena, weft_table table, bool keys,
-                           weft_bytes **out, size_t *count) {
+typedef struct small_list {
+  weft_known_address *addresses;
+  weft_bytes *values;
+  size_t count;
+} small_list;
+
+static weft_err small_take(small_list *list, weft_arena *arena, const weft_entry *entry) {
+  if (list->values) return weft__arena_copy(arena, entry->value, &list->values[list->count]);
+  weft_known_address *address = &list->addresses[list->count];
+  if (entry->value.len == sizeof address->device)
+    memcpy(&address->device, entry->value.at, sizeof address->device);
+  return weft__arena_copy(arena, entry->key, &address->text);
+}
+
+/* Reads a table whole: addresses, or the values of another. */
+static weft_err small_read(weft_replica *r, weft_arena *arena, weft_table table, small_list *list) {
   weft_txn *txn;
   weft_cursor *cursor = NULL;
   weft_entry entry;
   uint64_t n = 0;
-  size_t filled = 0;
-  weft_bytes *list = NULL;
+  memset(list, 0, sizeof *list);
   WEFT_TRY(weft__read_begin(r, &txn));
   weft_err err = weft_txn_count(txn, table, &n);
-  if (err == WEFT_OK) {
-    list = weft__arena_zero(arena, (size_t)n, sizeof *list);
-    if (!list) err = WEFT_ENOMEM;
-  }
+  if (err == WEFT_OK && table == WEFT_TABLE_ADDRESS)
+    list->addresses = weft__arena_zero(arena, (size_t)n, sizeof *list->addresses);
+  else if (err == WEFT_OK)
+    list->values = weft__arena_zero(arena, (size_t)n, sizeof *list->values);
+  if (err == WEFT_OK && !list->addresses && !list->values) err = WEFT_ENOMEM;
   if (err == WEFT_OK) err = weft_cursor_open(txn, table, &cursor);
   if (err == WEFT_OK) err = weft_cursor_first(cursor, &entry);
-  while (err == WEFT_OK && filled < n) {
-    err = weft__arena_copy(arena, keys ? entry.key : entry.value, &list[filled]);
+  while (err == WEFT_OK && list->count < n) {
+    err = small_take(list, arena, &entry);
     if (err != WEFT_OK) break;
-    filled++;
+    list->count++;
     err = weft_cursor_next(cursor, &entry);
   }
   weft_cursor_close(cursor);
   weft__read_end(r, txn);
-  if (err != WEFT_OK && err != WEFT_EDONE) return err;
-  *out = list;
-  *count = filled;
-  return WEFT_OK;
+  return err == WEFT_EDONE ? WEFT_OK : err;
 }
 
 weft_err weft_replica_put_ack(weft_replica *r, const weft_id *device, weft_bytes ack) {
@@ -763,7 +774,11 @@ weft_err weft_replica_put_ack(weft_replica *r, const weft_id *device, weft_bytes
 }
 
 weft_err weft_replica_acks(weft_replica *r, weft_arena *arena, weft_bytes **acks, size_t *count) {
-  return small_list(r, arena, WEFT_TABLE_ACK, false, acks, count);
+  small_list list;
+  WEFT_TRY(small_read(r, arena, WEFT_TABLE_ACK, &list));
+  *acks = list.values;
+  *count = list.count;
+  return WEFT_OK;
 }
 
 weft_err weft_replica_put_address(weft_replica *r, weft_bytes address, const weft_id *device) {
@@ -771,7 +786,11 @@ weft_err weft_replica_put_address(weft_replica *r, weft_bytes address, const wef
   return weft__write(r, small_write, &put);
 }
 
-weft_err weft_replica_addresses(weft_replica *r, weft_arena *arena, weft_bytes **addresses,
+weft_err weft_replica_addresses(weft_replica *r, weft_arena *arena, weft_known_address **addresses,
                                 size_t *count) {
-  return small_list(r, arena, WEFT_TABLE_ADDRESS, true, addresses, count);
+  small_list list;
+  WEFT_TRY(small_read(r, arena, WEFT_TABLE_ADDRESS, &list));
+  *addresses = list.addresses;
+  *count = list.count;
+  return WEFT_OK;
 }

@@ -392,8 +392,14 @@ WEFT_API weft_err weft_replica_acks(weft_replica *r, weft_arena *arena, weft_byt
 /* Remembers an address (host:port) that worked for a device.  The errors of writes. */
 WEFT_API weft_err weft_replica_put_address(weft_replica *r, weft_bytes address,
                                            const weft_id *device) WEFT_MUST_USE;
+/* An address that worked once. */
+typedef struct weft_known_address {
+  weft_bytes text; /* host:port */
+  weft_id device;  /* that answered there last; zeros: not known */
+} weft_known_address;
 /* Lists them; all in `arena`.  WEFT_EIO, WEFT_ENOMEM. */
-WEFT_API weft_err weft_replica_addresses(weft_replica *r, weft_arena *arena, weft_bytes **addresses,
+WEFT_API weft_err weft_replica_addresses(weft_replica *r, weft_arena *arena,
+                                         weft_known_address **addresses,
                                          size_t *count) WEFT_MUST_USE;
 
 /* --- reading --- */

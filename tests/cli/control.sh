@@ -43,4 +43,23 @@ check "doctor, too" contains "$(on b doctor --json)" '"check":"verify","ok":true
 stop $daemon
 check "without a daemon one has to be named" fails 2 "this device holds 2 spaces: name one with --space: " on b verify
 check "which is looked at" contains "$(on b verify --space own --json)" '"changes":2,'
+
+# An address that does not answer is told with what is known of it.
+on e init --name erin --space s -q
+serve e
+pair e f "$address"
+stop $daemon
+there=$address
+check "remembered without a daemon" contains "$(on f peers --json)" "\"address\":\"$there\""
+serve f --connect 127.0.0.1:1
+row() { on f peers --json | sed 's/},{/}\n{/g' | grep "$1"; }
+silent() { row '"name":"erin"' | grep -q '"last_error":"nobody answers there"'; }
+check "whose address does not answer" until_true 10 silent
+check "which one that is" contains "$(row '"name":"erin"')" "\"address\":\"$there\""
+check "and no row without a name beside it" equal "$(on f peers --json | grep -o "$there" | wc -l)" 1
+check "one that nobody ever answered at" contains "$(row 127.0.0.1:1)" '"last_name":null'
+check "a person sees all of it" contains "$(on f peers | tr -s ' ')" "erin false 0 0 $there "
+check "and why" contains "$(on f peers | grep erin)" "nobody answers there"
+check "and that nobody is known there" contains "$(on f peers | tr -s ' ')" "(unknown) false 0 0 127.0.0.1:1 "
+stop $daemon
 report

@@ -400,7 +400,7 @@ static weft_err acks(kth_world *w) {
 }
 
 static weft_err addresses(kth_world *w) {
-  weft_bytes *out;
+  weft_known_address *out;
   size_t count;
   return weft_replica_addresses(w->r, &w->arena, &out, &count);
 }

@@ -328,6 +328,7 @@ static weft_err do_conflicts(bench *b) {
 
 static weft_err do_small(bench *b) {
   weft_bytes *list;
+  weft_known_address *known;
   weft_tag *tags;
   weft_strategy_rule *rules;
   weft_draft *drafts;
@@ -335,7 +336,7 @@ static weft_err do_small(bench *b) {
   weft_event *events;
   size_t count;
   WEFT_TRY(weft_replica_acks(b->r, &b->arena, &list, &count));
-  WEFT_TRY(weft_replica_addresses(b->r, &b->arena, &list, &count));
+  WEFT_TRY(weft_replica_addresses(b->r, &b->arena, &known, &count));
   WEFT_TRY(weft_replica_tags(b->r, &b->arena, text("t/a"), &tags, &count));
   WEFT_TRY(weft_replica_strategies(b->r, &b->arena, &rules, &count));
   WEFT_TRY(weft_replica_drafts(b->r, &b->arena, &drafts, &count));
