@@ -49,6 +49,8 @@ typedef struct summary {
 } summary;
 
 static const char usage[] =
+    "Runs nodes of weft in virtual time, over networks that fail, and checks after every\n"
+    "step what must hold; or reports how one described network does.\n"
     "usage: weft-sim [--seeds A..B] [--nodes N] [--steps N] [--faults LIST] [--jobs N]\n"
     "                [--keep LIST] [--repeat] [--json] [--trace]\n"
     "       weft-sim --scenario FILE [--seeds A..B] [--json] [--plot FILE.svg]\n"
@@ -56,6 +58,27 @@ static const char usage[] =
     "  --nodes N      2 to 10; 5\n"
     "  --steps N      operations of each seed; 200\n"
     "  --faults LIST  kinds that seeds may choose from, joined by commas; all, none, or of:";
+
+static const char scenarios[] =
+    "a scenario: one setting a line, # begins a remark; examples lie in share/weft/scenarios\n"
+    "  name TEXT               title of the report; the path\n"
+    "  nodes N                 devices, up to 1,024; 5\n"
+    "  started N               so many of them from the beginning; all\n"
+    "  topology T              full, chain, ring, ring+K (K more links of each node), star,\n"
+    "                          tree K, random K; full\n"
+    "  delay A..B              one way, of each connection; 5..50ms\n"
+    "  bandwidth N             bytes a second each way, 0 any; 0\n"
+    "  writers N               the first nodes write; 5\n"
+    "  writes N, every TIME    so many, in turn at random; 100, 100ms\n"
+    "  documents N             to so many documents; 10\n"
+    "  seeds A..B              which runs; 1..1\n"
+    "  limit TIME              after the last write, until when all must agree; 10min\n"
+    "  gossip no               anti-entropy alone; yes\n"
+    "  cryptography real       in place of the stand-in; quick\n"
+    "  checked yes             the wire is read and checked; no\n"
+    "  at TIME FAULT           in the order of time: part N (the first N from the others),\n"
+    "                          heal, crash N TIME, vanish N TIME (and back after TIME),\n"
+    "                          cut N (of 1,000 segments), slow N BYTES, start N\n";
 
 static int help(void) {
   enum { in_a_line = 8 };
@@ -70,11 +93,12 @@ static int help(void) {
         "  --repeat       every tenth seed is run twice and must go the same way\n"
         "  --json         the summary as one JSON record\n"
         "  --trace        prints what happened in each seed\n"
-        "  --scenario FILE   one described network instead (docs/testing.md tells how); reports\n"
-        "                 convergence, latency and traffic of each seed\n"
-        "  --plot FILE    draws the first seed of a scenario as SVG\n"
-        "exit codes: 0 done, 1 a seed failed, 2 usage, 3 the system refused something\n",
+        "  --scenario FILE   one described network instead; reports convergence, latency and\n"
+        "                 traffic of each seed\n"
+        "  --plot FILE    draws the first seed of a scenario as SVG\n",
         stdout);
+  fputs(scenarios, stdout);
+  fputs("exit codes: 0 done, 1 a seed failed, 2 usage, 3 the system refused something\n", stdout);
   return 0;
 }
 
