@@ -34,6 +34,9 @@ typedef struct entry {
   bool counts;
   uint32_t depth;
   uint64_t visit; /* of the last walk that came here */
+  uint32_t of;    /* a grant of which is known whether it stands before this one; none */
+  bool after;     /* it does */
+  bool several;   /* other grants that count make the same device a member */
 } entry;
 
 struct weft_roster {
@@ -207,21 +210,38 @@ static void walk(weft_roster *r, size_t top) {
   }
 }
 
-/* True when the author is an admin by the records before entry `at`, whose deps are settled. */
-static bool author_is_admin(weft_roster *r, uint32_t at) {
-  const entry *e = &r->entries[at];
-  const entry *root = &r->entries[r->order[0]]; /* stands before everything placed later */
-  if (root->counts && weft_id_cmp(&root->subject, &e->author) == 0) return true;
-  if (!weft__roster_member_of(r, &e->author)) return false;
-  r->visit++;
-  r->stack[0] = at;
-  walk(r, 1);
-  for (size_t i = 0; i < r->placed; i++) {
-    const entry *grant = &r->entries[r->order[i]];
-    if (!grant->counts || grant->visit != r->visit) continue;
-    if (weft_id_cmp(&grant->subject, &e->author) == 0) return grant->role == WEFT_ROLE_ADMIN;
+/* Goes on to the deps of an entry that may come after `grant`.  True: one is it, or comes after. */
+static bool descend(weft_roster *r, const entry *e, uint32_t grant, size_t *queued) {
+  for (size_t i = 0; i < e->dep_count; i++) {
+    uint32_t at = e->deps[i];
+    entry *dep = &r->entries[at];
+    if (at == grant || (dep->of == grant && dep->after)) return true;
+    bool known = dep->of == grant || dep->visit == r->visit;
+    if (known || dep->depth <= r->entries[grant].depth) continue;
+    dep->visit = r->visit;
+    r->stack[(*queued)++] = at;
   }
   return false;
+}
+
+/* True when `grant` stands before entry `at`, whose deps are settled.  What is found is kept, for
+ * what stands before an entry never changes: so the records of one author mostly look as far as its
+ * last one, and where the answer is no, nothing is walked twice for it. */
+static bool comes_after(weft_roster *r, uint32_t at, uint32_t grant) {
+  entry *e = &r->entries[at];
+  size_t queued = 0;
+  r->visit++;
+  bool found = descend(r, e, grant, &queued);
+  for (size_t i = 0; i < queued && !found; i++) {
+    found = descend(r, &r->entries[r->stack[i]], grant, &queued);
+  }
+  for (size_t i = 0; i < queued && !found; i++) {
+    r->entries[r->stack[i]].of = grant;
+    r->entries[r->stack[i]].after = false;
+  }
+  e->of = grant;
+  e->after = found;
+  return found;
 }
 
 static size_t member_place(const weft_roster *r, const weft_id *device) {
@@ -237,11 +257,33 @@ static size_t member_place(const weft_roster *r, const weft_id *device) {
   return low;
 }
 
+/* True when the author is an admin by the records before entry `at`, whose deps are settled. */
+static bool author_is_admin(weft_roster *r, uint32_t at) {
+  const entry *e = &r->entries[at];
+  const entry *root = &r->entries[r->order[0]]; /* stands before everything placed later */
+  if (root->counts && weft_id_cmp(&root->subject, &e->author) == 0) return true;
+  if (!weft__roster_member_of(r, &e->author)) return false;
+  uint32_t only = r->member_entry[member_place(r, &e->author)];
+  if (!r->entries[only].several) {
+    return r->entries[only].role == WEFT_ROLE_ADMIN && comes_after(r, at, only);
+  }
+  r->visit++;
+  r->stack[0] = at;
+  walk(r, 1);
+  for (size_t i = 0; i < r->placed; i++) {
+    const entry *grant = &r->entries[r->order[i]];
+    if (!grant->counts || grant->visit != r->visit) continue;
+    if (weft_id_cmp(&grant->subject, &e->author) == 0) return grant->role == WEFT_ROLE_ADMIN;
+  }
+  return false;
+}
+
 /* Makes the subject of a grant a member by it, unless an earlier one did. */
 static void member_put(weft_roster *r, uint32_t at) {
   const entry *e = &r->entries[at];
   size_t place = member_place(r, &e->subject);
   bool known = place < r->member_count && weft_id_cmp(&r->members[place].device, &e->subject) == 0;
+  if (known) r->entries[at].several = r->entries[r->member_entry[place]].several = true;
   if (known && earlier(&r->entries[r->member_entry[place]], e)) return;
   weft_record record;
   weft_err err = weft__record_parse(&record, r->crypto, e->raw);
@@ -318,6 +360,7 @@ static void place_waiting(weft_roster *r) {
 static entry entry_from(const weft_record *record, bool sound) {
   entry e;
   memset(&e, 0, sizeof e);
+  e.of = none;
   e.id = record->id;
   e.author = record->author;
   e.dep_count = (uint8_t)record->dep_count;

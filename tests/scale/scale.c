@@ -15,6 +15,7 @@
 #include "store/history.h"
 #include "tests/scale/measured.h"
 #include "tests/support/rig.h"
+#include "tests/support/stand_in_crypto.h"
 
 struct work {
   size_t n;
@@ -23,6 +24,7 @@ struct work {
   test_space space;
   weft_replica *mine, *theirs;
   weft_id change;
+  weft_roster *roster;
   weft_value *items;   /* n, of an array that fills a document, */
   weft_member *fields; /* and the members of each */
 };
@@ -220,14 +222,65 @@ static void revert(work *w) {
   replicas_free(w);
 }
 
+/* --- a roster that grows --- */
+
+static void sign_into(work *w, const weft_identity *author, weft_record *record, weft_id *after) {
+  weft_alloc mem = weft_alloc_libc();
+  weft_buf raw;
+  weft__buf_init(&raw, &mem, WEFT_RECORD_LEN_MAX);
+  record->space = w->space.id;
+  record->dep_count = 1;
+  record->deps[0] = *after;
+  must(weft__record_sign(&raw, w->space.crypto, author, record, after) == WEFT_OK, "no record");
+  must(weft__roster_add(w->roster, weft__buf_view(&raw), NULL) == WEFT_OK, "not added");
+  weft__buf_free(&raw);
+}
+
+static void admit_into(work *w, const weft_identity *author, size_t number, weft_role role,
+                       weft_identity *out, weft_id *after) {
+  weft_key seed = {{1}}, invite = {{2}};
+  weft_record a = {.kind = WEFT_RECORD_ADMIT};
+  memcpy(seed.b + 1, &number, sizeof number);
+  weft_identity_derive(out, w->space.crypto, &seed);
+  weft__redeem_sign(&a.admit.redeem, w->space.crypto, out, &invite, &w->space.id);
+  a.admit.role = role;
+  a.admit.name = weft_bytes_str("device");
+  sign_into(w, author, &a, after);
+}
+
+static void run_admits(work *w) {
+  weft_identity second, ignored;
+  weft_id last = w->space.id;
+  admit_into(w, &w->space.devices[0], 0, WEFT_ROLE_ADMIN, &second, &last);
+  for (size_t i = 1; i < w->n; i++) {
+    admit_into(w, &second, i, WEFT_ROLE_WRITER, &ignored, &last);
+  }
+}
+
+/* An admin that is not the first lets in ever more devices, one after the other. */
+static void admits(work *w) {
+  weft_crypto quick;
+  weft_alloc mem = weft_alloc_libc();
+  const weft_roster_member *members;
+  size_t count;
+  test_stand_in_crypto(&quick);
+  test_space_make_with(&w->space, 1, 1, &quick);
+  must(weft__roster_new(&w->roster, &mem, &quick, &w->space.id) == WEFT_OK, "no roster");
+  weft_bytes root = weft_bytes_of(w->space.records[0], w->space.record_lens[0]);
+  must(weft__roster_add(w->roster, root, NULL) == WEFT_OK, "not added");
+  (void)scale_measured(run_admits, w);
+  weft__roster_members(w->roster, &members, &count);
+  must(count == w->n + 1, "not all are members");
+  weft__roster_free(w->roster);
+  test_space_free(&w->space);
+}
+
 static const struct {
   const char *name;
   void (*run)(work *w);
 } scenarios[] = {
-    {"claims", claims},
-    {"refusals", refusals},
-    {"conflicts", conflicts},
-    {"revert", revert},
+    {"claims", claims}, {"refusals", refusals}, {"conflicts", conflicts},
+    {"revert", revert}, {"admits", admits},
 };
 
 int main(int argc, char **argv) {
