@@ -17,7 +17,6 @@
 #include "crdt/canary.h"
 #include "crdt/limits.h"
 #include "store/batch.h"
-#include "store/outcome.h"
 #include "store/strategy.h"
 
 /* --- the queue of a walk --- */
