@@ -10,7 +10,6 @@
 
 #include "crdt/buf.h"
 #include "crdt/crypto.h"
-#include "store/backend.h"
 #include "store/folder.h"
 
 static weft_err err_of(int sys) {

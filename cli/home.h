@@ -3,8 +3,9 @@
  *   DIR/identity      the device's seed and name
  *   DIR/secrets       epoch secrets, and the keys of tickets this device has issued
  *   DIR/config        `key = value` lines; the keys are the long options
+ *   DIR/paused        whom this device neither hears nor tells (cli/pauses.h)
  *   DIR/spaces/ID/    one store a space, ID in hex
- *   DIR/control.sock  of the daemon
+ *   DIR/control.sock  of the daemon, and the lock of whoever listens there beside it
  *
  * The incarnation mirror lies outside, under $XDG_STATE_HOME/weft-mirror, so that a copy of DIR
  * does not take it along. */

@@ -143,7 +143,7 @@ typedef enum weft_shape {
   WEFT_SHAPE_ARRAY
 } weft_shape;
 
-/* What stands at one register, side by side (model: sides()). */
+/* What stands at one register, side by side. */
 typedef struct weft_sides {
   weft_shape shape;           /* what is shown at the path by itself, ancestors not asked */
   const weft_sibling *winner; /* of shape SCALAR: the scalar shown; else NULL */

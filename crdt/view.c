@@ -1,4 +1,4 @@
-/* What a document shows (model: sides(), alive_below(), shape(), elems(), view()).
+/* What a document shows.
  *
  * A live sibling counts for its own place and for each container above, up to the first register
  * whose scalars or unsets cover it: that one does not count it, and whatever lies above does not

@@ -5,8 +5,8 @@
  * that has to undo an earlier one must take its place:
  *  - at one path the later op wins and inherits the earlier one's position, unless it is an unset;
  *    a bare position joins what stands there;
- *  - a scalar, an unset or a fresh mark drops the change's ops below its path.  What those had
- * hidden or removed below stays hidden by the scalar or unset, or is removed by the fresh mark;
+ *  - a scalar, an unset or a fresh mark drops the change's ops below its path: what those had
+ *    hidden or removed stays hidden by the scalar or unset, or is removed by the fresh mark;
  *  - an unset is left out where the base has nothing at or below the path, or where a fresh mark of
  *    this change stands above: there is nothing left to hide.
  * The other way round nothing can go wrong: an edit below a scalar or unset of this change does not

@@ -2,14 +2,17 @@
  *
  * Only net/node*.c, net/peer*.c and the lies about presence in the simulator include this.
  *
- *   node.c        events in, actions out, time, lists for people
- *   node_dial.c   addresses, redialling, who may connect
- *   node_hold.c   received chunks and records on their way into the replica
- *   node_ack.c    acknowledgements
+ *   node.c           events in, actions out, time
+ *   node_dial.c      addresses, redialling, who may connect
+ *   node_hold.c      received chunks and records on their way into the replica
+ *   node_ack.c       acknowledgements
+ *   node_pause.c     links that are paused, changes that a peer refused
  *   node_presence.c  who is where: between presence.c and the links
- *   peer.c        one link: handshake, HELLO, membership, control frames
- *   peer_sync.c   what a peer holds, and asking for it
- *   peer_serve.c  sending changes: answers to WANT, live pushes, credits
+ *   node_list.c      links and addresses for people
+ *   peer.c           one link: handshake, HELLO, membership, control frames
+ *   peer_sync.c      what a peer holds, and asking for it
+ *   peer_serve.c     sending changes: answers to WANT, live pushes, credits
+ *   peer_fork.c      logs that have forked
  *
  * A link is one connection, from the decision to dial or the accept to the owner's word that it is
  * closed.  Links lie in the order of their numbers, devices in the order of their keys, so that

@@ -3,7 +3,8 @@
  *
  * store/store.c checks arguments, counts transactions, remembers the error that spoilt one, keeps a
  * dead store dead, and gives cursors their meaning when the table changes under them.  A backend
- * does the rest: it may trust its arguments.  Only backends and store.c include this. */
+ * does the rest: it may trust its arguments.  Only backends, store.c and backup.c include
+ * this. */
 #ifndef WEFT_STORE_BACKEND_H
 #define WEFT_STORE_BACKEND_H
 
@@ -86,10 +87,6 @@ weft_err weft__store_fail(weft_store *s, weft_err err, int sys, const char *text
 
 /* Fills `d`; `text` is cut to fit. */
 void weft__diag_set(weft_diag *d, weft_err err, int sys, const char *text);
-
-/* What an errno of a file means: WEFT_EFULL, WEFT_EREADONLY, WEFT_ENOSTORE, WEFT_ENOMEM, and
- * WEFT_EIO for the rest. */
-weft_err weft__err_from_errno(int sys);
 
 /* The longest key of `table`. */
 size_t weft__table_key_max(weft_table table);

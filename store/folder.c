@@ -5,6 +5,20 @@
 #include <string.h>
 #include <unistd.h>
 
+weft_err weft__err_from_errno(int sys) {
+  switch (sys) {
+  case ENOSPC:
+  case EDQUOT:
+  case EFBIG: return WEFT_EFULL;
+  case EROFS:
+  case EACCES:
+  case EPERM: return WEFT_EREADONLY;
+  case ENOENT: return WEFT_ENOSTORE;
+  case ENOMEM: return WEFT_ENOMEM;
+  default: return WEFT_EIO;
+  }
+}
+
 void weft__folder_of(char *out, const char *path) {
   const char *slash = strrchr(path, '/');
   size_t len = slash ? (size_t)(slash - path) : 0;

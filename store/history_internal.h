@@ -1,6 +1,6 @@
 /* What the files of store/history.h share.
  *
- * Only store/history_*.c and store/strategy.c include this. */
+ * Only store/history_*.c, store/query_people.c and store/strategy.c include this. */
 #ifndef WEFT_STORE_HISTORY_INTERNAL_H
 #define WEFT_STORE_HISTORY_INTERNAL_H
 

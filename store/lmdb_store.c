@@ -15,6 +15,7 @@
 #include <sys/statvfs.h>
 
 #include "crdt/assert.h"
+#include "store/folder.h"
 #include "store/lmdb_door.h"
 #include "store/outcome.h"
 

@@ -20,7 +20,6 @@
 
 #include "crdt/buf.h"
 #include "crdt/canary.h"
-#include "store/backend.h"
 #include "store/folder.h"
 #include "store/outcome.h"
 

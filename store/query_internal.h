@@ -1,7 +1,8 @@
 /* What the files that answer questions share: fields, their order, documents read one by one, and
  * cursors.
  *
- * Only store/query*.c, store/history*.c and store/verify*.c include this. */
+ * Only store/query*.c, store/history*.c, store/verify*.c and store/replica_waiting.c include
+ * this. */
 #ifndef WEFT_STORE_QUERY_INTERNAL_H
 #define WEFT_STORE_QUERY_INTERNAL_H
 

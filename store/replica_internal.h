@@ -1,8 +1,8 @@
 /* What the files of the replica share: the object, the tables in memory, and the seams between
  * reading logs, showing changes and answering questions.
  *
- * Only store/replica*.c, store/query*.c, store/history*.c, store/strategy.c and store/verify*.c
- * include this.
+ * Only store/replica*.c, store/batch*.c, store/query*.c, store/history*.c, store/strategy.c,
+ * store/verify*.c and store/backup.c include this.
  *
  * Two copies of the truth.  What stands in the store is the truth; `logs`, `now` and the claim
  * numbers are its image, moved while a write transaction is built.  `published` and the three

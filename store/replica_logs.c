@@ -1,8 +1,8 @@
 /* Logs in the store: their records, the changes in tail and chunks, ids, and claim numbers.
  *
  * Invariants: changes fork..sealed of a branch lie in `log`, sealed+1..held in `tail`, what is
- * before them with the branches it left; outside of a group
- * the newest change is signed; what was verified once is not verified again when it is read.
+ * before them with the branches it left; outside of a group the newest change is signed; what was
+ * verified once is not verified again when it is read.
  * Happy path: changes are appended to the tail and, when it is long, packed into chunks; a run that
  * was received is stored as the chunk it came in unless it is short.
  * Failure modes: bytes that cannot be what was stored are WEFT_ECORRUPT. */

@@ -9,7 +9,6 @@
  * over an array. */
 #include "store/backend.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "crdt/assert.h"
@@ -48,20 +47,6 @@ void weft__diag_set(weft_diag *d, weft_err err, int sys, const char *text) {
   size_t len = strlen(text);
   if (len >= sizeof d->text) len = sizeof d->text - 1;
   memcpy(d->text, text, len);
-}
-
-weft_err weft__err_from_errno(int sys) {
-  switch (sys) {
-  case ENOSPC:
-  case EDQUOT:
-  case EFBIG: return WEFT_EFULL;
-  case EROFS:
-  case EACCES:
-  case EPERM: return WEFT_EREADONLY;
-  case ENOENT: return WEFT_ENOSTORE;
-  case ENOMEM: return WEFT_ENOMEM;
-  default: return WEFT_EIO;
-  }
 }
 
 static void diag_lock(weft_store *s) {

@@ -11,6 +11,7 @@
 
 #include "crdt/buf.h"
 #include "store/backend.h"
+#include "store/folder.h"
 #include "store/keys.h"
 #include "store/lmdb_store.h"
 #include "store/memory_store.h"
