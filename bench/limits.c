@@ -5,7 +5,7 @@ enum {
   TEMPLATES = 10000,
   GROUPS = 4,
   ROWS = 100000,
-  ROWS_QUICK = 20000,
+  ROWS_QUICK = 10000,
   ROWS_GROUP = 10000,
   ROWS_NAIVE = 100,
   ROWS_STATE = 131072, /* of a transaction that puts the state, as W2 has it */
@@ -20,7 +20,7 @@ typedef struct put_kind {
 } put_kind;
 
 static const put_kind kinds[GROUPS] = {
-    {"rate_1", 1, 2000, 300},
+    {"rate_1", 1, 2000, 100},
     {"rate_100", 100, 20000, 4000},
     {"rate_1000", 1000, 100000, 20000},
     {"rate_10000", 10000, 100000, 20000},

@@ -63,6 +63,7 @@ weft_err results_read(bench *b, weft_arena *arena, const char *path, results *ou
   }
   free(line);
   fclose(f);
+  if (err == WEFT_OK && out->count == 0) err = WEFT_EMALFORMED;
   return bench_fail(b, err, path);
 }
 
