@@ -122,10 +122,10 @@ static int make_room(cli_call *c, const char *path, char *old) {
   weft_err err = weft_lmdb_store_open(&o, &s, &d);
   if (err == WEFT_ELOCKED)
     return cli_fail(c, CLI_FAILED, "the space is in use by process %d: stop it first", (int)d.sys);
-  for (unsigned i = 1; i < 1000; i++) {
-    (void)snprintf(old, CLI_PATH_MAX, "%.4000s.replaced-%u", path, i);
-    if (stat(old, &st) != 0) break;
-  }
+  unsigned number = 1; /* rename would put the store in the place of a copy that has the name */
+  do {
+    (void)snprintf(old, CLI_PATH_MAX, "%.4000s.replaced-%u", path, number++);
+  } while (stat(old, &st) == 0);
   bool moved = rename(path, old) == 0;
   if (err == WEFT_OK) weft_store_free(s); /* the lock held while it was moved */
   return moved ? CLI_OK : cli_fail(c, CLI_FAILED, "%s cannot be moved to %s", path, old);

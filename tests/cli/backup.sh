@@ -48,6 +48,11 @@ echo nonsense >"$world/nonsense"
 check "nonsense is refused" fails 1 "no backup" on b restore-backup "$world/nonsense" --replace
 out=$(on b restore-backup "$world/b.weft" --replace --json)
 check "it says what it keeps" contains "$out" 'replaced-1'
+file=$(find "$world/b" -name data.mdb)
+for n in $(seq 2 1000); do echo copy >"$file.replaced-$n"; done
+check "a name is found beside a thousand copies" contains "$(on b restore-backup "$world/b.weft" --replace --json)" 'replaced-1001'
+check "none of which is overwritten" equal "$(cat "$file".replaced-1000)" copy
+rm "$file".replaced-*
 check "it is set back" contains "$(on b get t/two late --json 2>&1)" "no"
 on b set t/two after:=1 -q
 check "the person is told in status" contains "$(why b)" "restored from a backup"
