@@ -75,19 +75,18 @@ static weft_err get(cli_call *c, weft_bytes doc, weft_bytes pointer, const weft_
   return weft_replica_get(c->space->replica, c->arena, doc, pointer, v);
 }
 
-static void emit_with_base(cli_call *c, const weft_value *v, const weft_vector *base) {
-  weft_buf b;
-  weft__buf_init(&b, &c->arena->mem, SIZE_MAX);
-  weft__vector_encode(&b, base);
-  char *hex = weft__arena_take(c->arena, 2 * b.len + 1);
+static int emit_with_base(cli_call *c, const weft_value *v, const weft_vector *base) {
   cli_obj o = cli_obj_begin(c->arena);
-  if (hex) {
-    cli_hex(hex, b.at, b.len);
-    cli_obj_bytes(&o, "base", weft_bytes_str(hex));
-  }
+  weft_err err = cli_obj_base(&o, base);
+  if (err == WEFT_ELIMIT)
+    return cli_fail(c, CLI_FAILED,
+                    "this space has %zu logs, more than a base can name: write with weft set, now "
+                    "or into a draft",
+                    base->count);
+  if (err != WEFT_OK) return cli_fail_err(c, err, "get");
   cli_obj_put(&o, "value", *v);
   cli_emit_obj(c, &o);
-  weft__buf_free(&b);
+  return CLI_OK;
 }
 
 static int get_draft(cli_call *c, weft_bytes doc, weft_bytes pointer) {
@@ -97,7 +96,7 @@ static int get_draft(cli_call *c, weft_bytes doc, weft_bytes pointer) {
   int code = cli_draft_get(c, doc, &v, &base);
   const weft_value *part = code == CLI_OK ? cli_value_at(c, &v, pointer) : NULL;
   if (part && cli_flag(c, "with-base"))
-    emit_with_base(c, part, &base);
+    code = emit_with_base(c, part, &base);
   else if (part)
     cli_emit(c, part);
   else if (code == CLI_OK)
@@ -125,7 +124,7 @@ int cmd_get(cli_call *c) {
     weft_value v;
     weft_err err = get(c, doc, pointer, old ? &version.at : NULL, &v);
     if (err == WEFT_OK && cli_flag(c, "with-base"))
-      emit_with_base(c, &v, old ? &version.at : weft_replica_shown(c->space->replica));
+      code = emit_with_base(c, &v, old ? &version.at : weft_replica_shown(c->space->replica));
     else if (err == WEFT_OK)
       cli_emit(c, &v);
     else if (err == WEFT_ENOTFOUND)

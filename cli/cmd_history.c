@@ -463,18 +463,6 @@ static weft_err sweep_all(sweep *s, weft_bytes doc, bool dry) {
   return WEFT_OK;
 }
 
-static void put_base(cli_call *c, cli_obj *o) {
-  weft_buf b;
-  weft__buf_init(&b, &c->arena->mem, SIZE_MAX);
-  weft__vector_encode(&b, weft_replica_shown(c->space->replica));
-  char *hex = weft__arena_take(c->arena, 2 * b.len + 1);
-  if (hex) {
-    cli_hex(hex, b.at, b.len);
-    cli_obj_bytes(o, "base", weft_bytes_str(hex));
-  }
-  weft__buf_free(&b);
-}
-
 static int resolve_all(cli_call *c) {
   sweep s = {.c = c};
   weft_bytes doc = weft_bytes_of("", 0);
@@ -513,7 +501,9 @@ static int resolve_preview(cli_call *c, const weft_conflict_entry *conflict,
     cli_obj_bool(&o, "deleted", true);
   else
     cli_obj_put(&o, "value", kept ? kept->value : how->value);
-  put_base(c, &o);
+  /* Without it, where it is too long, --base cannot be given, and all else can. */
+  weft_err err = cli_obj_base(&o, weft_replica_shown(c->space->replica));
+  if (err != WEFT_OK && err != WEFT_ELIMIT) return cli_fail_err(c, err, "resolve");
   cli_obj_bool(&o, "dry_run", true);
   cli_emit_obj(c, &o);
   return CLI_OK;

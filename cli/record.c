@@ -113,6 +113,16 @@ void cli_obj_hex(cli_obj *o, const char *key, const uint8_t *at, size_t len) {
   cli_obj_text(o, key, text);
 }
 
+weft_err cli_obj_base(cli_obj *o, const weft_vector *base) {
+  weft_buf b;
+  weft__buf_init(&b, &o->arena->mem, WEFT_TEXT_LEN_MAX / 2); /* two digits a byte */
+  weft__vector_encode(&b, base);
+  weft_err err = weft__buf_err(&b);
+  if (err == WEFT_OK) cli_obj_hex(o, "base", b.at, b.len);
+  weft__buf_free(&b);
+  return err;
+}
+
 void cli_obj_digest(cli_obj *o, const char *key, uint64_t high, uint64_t low) {
   char text[33];
   snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)high, (unsigned long long)low);

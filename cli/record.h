@@ -25,6 +25,9 @@ void cli_obj_int(cli_obj *o, const char *key, int64_t v);
 void cli_obj_bool(cli_obj *o, const char *key, bool v);
 /* Lower-case hex of bytes. */
 void cli_obj_hex(cli_obj *o, const char *key, const uint8_t *at, size_t len);
+/* The member "base": a vector as --base takes it.  WEFT_ELIMIT: that is longer than a text may be
+ * (1,795 logs always fit), and nothing was put.  WEFT_ENOMEM. */
+weft_err cli_obj_base(cli_obj *o, const weft_vector *base) WEFT_MUST_USE;
 /* A 128-bit number as 32 hex digits. */
 void cli_obj_digest(cli_obj *o, const char *key, uint64_t high, uint64_t low);
 /* A hybrid clock's milliseconds as RFC 3339 UTC with milliseconds. */

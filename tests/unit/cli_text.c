@@ -290,6 +290,36 @@ static void field_names_are_escaped(void **state) {
   }
 }
 
+/* A base is told whole or not at all. */
+static void a_base_has_a_length(void **state) {
+  (void)state;
+  enum { fits = 1795 };
+  weft_alloc mem = weft_alloc_libc();
+  weft_arena arena;
+  weft_vector v;
+  weft__arena_init(&arena, &mem);
+  weft__vector_init(&v, &mem);
+  for (unsigned i = 0; i <= fits; i++) {
+    weft_head head = {.seq = 1 << 20};
+    head.log.b[0] = (uint8_t)(i >> 8);
+    head.log.b[1] = (uint8_t)i;
+    cli_obj o = cli_obj_begin(&arena);
+    if (i == fits) assert_int_equal(cli_obj_base(&o, &v), WEFT_OK);
+    assert_int_equal(weft__vector_raise(&v, NULL, &head), WEFT_OK);
+  }
+  while (v.count < 2000) {
+    weft_head head = {.seq = UINT64_C(1) << 50};
+    memset(head.log.b, 0xff, sizeof head.log.b);
+    head.log.b[1] = (uint8_t)(v.count >> 8);
+    head.log.b[2] = (uint8_t)v.count;
+    assert_int_equal(weft__vector_raise(&v, NULL, &head), WEFT_OK);
+  }
+  cli_obj o = cli_obj_begin(&arena);
+  assert_int_equal(cli_obj_base(&o, &v), WEFT_ELIMIT);
+  weft__vector_free(&v);
+  weft__arena_free(&arena);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(times_go_there_and_back),
@@ -298,6 +328,7 @@ int main(void) {
       cmocka_unit_test(durations),
       cmocka_unit_test(hex_goes_there_and_back),
       cmocka_unit_test(texts_are_mended),
+      cmocka_unit_test(a_base_has_a_length),
       cmocka_unit_test(configuration_lines),
       cmocka_unit_test(configuration_values),
       cmocka_unit_test(any_bytes_are_checked_to_the_end),
