@@ -9,6 +9,13 @@
 
 typedef struct plain_db plain_db;
 
+/* What is put, made before time is taken.  Stays where it is: a string is a view of its text. */
+typedef struct plain_cell {
+  char doc[W1_NAME_LEN_MAX];
+  const char *field; /* static */
+  w1_value value;
+} plain_cell;
+
 typedef struct plain_kind {
   const char *name;
   /* Opens an empty database in the folder; NULL when it cannot. */
@@ -16,7 +23,7 @@ typedef struct plain_kind {
   void (*close)(plain_db *db);
   /* What lies between begin and end is on the disk when end has returned. */
   bool (*begin)(plain_db *db);
-  bool (*put)(plain_db *db, w1_place at, uint32_t clock, unsigned device);
+  bool (*put)(plain_db *db, const plain_cell *cell, uint32_t clock, unsigned device);
   bool (*end)(plain_db *db);
   /* Makes `to` hold all that `from` holds, and synced; NULL: it is loaded by put. */
   bool (*copy)(plain_db *from, plain_db *to);

@@ -156,16 +156,12 @@ static bool redis_begin(plain_db *d) {
   return true;
 }
 
-static bool redis_put(plain_db *d, w1_place at, uint32_t clock, unsigned device) {
-  char doc[W1_NAME_LEN_MAX];
+static bool redis_put(plain_db *d, const plain_cell *cell, uint32_t clock, unsigned device) {
   char text[W1_TEXT_LEN_MAX];
-  w1_value v;
   (void)clock; /* the last one to come wins */
   (void)device;
-  w1_document(doc, at.template);
-  w1_value_of(&v, at);
-  plain_text(text, &v);
-  const char *const words[] = {"HSET", doc, w1_field(at.field), text};
+  plain_text(text, &cell->value);
+  const char *const words[] = {"HSET", cell->doc, cell->field, text};
   return command(d, words, 4);
 }
 

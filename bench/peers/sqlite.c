@@ -57,24 +57,16 @@ static bool sqlite_begin(plain_db *d) { return run(d, "BEGIN IMMEDIATE"); }
 
 static bool sqlite_end(plain_db *d) { return run(d, "COMMIT"); }
 
-static void bind_name(sqlite3_stmt *s, w1_place at, char doc[W1_NAME_LEN_MAX]) {
-  w1_document(doc, at.template);
-  sqlite3_bind_text(s, 1, doc, -1, SQLITE_STATIC);
-  sqlite3_bind_text(s, 2, w1_field(at.field), -1, SQLITE_STATIC);
-}
-
-static bool sqlite_put(plain_db *d, w1_place at, uint32_t clock, unsigned device) {
-  char doc[W1_NAME_LEN_MAX];
-  w1_value v;
-  w1_value_of(&v, at);
-  bind_name(d->put, at, doc);
-  if (v.value.kind == WEFT_STRING) {
-    sqlite3_bind_text(d->put, 3, v.text, (int)v.value.as.bytes.len, SQLITE_STATIC);
-  } else if (v.value.kind == WEFT_DOUBLE) {
-    sqlite3_bind_double(d->put, 3, v.value.as.real);
+static bool sqlite_put(plain_db *d, const plain_cell *cell, uint32_t clock, unsigned device) {
+  const weft_value *v = &cell->value.value;
+  sqlite3_bind_text(d->put, 1, cell->doc, -1, SQLITE_STATIC);
+  sqlite3_bind_text(d->put, 2, cell->field, -1, SQLITE_STATIC);
+  if (v->kind == WEFT_STRING) {
+    sqlite3_bind_text(d->put, 3, cell->value.text, (int)v->as.bytes.len, SQLITE_STATIC);
+  } else if (v->kind == WEFT_DOUBLE) {
+    sqlite3_bind_double(d->put, 3, v->as.real);
   } else {
-    sqlite3_bind_int64(d->put, 3,
-                       v.value.kind == WEFT_INT ? v.value.as.integer : v.value.as.boolean);
+    sqlite3_bind_int64(d->put, 3, v->kind == WEFT_INT ? v->as.integer : v->as.boolean);
   }
   sqlite3_bind_int64(d->put, 4, clock);
   sqlite3_bind_int64(d->put, 5, device);
@@ -91,7 +83,9 @@ static bool sqlite_copy(plain_db *from, plain_db *to) {
 
 static bool sqlite_get(plain_db *d, w1_place at, char *out, size_t cap) {
   char doc[W1_NAME_LEN_MAX];
-  bind_name(d->get, at, doc);
+  w1_document(doc, at.template);
+  sqlite3_bind_text(d->get, 1, doc, -1, SQLITE_STATIC);
+  sqlite3_bind_text(d->get, 2, w1_field(at.field), -1, SQLITE_STATIC);
   bool found = sqlite3_step(d->get) == SQLITE_ROW;
   if (found) snprintf(out, cap, "%s", (const char *)sqlite3_column_text(d->get, 0));
   sqlite3_reset(d->get);
