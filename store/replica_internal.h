@@ -351,6 +351,39 @@ weft_err weft__reload(weft_replica *r) WEFT_MUST_USE;
 
 /* Reads the records of all logs into the empty table. */
 weft_err weft__logs_load(weft_replica *r, weft_txn *txn) WEFT_MUST_USE;
+/* Finds the first branch of a log by id, NULL when nothing of it is held; `sibling` leads on to the
+ * others.  View until the image is reloaded. */
+weft_log *weft__log_find(const weft_replica *r, const weft_id *id);
+/* The log with a local number; asserted to exist. */
+weft_log *weft__log_of(const weft_replica *r, uint32_t number);
+/* Adds a log with nothing held.  The caller touches it.  WEFT_ENOMEM. */
+weft_err weft__log_add(weft_replica *r, const weft_id *id, const weft_start *start,
+                       weft_log **out) WEFT_MUST_USE;
+/* Adds an empty branch that leaves `parent` at `fork`; its first change will have the id `first`.
+ * The caller touches it.  `parent` must own fork - 1, or, when `fork` is 1, be any branch of the
+ * log.  WEFT_ECORRUPT, WEFT_ENOMEM, WEFT_EIO. */
+weft_err weft__branch_add(weft_replica *r, weft_txn *txn, weft_log *parent, uint64_t fork,
+                          const weft_id *first, weft_log **out) WEFT_MUST_USE;
+/* Makes sure log->ctx knows the claim numbers.  WEFT_ECORRUPT, WEFT_ENOMEM, WEFT_EIO. */
+weft_err weft__log_numbers(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST_USE;
+/* Stores the claim numbers that `change` defined or moved. */
+weft_err weft__log_numbers_put(weft_replica *r, weft_txn *txn, const weft_log *log,
+                               const weft_change *change) WEFT_MUST_USE;
+/* Writes the record of a log. */
+weft_err weft__log_put(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST_USE;
+
+/* Writes or reads an entry of `order` or `arrival`. */
+weft_err weft__span_put(weft_txn *txn, weft_table table, uint64_t number,
+                        const weft_log_span *span) WEFT_MUST_USE;
+/* Lengthens a run by changes that go on where it ends; false: they do not. */
+bool weft__run_lengthen(weft_newest_run *newest, const weft_log_span *more) WEFT_MUST_USE;
+/* WEFT_ECORRUPT when `value` is none. */
+weft_err weft__span_read(weft_bytes value, weft_log_span *span) WEFT_MUST_USE;
+/* The same, of a log that is here: WEFT_ECORRUPT otherwise. */
+weft_err weft__span_of(const weft_replica *r, weft_bytes value, weft_log_span *span) WEFT_MUST_USE;
+
+/* --- changes of a log (store/replica_changes.c) --- */
+
 /* Takes the chunk that holds a sealed `seq` apart, all of it in `arena`.  Errors as
  * weft__log_chunk. */
 weft_err weft__log_run_view(weft_replica *r, weft_txn *txn, const weft_log *log, uint64_t seq,
@@ -370,24 +403,6 @@ weft_err weft__log_chunk_verify(weft_replica *r, const weft_log *log,
 void weft__log_fresh_add(weft_log *log, weft_fresh_run *run);
 /* Finds the one that has `seq`, NULL when there is none. */
 const weft_fresh_run *weft__log_fresh(const weft_log *log, uint64_t seq);
-/* Finds the first branch of a log by id, NULL when nothing of it is held; `sibling` leads on to the
- * others.  View until the image is reloaded. */
-weft_log *weft__log_find(const weft_replica *r, const weft_id *id);
-/* The log with a local number; asserted to exist. */
-weft_log *weft__log_of(const weft_replica *r, uint32_t number);
-/* Adds a log with nothing held.  The caller touches it.  WEFT_ENOMEM. */
-weft_err weft__log_add(weft_replica *r, const weft_id *id, const weft_start *start,
-                       weft_log **out) WEFT_MUST_USE;
-/* Adds an empty branch that leaves `parent` at `fork`; its first change will have the id `first`.
- * The caller touches it.  `parent` must own fork - 1, or, when `fork` is 1, be any branch of the
- * log.  WEFT_ECORRUPT, WEFT_ENOMEM, WEFT_EIO. */
-weft_err weft__branch_add(weft_replica *r, weft_txn *txn, weft_log *parent, uint64_t fork,
-                          const weft_id *first, weft_log **out) WEFT_MUST_USE;
-/* Makes sure log->ctx knows the claim numbers.  WEFT_ECORRUPT, WEFT_ENOMEM, WEFT_EIO. */
-weft_err weft__log_numbers(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST_USE;
-/* Stores the claim numbers that `change` defined or moved. */
-weft_err weft__log_numbers_put(weft_replica *r, weft_txn *txn, const weft_log *log,
-                               const weft_change *change) WEFT_MUST_USE;
 
 /* One held change.  `raw` lies in the arena given. */
 typedef struct weft_log_item {
@@ -430,6 +445,15 @@ typedef struct weft_log_run {
 } weft_log_run;
 weft_err weft__log_append(weft_replica *r, weft_txn *txn, weft_log *log,
                           const weft_log_run *run) WEFT_MUST_USE;
+/* Signs the newest change of an own log, if it is not signed. */
+weft_err weft__log_sign(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST_USE;
+/* Counts the changes of a branch that have `state`; `first` gets the seq of the first, 0: none.
+ * WEFT_ECORRUPT, WEFT_ENOMEM, WEFT_EIO. */
+weft_err weft__log_count_state(weft_replica *r, weft_txn *txn, const weft_log *log,
+                               weft_change_state state, uint64_t *count,
+                               uint64_t *first) WEFT_MUST_USE;
+/* Moves a long tail into chunks. */
+weft_err weft__log_seal(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST_USE;
 
 /* --- chunks kept taken apart (store/replica_cache.c) --- */
 
@@ -446,28 +470,6 @@ weft_err weft__cache_view(const weft_run_cache *c, weft_arena *arena,
 /* Gives back what is not needed while nothing waits to be shown; or everything. */
 void weft__cache_trim(weft_replica *r);
 void weft__cache_clear(weft_replica *r);
-
-/* Signs the newest change of an own log, if it is not signed. */
-weft_err weft__log_sign(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST_USE;
-/* Counts the changes of a branch that have `state`; `first` gets the seq of the first, 0: none.
- * WEFT_ECORRUPT, WEFT_ENOMEM, WEFT_EIO. */
-weft_err weft__log_count_state(weft_replica *r, weft_txn *txn, const weft_log *log,
-                               weft_change_state state, uint64_t *count,
-                               uint64_t *first) WEFT_MUST_USE;
-/* Moves a long tail into chunks. */
-weft_err weft__log_seal(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST_USE;
-/* Writes the record of a log. */
-weft_err weft__log_put(weft_replica *r, weft_txn *txn, weft_log *log) WEFT_MUST_USE;
-
-/* Writes or reads an entry of `order` or `arrival`. */
-weft_err weft__span_put(weft_txn *txn, weft_table table, uint64_t number,
-                        const weft_log_span *span) WEFT_MUST_USE;
-/* Lengthens a run by changes that go on where it ends; false: they do not. */
-bool weft__run_lengthen(weft_newest_run *newest, const weft_log_span *more) WEFT_MUST_USE;
-/* WEFT_ECORRUPT when `value` is none. */
-weft_err weft__span_read(weft_bytes value, weft_log_span *span) WEFT_MUST_USE;
-/* The same, of a log that is here: WEFT_ECORRUPT otherwise. */
-weft_err weft__span_of(const weft_replica *r, weft_bytes value, weft_log_span *span) WEFT_MUST_USE;
 
 /* --- branches (store/replica_branches.c) --- */
 

@@ -34,6 +34,7 @@ set(WEFT_STORE_SOURCES
   store/replica.c
   store/replica_branches.c
   store/replica_cache.c
+  store/replica_changes.c
   store/replica_clock.c
   store/replica_docs.c
   store/replica_edit.c
