@@ -4,6 +4,7 @@
 #include <string.h>
 
 enum { second = 1000, minute = 60 * second, sample_first = 25, logs_slots = 1 << 13 };
+enum { some_writers = 5 }; /* when not given */
 
 /* --- reading --- */
 
@@ -154,7 +155,6 @@ bool scenario_read(const char *path, scenario *out, char why[160]) {
   char line[256];
   reader r = {.c = out, .why = why};
   *out = (scenario){.nodes = 5, .first = 1, .last = 1, .delay_min = 5, .delay_max = 50};
-  out->writers = 5;
   out->writes = 100;
   out->docs = 10;
   out->every = 100;
@@ -180,6 +180,7 @@ bool scenario_read(const char *path, scenario *out, char why[160]) {
   }
   fclose(in);
   if (ok && out->started == 0) out->started = out->nodes;
+  if (out->writers == 0) out->writers = out->started < some_writers ? out->started : some_writers;
   if (ok && (out->started > out->nodes || out->writers > out->started)) {
     ok = wrong(&r, "more writers than nodes at the start, or more of those than nodes");
   }

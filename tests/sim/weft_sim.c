@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <malloc.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,6 +154,11 @@ static bool read_result(int fd, swarm_result *out) {
 static void die(const char *what) {
   perror(what);
   exit(3);
+}
+
+/* What was printed must have arrived. */
+static void told(void) {
+  if (fflush(stdout) != 0 || ferror(stdout)) die("stdout");
 }
 
 /* Starts a process that runs every `step`-th seed from `from` on. */
@@ -566,10 +572,17 @@ static int run_all(const arguments *a) {
   else
     print_text(&s);
   bool all = s.sum.marks == (UINT64_C(1) << SWARM_MARK_COUNT) - 1;
+  told();
   return s.seeds >= marks_must && !all;
 }
 
 /* --- scenarios --- */
+
+/* A run that fails has told why, and ends the process: not as a crash of this program. */
+static void ended(int number) {
+  (void)number;
+  _exit(1);
+}
 
 static int run_scenario(const arguments *a) {
   scenario c;
@@ -585,7 +598,9 @@ static int run_scenario(const arguments *a) {
   }
   FILE *plot = a->plot ? fopen(a->plot, "w") : NULL;
   if (a->plot && !plot) die(a->plot);
+  signal(SIGABRT, ended);
   for (uint64_t seed = c.first; seed <= c.last; seed++) {
+    fflush(stdout);
     scenario_run(&c, seed, &r);
     if (a->json)
       scenario_json(&c, &r, stdout);
@@ -595,6 +610,7 @@ static int run_scenario(const arguments *a) {
     scenario_free(&r);
   }
   if (plot && fclose(plot) != 0) die(a->plot);
+  told();
   return 0;
 }
 
