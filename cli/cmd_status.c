@@ -269,73 +269,97 @@ static void put_progress(const cli_call *c, cli_obj *o, const known *k, const we
   cli_obj_put(o, "progress", cli_obj_end(&p));
 }
 
-int cmd_status(cli_call *c) {
+/* All that is told. */
+typedef struct overview {
   known k;
   weft_counts counts;
   weft_value stuck, later;
   size_t stuck_count, later_count, fork_count, begun_count;
   weft_fork *forks;
   weft_begun *begun;
-  int code = cli_any_node(c);
-  if (code != CLI_OK) return code;
-  weft_err err = gather(c, &k);
-  if (err == WEFT_OK) err = weft_replica_counts(c->space->replica, &counts);
-  if (err == WEFT_OK) err = cli_stuck_rows(c, &stuck, &stuck_count);
-  if (err == WEFT_OK) err = cli_later_rows(c, &later, &later_count);
-  if (err == WEFT_OK) err = weft_replica_forks(c->space->replica, c->arena, &forks, &fork_count);
-  if (err == WEFT_OK) err = weft_replica_begun(c->space->replica, c->arena, &begun, &begun_count);
-  if (err != WEFT_OK) return cli_fail_err(c, err, "status");
-  uint64_t pending = 0;
-  for (size_t i = 0; i < k.ack_count; i++)
-    if (k.acks[i].pending > pending) pending = k.acks[i].pending;
-  cli_obj o = cli_obj_begin(c->arena);
-  reasons r = {.arena = c->arena};
-  const weft_id *me = &cli_home_identity(c->home)->device;
-  reason(&r, counts.unresolved, "document stands in conflict in a manual collection",
+  uint64_t pending; /* of the member that lacks most */
+  reasons r;
+  const char *state;
+} overview;
+
+static weft_err overview_gather(cli_call *c, overview *v) {
+  weft_replica *r = c->space->replica;
+  WEFT_TRY(gather(c, &v->k));
+  WEFT_TRY(weft_replica_counts(r, &v->counts));
+  WEFT_TRY(cli_stuck_rows(c, &v->stuck, &v->stuck_count));
+  WEFT_TRY(cli_later_rows(c, &v->later, &v->later_count));
+  WEFT_TRY(weft_replica_forks(r, c->arena, &v->forks, &v->fork_count));
+  WEFT_TRY(weft_replica_begun(r, c->arena, &v->begun, &v->begun_count));
+  for (size_t i = 0; i < v->k.ack_count; i++)
+    if (v->k.acks[i].pending > v->pending) v->pending = v->k.acks[i].pending;
+  return WEFT_OK;
+}
+
+/* A pause is named as a reason, and takes nothing from the state: it was asked for. */
+static void overview_judge(const cli_call *c, overview *v) {
+  reasons *r = &v->r;
+  r->arena = c->arena;
+  reason(r, v->counts.unresolved, "document stands in conflict in a manual collection",
          "documents stand in conflict in manual collections");
-  reason(&r, k.park_count, "log is refused by a member: weft pending",
+  reason(r, v->k.park_count, "log is refused by a member: weft pending",
          "logs are refused by members: weft pending");
-  reason(&r, stuck_count, "log waits for changes that are not here",
+  reason(r, v->stuck_count, "log waits for changes that are not here",
          "logs wait for changes that are not here");
-  reason(&r, later_count, "log needs a later weft: upgrade this one",
+  reason(r, v->later_count, "log needs a later weft: upgrade this one",
          "logs need a later weft: upgrade this one");
-  reason(&r, c->runtime->full, "disk is full: free some space", "");
-  reason(&r, weft__roster_frozen(weft_replica_roster(c->space->replica)),
+  reason(r, c->runtime->full, "disk is full: free some space", "");
+  reason(r, weft__roster_frozen(weft_replica_roster(c->space->replica)),
          "membership record needs a later weft: upgrade this one", "");
-  cli_obj_text(&o, "state", state_of(&k, pending, &r));
-  size_t paused = paused_members(&k, me);
+  v->state = state_of(&v->k, v->pending, r);
+  size_t paused = paused_members(&v->k, &cli_home_identity(c->home)->device);
   if (paused) {
     char text[64];
     snprintf(text, sizeof text, "paused for %zu member%s: weft resume", paused,
              paused == 1 ? "" : "s");
-    r.rows[r.count++] = cli_text(c->arena, text);
+    r->rows[r->count++] = cli_text(c->arena, text);
   }
-  cli_obj_put(&o, "attention", cli_array(r.rows, r.count));
+}
+
+static void overview_emit(cli_call *c, const overview *v) {
+  const weft_counts *counts = &v->counts;
+  weft_digest digest = weft_replica_digest(c->space->replica);
+  cli_obj o = cli_obj_begin(c->arena);
+  cli_obj_text(&o, "state", v->state);
+  cli_obj_put(&o, "attention", cli_array(v->r.rows, v->r.count));
   cli_obj_bytes(&o, "space", c->space->name);
   cli_obj_hex(&o, "space_id", c->space->id.b, sizeof c->space->id.b);
   cli_obj_bytes(&o, "name", cli_home_name(c->home));
   cli_obj_hex(&o, "device", cli_home_identity(c->home)->device.b, sizeof(weft_id));
-  cli_obj_int(&o, "pending", (int64_t)pending);
-  cli_obj_int(&o, "parked", (int64_t)k.park_count);
-  cli_obj_int(&o, "conflicts", (int64_t)counts.conflicts);
-  cli_obj_int(&o, "unresolved", (int64_t)counts.unresolved);
-  cli_obj_int(&o, "docs", (int64_t)counts.docs);
-  cli_obj_int(&o, "deleted", (int64_t)counts.deleted);
-  cli_obj_int(&o, "changes_held", (int64_t)counts.changes_held);
-  cli_obj_int(&o, "changes_shown", (int64_t)counts.changes_shown);
-  cli_obj_put(&o, "stuck", stuck);
-  cli_obj_put(&o, "needs_upgrade", later);
-  cli_obj_put(&o, "forks", fork_rows(c, forks, fork_count));
-  cli_obj_put(&o, "incarnations", begun_rows(c, begun, begun_count));
-  cli_obj_digest(&o, "digest", weft_replica_digest(c->space->replica).high,
-                 weft_replica_digest(c->space->replica).low);
+  cli_obj_int(&o, "pending", (int64_t)v->pending);
+  cli_obj_int(&o, "parked", (int64_t)v->k.park_count);
+  cli_obj_int(&o, "conflicts", (int64_t)counts->conflicts);
+  cli_obj_int(&o, "unresolved", (int64_t)counts->unresolved);
+  cli_obj_int(&o, "docs", (int64_t)counts->docs);
+  cli_obj_int(&o, "deleted", (int64_t)counts->deleted);
+  cli_obj_int(&o, "changes_held", (int64_t)counts->changes_held);
+  cli_obj_int(&o, "changes_shown", (int64_t)counts->changes_shown);
+  cli_obj_put(&o, "stuck", v->stuck);
+  cli_obj_put(&o, "needs_upgrade", v->later);
+  cli_obj_put(&o, "forks", fork_rows(c, v->forks, v->fork_count));
+  cli_obj_put(&o, "incarnations", begun_rows(c, v->begun, v->begun_count));
+  cli_obj_digest(&o, "digest", digest.high, digest.low);
   cli_obj_bool(&o, "disk_full", c->runtime->full);
-  put_progress(c, &o, &k, &counts, stuck_count > 0);
-  cli_obj_put(&o, "peers", peer_rows(c, &k));
+  put_progress(c, &o, &v->k, counts, v->stuck_count > 0);
+  cli_obj_put(&o, "peers", peer_rows(c, &v->k));
   cli_emit_obj(c, &o);
-  if (!cli_flag(c, "check") || counts.conflicts + r.count == 0) return CLI_OK;
-  weft_bytes first = r.count ? r.rows[0].as.bytes : weft_bytes_of("", 0);
+}
+
+int cmd_status(cli_call *c) {
+  overview v = {.state = NULL};
+  int code = cli_any_node(c);
+  if (code != CLI_OK) return code;
+  weft_err err = overview_gather(c, &v);
+  if (err != WEFT_OK) return cli_fail_err(c, err, "status");
+  overview_judge(c, &v);
+  overview_emit(c, &v);
+  if (!cli_flag(c, "check") || v.counts.conflicts + v.r.count == 0) return CLI_OK;
+  weft_bytes first = v.r.count ? v.r.rows[0].as.bytes : weft_bytes_of("", 0);
   return cli_fail(c, CLI_ATTENTION, "%llu conflicts%s%.*s: see weft conflicts, weft doctor",
-                  (unsigned long long)counts.conflicts, r.count ? "; " : "", (int)first.len,
+                  (unsigned long long)v.counts.conflicts, v.r.count ? "; " : "", (int)first.len,
                   (const char *)first.at);
 }
