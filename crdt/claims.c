@@ -116,14 +116,57 @@ static weft_err newest_per_branch(claiming *c) {
   return WEFT_OK;
 }
 
+/* A dot to claim, and the log that its branch belongs to. */
+typedef struct kin {
+  weft_dot dot;
+  uint32_t family;
+} kin;
+
+static int kin_cmp(const void *ctx, const void *left, const void *right) {
+  const kin *a = left, *b = right;
+  if (a->family != b->family) return a->family < b->family ? -1 : 1;
+  return dot_cmp(ctx, &a->dot, &b->dot);
+}
+
 /* Branches of one log may share a beginning, so that one dot lies below another's. */
-static bool covered_by_another(const claiming *c, size_t i) {
-  for (size_t k = 0; k < c->found.count; k++) {
-    if (k != i && c->lineage->precedes(c->lineage->ctx, c->found.at[i], c->found.at[k])) {
-      return true;
-    }
+static bool covered_by_kin(const claiming *c, const void *const *list, size_t count, size_t i) {
+  const kin *own = list[i];
+  for (size_t k = 0; k < count; k++) {
+    const kin *other = list[k];
+    if (k != i && c->lineage->precedes(c->lineage->ctx, own->dot, other->dot)) return true;
   }
   return false;
+}
+
+/* Keeps what no other one covers, looking only where a log has several branches. */
+static weft_err uncovered(claiming *c, weft_dot_list *kept) {
+  size_t count = c->found.count, used = 0;
+  const weft_claim_query *q = c->query;
+  kin *all = weft__arena_zero(c->arena, count, sizeof *all);
+  const void **list = weft__arena_zero(c->arena, count, 2 * sizeof *list);
+  const void **left = weft__arena_zero(c->arena, count, 2 * sizeof *left);
+  if (!all || !list || !left) return WEFT_ENOMEM;
+  for (size_t i = 0; i < count; i++) {
+    uint32_t family = q->family ? q->family(q->ctx, c->found.at[i].log) : 0;
+    all[i] = (kin){c->found.at[i], family};
+    list[i] = &all[i];
+  }
+  weft__sort(list, list + count, count, kin_cmp, NULL);
+  for (size_t from = 0, to; from < count; from = to) {
+    for (to = from + 1; to < count; to++) {
+      if (((const kin *)list[to])->family != ((const kin *)list[from])->family) break;
+    }
+    for (size_t i = from; i < to; i++) {
+      if (!covered_by_kin(c, list + from, to - from, i - from)) {
+        left[used++] = &((const kin *)list[i])->dot;
+      }
+    }
+  }
+  weft__sort(left, left + count, used, dot_cmp, NULL);
+  for (size_t i = 0; i < used; i++) {
+    WEFT_TRY(list_add(c->arena, kept, *(const weft_dot *)left[i]));
+  }
+  return WEFT_OK;
 }
 
 weft_err weft__doc_claims(const weft_doc *doc, const weft_lineage *lineage, const weft_op *ops,
@@ -134,9 +177,7 @@ weft_err weft__doc_claims(const weft_doc *doc, const weft_lineage *lineage, cons
   for (size_t i = 0; i < count; i++) WEFT_TRY(meet_op(&c, &ops[i]));
   WEFT_TRY(newest_per_branch(&c));
   weft_dot_list kept = {NULL, 0, 0};
-  for (size_t i = 0; i < c.found.count; i++) {
-    if (!covered_by_another(&c, i)) WEFT_TRY(list_add(arena, &kept, c.found.at[i]));
-  }
+  WEFT_TRY(uncovered(&c, &kept));
   *claims = kept;
   if (c.own_newer) *own_newer = true;
   return WEFT_OK;

@@ -101,12 +101,14 @@ typedef struct weft_dot_list {
 } weft_dot_list;
 
 typedef struct weft_claim_query {
-  const void *ctx; /* of both functions */
+  const void *ctx; /* of the functions */
   weft_dot head;   /* the last change of the branch that is written; log UINT32_MAX: none yet */
   /* Whether a change is within the base; may be NULL: all are. */
   bool (*in_base)(const void *ctx, weft_dot dot);
   /* Whether a log is one of this device, any lane or incarnation; may be NULL: only head's is. */
   bool (*is_own)(const void *ctx, weft_dot dot);
+  /* One number for all branches of a log; may be NULL: any two branches may be of one. */
+  uint32_t (*family)(const void *ctx, uint32_t log);
 } weft_claim_query;
 
 /* Adds to `claims` what a change with `ops` on `doc` has to claim (design: "claims"): for each

@@ -16,6 +16,7 @@
 
 #include "crdt/assert.h"
 #include "crdt/limits.h"
+#include "crdt/sort.h"
 #include "crdt/write.h"
 #include "store/outcome.h"
 #include "store/replica_internal.h"
@@ -459,6 +460,13 @@ static bool is_own(const void *ctx, weft_dot dot) {
   return weft_id_cmp(&log->device, &v->r->identity.device) == 0;
 }
 
+static uint32_t family_of(const void *ctx, uint32_t log) {
+  const claim_view *v = ctx;
+  if (log >= v->r->log_count) return log; /* of a damaged document: found out further on */
+  const weft_log *first = weft__log_find(v->r, &weft__log_of(v->r, log)->id);
+  return first ? first->number : log;
+}
+
 /* Refuses the edit when this device has written there after the base. */
 static weft_err stale_check(weft_edit *e, weft_txn *txn, weft_arena *arena) {
   weft_replica *r = e->r;
@@ -468,7 +476,7 @@ static weft_err stale_check(weft_edit *e, weft_txn *txn, weft_arena *arena) {
   WEFT_TRY(weft__group_settle(r, txn));
   if (!e->has_base) WEFT_TRY(weft__base_of_shown(r, txn, e->epoch, arena, &base));
   claim_view view = {r, &base};
-  weft_claim_query query = {&view, {UINT32_MAX, 0}, in_base, is_own};
+  weft_claim_query query = {&view, {UINT32_MAX, 0}, in_base, is_own, family_of};
   for (edit_doc *d = e->docs; d && !newer; d = d->next) {
     const weft_op *ops;
     size_t count;
@@ -535,31 +543,58 @@ static weft_err manual_check(weft_edit *e, weft_txn *txn, weft_arena *arena) {
   return WEFT_OK;
 }
 
+enum { DOTS_FEW = 4096 }; /* sorted when there are that many, and twice as many as then */
+
+static weft_err dots_append(weft_arena *arena, weft_dot_list *all, const weft_dot_list *some) {
+  void *at = all->at;
+  WEFT_TRY(weft__arena_grow(arena, &at, all->count, &all->cap, all->count + some->count,
+                            sizeof *all->at));
+  all->at = at;
+  if (some->count > 0) memcpy(all->at + all->count, some->at, some->count * sizeof *all->at);
+  all->count += some->count;
+  return WEFT_OK;
+}
+
 /* The claims of the change as dots: from the documents as they stood at the base. */
 static weft_err commit_dots(weft_edit *e, const weft_log *log, weft_arena *arena,
                             weft_dot_list *dots) {
   weft_replica *r = e->r;
   bool newer = false;
+  size_t many = DOTS_FEW;
   claim_view view = {r, NULL};
-  weft_claim_query query = {&view, {UINT32_MAX, 0}, NULL, is_own};
+  weft_claim_query query = {&view, {UINT32_MAX, 0}, NULL, is_own, family_of};
   if (log) query.head = (weft_dot){log->number, log->held};
   for (edit_doc *d = e->docs; d; d = d->next) {
     const weft_op *ops;
     size_t count;
+    weft_dot_list one = {0};
     weft__writer_ops(d->writer, &ops, &count);
     if (count == 0) continue;
-    WEFT_TRY(weft__doc_claims(d->base, &r->lineage, ops, count, &query, arena, dots, &newer));
+    WEFT_TRY(weft__doc_claims(d->base, &r->lineage, ops, count, &query, arena, &one, &newer));
+    WEFT_TRY(dots_append(arena, dots, &one));
+    if (dots->count < many) continue;
+    WEFT_TRY(weft__doc_claims(d->base, &r->lineage, NULL, 0, &query, arena, dots, &newer));
+    many = 2 * dots->count + DOTS_FEW;
   }
-  return WEFT_OK;
+  if (!e->docs || dots->count == 0) return WEFT_OK;
+  return weft__doc_claims(e->docs->base, &r->lineage, NULL, 0, &query, arena, dots, &newer);
 }
 
-static void claims_sort(weft_claim *claims, size_t count) {
-  for (size_t i = 1; i < count; i++) {
-    weft_claim moving = claims[i];
-    size_t k = i;
-    for (; k > 0 && claims[k - 1].number > moving.number; k--) claims[k] = claims[k - 1];
-    claims[k] = moving;
-  }
+static int claim_cmp(const void *ctx, const void *a, const void *b) {
+  const weft_claim *x = a, *y = b;
+  (void)ctx;
+  return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static weft_err claims_sort(weft_arena *arena, weft_claim **claims, size_t count) {
+  const void **list = weft__arena_zero(arena, count, 2 * sizeof *list);
+  weft_claim *sorted = weft__arena_zero(arena, count, sizeof *sorted);
+  if (!list || !sorted) return WEFT_ENOMEM;
+  for (size_t i = 0; i < count; i++) list[i] = &(*claims)[i];
+  weft__sort(list, list + count, count, claim_cmp, NULL);
+  for (size_t i = 0; i < count; i++) sorted[i] = *(const weft_claim *)list[i];
+  *claims = sorted;
+  return WEFT_OK;
 }
 
 static weft_err commit_claims(weft_replica *r, weft_txn *txn, weft_log *log,
@@ -569,6 +604,7 @@ static weft_err commit_claims(weft_replica *r, weft_txn *txn, weft_log *log,
   if (!claims || !used) return WEFT_ENOMEM;
   uint32_t next = (uint32_t)log->ctx.number_count;
   for (size_t i = 0; i < dots->count; i++) {
+    if (dots->at[i].log >= r->log_count) return WEFT_ECORRUPT; /* so a damaged document said */
     const weft_log *target = weft__log_of(r, dots->at[i].log);
     weft_claim *claim = &claims[i];
     WEFT_TRY(weft__claim_number(r, txn, log, dots->at[i], used, &claim->number));
@@ -586,7 +622,7 @@ static weft_err commit_claims(weft_replica *r, weft_txn *txn, weft_log *log,
     WEFT_TRY(weft__log_id_at(r, txn, target, claim->seq, &id));
     memcpy(claim->tag, id.b, sizeof claim->tag);
   }
-  claims_sort(claims, dots->count);
+  WEFT_TRY(claims_sort(arena, &claims, dots->count));
   change->claims = claims;
   change->claim_count = dots->count;
   return WEFT_OK;

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "store/history.h"
+#include "store/replica_internal.h"
 #include "tests/scale/measured.h"
 #include "tests/support/rig.h"
 #include "tests/support/stand_in_crypto.h"
@@ -25,6 +26,7 @@ struct work {
   weft_replica *mine, *theirs;
   weft_id change;
   weft_roster *roster;
+  weft_edit *edit;
   weft_value *items;   /* n, of an array that fills a document, */
   weft_member *fields; /* and the members of each */
 };
@@ -222,6 +224,41 @@ static void revert(work *w) {
   replicas_free(w);
 }
 
+/* --- a document of each of many logs --- */
+
+static void set_all(work *w, weft_edit *e) {
+  weft_value value = {.kind = WEFT_INT, .as.integer = 2};
+  for (size_t i = 0; i < w->n; i++) {
+    char name[32];
+    (void)snprintf(name, sizeof name, "t/%zu", i);
+    must(weft_edit_set(e, weft_bytes_str(name), weft_bytes_str("/x"), &value) == WEFT_OK, "no set");
+  }
+}
+
+static void run_claimed(work *w) {
+  weft_commit out;
+  must(weft_edit_commit(w->edit, &out) == WEFT_OK, "no commit");
+}
+
+/* One device makes ever new logs and writes a document in each; another writes over all of
+ * them in one change. */
+static void claimed(work *w) {
+  replicas_make(w);
+  for (size_t i = 0; i < w->n; i++) {
+    char name[32];
+    (void)snprintf(name, sizeof name, "t/%zu", i);
+    weft__incarnation_renew(w->theirs, WEFT_BEGUN_PEER);
+    must(test_set(w->theirs, name, "/x", "1") == WEFT_OK, "no set");
+  }
+  (void)test_pull(w->mine, w->theirs, w->n);
+  must(weft_replica_shown(w->mine)->count >= w->n, "not as many logs");
+  must(weft_edit_begin(&w->edit, w->mine, NULL) == WEFT_OK, "no edit");
+  set_all(w, w->edit);
+  (void)scale_measured(run_claimed, w);
+  weft_edit_free(w->edit);
+  replicas_free(w);
+}
+
 /* --- a roster that grows --- */
 
 static void sign_into(work *w, const weft_identity *author, weft_record *record, weft_id *after) {
@@ -280,7 +317,7 @@ static const struct {
   void (*run)(work *w);
 } scenarios[] = {
     {"claims", claims}, {"refusals", refusals}, {"conflicts", conflicts},
-    {"revert", revert}, {"admits", admits},
+    {"revert", revert}, {"admits", admits},     {"claimed", claimed},
 };
 
 int main(int argc, char **argv) {
