@@ -11,6 +11,7 @@
 #include "crdt/assert.h"
 #include "crdt/canary.h"
 #include "crdt/limits.h"
+#include "store/outcome.h"
 
 /* A start must also fit the key of a part: two bytes and the number of the part more. */
 enum {
@@ -120,25 +121,33 @@ static weft_err piece_insert(weft_state *s, size_t idx, const weft_state_piece *
   return WEFT_OK;
 }
 
-/* Puts the parts of a segment together, in the arena. */
+static weft_err part_read(weft_state *s, weft_path start, uint32_t part, size_t want,
+                          weft_bytes *out) {
+  weft_dbkey key;
+  weft_err err =
+      weft_txn_get(s->txn, WEFT_TABLE_STATE, part_key(&key, s->number, start, part), out);
+  WEFT_TRY(weft__promised(err));
+  return out->len == want ? WEFT_OK : WEFT_ECORRUPT;
+}
+
+/* Puts the parts of a segment together, in the arena.  The last one is looked for first: a head
+ * that counts more than there are gets no memory. */
 static weft_err parts_read(weft_state *s, weft_bytes value, weft_state_piece *piece,
                            weft_bytes *out) {
+  weft_bytes part;
   weft_rd r = weft__rd(value);
   weft__rd_u8(&r);
   uint32_t parts = weft__rd_u32(&r);
   uint64_t len = weft__rd_u64(&r);
-  uint64_t least = parts > 0 ? (uint64_t)(parts - 1) * PART_LEN : 0;
-  if (!weft__rd_done(&r) || len <= least || len > least + PART_LEN) return WEFT_ECORRUPT;
+  if (!weft__rd_done(&r) || parts == 0 || len > PTRDIFF_MAX) return WEFT_ECORRUPT;
+  uint64_t least = (uint64_t)(parts - 1) * PART_LEN;
+  if (len <= least || len - least > PART_LEN) return WEFT_ECORRUPT;
+  WEFT_TRY(part_read(s, piece->start, parts - 1, (size_t)(len - least), &part));
   uint8_t *whole = weft__arena_take(s->arena, (size_t)len);
   if (!whole) return WEFT_ENOMEM;
   for (uint32_t i = 0; i < parts; i++) {
-    weft_dbkey key;
-    weft_bytes part;
     size_t want = i + 1 < parts ? (size_t)PART_LEN : (size_t)(len - least);
-    weft_err err =
-        weft_txn_get(s->txn, WEFT_TABLE_STATE, part_key(&key, s->number, piece->start, i), &part);
-    if (err == WEFT_ENOTFOUND || (err == WEFT_OK && part.len != want)) return WEFT_ECORRUPT;
-    WEFT_TRY(err);
+    WEFT_TRY(part_read(s, piece->start, i, want, &part));
     memcpy(whole + (size_t)i * PART_LEN, part.at, want);
   }
   piece->parts = parts;

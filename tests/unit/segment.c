@@ -567,13 +567,45 @@ static void test_state_shrinks(void **state) {
   weft__doc_free(m.doc);
 }
 
-/* A hundred devices write 200 KiB each at one path; then one of them settles it. */
+enum { LONG_LEN = 200 << 10, WRITERS = 100 };
+
+/* So many devices write 200 KiB each at one path; or one of them settles it. */
+static void write_long(fixture *f, model *m, bool settles, weft_digest *digest) {
+  static const uint8_t step[] = {2, 'x'};
+  static uint8_t value[LONG_LEN];
+  weft_alloc mem = weft_alloc_libc();
+  weft_txn *txn;
+  weft_state s;
+  weft_doc *doc;
+  weft_dot claims[LOGS];
+  weft__arena_reset(&f->arena);
+  for (uint32_t i = 0; i < LOGS; i++) claims[i] = (weft_dot){i, m->seq};
+  assert_int_equal(weft__doc_new(&doc, &mem, &f->lineage), WEFT_OK);
+  assert_int_equal(weft_store_begin(f->store, WEFT_TXN_WRITE, &txn), WEFT_OK);
+  assert_int_equal(weft__state_begin(&s, &f->env, txn, 7, doc, &f->arena), WEFT_OK);
+  uint32_t writers = settles ? 1 : WRITERS;
+  for (uint32_t i = 0; i < writers; i++) {
+    /* Descending, so that none is earlier in its own log than another. */
+    uint64_t seq = settles ? ++m->seq : m->seq - i;
+    weft_shown shown = {{i % LOGS, seq}, seq << 16, claims, settles ? LOGS : 0};
+    weft_op op = {.path = weft_bytes_of(step, sizeof step), .kind = WEFT_OP_SCALAR};
+    memset(value, (int)i, sizeof value);
+    op.value = weft_bytes_of(value, settles ? 10 : LONG_LEN);
+    assert_int_equal(weft__state_need_below(&s, op.path), WEFT_OK);
+    assert_int_equal(weft__doc_show(doc, &shown, &op), WEFT_OK);
+    assert_int_equal(weft__doc_show(m->doc, &shown, &op), WEFT_OK);
+  }
+  m->seq += WRITERS;
+  assert_int_equal(weft__state_save(&s, weft_bytes_str("a/b"), digest), WEFT_OK);
+  weft__state_end(&s);
+  assert_int_equal(weft_txn_commit(txn), WEFT_OK);
+  weft__doc_clean(m->doc);
+  weft__doc_free(doc);
+}
+
 static void test_segment_in_parts(void **state) {
-  enum { LEN = 200 << 10, WRITERS = 100 };
   fixture *f = *state;
   weft_alloc mem = weft_alloc_libc();
-  static uint8_t value[LEN];
-  static const uint8_t step[] = {2, 'x'};
   weft_digest digest = {0, 0};
   model m = {NULL, WRITERS};
   weft_buf is, want;
@@ -581,33 +613,7 @@ static void test_segment_in_parts(void **state) {
   weft__buf_init(&want, &mem, SIZE_MAX);
   assert_int_equal(weft__doc_new(&m.doc, &mem, &f->lineage), WEFT_OK);
   for (int round = 0; round < 4; round++) {
-    weft_txn *txn;
-    weft_state s;
-    weft_doc *doc;
-    weft_dot claims[LOGS];
-    weft__arena_reset(&f->arena);
-    for (uint32_t i = 0; i < LOGS; i++) claims[i] = (weft_dot){i, m.seq};
-    assert_int_equal(weft__doc_new(&doc, &mem, &f->lineage), WEFT_OK);
-    assert_int_equal(weft_store_begin(f->store, WEFT_TXN_WRITE, &txn), WEFT_OK);
-    assert_int_equal(weft__state_begin(&s, &f->env, txn, 7, doc, &f->arena), WEFT_OK);
-    uint32_t writers = round % 2 == 0 ? WRITERS : 1;
-    for (uint32_t i = 0; i < writers; i++) {
-      /* Descending, so that none is earlier in its own log than another. */
-      uint64_t seq = round % 2 == 0 ? m.seq - i : ++m.seq;
-      weft_shown shown = {{i % LOGS, seq}, seq << 16, claims, round % 2 ? LOGS : 0};
-      weft_op op = {.path = weft_bytes_of(step, sizeof step), .kind = WEFT_OP_SCALAR};
-      memset(value, (int)i, sizeof value);
-      op.value = weft_bytes_of(value, round % 2 ? 10 : LEN);
-      assert_int_equal(weft__state_need_below(&s, op.path), WEFT_OK);
-      assert_int_equal(weft__doc_show(doc, &shown, &op), WEFT_OK);
-      assert_int_equal(weft__doc_show(m.doc, &shown, &op), WEFT_OK);
-    }
-    m.seq += WRITERS;
-    assert_int_equal(weft__state_save(&s, weft_bytes_str("a/b"), &digest), WEFT_OK);
-    weft__state_end(&s);
-    assert_int_equal(weft_txn_commit(txn), WEFT_OK);
-    weft__doc_clean(m.doc);
-    weft__doc_free(doc);
+    write_long(f, &m, round % 2 == 1, &digest);
     load_text(f, &is);
     model_text(&want, m.doc);
     assert_int_equal(weft_bytes_cmp(weft__buf_view(&is), weft__buf_view(&want)), 0);
@@ -621,6 +627,109 @@ static void test_segment_in_parts(void **state) {
   weft__buf_free(&want);
 }
 
+/* Loads all of the document; what it asked memory for is counted in `faults`. */
+static weft_err load_with(fixture *f, test_fault_alloc *faults) {
+  weft_alloc mem = test_fault_alloc_of(faults);
+  weft_alloc calm = weft_alloc_libc();
+  weft_txn *txn;
+  weft_state s;
+  weft_doc *doc;
+  weft_arena arena;
+  weft__arena_init(&arena, &mem);
+  assert_int_equal(weft__doc_new(&doc, &calm, &f->lineage), WEFT_OK);
+  assert_int_equal(weft_store_begin(f->store, WEFT_TXN_READ, &txn), WEFT_OK);
+  weft_err err = weft__state_begin(&s, &f->env, txn, 7, doc, &arena);
+  if (err == WEFT_OK) err = weft__state_need_all(&s);
+  weft__state_end(&s);
+  weft_txn_abort(txn);
+  weft__doc_free(doc);
+  weft__arena_free(&arena);
+  assert_int_equal(faults->live, 0);
+  return err;
+}
+
+static void row_put(fixture *f, weft_bytes key, const weft_bytes *value) {
+  weft_txn *txn;
+  assert_int_equal(weft_store_begin(f->store, WEFT_TXN_WRITE, &txn), WEFT_OK);
+  weft_err err = value ? weft_txn_put(txn, WEFT_TABLE_STATE, key, *value)
+                       : weft_txn_delete(txn, WEFT_TABLE_STATE, key);
+  assert_int_equal(err, WEFT_OK);
+  assert_int_equal(weft_txn_commit(txn), WEFT_OK);
+}
+
+/* Another value under a key is damage, and costs no more memory than what there is. */
+static void refuses_row(fixture *f, weft_bytes key, const weft_bytes *value, size_t whole) {
+  test_fault_alloc faults = {0};
+  row_put(f, key, value);
+  assert_int_equal(load_with(f, &faults), WEFT_ECORRUPT);
+  assert_true(faults.asked < 2 * whole);
+}
+
+/* Parts that are missing, cut or too long, and a head that counts others. */
+static void test_parts_are_checked(void **state) {
+  enum { ROWS = 40, HEAD_LEN = 13 };
+  fixture *f = *state;
+  weft_alloc mem = weft_alloc_libc();
+  weft_digest digest = {0, 0};
+  model m = {NULL, WRITERS};
+  weft_txn *txn;
+  weft_cursor *cursor;
+  weft_entry e, rows[ROWS];
+  test_fault_alloc faults = {0};
+  size_t count = 0;
+  assert_int_equal(weft__doc_new(&m.doc, &mem, &f->lineage), WEFT_OK);
+  write_long(f, &m, false, &digest);
+  weft__doc_free(m.doc);
+  assert_int_equal(weft_store_begin(f->store, WEFT_TXN_READ, &txn), WEFT_OK);
+  assert_int_equal(weft_cursor_open(txn, WEFT_TABLE_STATE, &cursor), WEFT_OK);
+  for (weft_err err = weft_cursor_first(cursor, &e); err == WEFT_OK;
+       err = weft_cursor_next(cursor, &e), count++) {
+    assert_true(count < ROWS);
+    assert_int_equal(weft__arena_copy(&f->arena, e.key, &rows[count].key), WEFT_OK);
+    assert_int_equal(weft__arena_copy(&f->arena, e.value, &rows[count].value), WEFT_OK);
+  }
+  weft_cursor_close(cursor);
+  weft_txn_abort(txn);
+  assert_int_equal(load_with(f, &faults), WEFT_OK);
+  size_t whole = faults.asked;
+  weft_bytes head = {NULL, 0};
+  for (size_t i = 0; i < count; i++) {
+    weft_bytes value = rows[i].value;
+    if (value.len == HEAD_LEN) head = rows[i].key;
+    if (value.len == HEAD_LEN) continue;
+    weft_bytes shorter = weft_bytes_of(value.at, value.len - 1);
+    weft_bytes none = weft_bytes_of(value.at, 0);
+    refuses_row(f, rows[i].key, &shorter, whole);
+    refuses_row(f, rows[i].key, &none, whole);
+    refuses_row(f, rows[i].key, NULL, whole);
+    row_put(f, rows[i].key, &value);
+  }
+  assert_true(head.len > 0 && count > 5);
+  static const uint32_t parts[] = {0, 1, 4, 6, 1025, 1u << 20, 1u << 31, UINT32_MAX};
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    const uint64_t least = parts[i] > 0 ? (uint64_t)(parts[i] - 1) * (4 << 20) : 0;
+    const uint64_t lens[] = {0, least, least + 1, least + 16, least + (4 << 20), UINT64_MAX};
+    for (size_t k = 0; k < sizeof lens / sizeof *lens; k++) {
+      weft_buf b;
+      weft__buf_init(&b, &mem, HEAD_LEN);
+      weft__buf_u8(&b, 2);
+      weft__buf_u32(&b, parts[i]);
+      weft__buf_u64(&b, lens[k]);
+      weft_bytes value = weft__buf_view(&b);
+      refuses_row(f, head, &value, whole);
+      weft__buf_free(&b);
+    }
+  }
+  for (size_t i = 0; i < count; i++) row_put(f, rows[i].key, &rows[i].value);
+  assert_int_equal(load_with(f, &faults), WEFT_OK);
+  weft_err err = WEFT_ENOMEM;
+  for (size_t k = 1; err == WEFT_ENOMEM; k++) {
+    faults = (test_fault_alloc){.fail_at = k};
+    err = load_with(f, &faults);
+  }
+  assert_int_equal(err, WEFT_OK);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
@@ -631,6 +740,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_state_follows_model, setup, teardown),
       cmocka_unit_test_setup_teardown(test_state_shrinks, setup, teardown),
       cmocka_unit_test_setup_teardown(test_segment_in_parts, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_parts_are_checked, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
