@@ -22,12 +22,13 @@ enum { STEPS_PER_CALL = 1024, SUBJECT_ID_LEN = 4 };
 /* --- findings --- */
 
 static void text_add(char *text, size_t *len, size_t cap, weft_bytes bytes) {
-  for (size_t i = 0; i < bytes.len && *len + 1 < cap; i++) {
+  size_t i = 0;
+  for (; i < bytes.len && *len + 1 < cap; i++) {
     bool plain = bytes.at[i] >= 0x20 && bytes.at[i] != 0x7f;
     text[(*len)++] = plain ? (char)bytes.at[i] : '.';
   }
-  /* No character is left cut. */
-  while (*len > 0 && *len + 1 == cap && ((uint8_t)text[*len - 1] & 0x80)) --*len;
+  /* No character is left cut: what does not fit begins with one. */
+  for (; i > 0 && i < bytes.len && (bytes.at[i] & 0xc0) == 0x80; i--) --*len;
   text[*len] = 0;
 }
 

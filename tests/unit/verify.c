@@ -513,6 +513,34 @@ static void test_small_damage(void **state) {
   weft_replica_free(r);
 }
 
+/* What was found is told as text, however long the name that it is about: no character is cut. */
+static void test_findings_are_text(void **state) {
+  static const char *const letters[] = {"n", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\xa7\xb5"};
+  test_bed *f = *state;
+  weft_replica *r = test_bed_open(f);
+  weft_verify_report report;
+  char name[WEFT_NAME_LEN_MAX + 1];
+  for (size_t l = 0; l < 4; l++) {
+    for (size_t before = 0; before < 4; before++) {
+      size_t len = (size_t)snprintf(name, sizeof name, "v/%.*s", (int)before, "wwww");
+      while (len + strlen(letters[l]) < sizeof name)
+        len += (size_t)snprintf(name + len, sizeof name - len, "%s", letters[l]);
+      assert_int_equal(test_set(r, name, "/x", "1"), WEFT_OK);
+      weft_bytes key = weft_bytes_of((uint8_t *)name, len);
+      weft_bytes none = weft_bytes_of((uint8_t *)name, 3);
+      store_put(f, WEFT_TABLE_DOCID, key, &none);
+      assert_first(r, "a document has no number: v/");
+      assert_int_equal(weft_replica_verify(r, NULL, NULL, &report), WEFT_ECORRUPT);
+      size_t said = strlen(report.first);
+      assert_true(weft__utf8_ok(text(report.first)));
+      assert_true(said < sizeof report.first && said + 4 >= sizeof report.first - 1);
+      assert_int_equal(weft_replica_repair(r, NULL, NULL, &report), WEFT_OK);
+    }
+  }
+  assert_clean(r);
+  weft_replica_free(r);
+}
+
 /* The store that verify works on: two sides in one. */
 static void test_overlay(void **state) {
   test_bed *f = *state;
@@ -837,6 +865,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(test_order_against_claims, test_bed_memory, test_bed_end),
     cmocka_unit_test_setup_teardown(test_chunks, test_bed_lmdb, test_bed_end),
     cmocka_unit_test_setup_teardown(test_small_damage, test_bed_memory, test_bed_end),
+    cmocka_unit_test_setup_teardown(test_findings_are_text, test_bed_memory, test_bed_end),
     cmocka_unit_test_setup_teardown(test_overlay, test_bed_lmdb, test_bed_end),
     cmocka_unit_test_setup_teardown(test_long_history, test_bed_memory, test_bed_end),
     cmocka_unit_test_setup_teardown(test_heal, test_bed_memory, test_bed_end),
