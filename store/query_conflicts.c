@@ -319,18 +319,30 @@ weft_err weft_replica_conflicts(weft_replica *r, weft_arena *arena, weft_bytes d
 
 /* --- what would be --- */
 
+/* Whether a place is among conflicts, which stand in the order of their paths. */
+static bool is_among(const weft_conflict *list, size_t count, weft_path path) {
+  size_t low = 0, high = count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    int order = weft_bytes_cmp(list[middle].path, path);
+    if (order == 0) return true;
+    if (order < 0) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return false;
+}
+
 /* Whether an edit makes a conflict, or has a part in it. */
 static bool is_foreseen(const weft_foresight *f, const weft_conflict_entry *entry,
                         const weft_conflict *now, size_t now_count) {
-  bool stood = false;
   for (size_t i = 0; i < entry->value_count; i++) {
     const weft_history_entry *change = &entry->values[i].change;
     if (change->seq == 0 && weft_id_cmp(&change->change, &f->change->change) == 0) return true;
   }
-  for (size_t i = 0; i < now_count && !stood; i++) {
-    stood = weft_bytes_cmp(now[i].path, entry->path) == 0;
-  }
-  return !stood;
+  return !is_among(now, now_count, entry->path);
 }
 
 weft_err weft__conflicts_foresee(const weft_foresight *f, weft_bytes name, weft_arena *arena,

@@ -184,15 +184,41 @@ static void run_conflicts(work *w) {
   weft__arena_free(&arena);
 }
 
-/* As many conflicts in one array, listed with their pointers. */
-static void conflicts(work *w) {
+/* As many conflicts in one array. */
+static void contest(work *w) {
   replicas_make(w);
   (void)fill(w, w->mine, 0);
   (void)test_pull(w->theirs, w->mine, 8);
   (void)fill(w, w->mine, 1);
   (void)fill(w, w->theirs, 2);
   (void)test_pull(w->mine, w->theirs, 8);
+}
+
+/* Listed with their pointers. */
+static void conflicts(work *w) {
+  contest(w);
   (void)scale_measured(run_conflicts, w);
+  replicas_free(w);
+}
+
+static void run_forecast(work *w) {
+  weft_arena arena;
+  weft_alloc mem = weft_alloc_libc();
+  weft_forecast forecast;
+  weft__arena_init(&arena, &mem);
+  must(weft_edit_forecast(w->edit, &arena, &forecast) == WEFT_OK, "no forecast");
+  weft__arena_free(&arena);
+}
+
+/* What an edit beside them would come to. */
+static void foreseen(work *w) {
+  weft_value value = {.kind = WEFT_INT, .as.integer = 2};
+  contest(w);
+  must(weft_edit_begin(&w->edit, w->mine, NULL) == WEFT_OK, "no edit");
+  must(weft_edit_set(w->edit, weft_bytes_str("t/x"), weft_bytes_str("/b"), &value) == WEFT_OK,
+       "no set");
+  (void)scale_measured(run_forecast, w);
+  weft_edit_free(w->edit);
   replicas_free(w);
 }
 
@@ -316,8 +342,8 @@ static const struct {
   const char *name;
   void (*run)(work *w);
 } scenarios[] = {
-    {"claims", claims}, {"refusals", refusals}, {"conflicts", conflicts},
-    {"revert", revert}, {"admits", admits},     {"claimed", claimed},
+    {"claims", claims}, {"refusals", refusals}, {"conflicts", conflicts}, {"revert", revert},
+    {"admits", admits}, {"claimed", claimed},   {"foreseen", foreseen},
 };
 
 int main(int argc, char **argv) {
