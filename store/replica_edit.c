@@ -495,26 +495,83 @@ static weft_err stale_check(weft_edit *e, weft_txn *txn, weft_arena *arena) {
   return newer ? weft__replica_fail(r, WEFT_ESTALE, "changed here meanwhile") : WEFT_OK;
 }
 
-static bool is_resolving(const edit_doc *d, weft_path path) {
-  for (const resolved *note = d->resolved; note; note = note->next) {
-    if (weft__path_related(note->path, path)) return true;
+/* Paths in their order: `list` points to `count` of them. */
+typedef struct path_list {
+  const void **list;
+  size_t count;
+} path_list;
+
+static int path_cmp(const void *ctx, const void *a, const void *b) {
+  (void)ctx;
+  return weft_bytes_cmp(*(const weft_path *)a, *(const weft_path *)b);
+}
+
+/* The first one at or behind `path`; NULL behind the last. */
+static const weft_path *path_from(const path_list *paths, weft_path path) {
+  size_t low = 0, high = paths->count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (path_cmp(NULL, paths->list[middle], &path) < 0) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low < paths->count ? paths->list[low] : NULL;
+}
+
+/* True when one of them is the same place, above it or below it. */
+static bool any_related(const path_list *paths, weft_path path) {
+  size_t at = 0;
+  weft_step step;
+  const weft_path *found = path_from(paths, path);
+  if (found && weft__path_related(*found, path)) return true;
+  for (size_t len = 0; weft_path_next(path, &at, &step); len = at) {
+    weft_path above = weft_bytes_of(path.at, len);
+    found = path_from(paths, above);
+    if (found && weft_bytes_cmp(*found, above) == 0) return true;
   }
   return false;
+}
+
+/* The paths that the edit settles. */
+static weft_err resolved_paths(const edit_doc *d, weft_arena *arena, path_list *out) {
+  size_t count = 0;
+  for (const resolved *note = d->resolved; note; note = note->next) count++;
+  *out = (path_list){weft__arena_zero(arena, count, 2 * sizeof *out->list), 0};
+  if (!out->list) return WEFT_ENOMEM;
+  for (const resolved *note = d->resolved; note; note = note->next) {
+    out->list[out->count++] = &note->path;
+  }
+  weft__sort(out->list, out->list + count, count, path_cmp, NULL);
+  return WEFT_OK;
+}
+
+/* The conflicts of `doc` under the strategy manual. */
+static weft_err manual_paths(const weft_edit *e, const edit_doc *d, const weft_doc *doc,
+                             weft_arena *arena, path_list *out) {
+  weft_conflict *list;
+  size_t count;
+  weft_err err = weft__doc_conflicts(doc, weft_bytes_of(NULL, 0), arena, &list, &count);
+  WEFT_TRY(weft__was_whole(err));
+  *out = (path_list){weft__arena_zero(arena, count, sizeof *out->list), 0};
+  if (!out->list) return WEFT_ENOMEM;
+  for (size_t i = 0; i < count; i++) { /* they stand in the order of their paths */
+    if (weft__strategy_of(e->r, d->name, list[i].path) != WEFT_STRATEGY_MANUAL) continue;
+    out->list[out->count++] = &list[i].path;
+  }
+  return WEFT_OK;
 }
 
 /* Refuses plain writes at, above or below the conflicts of `doc` under the strategy manual. */
 static weft_err manual_check_doc(const weft_edit *e, const edit_doc *d, const weft_doc *doc,
                                  const weft_op *ops, size_t op_count, weft_arena *arena) {
-  weft_conflict *list;
-  size_t count;
-  weft_err err = weft__doc_conflicts(doc, weft_bytes_of(NULL, 0), arena, &list, &count);
-  WEFT_TRY(weft__was_whole(err));
-  for (size_t i = 0; i < count; i++) {
-    if (weft__strategy_of(e->r, d->name, list[i].path) != WEFT_STRATEGY_MANUAL) continue;
-    for (size_t k = 0; k < op_count; k++) {
-      if (!weft__path_related(ops[k].path, list[i].path) || is_resolving(d, ops[k].path)) continue;
-      return weft__replica_fail(e->r, WEFT_ECONFLICT, "a conflict stands there");
-    }
+  path_list manual, settled;
+  WEFT_TRY(manual_paths(e, d, doc, arena, &manual));
+  WEFT_TRY(resolved_paths(d, arena, &settled));
+  for (size_t k = 0; k < op_count; k++) {
+    if (!any_related(&manual, ops[k].path) || any_related(&settled, ops[k].path)) continue;
+    return weft__replica_fail(e->r, WEFT_ECONFLICT, "a conflict stands there");
   }
   return WEFT_OK;
 }

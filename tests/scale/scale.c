@@ -250,6 +250,32 @@ static void revert(work *w) {
   replicas_free(w);
 }
 
+static void run_commit(work *w) {
+  weft_commit out;
+  must(weft_edit_commit(w->edit, &out) == WEFT_OK, "no commit");
+}
+
+/* As many writes beside them, where the strategy minds writes at conflicts. */
+static void minded(work *w) {
+  weft_commit out;
+  weft_value list = {.kind = WEFT_ARRAY, .as.array = {NULL, w->n}};
+  weft_strategy_rule rule = {.collection = weft_bytes_str("t"),
+                             .pattern = weft_bytes_str(""),
+                             .strategy = WEFT_STRATEGY_MANUAL};
+  contest(w);
+  must(weft_replica_set_strategy(w->mine, &rule, NULL, &out) == WEFT_OK, "no strategy");
+  must(weft_edit_begin(&w->edit, w->mine, NULL) == WEFT_OK, "no edit");
+  for (size_t i = 0; i < w->n; i++) {
+    w->items[i] = (weft_value){.kind = WEFT_INT, .as.integer = (int64_t)i};
+  }
+  list.as.array.at = w->items;
+  must(weft_edit_set(w->edit, weft_bytes_str("t/x"), weft_bytes_str("/b"), &list) == WEFT_OK,
+       "no set");
+  (void)scale_measured(run_commit, w);
+  weft_edit_free(w->edit);
+  replicas_free(w);
+}
+
 /* --- a document of each of many logs --- */
 
 static void set_all(work *w, weft_edit *e) {
@@ -259,11 +285,6 @@ static void set_all(work *w, weft_edit *e) {
     (void)snprintf(name, sizeof name, "t/%zu", i);
     must(weft_edit_set(e, weft_bytes_str(name), weft_bytes_str("/x"), &value) == WEFT_OK, "no set");
   }
-}
-
-static void run_claimed(work *w) {
-  weft_commit out;
-  must(weft_edit_commit(w->edit, &out) == WEFT_OK, "no commit");
 }
 
 /* One device makes ever new logs and writes a document in each; another writes over all of
@@ -280,7 +301,7 @@ static void claimed(work *w) {
   must(weft_replica_shown(w->mine)->count >= w->n, "not as many logs");
   must(weft_edit_begin(&w->edit, w->mine, NULL) == WEFT_OK, "no edit");
   set_all(w, w->edit);
-  (void)scale_measured(run_claimed, w);
+  (void)scale_measured(run_commit, w);
   weft_edit_free(w->edit);
   replicas_free(w);
 }
@@ -343,7 +364,7 @@ static const struct {
   void (*run)(work *w);
 } scenarios[] = {
     {"claims", claims}, {"refusals", refusals}, {"conflicts", conflicts}, {"revert", revert},
-    {"admits", admits}, {"claimed", claimed},   {"foreseen", foreseen},
+    {"admits", admits}, {"claimed", claimed},   {"foreseen", foreseen},   {"minded", minded},
 };
 
 int main(int argc, char **argv) {

@@ -394,12 +394,36 @@ static void test_refused(void **state) {
   assert_int_equal(rules[0].collection.len, 239);
 }
 
+/* What lies below a contested place, or above it, is minded like the place itself. */
+static void writes_around_a_conflict_are_minded(void **state) {
+  (void)state;
+  test_space s;
+  weft_commit out;
+  weft_strategy_rule rule = {.collection = text("t"), .strategy = WEFT_STRATEGY_MANUAL};
+  test_space_make(&s, 2, 1);
+  weft_replica *a = test_space_memory(&s, 0), *b = test_space_memory(&s, 1);
+  assert_int_equal(test_set(a, "t/x", "/o", "{\"k\":1}"), WEFT_OK);
+  (void)test_pull(b, a, 8);
+  assert_int_equal(test_set(a, "t/x", "/o", NULL), WEFT_OK);
+  assert_int_equal(test_set(b, "t/x", "/o/k", "2"), WEFT_OK);
+  (void)test_pull(a, b, 8);
+  assert_int_equal(weft_replica_set_strategy(a, &rule, NULL, &out), WEFT_OK);
+  assert_int_equal(test_set(a, "t/x", "/o/j", "1"), WEFT_ECONFLICT);
+  assert_int_equal(test_set(a, "t/x", "/o", NULL), WEFT_ECONFLICT);
+  assert_int_equal(test_set(a, "t/x", "", NULL), WEFT_ECONFLICT);
+  assert_int_equal(test_set(a, "t/x", "/p", "1"), WEFT_OK);
+  weft_replica_free(a);
+  weft_replica_free(b);
+  test_space_free(&s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_manual, test_pair_begin, test_pair_end),
       cmocka_unit_test_setup_teardown(test_lww, test_pair_begin, test_pair_end),
       cmocka_unit_test_setup_teardown(test_refused, test_pair_begin, test_pair_end),
       cmocka_unit_test(test_counts),
+      cmocka_unit_test(writes_around_a_conflict_are_minded),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
