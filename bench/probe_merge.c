@@ -9,6 +9,12 @@
 
 enum { PARTS = 5, CLOCK = 0, DOCUMENT = 2, FIELD = 3 };
 
+/* A row taken apart; one piece of memory serves all rows, one after the other. */
+typedef struct row_parts {
+  msgpack_zone zone;
+  msgpack_object data;
+} row_parts;
+
 typedef struct slot {
   weft_bytes key; /* document and field, as they stand in the row; NULL: free */
   weft_bytes value;
@@ -30,9 +36,11 @@ static slot *find(const table *t, weft_bytes key) {
 }
 
 /* Strings of what was taken apart are views of the row. */
-static bool merge(table *t, msgpack_unpacked *parts, weft_bytes row, bool newer) {
+static bool merge(table *t, row_parts *parts, weft_bytes row, bool newer) {
   size_t off = 0;
-  msgpack_unpack_return got = msgpack_unpack_next(parts, (const char *)row.at, row.len, &off);
+  msgpack_zone_clear(&parts->zone);
+  msgpack_unpack_return got =
+      msgpack_unpack((const char *)row.at, row.len, &off, &parts->zone, &parts->data);
   if (got != MSGPACK_UNPACK_SUCCESS || parts->data.via.array.size != PARTS) return false;
   const msgpack_object *part = parts->data.via.array.ptr;
   const uint8_t *from = (const uint8_t *)part[DOCUMENT].via.str.ptr;
@@ -46,13 +54,14 @@ static bool merge(table *t, msgpack_unpacked *parts, weft_bytes row, bool newer)
 }
 
 static bool merge_all(table *t, const probe_rows *rows, bool newer) {
-  msgpack_unpacked parts;
+  row_parts parts;
   bool sane = true;
-  msgpack_unpacked_init(&parts);
+  enum { zone_len = 8192 };
+  msgpack_zone_init(&parts.zone, zone_len);
   for (size_t i = 0; i < rows->state.count && sane; i++) {
     sane = merge(t, &parts, rows->at[i], newer);
   }
-  msgpack_unpacked_destroy(&parts);
+  msgpack_zone_destroy(&parts.zone);
   return sane;
 }
 
