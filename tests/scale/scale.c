@@ -306,6 +306,21 @@ static void claimed(work *w) {
   replicas_free(w);
 }
 
+static void run_documents(work *w) {
+  must(weft_edit_begin(&w->edit, w->mine, NULL) == WEFT_OK, "no edit");
+  set_all(w, w->edit);
+  set_all(w, w->edit);
+  run_commit(w);
+}
+
+/* One edit of many documents, each of which it meets twice. */
+static void documents(work *w) {
+  replicas_make(w);
+  (void)scale_measured(run_documents, w);
+  weft_edit_free(w->edit);
+  replicas_free(w);
+}
+
 /* --- a roster that grows --- */
 
 static void sign_into(work *w, const weft_identity *author, weft_record *record, weft_id *after) {
@@ -363,8 +378,9 @@ static const struct {
   const char *name;
   void (*run)(work *w);
 } scenarios[] = {
-    {"claims", claims}, {"refusals", refusals}, {"conflicts", conflicts}, {"revert", revert},
-    {"admits", admits}, {"claimed", claimed},   {"foreseen", foreseen},   {"minded", minded},
+    {"claims", claims},     {"refusals", refusals}, {"conflicts", conflicts},
+    {"revert", revert},     {"admits", admits},     {"claimed", claimed},
+    {"foreseen", foreseen}, {"minded", minded},     {"documents", documents},
 };
 
 int main(int argc, char **argv) {
