@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "crdt/json.h"
 #include "store/events.h"
 #include "store/history.h"
 #include "store/replica_internal.h"
@@ -24,9 +25,9 @@ enum { DEVICES = 3, CHUNKS_MAX = 64, ROWS_MAX = 4096, TABLE_ROWS = 3, LONG_RUN =
 
 /* Bytes harmed at each place that reads; sanitizers take three times as long. */
 #ifdef __SANITIZE_ADDRESS__
-enum { BYTES = 1 };
+enum { BYTES = 1, LIES = 60 };
 #else
-enum { BYTES = 5 };
+enum { BYTES = 5, LIES = 600 };
 #endif
 
 typedef struct world {
@@ -176,6 +177,10 @@ static void world_make(world *w) {
   test_pull(r[0], r[1], 100);
   test_pull(r[0], r[2], 100);
   test_pull(r[2], r[0], 100);
+  /* What one settles that others wrote claims it. */
+  must_set(r[0], "u/c", "/s", "\"of all\"");
+  must_set(r[2], "u/c", "/n", "[3]");
+  must_set(r[2], "t/b", "/l", "[{\"of\":\"all\"}]");
   write_tables(r[0]);
   must_set(r[2], "t/a", "/late", "[1,2,3]");
   test_pull(r[0], r[2], 100);
@@ -528,6 +533,32 @@ static weft_err do_group(bench *b) {
   return err;
 }
 
+/* Texts as long as makes chunks of a tail, one by one and in a group. */
+static weft_err do_long(bench *b) {
+  enum { TEXT_LEN = 66000 };
+  weft_edit *e;
+  weft_commit done;
+  weft_alloc mem = weft_alloc_libc();
+  char *letters = mem.alloc(mem.ctx, TEXT_LEN);
+  assert_non_null(letters);
+  memset(letters, 'w', TEXT_LEN);
+  weft_value v = {.kind = WEFT_STRING, .as.bytes = weft_bytes_of((uint8_t *)letters, TEXT_LEN)};
+  weft_err err = WEFT_OK;
+  for (unsigned i = 0; i < 4 && err == WEFT_OK; i++) {
+    if (i == 2) err = weft_group_begin(b->r);
+    if (err == WEFT_OK) err = weft_edit_begin(&e, b->r, NULL);
+    if (err != WEFT_OK) break;
+    letters[0] = (char)('a' + i);
+    err = weft_edit_set(e, text("t/letters"), text("/text"), &v);
+    if (err == WEFT_OK) err = weft_edit_commit(e, &done);
+    weft_edit_free(e);
+  }
+  mem.free(mem.ctx, letters);
+  if (err == WEFT_OK) return weft_group_end(b->r);
+  weft_group_abort(b->r);
+  return err;
+}
+
 static weft_err do_hold(bench *b) {
   weft_hold_report held;
   weft_show_report shown;
@@ -572,7 +603,7 @@ static const call calls[] = {
     {"undo", do_undo},       {"names", do_names},         {"group", do_group},
     {"people", do_people},   {"events", do_events},       {"pack", do_pack},
     {"hold", do_hold},       {"record", do_record},       {"verify", do_verify},
-    {"repair", do_repair},
+    {"repair", do_repair},   {"long", do_long},
 };
 enum { CALLS = sizeof calls / sizeof *calls };
 
@@ -890,6 +921,178 @@ static void run_harmed(world *w, const call *c, size_t k, unsigned number) {
   weft__buf_free(&h.out);
 }
 
+/* --- lies --- */
+
+static weft_err tell_document(weft_replica *r, weft_arena *arena, const weft_doc_info *info,
+                              weft_buf *out) {
+  weft_value value;
+  weft_conflict_entry *conflicts;
+  weft_history_query q;
+  weft_history_entry *entries;
+  weft_bytes next;
+  size_t count;
+  weft__buf_put(out, info->name);
+  weft__buf_u64(out, info->versions);
+  weft__buf_u64(out, info->modified_hlc);
+  weft_err err = weft_replica_get(r, arena, info->name, text(""), &value);
+  if (err == WEFT_OK) weft_json_write(out, &value);
+  if (err != WEFT_OK && err != WEFT_ENOTFOUND) return err;
+  WEFT_TRY(weft_replica_conflicts(r, arena, info->name, 1000, &conflicts, &count));
+  weft__buf_u64(out, count);
+  weft_history_query_init(&q);
+  q.doc = info->name;
+  q.limit = 1000;
+  WEFT_TRY(weft_replica_history(r, arena, &q, &entries, &count, &next));
+  for (size_t i = 0; i < count; i++) weft__buf_put_raw(out, entries[i].change.b, 32);
+  return WEFT_OK;
+}
+
+/* All that a replica shows people and tells others; no local numbers. */
+static weft_err tell(weft_replica *r, weft_arena *arena, weft_buf *out) {
+  weft_digest digest = weft_replica_digest(r);
+  const weft_vector *vectors[] = {weft_replica_held(r), weft_replica_shown(r)};
+  weft__buf_reset(out);
+  weft__buf_u64(out, digest.high);
+  weft__buf_u64(out, digest.low);
+  for (size_t i = 0; i < 2; i++) {
+    for (size_t k = 0; k < vectors[i]->count; k++) {
+      weft__buf_put_raw(out, vectors[i]->heads[k].id.b, 32);
+      weft__buf_u64(out, vectors[i]->heads[k].seq);
+    }
+  }
+  for (unsigned deleted = 0; deleted < 2; deleted++) {
+    weft_query q;
+    weft_list page;
+    weft_query_init(&q);
+    q.limit = 1000;
+    q.deleted = deleted;
+    q.reserved = true;
+    WEFT_TRY(weft_replica_list(r, arena, &q, &page));
+    for (size_t i = 0; i < page.count; i++) {
+      weft_doc_info info;
+      WEFT_TRY(weft_replica_doc_info(r, arena, page.items[i].info.name, &info));
+      WEFT_TRY(tell_document(r, arena, &info, out));
+    }
+  }
+  return weft__buf_err(out);
+}
+
+/* Puts a lie into the store: what a row says, with a seal that holds, is changed, taken from
+ * another row, said of another one as well, or not said at all.  `what` gets a word for it. */
+static void lie(test_rng *rng, weft_replica *sealer, weft_store *store, weft_table table,
+                const rows *list, const char **what) {
+  const weft_entry *e = &list->at[test_rng_below(rng, list->count)];
+  const weft_entry *other = &list->at[test_rng_below(rng, list->count)];
+  weft_alloc mem = weft_alloc_libc();
+  uint8_t key[WEFT_KEY_LEN_MAX];
+  weft_buf out;
+  weft_bytes content = e->value;
+  weft__buf_init(&out, &mem, SIZE_MAX);
+  bool sealed = weft__row_open(sealer, e->value, &content) == WEFT_OK;
+  weft_bytes value;
+  switch (test_rng_below(rng, 8)) {
+  case 0:
+    *what = "gone";
+    put(store, table, e->key, NULL);
+    break;
+  case 1:
+    *what = "another's";
+    put(store, table, e->key, &other->value);
+    break;
+  case 2:
+    *what = "of another, too";
+    memcpy(key, e->key.at, e->key.len);
+    key[e->key.len - 1 - test_rng_below(rng, e->key.len < 4 ? e->key.len : 4)] ^= 1;
+    put(store, table, weft_bytes_of(key, e->key.len), &e->value);
+    break;
+  case 3:
+    *what = "cut, or lengthened";
+    (void)harmed(content, (unsigned)test_rng_below(rng, 4), &out);
+    if (sealed) weft__row_seal(sealer, &out);
+    value = weft__buf_view(&out);
+    put(store, table, e->key, &value);
+    break;
+  default:
+    *what = "changed";
+    (void)byte_harmed(rng, content, &out);
+    if (sealed) weft__row_seal(sealer, &out);
+    value = weft__buf_view(&out);
+    put(store, table, e->key, &value);
+    break;
+  }
+  weft__buf_free(&out);
+}
+
+/* What follows from the logs is made again, and is what it was. */
+static void repaired(bench *b, weft_bytes truth, weft_buf *out, const char *name) {
+  weft_verify_report report;
+  weft_err err = weft_replica_repair(b->r, NULL, NULL, &report);
+  if (err != WEFT_OK) fail_msg("%s: repair gives %s: %s", name, weft_err_name(err), report.first);
+  assert_int_equal(weft_replica_verify(b->r, NULL, NULL, &report), WEFT_OK);
+  assert_int_equal(tell(b->r, &b->arena, out), WEFT_OK);
+  if (weft_bytes_cmp(weft__buf_view(out), truth) != 0) fail_msg("%s: repaired to another", name);
+}
+
+/* A row that lies, and says of itself that it is whole, is found by verify, or nothing that is told
+ * depends on it.  Where it follows from the logs repair makes it true again. */
+static void test_lies(void **state) {
+  (void)state;
+  static const struct {
+    weft_table table;
+    bool derived;
+  } tables[] = {{WEFT_TABLE_LOG, false},    {WEFT_TABLE_TAIL, false},    {WEFT_TABLE_LOGS, false},
+                {WEFT_TABLE_LOGID, false},  {WEFT_TABLE_NUMBERS, false}, {WEFT_TABLE_RECORD, false},
+                {WEFT_TABLE_ARRIVAL, true}, {WEFT_TABLE_DOCID, true},    {WEFT_TABLE_STATE, true},
+                {WEFT_TABLE_CONTEST, true}, {WEFT_TABLE_INDEX, true},    {WEFT_TABLE_ORDER, true}};
+  enum { TABLES = sizeof tables / sizeof *tables };
+  world w;
+  bench b;
+  weft_alloc mem = weft_alloc_libc();
+  weft_buf truth, out;
+  rows *lists[TABLES];
+  unsigned long long seed = 7, found = 0, idle = 0;
+  test_rng rng = test_rng_of(seed);
+  world_make(&w);
+  weft__buf_init(&truth, &mem, SIZE_MAX);
+  weft__buf_init(&out, &mem, SIZE_MAX);
+  bench sealer;
+  assert_int_equal(bench_open(&sealer, &w, test_store_copy(w.whole)), WEFT_OK);
+  assert_int_equal(tell(sealer.r, &sealer.arena, &truth), WEFT_OK);
+  for (size_t t = 0; t < TABLES; t++) lists[t] = rows_of(&w, tables[t].table);
+  for (size_t i = 0; i < test_share(LIES, 50); i++) {
+    size_t t = test_rng_below(&rng, TABLES);
+    if (lists[t]->count == 0) continue;
+    weft_store *store = test_store_copy(w.whole);
+    weft_verify_report report;
+    char name[120];
+    const char *what;
+    lie(&rng, sealer.r, store, tables[t].table, lists[t], &what);
+    snprintf(name, sizeof name, "seed=%llu: %zu: a row of %s, %s", seed, i,
+             weft_table_name(tables[t].table), what);
+    weft_err err = bench_open(&b, &w, store);
+    bool open = err == WEFT_OK;
+    if (open) err = weft_replica_verify(b.r, NULL, NULL, &report);
+    if (!may_end(NULL, err)) fail_msg("%s: %s", name, weft_err_name(err));
+    found += err != WEFT_OK;
+    idle += err == WEFT_OK;
+    if (err == WEFT_OK) {
+      err = tell(b.r, &b.arena, &out);
+      if (err != WEFT_OK) fail_msg("%s is not found, and then %s", name, weft_err_name(err));
+      if (weft_bytes_cmp(weft__buf_view(&out), weft__buf_view(&truth)) != 0)
+        fail_msg("%s is believed", name);
+    } else if (open && tables[t].derived) {
+      repaired(&b, weft__buf_view(&truth), &out, name);
+    }
+    bench_free(&b);
+  }
+  print_message("%llu lies found, %llu without weight\n", found, idle);
+  for (size_t t = 0; t < TABLES; t++) free(lists[t]);
+  bench_free(&sealer);
+  weft__buf_free(&truth);
+  weft__buf_free(&out);
+  world_free(&w);
+}
+
 static void test_fails(void **state) {
   (void)state;
   world w;
@@ -929,9 +1132,8 @@ static void test_harmed_reads(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_damage),
-      cmocka_unit_test(test_bytes),
-      cmocka_unit_test(test_fails),
+      cmocka_unit_test(test_damage),       cmocka_unit_test(test_bytes),
+      cmocka_unit_test(test_lies),         cmocka_unit_test(test_fails),
       cmocka_unit_test(test_harmed_reads),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
