@@ -195,6 +195,35 @@ static void test_nothing_to_ask_for(void **state) {
   weft_store_free(memory);
 }
 
+/* Asking ahead costs memory; without it nothing is asked, and reading goes on. */
+static void test_asking_without_memory(void **state) {
+  fixture *f = *state;
+  uint8_t value[value_len];
+  weft_dbkey room;
+  weft_wanted wanted = {WEFT_TABLE_CONTEST, weft__dbkey_u32(&room, 0)};
+  test_fault_alloc a = {0};
+  weft_store_free(f->store);
+  f->store = open_with(f->path, test_fault_alloc_of(&a));
+  bool reached = true;
+  for (size_t k = 1; reached; k++) {
+    weft_bytes got;
+    weft_txn *t = begin(f->store, WEFT_TXN_READ);
+    forget();
+    a.calls = 0;
+    a.fail_at = k;
+    weft_txn_want(t, &wanted, 1);
+    reached = a.calls >= k;
+    a.fail_at = 0;
+    assert_true(reached == (asked.page_count == 0));
+    assert_int_equal(weft_txn_get(t, WEFT_TABLE_CONTEST, wanted.key, &got), WEFT_OK);
+    assert_int_equal(weft_bytes_cmp(got, value_of(WEFT_TABLE_CONTEST, 0, value)), 0);
+    weft_txn_abort(t);
+  }
+  weft_store_free(f->store);
+  assert_int_equal(a.live, 0);
+  f->store = open_with(f->path, weft_alloc_libc());
+}
+
 /* A transaction that met one missing page goes on asking; the next begins anew. */
 static void test_cold_while_pages_are_missing(void **state) {
   fixture *f = *state;
@@ -344,6 +373,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_pages_of_keys, setup, teardown),
       cmocka_unit_test_setup_teardown(test_nothing_to_ask_for, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_asking_without_memory, setup, teardown),
       cmocka_unit_test_setup_teardown(test_cold_while_pages_are_missing, setup, teardown),
       cmocka_unit_test_setup_teardown(test_damaged_pages, setup, teardown),
       cmocka_unit_test_setup_teardown(test_without_memory, setup, teardown),

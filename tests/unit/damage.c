@@ -237,15 +237,16 @@ static weft_err do_get_at(bench *b) {
 static weft_err do_list(bench *b) {
   weft_where where = {text("/n"), WEFT_WHERE_GE, {.kind = WEFT_INT, .as.integer = 0}, text("9")};
   static const char *const sorts[] = {"", "/n", "@modified", "@versions", "@by", "/s"};
+  weft_where equal = {text("/n"), WEFT_WHERE_EQ, {.kind = WEFT_INT, .as.integer = 9}, text("9")};
   weft_err worst = WEFT_OK;
-  for (size_t i = 0; i < 12; i++) {
+  for (size_t i = 0; i < 14; i++) {
     weft_query q;
     weft_list page;
     weft_query_init(&q);
-    q.collection = text(i < 6 ? "t" : "");
-    q.sort = text(sorts[i % 6]);
-    q.where = &where;
-    q.where_count = i % 2;
+    q.collection = text(i < 6 || i >= 12 ? "t" : "");
+    q.sort = text(sorts[i < 12 ? i % 6 : 2]);
+    q.where = i < 12 ? &where : &equal; /* which another index is asked for than the one walked */
+    q.where_count = i % 2 || i == 12;
     q.descending = i % 3 == 1;
     q.deleted = i == 6;
     q.limit = 2;

@@ -11,6 +11,7 @@
 #include "crdt/hlc.h"
 #include "crdt/json.h"
 #include "crdt/limits.h"
+#include "store/replica_internal.h"
 #include "tests/support/bed.h"
 
 enum { TEXT_LEN = 4096 };
@@ -571,6 +572,78 @@ static void test_rolled_back(void **state) {
   weft_store_free(lost);
 }
 
+/* A store set back to before its device began a second lane: the mirror knows a log that the store
+ * has nothing of. */
+static void test_set_back_before_a_lane(void **state) {
+  test_bed *f = *state;
+  weft_edit *e;
+  weft_edit_options o;
+  weft_commit done;
+  weft_value v = {.kind = WEFT_INT, .as.integer = 1};
+  weft_replica *r = open_first(f);
+  assert_int_equal(test_set(r, "t/a", "/x", "1"), WEFT_OK);
+  weft_store *backup = test_store_copy(f->inner), *lost = f->inner;
+  weft_edit_options_init(&o);
+  o.lane = WEFT_LANE_CRITICAL;
+  assert_int_equal(weft_edit_begin(&e, r, &o), WEFT_OK);
+  assert_int_equal(weft_edit_set(e, weft_bytes_str("t/a"), weft_bytes_str("/y"), &v), WEFT_OK);
+  assert_int_equal(weft_edit_commit(e, &done), WEFT_OK);
+  weft_edit_free(e);
+  assert_int_equal(counts_of(r).logs, 2);
+  weft_replica_free(r);
+  f->inner = backup;
+  r = open_first(f);
+  assert_int_equal(test_set(r, "t/a", "/z", "3"), WEFT_OK);
+  assert_int_equal(counts_of(r).logs, 2);
+  assert_doc(r, "t/a", "", "{\"x\":1,\"z\":3}");
+  weft_replica_free(r);
+  weft_store_free(lost);
+}
+
+/* Opening with each allocation failing, with a mirror that fits and with one that tells of more. */
+static void test_open_without_memory(void **state) {
+  test_bed *f = *state;
+  weft_replica *r = open_first(f);
+  assert_int_equal(test_set(r, "t/a", "/x", "1"), WEFT_OK);
+  weft_store *backup = test_store_copy(f->inner), *whole = f->inner;
+  assert_int_equal(test_set(r, "t/a", "/x", "2"), WEFT_OK);
+  weft_replica_free(r);
+  for (unsigned behind = 0; behind < 2; behind++) {
+    weft_err err = WEFT_ENOMEM;
+    f->inner = behind ? backup : whole;
+    for (size_t k = 1; err == WEFT_ENOMEM; k++) {
+      f->allocs.calls = 0;
+      f->allocs.fail_at = k;
+      err = open_raw(f, &r);
+      f->allocs.fail_at = 0;
+      if (err != WEFT_OK) assert_int_equal(f->allocs.live, 0);
+    }
+    assert_int_equal(err, WEFT_OK);
+    assert_int_equal(test_set(r, "t/a", "/x", "3"), WEFT_OK);
+    assert_int_equal(counts_of(r).logs, 1 + behind);
+    weft_replica_free(r);
+  }
+  f->inner = whole;
+  weft_store_free(backup);
+}
+
+/* The last moment that a clock can tell: what does not fit any more is refused, and nothing else.
+ */
+static void test_the_end_of_time(void **state) {
+  test_bed *f = *state;
+  weft_replica *r = open_first(f);
+  f->s.platforms[0].now = UINT64_MAX;
+  assert_int_equal(test_set(r, "t/a", "/x", "1"), WEFT_OK);
+  r->hlc |= UINT16_MAX;
+  assert_int_equal(test_set(r, "t/a", "/x", "2"), WEFT_ELIMIT);
+  assert_true(strlen(weft_replica_error(r)) > 0);
+  assert_doc(r, "t/a", "", "{\"x\":1}");
+  r = reopen(f, r); /* what was shown told of the clock, and the rest of its range is free */
+  assert_int_equal(test_set(r, "t/a", "/x", "3"), WEFT_OK);
+  assert_doc(r, "t/a", "", "{\"x\":3}");
+  weft_replica_free(r);
+}
+
 static void test_moved(void **state) {
   test_bed *f = *state;
   weft_replica *r = open_first(f);
@@ -710,6 +783,9 @@ int main(void) {
       BOTH(test_clock_far_ahead),
       BOTH(test_clock_comes_back),
       BOTH(test_rolled_back),
+      cmocka_unit_test_setup_teardown(test_set_back_before_a_lane, test_bed_memory, test_bed_end),
+      BOTH(test_open_without_memory),
+      BOTH(test_the_end_of_time),
       BOTH(test_moved),
       cmocka_unit_test_setup_teardown(test_set_back_a_little, test_bed_memory, test_bed_end),
       BOTH(test_other_space),

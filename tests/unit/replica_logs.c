@@ -543,6 +543,10 @@ static void test_frozen(void **state) {
   assert_int_equal(weft_replica_show(f->a, 0, &shown), WEFT_OK);
   assert_int_equal(shown.waiting, 2);
   assert_false(shown.more);
+  /* It can be looked at, and is made no other. */
+  weft_verify_report report;
+  assert_int_equal(weft_replica_verify(f->a, NULL, NULL, &report), WEFT_OK);
+  assert_int_equal(weft_replica_repair(f->a, NULL, NULL, &report), WEFT_EFROZEN);
   weft_edit_free(e);
   weft__buf_free(&raw);
 }

@@ -360,6 +360,7 @@ static void test_what_is_asked_of_the_dead(void **state) {
   assert_int_equal(weft_replica_hold(x->r, &x->arena, NULL, 0, &held), WEFT_EIO);
   assert_int_equal(weft_replica_show(x->r, 1, &shown), WEFT_EIO);
   assert_int_equal(weft_group_begin(x->r), WEFT_EIO);
+  assert_int_equal(weft_replica_backup(x->r, "nowhere"), WEFT_EIO);
   assert_true(strlen(weft_replica_error(x->r)) > 0);
 }
 
