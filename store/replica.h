@@ -219,7 +219,7 @@ typedef struct weft_show_report {
 
 /* Shows what is settled, at most about `changes_max` changes (0: the default batch), in
  * transactions of its own.  WEFT_OK also when there was nothing to do; WEFT_EIO, WEFT_EFULL,
- * WEFT_ENOMEM. */
+ * WEFT_ENOMEM; WEFT_ECORRUPT: also when what is settled is not shown for all that. */
 WEFT_API weft_err weft_replica_show(weft_replica *r, uint64_t changes_max,
                                     weft_show_report *report) WEFT_MUST_USE;
 

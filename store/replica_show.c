@@ -569,5 +569,7 @@ weft_err weft_replica_show(weft_replica *r, uint64_t changes_max, weft_show_repo
   report->waiting = r->now.held - r->now.shown;
   report->more = !frozen && something_ready(r);
   if (!report->more) weft__cache_trim(r);
-  return WEFT_OK;
+  /* Whoever goes on while there is more would never end. */
+  bool stuck = report->more && report->changes == 0;
+  return stuck ? weft__replica_fail(r, WEFT_ECORRUPT, "what can be shown is not shown") : WEFT_OK;
 }
