@@ -108,9 +108,13 @@ bool cli_unhex(weft_arena *arena, weft_bytes text, weft_bytes *out) {
 }
 
 void cli_obj_hex(cli_obj *o, const char *key, const uint8_t *at, size_t len) {
-  char text[2 * 64 + 1];
-  cli_hex(text, at, len > 64 ? 64 : len);
-  cli_obj_text(o, key, text);
+  char *text = weft__arena_take(o->arena, 2 * len + 1);
+  if (!text) {
+    o->failed = true;
+    return;
+  }
+  cli_hex(text, at, len);
+  cli_obj_bytes(o, key, weft_bytes_of(text, 2 * len));
 }
 
 weft_err cli_obj_base(cli_obj *o, const weft_vector *base) {
