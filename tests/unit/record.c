@@ -291,6 +291,8 @@ static void names(void **state) {
                                     "a\u2028b",
                                     "a\u2029b",
                                     "bob\ufe0f",
+                                    "\u3042\ufe0f",
+                                    "\U0001fbff\ufe0f",
                                     "\ufe0f",
                                     "bob\u034f",
                                     "bob\u3164",

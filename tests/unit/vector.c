@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -197,6 +198,47 @@ static void compare_is_inclusion(void **state) {
     pair_free(&p);
   }
   for (int i = 0; i < 4; i++) assert_true(seen[i] > 10);
+}
+
+static int head_order(const void *a, const void *b) { return weft__head_cmp(a, b); }
+
+/* Without an ancestry the newest of each log are kept; many at once give what one by one gives. */
+static void many_heads_rise_as_one_by_one(void **state) {
+  (void)state;
+  for (uint64_t seed = 1; seed <= rounds; seed++) {
+    test_rng rng = test_rng_of(seed);
+    world w = world_of(&rng);
+    weft_alloc mem = weft_alloc_libc();
+    weft_vector one, all;
+    weft_head heads[node_count];
+    size_t count = 0;
+    weft__vector_init(&one, &mem);
+    weft__vector_init(&all, &mem);
+    for (uint64_t i = test_rng_below(&rng, 20); i > 0; i--) {
+      const weft_head *head = &w.node[test_rng_below(&rng, node_count)];
+      assert_int_equal(weft__vector_raise(&one, NULL, head), WEFT_OK);
+      assert_int_equal(weft__vector_raise(&all, NULL, head), WEFT_OK);
+    }
+    unsigned share = (unsigned)test_rng_below(&rng, 101);
+    for (int i = 0; i < node_count; i++) {
+      if (!test_rng_chance(&rng, share)) continue;
+      heads[count] = w.node[i];
+      if (test_rng_chance(&rng, 5)) heads[count].seq = 0;
+      count++;
+    }
+    qsort(heads, count, sizeof heads[0], head_order);
+    for (size_t i = 0; i < count; i++) {
+      if (heads[i].seq > 0) assert_int_equal(weft__vector_raise(&one, NULL, &heads[i]), WEFT_OK);
+    }
+    assert_int_equal(weft__vector_raise_all(&all, heads, count), WEFT_OK);
+    bool same = one.count == all.count;
+    for (size_t i = 0; same && i < one.count; i++) {
+      same = weft__head_cmp(&one.heads[i], &all.heads[i]) == 0;
+    }
+    if (!same) fail_msg("seed %llu: other heads all at once", (unsigned long long)seed);
+    weft__vector_free(&one);
+    weft__vector_free(&all);
+  }
 }
 
 static void root_is_equal_exactly_when_vectors_are(void **state) {
@@ -597,6 +639,7 @@ static void the_limit_holds_everywhere(void **state) {
   assert_int_equal(weft__vector_raise(&v, NULL, &over), WEFT_ELIMIT);
   assert_int_equal(weft__vector_set(&v, &over.log, &over, 1), WEFT_ELIMIT);
   assert_int_equal(weft__vector_apply(&v, &over, 1), WEFT_ELIMIT);
+  assert_int_equal(weft__vector_raise_all(&v, &over, 1), WEFT_ELIMIT);
   assert_int_equal(weft__vector_raise(&w, NULL, &over), WEFT_OK);
   assert_int_equal(weft__vector_merge(&v, NULL, &w), WEFT_ELIMIT);
   assert_int_equal(v.count, WEFT_VECTOR_HEADS_MAX);
@@ -636,6 +679,8 @@ static bool run_all(const weft_alloc *mem, const pair *p) {
   weft__vector_init(&small, mem);
   if (err == WEFT_OK) err = weft__vector_raise(&small, NULL, &p->w.node[0]);
   weft__vector_free(&small);
+  if (err == WEFT_OK) err = weft__vector_raise_all(&small, p->v[0].heads, p->v[0].count);
+  weft__vector_free(&small);
   if (err == WEFT_OK) {
     err = weft__vector_set(&small, &p->w.node[0].log, &p->w.node[0], 1);
   }
@@ -673,6 +718,7 @@ static void every_failed_allocation_is_survived(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(merge_is_the_union),
+      cmocka_unit_test(many_heads_rise_as_one_by_one),
       cmocka_unit_test(compare_is_inclusion),
       cmocka_unit_test(root_is_equal_exactly_when_vectors_are),
       cmocka_unit_test(root_follows_its_definition),
