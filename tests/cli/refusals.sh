@@ -128,10 +128,10 @@ check "9 digits name a version" equal "$(on a get "$doc" --at "${id:0:9}" --json
 check "another ninth digit is none" fails 3 "no change $other" on a get "$doc" --at "$other"
 
 # A name that looks like another is none.
-check "a hidden device name" fails 2 "--name: up to 64 bytes of text without control and invisible characters" on n init --name $'bob\u202e'
-check "a hidden space name" fails 2 "--space: up to 64 bytes of text without control and invisible characters" on n init --name n --space $'ho\u200bme'
+check "a hidden device name" fails 2 "--name: up to 64 bytes of text without control and invisible characters" on n init --name $'bob\xe2\x80\xae'
+check "a hidden space name" fails 2 "--space: up to 64 bytes of text without control and invisible characters" on n init --name n --space $'ho\xe2\x80\x8bme'
 check "nothing was made" [ ! -e "$world/n/identity" ]
-check "a hidden name does not join" fails 2 "invisible" on n join "$(on a invite -q)" 127.0.0.1:9 --name $'\ufeffbob'
+check "a hidden name does not join" fails 2 "invisible" on n join "$(on a invite -q)" 127.0.0.1:9 --name $'\xef\xbb\xbfbob'
 
 # Two spaces in one directory.
 on c init --name c --space own -q
