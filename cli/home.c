@@ -83,7 +83,6 @@ void cli_home_free(cli_home *h) {
 }
 
 const char *cli_home_dir(const cli_home *h) { return h->dir; }
-const char *cli_home_mirror(const cli_home *h) { return h->mirror; }
 const weft_identity *cli_home_identity(const cli_home *h) { return &h->identity; }
 weft_bytes cli_home_name(const cli_home *h) { return h->name; }
 

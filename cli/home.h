@@ -26,7 +26,6 @@ uint64_t cli_wall_ms(void);
 cli_home *cli_home_new(const char *dir);
 void cli_home_free(cli_home *h);
 const char *cli_home_dir(const cli_home *h);
-const char *cli_home_mirror(const cli_home *h);
 
 /* Reads identity, secrets and configuration.  CLI_OK; CLI_FAILED with the error of `c` set. */
 int cli_home_load(cli_call *c, cli_home *h);
