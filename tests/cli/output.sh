@@ -41,15 +41,16 @@ check "a reader that leaves is none" equal "$("$weft" export | :; echo "${PIPEST
 
 # --- terminals --------------------------------------------------------------------------------------
 if has_terminal; then
+  red=$'x\x1b[31m' hidden=$'t/bob\xe2\x80\xae' # made here: not every shell that script calls could
   "$weft" set t/esc v=$'\x1b[31mred\xc2\x9b' -q
   check "no control characters" equal "$(tty 80 "'$weft' list t --fields v" | grep -ac $'\x1b\[31m\|\xc2\x9b')" 0
-  check "no control characters in errors" equal "$(tty 80 "'$weft' get \$'x\x1b[31m'" | grep -ac $'\x1b\[31m')" 0
-  "$weft" set $'t/bob\xe2\x80\xae' v=$'a\xe2\x81\xa6b' -q
+  check "no control characters in errors" equal "$(tty 80 "'$weft' get '$red'" | grep -ac $'\x1b\[31m')" 0
+  "$weft" set "$hidden" v=$'a\xe2\x81\xa6b' -q
   check "what is not seen is escaped" contains "$(tty 80 "'$weft' list t --fields v" | tr -s ' ')" 't/bob\u202e a\u2066b'
-  check "and in JSON" contains "$(tty 80 "'$weft' get \$'t/bob\xe2\x80\xae' --json")" '{"v":"a\u2066b"}'
-  check "but not in a pipe" equal "$("$weft" get $'t/bob\xe2\x80\xae' --json)" $'{"v":"a\xe2\x81\xa6b"}'
-  check "nor in a table there" contains "$("$weft" list t --fields v)" $'t/bob\xe2\x80\xae  '
-  "$weft" delete $'t/bob\xe2\x80\xae' -q
+  check "and in JSON" contains "$(tty 80 "'$weft' get '$hidden' --json")" '{"v":"a\u2066b"}'
+  check "but not in a pipe" equal "$("$weft" get "$hidden" --json)" $'{"v":"a\xe2\x81\xa6b"}'
+  check "nor in a table there" contains "$("$weft" list t --fields v)" "$hidden  "
+  "$weft" delete "$hidden" -q
   long=$(printf 'long%.0s' $(seq 40))
   "$weft" set t/long v="$long" w="$long" x="$long" -q
   for words in "list t --fields v,w,x,v,w,x,v,w,x" "members" "peers" "doctor" "events"; do
